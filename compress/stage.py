@@ -1,0 +1,124 @@
+"""Stage: a frozen set of options that maps a model to a model. An option is declared once, by `option`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compress.model import KerasModel, TFLiteModel
+    from compress.task import TaskView
+
+Format = Literal["keras", "tflite"]
+
+
+def option(default: Any, kind: Any, help: str) -> Any:
+    """Declare one option of a stage; its flag, help, range check, JSON form and tests derive from this.
+
+    Args:
+      default: the value when none is given. A tuple makes the flag repeatable; a bool makes a pair of flags.
+      kind: a click type such as `click.FloatRange(0, 1)`. For a tuple, the type of one element.
+      help: one sentence for `--help`.
+    """
+    return dataclasses.field(
+        default=default, metadata={"kind": click.types.convert_type(kind), "help": help}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """Maps a model to a model. Subclasses are frozen keyword-only dataclasses whose fields are `option`s."""
+
+    name: ClassVar[str]
+    takes: ClassVar[Format] = "keras"
+    gives: ClassVar[Format] = "keras"
+    keeps_architecture: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, self._checked(field, getattr(self, field.name)))
+
+    def _checked(self, field: dataclasses.Field[Any], value: Any) -> Any:
+        kind: click.ParamType = field.metadata["kind"]
+        try:
+            if isinstance(field.default, tuple):
+                return tuple(_convert(kind, v) for v in value)
+            return value if value is field.default else _convert(kind, value)
+        except click.BadParameter as error:
+            raise ValueError(f"{self.name}: option '{field.name}': {error.message}") from None
+
+    @abstractmethod
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel | TFLiteModel:
+        """A new model in format `gives`; the one that came in is unchanged."""
+
+    def check(self, model: KerasModel) -> list[str]:
+        """What this stage will leave untreated in `model`, one sentence each, found before any work.
+
+        Raises:
+          ValueError: the stage cannot treat `model` at all; the message says why and what to do.
+        """
+        return []
+
+    def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
+        """What this stage promised and the exported file does not keep, a sentence each that names the tensor.
+
+        Args:
+          kernels: layer name -> kernel as stored in the exported file, Keras axis order.
+        """
+        return []
+
+    def spec(self) -> dict[str, Any]:
+        """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` makes the stage of it again."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {"stage": self.name} | {
+            k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
+        }
+
+    def argv(self) -> list[str]:
+        """The words that make this stage: its name, its first option, and every option not at its default."""
+        words = [self.name]
+        for index, field in enumerate(dataclasses.fields(self)):
+            value = getattr(self, field.name)
+            if index > 0 and value == field.default:
+                continue
+            flag = field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            elif isinstance(value, tuple):
+                words += [w for v in value for w in (f"--{flag}", str(v))]
+            elif value is not None:
+                words += [f"--{flag}", str(value)]
+        return words
+
+    @classmethod
+    def parameters(cls) -> list[click.Parameter]:
+        """The click options of this stage, in the order declared."""
+        return [_parameter(field) for field in dataclasses.fields(cls)]
+
+
+def _convert(kind: click.ParamType, value: Any) -> Any:
+    converted = kind.convert(value, None, None)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return converted
+
+
+def _parameter(field: dataclasses.Field[Any]) -> click.Option:
+    flag = field.name.replace("_", "-")
+    repeatable = isinstance(field.default, tuple)
+    flags = f"--{flag}/--no-{flag}" if isinstance(field.default, bool) else f"--{flag}"
+    return click.Option(
+        [flags, field.name],
+        type=field.metadata["kind"],
+        default=field.default,
+        multiple=repeatable,
+        show_default=not repeatable and field.default is not None,
+        help=field.metadata["help"] + (" May be repeated." if repeatable else ""),
+    )

@@ -1,0 +1,151 @@
+"""The Task protocol and the split discipline: stages see train and validation, measuring code alone opens the test set."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from compress.train import History, Progress, Recipe
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images in a fixed order: images uint8 [n, h, w, c], labels int64 [n]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of images and labels in order."""
+        sha = hashlib.sha256(str(self.images.shape).encode())
+        sha.update(np.ascontiguousarray(self.images))
+        sha.update(self.labels.astype("<i8").tobytes())
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a task, split. The test images come only through `open_test`, which only measuring code calls."""
+
+    name: str  # what a row carries: "cifar10", "cifar10-sample"
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    open_test: Callable[[], Split] = dataclasses.field(repr=False)
+
+
+def content_order(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """The order of images by a hash of seed, pixels and label: the same whatever order the files held them in.
+
+    Returns:
+      int64 [n]: indices that sort.
+    """
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    prefix = f"{seed}:".encode()
+    keys = [
+        hashlib.sha256(prefix + bytes([int(label) & 255]) + row.tobytes()).digest()
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
+
+
+def split_by_class(
+    images: np.ndarray, labels: np.ndarray, validation_fraction: float, seed: int = 0
+) -> tuple[Split, Split]:
+    """Train and validation splits, each with the classes in the same proportions.
+
+    An image goes to the same side in every copy of the data and in every balanced subset that was drawn from both
+    sides alike, because sides are dealt by `content_order`: of each class the first share is validation.
+    """
+    order = content_order(images, labels, seed)
+    in_validation = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        in_validation[of_class[: round(validation_fraction * len(of_class))]] = True
+    train, validation = order[~in_validation[order]], order[in_validation[order]]
+    return (
+        Split(images[train], labels[train].astype(np.int64)),
+        Split(images[validation], labels[validation].astype(np.int64)),
+    )
+
+
+class Task(ABC):
+    """A problem: its data, how to build a model of it, how to train one."""
+
+    name: ClassVar[str]
+    input_shape: ClassVar[tuple[int, int, int]]
+    # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1].
+    input_scale: ClassVar[float] = 1 / 255
+
+    @abstractmethod
+    def load(self, path: Path | None, note: Note) -> Dataset:
+        """The data at `path`, or wherever the task finds it; `note` gets one line on what was chosen, if anything."""
+
+    @abstractmethod
+    def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
+        """A new Keras 3 model giving logits, its filters scaled by `width`, its dropout rates by `dropout`."""
+
+    @property
+    @abstractmethod
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How to train a model of this task from scratch, by name; the first is the default."""
+
+    @property
+    @abstractmethod
+    def finetuning(self) -> Recipe:
+        """How stages train a trained model on; stages set epochs and learning rate."""
+
+    def baseline_path(self) -> Path | None:
+        """The trained baseline that ships with the task, a `.keras` file; None if there is none."""
+        return None
+
+    def references(self) -> Sequence[Path]:
+        """CSV files of published figures that reports of this task are held against."""
+        return ()
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task as a stage sees it: how to build and train, train and validation images. It has no test set."""
+
+    task: Task
+    train: Split
+    validation: Split
+    checkpoints: Path | None  # folder in which `fit` keeps what it needs to go on after a kill; None: nowhere
+    progress: Progress
+    deterministic: bool = False
+
+    def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
+        """See `Task.build`."""
+        return self.task.build(width=width, dropout=dropout)
+
+    def fit(
+        self,
+        model: Any,
+        *,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+        keras: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> History:
+        """Train `model` in place with the task's fine-tuning recipe, resumably. See `train.fit`."""
+        from compress.train import fit
+
+        recipe = dataclasses.replace(self.task.finetuning, epochs=epochs, learning_rate=learning_rate)
+        return fit(model, recipe, self, seed=seed, keras=keras, callbacks=callbacks)

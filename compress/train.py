@@ -1,0 +1,296 @@
+"""fit(): the one training loop, for Keras 3 and for tf_keras, resumable after kill -9."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from compress import backend, layers
+from compress.store import digest, replacing, write_bytes
+
+if TYPE_CHECKING:
+    from compress.task import Split, TaskView
+
+Row = dict[str, float]
+History = list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train: with data, seed and architecture, everything that decides the weights."""
+
+    summary: str
+    epochs: int
+    learning_rate: float  # the highest one
+    batch_size: int = 128
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9  # sgd only, Nesterov
+    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    warmup: float = 0.0  # fraction of all steps, linear from zero; cosine only
+    weight_decay: float = 0.0  # decoupled, on kernels only
+    label_smoothing: float = 0.0
+    dropout: float = 1.0  # multiplies the architecture's own rates
+    flip: bool = False  # mirror half of the images
+    crop: int = 0  # pixels of reflected border from which a crop of the old size is taken
+    weight_average: float = 0.0  # momentum per step of the averaged weights that are validated and kept; 0: none
+    keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
+
+
+class Progress(Protocol):
+    """Who is told how training goes. Told, never asked: training does not depend on it."""
+
+    def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
+        """Training of `epochs` epochs of `steps` steps begins, `done` epochs already being behind it."""
+
+    def step(self, step: int, loss: float, accuracy: float) -> None:
+        """A step is done; loss and accuracy are means over the epoch so far."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is done and saved."""
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know, in one line."""
+
+
+def fit(
+    model: Any,
+    recipe: Recipe,
+    task: TaskView,
+    *,
+    seed: int,
+    title: str = "training",
+    keras: Any = None,
+    callbacks: Sequence[Any] = (),
+) -> History:
+    """Train `model` in place and return one row per epoch.
+
+    With `task.checkpoints` set, everything the next epoch depends on is kept there after each epoch, so that the same
+    call in a new process goes on from the last whole epoch; with `task.deterministic` it ends at the same weights.
+
+    Args:
+      model: of Keras 3, or of tf_keras if `keras` is that module; gives logits, or probabilities if it ends in softmax.
+      seed: decides order and augmentation of images. Dropout draws from the generators the model was built with.
+      callbacks: Keras callbacks of the same Keras.
+
+    Returns:
+      rows with epoch (from 1), loss, accuracy, cross_entropy, validation_accuracy, validation_cross_entropy,
+      learning_rate and seconds. The loss is what is minimised; cross-entropies are without label smoothing.
+    """
+    if recipe.epochs == 0:
+        return []
+    keras = keras or backend.keras()
+    set_seed(keras, seed, task.deterministic)
+    batch = min(recipe.batch_size, len(task.train))
+    steps = len(task.train) // batch
+    _compile(model, recipe, steps, keras)
+    model.optimizer.build(model.trainable_variables)
+    key = digest(
+        {"recipe": dataclasses.asdict(recipe), "seed": seed, "train": task.train.digest,
+         "validation": task.validation.digest, "variables": [str(v.shape) for v in model.variables]}
+    )
+    state = _State(model, task.checkpoints, key)
+    state.restore()
+    done = len(state.history)
+    task.progress.begin(title, recipe.epochs, steps, batch, done)
+    if done < recipe.epochs:
+        scale = task.task.input_scale
+        model.fit(
+            _batches(task.train, recipe, batch, scale, seed, done),
+            steps_per_epoch=steps,
+            initial_epoch=done,
+            epochs=recipe.epochs,
+            validation_data=(
+                task.validation.images * np.float32(scale),
+                _one_hot(task.validation.labels, model.output_shape[-1]),
+            ),
+            validation_batch_size=500,
+            callbacks=[*_callbacks(recipe, state, task.progress, keras), *callbacks],
+            shuffle=False,  # the generator has done it
+            verbose=0,
+        )
+    if recipe.keep == "best":
+        _assign(model.variables, state.best)
+    return state.history
+
+
+def set_seed(keras: Any, seed: int, deterministic: bool) -> None:
+    """Seed Python, numpy and the backend; `deterministic` also asks TensorFlow for one fixed order of additions."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        backend.tensorflow().config.experimental.enable_op_determinism()
+
+
+def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
+    """Mirror half of the images, then take each from a random place of itself with `crop` pixels of reflected border.
+
+    Args:
+      images: uint8 [b, h, w, c].
+
+    Returns:
+      uint8 [b, h, w, c].
+    """
+    b, h, w, _ = images.shape
+    if flip:
+        mirrored = rng.random(b) < 0.5
+        images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    if crop:
+        bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
+        top, left = rng.integers(0, 2 * crop + 1, size=(2, b))
+        rows, columns = top[:, None] + np.arange(h), left[:, None] + np.arange(w)
+        images = bordered[np.arange(b)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return images
+
+
+def plateau_rate(losses: Sequence[float], rate: float, factor: float = 0.5, patience: int = 5) -> float:
+    """The learning rate after these validation losses: cut by `factor` after each `patience` epochs without a new best.
+
+    A function of the past alone, so that a resumed run needs no state for it. Not below 1e-5.
+
+    >>> plateau_rate([3, 2, 2, 2, 2, 2], rate=1.0, patience=5)
+    1.0
+    >>> plateau_rate([3, 2, 2, 2, 2, 2, 2], rate=1.0, patience=5)
+    0.5
+    """
+    best, waited = float("inf"), 0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == patience:
+            rate, waited = max(rate * factor, 1e-5), 0
+    return rate
+
+
+def _compile(model: Any, recipe: Recipe, steps: int, keras: Any) -> None:
+    logits = not layers.gives_probabilities(model)
+    rate: Any = recipe.learning_rate
+    total = steps * recipe.epochs
+    warm = round(recipe.warmup * total)
+    if recipe.schedule == "cosine" and warm:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, total - warm, warmup_target=rate, warmup_steps=warm
+        )
+    elif recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, total)
+    settings: dict[str, Any] = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
+    if recipe.weight_average:
+        settings |= {"use_ema": True, "ema_momentum": recipe.weight_average}
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=recipe.momentum, nesterov=True, **settings)
+    else:
+        optimizer = keras.optimizers.Adam(**settings)
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=logits, label_smoothing=recipe.label_smoothing
+        ),
+        metrics=[
+            "accuracy",
+            keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=logits),
+        ],
+        # XLA on a CPU is less than half as fast as TensorFlow's own kernels for small convolutions.
+        jit_compile=False if backend.uses_tensorflow(keras) else "auto",
+    )
+
+
+def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def _batches(
+    split: Split, recipe: Recipe, batch: int, scale: float, seed: int, done: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches; what epoch e holds depends on seed and e alone. The last images that fill no batch sit out."""
+    classes = int(split.labels.max()) + 1
+    for epoch in range(done, 2**31):
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(split))
+        for start in range(0, len(order) - batch + 1, batch):
+            chosen = order[start : start + batch]
+            images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
+            yield images * np.float32(scale), _one_hot(split.labels[chosen], classes)
+
+
+class _State:
+    """What the next epoch depends on, in one file that is replaced whole after every epoch."""
+
+    def __init__(self, model: Any, folder: Path | None, key: str) -> None:
+        self.model, self.key, self.folder = model, key, folder
+        self.history: History = []
+        self.best: list[np.ndarray] = []
+
+    def _live(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def restore(self) -> None:
+        path = self.folder / "checkpoint.npz" if self.folder else None
+        if path is None or not path.exists():
+            return
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            if meta["key"] != self.key:
+                return
+            self.history = meta["history"]
+            self.best = [file[f"best{i}"] for i in range(meta["best"])]
+            _assign(self._live(), [file[f"live{i}"] for i in range(len(self._live()))])
+
+    def save(self, row: Row) -> None:
+        self.history.append(row)
+        # The first of equals is best, as a reader of the log would choose.
+        if row["validation_accuracy"] > max(
+            (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
+        ):
+            self.best = [np.array(v) for v in self.model.variables]
+        if self.folder is None:
+            return
+        meta = {"key": self.key, "history": self.history, "best": len(self.best)}
+        arrays = {f"live{i}": np.array(v) for i, v in enumerate(self._live())}
+        arrays |= {f"best{i}": v for i, v in enumerate(self.best)}
+        with replacing(self.folder / "checkpoint.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
+        lines = [",".join(self.history[0])] + [
+            ",".join(str(v) for v in r.values()) for r in self.history
+        ]
+        write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
+
+
+def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _callbacks(recipe: Recipe, state: _State, progress: Progress, keras: Any) -> list[Any]:
+    class Watch(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.began = time.monotonic()
+            if recipe.schedule == "plateau":
+                losses = [r["validation_cross_entropy"] for r in state.history]
+                self.model.optimizer.learning_rate = plateau_rate(losses, recipe.learning_rate)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            progress.step(batch + 1, float(logs["loss"]), float(logs["accuracy"]))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            row = {
+                "epoch": epoch + 1,
+                "loss": float(logs["loss"]),
+                "accuracy": float(logs["accuracy"]),
+                "cross_entropy": float(logs["cross_entropy"]),
+                "validation_accuracy": float(logs["val_accuracy"]),
+                "validation_cross_entropy": float(logs["val_cross_entropy"]),
+                "learning_rate": float(np.array(self.model.optimizer.learning_rate)),
+                "seconds": round(time.monotonic() - self.began, 2),
+            }
+            state.save(row)
+            progress.epoch(row)
+
+    averaged = [keras.callbacks.SwapEMAWeights()] if recipe.weight_average else []
+    return [*averaged, Watch()]
