@@ -1,0 +1,132 @@
+"""Intervals and tests that say how sure a difference between accuracies is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+SIGNIFICANCE = 0.05  # at or above this adjusted p two models are "not distinguishable"
+CONFIDENCE = 0.95
+
+
+def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The Wilson score interval of a proportion, (low, high), within [0, 1].
+
+    >>> [round(x, 4) for x in wilson_interval(8, 10)]
+    [0.4902, 0.9433]
+    """
+    _check_counts(successes, n)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def two_proportion_z(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
+    """How many pooled standard errors the proportion of `a` lies above that of `b`.
+
+    The samples are independent. Where both are 0 or both are 1 there is no difference: 0.
+
+    >>> round(two_proportion_z(60, 100, 40, 100), 3)  # 0.2 / sqrt(0.5 * 0.5 * 2 / 100)
+    2.828
+    """
+    _check_counts(successes_a, n_a)
+    _check_counts(successes_b, n_b)
+    pooled = (successes_a + successes_b) / (n_a + n_b)
+    variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
+    return (successes_a / n_a - successes_b / n_b) / variance**0.5 if variance else 0.0
+
+
+def two_proportion_p(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
+    """The two-sided p of the pooled z test that two independent samples have the same proportion.
+
+    >>> round(two_proportion_p(60, 100, 40, 100), 4)
+    0.0047
+    """
+    from scipy.stats import norm
+
+    return float(2 * norm.sf(abs(two_proportion_z(successes_a, n_a, successes_b, n_b))))
+
+
+def mcnemar_p(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
+    """The two-sided p of the exact McNemar test that two models are right equally often.
+
+    Only the images that one alone gets right count: if the models are equally good, each is the
+    toss of a fair coin. With none, 1.
+
+    Args:
+      correct_a, correct_b: bool [n], image by image.
+
+    >>> a, b = np.array([1, 1, 1, 1, 0], bool), np.array([0, 0, 0, 0, 0], bool)
+    >>> mcnemar_p(a, b)  # four heads of four, either way: 2 / 2**4
+    0.125
+    """
+    from scipy.stats import binomtest
+
+    only_a, only_b = _discordant(correct_a, correct_b)
+    if only_a + only_b == 0:
+        return 1.0
+    return float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def paired_difference(
+    correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """The accuracy of `a` minus that of `b` on the same images, with its interval.
+
+    The adjusted Wald interval of Bonett and Price 2012, one of those that Fagerland, Lydersen and
+    Laake 2014 (https://doi.org/10.1002/sim.6148) recommend for paired proportions: an image is
+    added to either kind of disagreement, which pulls the middle towards 0 and keeps the width
+    above 0.
+
+    Args:
+      correct_a, correct_b: bool [n], image by image.
+
+    Returns:
+      (difference, low, high), each within [-1, 1].
+
+    >>> a, b = np.zeros(98, bool), np.zeros(98, bool)
+    >>> a[:7] = True  # (7 + 1 - 1) / 100 -+ 1.96 sqrt((0.08 + 0.01 - 0.07**2) / 100)
+    >>> [round(x, 4) for x in paired_difference(a, b)]
+    [0.0714, 0.0128, 0.1272]
+    """
+    from scipy.stats import norm
+
+    only_a, only_b = _discordant(correct_a, correct_b)
+    n = len(correct_a)
+    more_a, more_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    middle = more_a - more_b
+    half = float(norm.isf((1 - confidence) / 2)) * ((more_a + more_b - middle**2) / (n + 2)) ** 0.5
+    return (only_a - only_b) / n, max(middle - half, -1.0), min(middle + half, 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjustment of the p values of tests read together, in the order given.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]  # 3 * 0.01; 2 * 0.03; at least the last
+    [0.03, 0.06, 0.06]
+    """
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+
+
+def _discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
+    """How many images `a` alone gets right, and `b` alone."""
+    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(
+            f"a paired test needs the same images for both models, one at least; "
+            f"got arrays of shape {a.shape} and {b.shape}."
+        )
+    return int((a & ~b).sum()), int((b & ~a).sum())
+
+
+def _check_counts(successes: int, n: int) -> None:
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(
+            f"{successes} of {n} is no proportion: n must be above 0, successes from 0 to n."
+        )
