@@ -20,7 +20,7 @@ _HOMES = {
     "Result": "compress.result",
     "measure": "compress.measure",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,9 @@
-"""KerasModel and TFLiteModel: what stages map and measure() reads. Model files are untrusted: loading runs no code of theirs."""
+"""KerasModel and TFLiteModel: what stages map and measure() reads."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +72,9 @@ class KerasModel:
         sha = hashlib.sha256()
         for layer in self.keras.layers:
             config = {k: v for k, v in layer.get_config().items() if k != "name"}
-            sha.update(json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode())
+            sha.update(
+                json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode()
+            )
         for weight in self.keras.get_weights():
             sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
         return sha.hexdigest()

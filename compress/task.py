@@ -1,4 +1,4 @@
-"""The Task protocol and the split discipline: stages see train and validation, measuring code alone opens the test set."""
+"""The Task protocol and the split discipline: stages see train and validation, only measuring opens the test set."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ class TaskView:
     task: Task
     train: Split
     validation: Split
-    checkpoints: Path | None  # folder in which `fit` keeps what it needs to go on after a kill; None: nowhere
+    checkpoints: (
+        Path | None
+    )  # folder in which `fit` keeps what it needs to go on after a kill; None: nowhere
     progress: Progress
     deterministic: bool = False
 
@@ -147,5 +149,7 @@ class TaskView:
         """Train `model` in place with the task's fine-tuning recipe, resumably. See `train.fit`."""
         from compress.train import fit
 
-        recipe = dataclasses.replace(self.task.finetuning, epochs=epochs, learning_rate=learning_rate)
+        recipe = dataclasses.replace(
+            self.task.finetuning, epochs=epochs, learning_rate=learning_rate
+        )
         return fit(model, recipe, self, seed=seed, keras=keras, callbacks=callbacks)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from compress import backend, layers
-from compress.store import digest, replacing, write_bytes
+from compress.checkpoint import Checkpoint, History, Row, assign
+from compress.store import digest
 
 if TYPE_CHECKING:
     from compress.task import Split, TaskView
-
-Row = dict[str, float]
-History = list[Row]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,9 @@ class Recipe:
     dropout: float = 1.0  # multiplies the architecture's own rates
     flip: bool = False  # mirror half of the images
     crop: int = 0  # pixels of reflected border from which a crop of the old size is taken
-    weight_average: float = 0.0  # momentum per step of the averaged weights that are validated and kept; 0: none
+    weight_average: float = (
+        0.0  # momentum per step of the averaged weights that are validated and kept; 0: none
+    )
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
 
 
@@ -92,10 +90,15 @@ def fit(
     _compile(model, recipe, steps, keras)
     model.optimizer.build(model.trainable_variables)
     key = digest(
-        {"recipe": dataclasses.asdict(recipe), "seed": seed, "train": task.train.digest,
-         "validation": task.validation.digest, "variables": [str(v.shape) for v in model.variables]}
+        {
+            "recipe": dataclasses.asdict(recipe),
+            "seed": seed,
+            "train": task.train.digest,
+            "validation": task.validation.digest,
+            "variables": [str(v.shape) for v in model.variables],
+        }
     )
-    state = _State(model, task.checkpoints, key)
+    state = Checkpoint(model, task.checkpoints, key)
     state.restore()
     done = len(state.history)
     task.progress.begin(title, recipe.epochs, steps, batch, done)
@@ -116,7 +119,7 @@ def fit(
             verbose=0,
         )
     if recipe.keep == "best":
-        _assign(model.variables, state.best)
+        assign(model.variables, state.best)
     return state.history
 
 
@@ -148,7 +151,9 @@ def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator)
     return images
 
 
-def plateau_rate(losses: Sequence[float], rate: float, factor: float = 0.5, patience: int = 5) -> float:
+def plateau_rate(
+    losses: Sequence[float], rate: float, factor: float = 0.5, patience: int = 5
+) -> float:
     """The learning rate after these validation losses: cut by `factor` after each `patience` epochs without a new best.
 
     A function of the past alone, so that a resumed run needs no state for it. Not below 1e-5.
@@ -219,55 +224,7 @@ def _batches(
             yield images * np.float32(scale), _one_hot(split.labels[chosen], classes)
 
 
-class _State:
-    """What the next epoch depends on, in one file that is replaced whole after every epoch."""
-
-    def __init__(self, model: Any, folder: Path | None, key: str) -> None:
-        self.model, self.key, self.folder = model, key, folder
-        self.history: History = []
-        self.best: list[np.ndarray] = []
-
-    def _live(self) -> list[Any]:
-        return [*self.model.variables, *self.model.optimizer.variables]
-
-    def restore(self) -> None:
-        path = self.folder / "checkpoint.npz" if self.folder else None
-        if path is None or not path.exists():
-            return
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(str(file["meta"]))
-            if meta["key"] != self.key:
-                return
-            self.history = meta["history"]
-            self.best = [file[f"best{i}"] for i in range(meta["best"])]
-            _assign(self._live(), [file[f"live{i}"] for i in range(len(self._live()))])
-
-    def save(self, row: Row) -> None:
-        self.history.append(row)
-        # The first of equals is best, as a reader of the log would choose.
-        if row["validation_accuracy"] > max(
-            (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
-        ):
-            self.best = [np.array(v) for v in self.model.variables]
-        if self.folder is None:
-            return
-        meta = {"key": self.key, "history": self.history, "best": len(self.best)}
-        arrays = {f"live{i}": np.array(v) for i, v in enumerate(self._live())}
-        arrays |= {f"best{i}": v for i, v in enumerate(self.best)}
-        with replacing(self.folder / "checkpoint.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
-        lines = [",".join(self.history[0])] + [
-            ",".join(str(v) for v in r.values()) for r in self.history
-        ]
-        write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _callbacks(recipe: Recipe, state: _State, progress: Progress, keras: Any) -> list[Any]:
+def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> list[Any]:
     class Watch(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.monotonic()

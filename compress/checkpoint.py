@@ -1,0 +1,66 @@
+"""Checkpoint: what the next epoch depends on, in one file that is replaced whole after every epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.store import replacing, write_bytes
+
+Row = dict[str, float]
+History = list[Row]
+
+
+class Checkpoint:
+    """Weights, optimizer, best weights and history of a model in training. `folder` None: kept nowhere."""
+
+    def __init__(self, model: Any, folder: Path | None, key: str) -> None:
+        self.model, self.key, self.folder = model, key, folder
+        self.history: History = []
+        self.best: list[np.ndarray] = []
+
+    def _live(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def restore(self) -> None:
+        """Go back to the last saved epoch, if one was saved for the same key."""
+        path = self.folder / "checkpoint.npz" if self.folder else None
+        if path is None or not path.exists():
+            return
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            if meta["key"] != self.key:
+                return
+            self.history = meta["history"]
+            self.best = [file[f"best{i}"] for i in range(meta["best"])]
+            assign(self._live(), [file[f"live{i}"] for i in range(len(self._live()))])
+
+    def save(self, row: Row) -> None:
+        """Add an epoch's row to the history and keep everything."""
+        self.history.append(row)
+        # The first of equals is best, as a reader of the log would choose.
+        if row["validation_accuracy"] > max(
+            (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
+        ):
+            self.best = [np.array(v) for v in self.model.variables]
+        if self.folder is None:
+            return
+        meta = {"key": self.key, "history": self.history, "best": len(self.best)}
+        arrays = {f"live{i}": np.array(v) for i, v in enumerate(self._live())}
+        arrays |= {f"best{i}": v for i, v in enumerate(self.best)}
+        with replacing(self.folder / "checkpoint.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
+        lines = [",".join(self.history[0])] + [
+            ",".join(str(v) for v in r.values()) for r in self.history
+        ]
+        write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Give each variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,143 @@
+"""What a person sees: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compress.train import Row
+
+
+class Lines:
+    """Progress for logs: one line an epoch, on standard error."""
+
+    def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
+        self.images, self.epochs = steps * batch_size, epochs
+        going_on = f", going on after epoch {done}" if done else ""
+        self.note(f"{title}: {epochs} epochs of {self.images:,} images{going_on}")
+
+    def step(self, step: int, loss: float, accuracy: float) -> None:
+        """Nothing: a log gets a line an epoch."""
+
+    def epoch(self, row: Row) -> None:
+        left = (self.epochs - row["epoch"]) * row["seconds"]
+        self.note(
+            f"epoch {row['epoch']:.0f}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+            f"validation {row['validation_accuracy']:.4f} ({row['validation_cross_entropy']:.4f})  "
+            f"{self.images / max(row['seconds'], 1e-9):,.0f} images/s  {_clock(left)} left"
+        )
+
+    def note(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+
+
+class Live(Lines):
+    """Progress for a terminal: a live bar within the epoch, and the same line after it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
+        Lines.begin(self, title, epochs, steps, batch_size, done)
+        self.steps, self.batch_size, self.done = steps, batch_size, done
+        self.epoch_began = time.monotonic()
+        self.id = self.bar.add_task("", total=epochs * steps, completed=done * steps, detail="")
+        self.validation = ""
+
+    def step(self, step: int, loss: float, accuracy: float) -> None:
+        if step == 1:
+            self.epoch_began = time.monotonic()
+            self.bar.start()
+        rate = step * self.batch_size / max(time.monotonic() - self.epoch_began, 1e-3)
+        self.bar.update(
+            self.id,
+            description=f"epoch {self.done + 1}/{self.epochs}",
+            completed=self.done * self.steps + step,
+            detail=f"{rate:,.0f} images/s  loss {loss:.3f}  accuracy {accuracy:.3f}{self.validation}",
+        )
+
+    def epoch(self, row: Row) -> None:
+        self.done = int(row["epoch"])
+        self.validation = f"  validation {row['validation_accuracy']:.3f}"
+        Lines.epoch(self, row)
+        if self.done == self.epochs:
+            self.bar.stop()
+            self.bar.remove_task(self.id)
+
+    def note(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+
+def progress() -> Lines:
+    """Live on a terminal, lines otherwise."""
+    return Live() if sys.stderr.isatty() else Lines()
+
+
+def print_records(records: Sequence[Mapping[str, Any]]) -> None:
+    """A table of records that share their keys, as wide as the terminal, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(records[0] if records else ()):
+        drawn.add_column(_escaped(column), justify="left" if index == 0 else "right")
+    for record in records:
+        drawn.add_row(*[_escaped(_grouped(v)) for v in record.values()])
+    terminal = sys.stdout.isatty()
+    # A file or a pipe has no width: do not fold words there.
+    Console(highlight=False, width=None if terminal else 200).print(drawn)
+
+
+def print_pairs(pairs: Mapping[str, str]) -> None:
+    """Names and values in two columns, on standard output."""
+    wide = max(map(len, pairs))
+    for name, value in pairs.items():
+        print(f"{name:<{wide}}  {value}")
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """The summary of a training: see `trainer.summarise`."""
+    pairs = {"parameters": f"{summary['params']:,}"}
+    if "best_validation_accuracy" in summary:
+        low, high = summary["best_validation_accuracy_interval"]
+        pairs |= {
+            "best validation cross-entropy": f"{summary['best_validation_cross_entropy']:.4f}"
+            f" (epoch {summary['best_validation_cross_entropy_epoch']:.0f})",
+            "best validation accuracy": f"{summary['best_validation_accuracy']:.2%}"
+            f" (epoch {summary['best_validation_accuracy_epoch']:.0f};"
+            f" 95 % interval {low:.2%} to {high:.2%})",
+        }
+    low, high = summary["test_accuracy_interval"]
+    pairs |= {
+        "test cross-entropy": f"{summary['test_cross_entropy']:.4f}",
+        "test accuracy": f"{summary['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})",
+    }
+    print_pairs(pairs)
+
+
+def _grouped(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _escaped(value: Any) -> str:
+    from rich.markup import escape
+
+    return escape(str(value))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,153 @@
+"""Pipeline: stages in order, checked before any work, run with every prefix kept and reused."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress import provenance
+from compress.model import KerasModel, TFLiteModel
+from compress.result import Result, append_to
+from compress.stage import Stage
+from compress.tflite_file import matched_kernels
+from compress.workbench import Workbench, claimed, finished, keep
+
+AnyModel = KerasModel | TFLiteModel
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in order. Each must take the format that the one before gives; the first takes a Keras model."""
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        format, giver = "keras", "the model"
+        for stage in self.stages:
+            if stage.takes != format:
+                raise ValueError(
+                    f"{giver} gives a {format} model but {stage.name} takes {stage.takes}: "
+                    f"put {stage.name} before {giver}."
+                )
+            format, giver = stage.gives, stage.name
+
+    @property
+    def label(self) -> str:
+        """The stages as typed; "baseline" if there are none."""
+        return " ".join(w for s in self.stages for w in s.argv()) or "baseline"
+
+    def check(self, model: KerasModel) -> list[str]:
+        """Notes of all stages on what they will leave untreated, as far as that can be told before any work.
+
+        Raises:
+          ValueError: a stage cannot treat the model.
+        """
+        notes: list[str] = []
+        for stage in self.stages:
+            notes += stage.check(model)
+            if stage.gives != "keras" or not stage.keeps_architecture:
+                break
+        return notes
+
+    def prefixes(self) -> list[Pipeline]:
+        """The empty pipeline, then one stage more each time, up to this one."""
+        return [Pipeline(self.stages[:n]) for n in range(len(self.stages) + 1)]
+
+    def run(self, model: KerasModel, bench: Workbench) -> list[Result]:
+        """One row per prefix, the baseline first. A prefix that is finished in `bench.out` is reused."""
+        for sentence in self.check(model):
+            bench.progress.note(sentence)
+        incoming = model.digest
+        rows, state = [], _State(model)
+        for prefix in self.prefixes():
+            row, state = prefix._last(state, incoming, bench)
+            rows.append(row)
+        return rows
+
+    def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
+        stage = self.stages[-1] if self.stages else None
+        specs = [s.spec() for s in self.stages]
+        code = [provenance.code_digest(type(s)) for s in self.stages]
+        run = bench.key({"model": incoming, "pipeline": specs, "code": code})
+        folder = bench.out / f"{self._slug()}-{run[:12]}"
+        with claimed(folder):
+            if bench.fresh:
+                for path in folder.iterdir():
+                    if path.name != ".lock":
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            manifest = finished(folder)
+            if manifest:
+                bench.progress.note(f"{self.label}: reused from {folder}")
+                return _reused(manifest, bench), _State(folder, stage.gives if stage else "keras")
+            began = time.monotonic()
+            before = state.model()
+            notes = stage.check(before) if stage and isinstance(before, KerasModel) else []
+            after: AnyModel = before
+            if stage:
+                after = stage.apply(before, bench.view(folder), bench.seed)  # type: ignore[arg-type]
+            exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
+            kept = after if isinstance(after, KerasModel) else None
+            if kept:
+                self._verify(kept, exported)
+            row = bench.row(
+                exported,
+                run=run,
+                label=self.label,
+                pipeline=specs,
+                incoming=incoming,
+                params=kept.params if kept else None,
+                seconds=time.monotonic() - began,
+                notes=notes,
+            )
+            keep(folder, row, exported, kept)
+            append_to(bench.results, row)
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        return row, _State(after)
+
+    def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
+        """Every zero of the model, and every promise of every stage so far, must be in the file."""
+        kernels = matched_kernels(exported.content, model.kernels())
+        broken = [
+            f"{name}: {int(lost)} zero weights of the model are not zero in the exported file"
+            for name, kernel in model.kernels().items()
+            if (lost := np.count_nonzero((kernel == 0) & (kernels[name] != 0)))
+        ]
+        for stage in self.stages:
+            broken += [f"{stage.name}: {sentence}" for sentence in stage.broken_promises(kernels)]
+        if broken:
+            raise ValueError("the exported file breaks a promise: " + "; ".join(broken))
+
+    def _slug(self) -> str:
+        text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
+        kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
+        return kept[:80] or "baseline"
+
+
+class _State:
+    """A model in memory, or still in the run folder of a prefix that was reused."""
+
+    def __init__(self, source: AnyModel | Path, format: str = "keras") -> None:
+        self._source, self._format = source, format
+
+    def model(self) -> AnyModel:
+        if isinstance(self._source, Path):
+            from compress import model_file
+
+            suffix = "keras" if self._format == "keras" else "tflite"
+            self._source = model_file.load(self._source / f"model.{suffix}")
+        return self._source
+
+
+def _reused(manifest: dict[str, Any], bench: Workbench) -> Result:
+    row = Result(**manifest["result"])
+    from compress.result import read_from
+
+    known = read_from(bench.results) if bench.results.exists() else []
+    if row not in known:
+        append_to(bench.results, row)
+    return row

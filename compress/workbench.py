@@ -1,0 +1,143 @@
+"""Workbench: what every run shares - task, data, seed, folders - and how a measured model becomes a row."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compress import provenance
+from compress.measure import measure
+from compress.model import KerasModel, TFLiteModel
+from compress.result import Result
+from compress.store import digest, write_json
+from compress.task import Dataset, Task, TaskView
+from compress.train import Progress
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Where a run happens. Made once per command; nothing in it changes."""
+
+    task: Task
+    data: Dataset
+    seed: int
+    out: Path  # run folders go here
+    results: Path  # rows are appended here
+    progress: Progress
+    command: str
+    deterministic: bool = False
+    fresh: bool = False  # redo what is there already
+
+    def __post_init__(self) -> None:
+        """Find out before any work whether results can be kept."""
+        for folder in (self.out, self.results.parent):
+            try:
+                write_json(folder / ".writable", {})
+                (folder / ".writable").unlink()
+            except OSError as error:
+                raise OSError(
+                    f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
+                ) from error
+
+    def key(self, parts: dict[str, Any]) -> str:
+        """Digest of everything that decides the weights a run ends with: `parts`, data, seed and library versions."""
+        libraries = {k: v for k, v in provenance.versions().items() if k != "compress-cnn"}
+        return digest(
+            parts
+            | {
+                "task": self.task.name,
+                "data": [self.data.name, self.data.train.digest, self.data.validation.digest],
+                "seed": self.seed,
+                "deterministic": self.deterministic,
+                "versions": libraries,
+            }
+        )
+
+    def view(self, folder: Path) -> TaskView:
+        """The task as stages may see it, with checkpoints in a run folder."""
+        return TaskView(
+            self.task,
+            self.data.train,
+            self.data.validation,
+            folder / "checkpoint",
+            self.progress,
+            self.deterministic,
+        )
+
+    def row(
+        self,
+        exported: TFLiteModel,
+        *,
+        run: str,
+        label: str,
+        pipeline: Sequence[dict[str, Any]],
+        incoming: str,
+        params: int | None,
+        seconds: float,
+        notes: Sequence[str] = (),
+    ) -> Result:
+        """Measure an exported file on the test images and make its row."""
+        measured, test = measure(exported, self.data, self.task.input_scale)
+        return Result(
+            **asdict(measured),
+            run=run,
+            task=self.task.name,
+            data=self.data.name,
+            splits={
+                "train": self.data.train.digest,
+                "validation": self.data.validation.digest,
+                "test": test,
+            },
+            pipeline=list(pipeline),
+            label=label,
+            model=incoming,
+            params=params,
+            seed=self.seed,
+            seconds=round(seconds, 2),
+            peak_memory_bytes=provenance.peak_memory_bytes(),
+            notes=list(notes),
+            commit=provenance.commit(),
+            command=self.command,
+            versions=provenance.versions(),
+            machine=provenance.machine(),
+            time=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; ValueError if another process is at work in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is at work in {folder}: wait for it, or use another --out."
+            ) from None
+        yield
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a finished run, or None. The manifest is written last, so a folder that has one is whole."""
+    import json
+
+    path = folder / MANIFEST
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def keep(
+    folder: Path, result: Result, exported: TFLiteModel, model: KerasModel | None, **more: Any
+) -> None:
+    """Write a run folder's files, the manifest last."""
+    if model is not None:
+        model.save(folder / "model.keras")
+    exported.save(folder / "model.tflite")
+    write_json(folder / MANIFEST, {"result": asdict(result)} | more)
