@@ -1,0 +1,77 @@
+"""What every copy of CIFAR-10 must be: counts, shapes, dtypes and labels, each checked with one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+SIDE = 32  # pixels
+PIXELS = SIDE * SIDE * 3  # bytes an image
+
+Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [n, 32, 32, 3], labels uint8 [n]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images a copy holds, the classes in equal shares."""
+
+    train: int
+    test: int
+
+
+FULL = Counts(train=50_000, test=10_000)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A copy of CIFAR-10 that was found and looks whole; calling `train` or `test` reads and checks its images."""
+
+    train: Callable[[], Arrays]
+    test: Callable[[], Arrays]
+
+
+def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> Arrays:
+    """These images and labels, made uint8 [count, 32, 32, 3] and uint8 [count] without changing a value.
+
+    Args:
+      count: how many images there must be, a tenth of them in each class.
+      where: the file or folder, for the sentence of the ValueError.
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"{where}: its images are {images.dtype}; CIFAR-10 has uint8 pixels.")
+    if images.shape != (count, SIDE, SIDE, 3):
+        raise ValueError(
+            f"{where}: its images have shape {list(images.shape)}; "
+            f"expected {[count, SIDE, SIDE, 3]}."
+        )
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{where}: its labels are {labels.dtype} of shape {list(labels.shape)}; "
+            f"expected {count:,} whole numbers."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(CLASSES):
+        raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")
+    of_class = np.bincount(labels.astype(np.int64), minlength=len(CLASSES))
+    for name, found in zip(CLASSES, of_class, strict=True):
+        # Catches a batch that is there twice: no official batch has its classes in equal shares but the test one.
+        if found != count // len(CLASSES):
+            raise ValueError(
+                f"{where}: {found:,} images are labelled {name}; "
+                f"expected {count // len(CLASSES):,} of each class."
+            )
+    return np.ascontiguousarray(images), labels.astype(np.uint8)
