@@ -7,7 +7,7 @@ from compress.train import Recipe
 RECIPES = {
     "strong": Recipe(
         summary="Crop and flip, SGD on a cosine with warm-up, no dropout, averaged weights.",
-        epochs=100,
+        epochs=120,
         batch_size=128,
         optimizer="sgd",
         learning_rate=0.1,
