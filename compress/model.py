@@ -62,9 +62,13 @@ class KerasModel:
         """Number of parameters as Keras counts them, BatchNormalization statistics included."""
         return int(self.keras.count_params())
 
+    def kernel_variables(self) -> dict[str, Any]:
+        """Layer name -> Keras variable of its kernel, in layer order; for a stage to assign to in its own copy."""
+        return layers.kernels(self.keras)
+
     def kernels(self) -> dict[str, np.ndarray]:
         """Layer name -> kernel, float32 in Keras axis order; copies."""
-        return {k: np.array(v) for k, v in layers.kernels(self.keras).items()}
+        return {k: np.array(v) for k, v in self.kernel_variables().items()}
 
     @property
     def digest(self) -> str:

@@ -1,0 +1,82 @@
+"""Fixtures shared by all tests: the toy task, a silent progress, golden files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compress.model import KerasModel
+from compress.task import Dataset, TaskView
+
+# A folder with a dist-info is an installed distribution: the plugin's entry point is found as any other.
+sys.path.insert(0, str(Path(__file__).parent / "plugin"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Rewrite the golden files.")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+class Silent:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.rows: list[dict[str, float]] = []
+
+    def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
+        self.done = done
+
+    def step(self, step: int, loss: float, accuracy: float) -> None:
+        pass
+
+    def epoch(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()
+
+
+@pytest.fixture(scope="session")
+def toy_data() -> Dataset:
+    from baselines.toy import Toy
+
+    return Toy().load(None, print)
+
+
+@pytest.fixture(scope="session")
+def toy_model() -> KerasModel:
+    """The toy task's trained baseline. Tests must not change it: one checks that none did."""
+    from baselines.toy import Toy
+    from compress import model_file
+
+    model = model_file.load(Toy().baseline_path())
+    assert isinstance(model, KerasModel)
+    return model
+
+
+@pytest.fixture
+def toy_view(toy_data: Dataset, silent: Silent) -> TaskView:
+    from baselines.toy import Toy
+
+    return TaskView(Toy(), toy_data.train, toy_data.validation, None, silent, deterministic=True)
+
+
+@pytest.fixture(autouse=True)
+def away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test works in its own folder, offline."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMPRESS_OFFLINE", "1")
+    yield

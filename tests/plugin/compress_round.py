@@ -1,0 +1,32 @@
+"""A stage by somebody else: what a third party has to write, whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import click
+import numpy as np
+
+from compress.model import KerasModel
+from compress.stage import Stage, option
+from compress.task import TaskView
+
+
+def rounded(kernel: np.ndarray, digits: int) -> np.ndarray:
+    """Each weight to so many decimal digits; zero stays zero."""
+    return np.round(kernel, digits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round(Stage):
+    """Round the weights of every kernel to a few decimal digits."""
+
+    name: ClassVar = "round"
+    digits: int = option(2, click.IntRange(0, 6), "Decimal digits that stay.")
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        result = model.copy()
+        for variable in result.kernel_variables().values():
+            variable.assign(rounded(np.array(variable), self.digits))
+        return result

@@ -1,0 +1,160 @@
+"""What every registered stage promises, built in or plugged in: see docs/adding-a-stage.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from compress import registry
+from compress.cli import cli
+from compress.model import KerasModel
+from compress.stage import Stage
+from compress.task import TaskView
+
+DOCS = Path(__file__).parent.parent / "docs" / "stages"
+PLUGGED_IN = {"round"}
+NAMES = registry.stage_names()
+every_stage = pytest.mark.parametrize("name", NAMES)
+
+
+def quick(name: str) -> Stage:
+    """The stage at its defaults, but for one epoch."""
+    cls = registry.stage(name)
+    options = {f.name for f in dataclasses.fields(cls)}
+    return cls(**({"epochs": 1} if "epochs" in options else {}))
+
+
+def outside(kind: click.ParamType) -> list[Any]:
+    """Values just outside what a click type takes."""
+    if isinstance(kind, click.types._NumberRangeBase):
+        step = 1 if isinstance(kind, click.IntRange) else 1e-6
+        below = [] if kind.min is None else [kind.min if kind.min_open else kind.min - step]
+        above = [] if kind.max is None else [kind.max if kind.max_open else kind.max + step]
+        return below + above + [float("nan")] * (step != 1)
+    if isinstance(kind, click.Choice):
+        return ["no-such-choice"]
+    return []
+
+
+def refusals() -> list[tuple[str, str, Any]]:
+    return [
+        (name, field.name, value)
+        for name in NAMES
+        for field in dataclasses.fields(registry.stage(name))
+        for value in outside(field.metadata["kind"])
+    ]
+
+
+def test_the_plugin_came_in_by_the_same_door() -> None:
+    assert PLUGGED_IN < set(NAMES)
+
+
+@every_stage
+def test_spec_survives_json(name: str) -> None:
+    stage = quick(name)
+    assert registry.build(json.loads(json.dumps(stage.spec()))) == stage
+
+
+@every_stage
+def test_repr_builds_it(name: str) -> None:
+    stage = quick(name)
+    assert eval(repr(stage), {type(stage).__name__: type(stage)}) == stage
+
+
+@every_stage
+def test_argv_builds_it(name: str) -> None:
+    stage = quick(name)
+    cls = type(stage)
+    command = click.Command(name, params=cls.parameters(), callback=lambda **o: cls(**o))
+    assert command.main(stage.argv()[1:], standalone_mode=False) == stage
+
+
+@every_stage
+def test_it_is_frozen(name: str) -> None:
+    stage = quick(name)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stage.anything = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), refusals())
+def test_option_outside_its_range_is_refused_by_name(name: str, option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name}: option '{option}'"):
+        registry.stage(name)(**{option: value})
+    words = ["run", name, f"--{option.replace('_', '-')}", str(value)]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 2
+    assert option.replace("_", "-") in result.output or option in result.output
+
+
+@every_stage
+def test_incoming_model_is_unchanged(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
+    before = [w.copy() for w in toy_model.keras.get_weights()]
+    quick(name).apply(toy_model, toy_view, seed=0)
+    for old, new in zip(before, toy_model.keras.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@every_stage
+def test_same_seed_gives_same_model(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
+    one, other = (quick(name).apply(toy_model, toy_view, seed=5) for _ in range(2))
+    assert one.digest == other.digest
+
+
+@every_stage
+def test_it_gives_what_it_declares(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
+    result = quick(name).apply(toy_model, toy_view, seed=0)
+    assert result.format == quick(name).gives
+    if isinstance(result, KerasModel):
+        scores = result.keras.predict(toy_view.validation.images[:5] / 255.0, verbose=0)
+        assert scores.shape == (5, 3)
+        assert np.isfinite(scores).all()
+
+
+@every_stage
+def test_zeros_that_come_in_go_out(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
+    holed = toy_model.copy()
+    rng = np.random.default_rng(0)
+    for variable in holed.kernel_variables().values():
+        variable.assign(np.array(variable) * (rng.random(variable.shape) < 0.3))
+    incoming = holed.kernels()
+    result = quick(name).apply(holed, toy_view, seed=0)
+    if not isinstance(result, KerasModel):
+        return  # the pipeline checks the exported file of such a stage
+    for layer, kernel in result.kernels().items():
+        if kernel.shape == incoming[layer].shape:
+            assert not kernel[incoming[layer] == 0].any(), layer
+
+
+@every_stage
+def test_it_is_documented(name: str) -> None:
+    cls = registry.stage(name)
+    assert (cls.__doc__ or "").strip()
+    for field in dataclasses.fields(cls):
+        assert field.metadata["help"].endswith("."), field.name
+    if name in PLUGGED_IN:
+        return
+    page = (DOCS / f"{name}.md").read_text()
+    for field in dataclasses.fields(cls):
+        assert f"--{field.name.replace('_', '-')}" in page, field.name
+
+
+@pytest.mark.parametrize("words", [[], ["run"], ["train"], ["prune"], ["report"], ["run", "prune"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; from compress.cli import cli\n"
+        f"cli({[*words, '--help']!r}, standalone_mode=False)\n"
+        "heavy = {'tensorflow', 'keras', 'tf_keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
