@@ -49,6 +49,28 @@ def two_proportion_p(successes_a: int, n_a: int, successes_b: int, n_b: int) -> 
     return float(2 * norm.sf(abs(two_proportion_z(successes_a, n_a, successes_b, n_b))))
 
 
+def two_proportion_difference(
+    successes_a: int, n_a: int, successes_b: int, n_b: int
+) -> tuple[float, float, float]:
+    """The proportion of `a` minus that of `b`, the samples being independent, with its interval.
+
+    Method 10 of Newcombe 1998 (Statistics in Medicine 17, 873-890), which joins the two Wilson
+    intervals; the numbers below are an example of his.
+
+    Returns:
+      (difference, low, high), each within [-1, 1]; low and high at 95 % confidence.
+
+    >>> [round(x, 4) for x in two_proportion_difference(56, 70, 48, 80)]
+    [0.2, 0.0524, 0.3339]
+    """
+    _check_counts(successes_a, n_a)
+    _check_counts(successes_b, n_b)
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    low, high = confint_proportions_2indep(successes_a, n_a, successes_b, n_b, method="newcomb")
+    return successes_a / n_a - successes_b / n_b, float(low), float(high)
+
+
 def mcnemar_p(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     """The two-sided p of the exact McNemar test that two models are right equally often.
 
