@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,26 +41,34 @@ BENCH = [
 MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
 
 
-class _Errors(click.Group):
-    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for what went wrong."""
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
+    try:
+        yield
+        return
+    except KeyboardInterrupt:
+        message = "interrupted. The same words go on from the last whole epoch."
+    except MemoryError:
+        message = "out of memory."
+    except OSError as error:
+        named = error.filename and error.strerror
+        message = f"{error.filename}: {error.strerror}." if named else str(error)
+    except ValueError as error:
+        message = str(error)
+    raise click.ClickException(message)
+
+
+class Program(click.Group):
+    """The commands below, and every installed stage as a command of its own."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _sentences():
+            return click.Group.make_context(self, *args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _sentences():
             return click.Group.invoke(self, ctx)
-        except KeyboardInterrupt:
-            message = "interrupted. The same words go on from the last whole epoch."
-        except MemoryError:
-            message = "out of memory."
-        except OSError as error:
-            named = error.filename and error.strerror
-            message = f"{error.filename}: {error.strerror}." if named else str(error)
-        except ValueError as error:
-            message = str(error)
-        raise click.ClickException(message)
-
-
-class Program(_Errors):
-    """The commands below, and every installed stage as a command of its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands, *registry.stage_names()]
@@ -82,8 +92,14 @@ class Program(_Errors):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in (("Commands", list(self.commands)), ("Stages", registry.stage_names())):
             with formatter.section(title):
-                found = ((n, self.get_command(ctx, n)) for n in names)
-                formatter.write_dl([(n, c.get_short_help_str(80)) for n, c in found if c])
+                formatter.write_dl([(n, self._short_help(ctx, n)) for n in names])
+
+    def _short_help(self, ctx: click.Context, name: str) -> str:
+        try:
+            command = self.get_command(ctx, name)
+        except ValueError as error:  # a broken plugin must not hide the others
+            return str(error)
+        return command.get_short_help_str(80) if command else ""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         _known(ctx, args[0], "command", self.list_commands(ctx))
