@@ -1,43 +1,120 @@
-"""The official CIFAR-10 batches in a folder: `data_batch_1.bin` to `_5.bin` and `test_batch.bin`."""
+"""The official CIFAR-10 batches, binary and Python: `data_batch_1` to `_5` and `test_batch`, in a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from baselines.cifar10_checks import PIXELS, SIDE, Arrays, Counts, Files, checked
+from baselines.safe_pickle import load_dict
 
 BATCHES = 5
 RECORD = 1 + PIXELS  # bytes: the label, then the red, green and blue plane, row by row
 
 
 def binary_batch(content: bytes, records: int, where: str) -> Arrays:
-    """Images and labels of one binary batch. ValueError if it does not hold `records` whole images."""
-    if len(content) != records * RECORD:
-        raise ValueError(
-            f"{where}: {len(content):,} bytes; a batch of {records:,} images has {records * RECORD:,} "
-            f"({records:,} x {RECORD:,}); get the file again."
-        )
+    """Images uint8 [records, 32, 32, 3] and labels uint8 [records] of one binary batch."""
+    check_binary_size(len(content), records, where)
     rows = np.frombuffer(content, np.uint8).reshape(records, RECORD)
     return _from_planes(rows[:, 1:]), rows[:, 0]
+
+
+def check_binary_size(size_bytes: int, records: int, where: str) -> None:
+    """ValueError if a binary batch of this size does not hold exactly `records` images."""
+    if size_bytes != records * RECORD:
+        raise ValueError(
+            f"{where}: {size_bytes:,} bytes; a batch of {records:,} images has {records * RECORD:,} "
+            f"({records:,} x {RECORD:,}): get the file again."
+        )
+
+
+def python_batch(content: bytes, records: int, where: str) -> Arrays:
+    """Images uint8 [records, 32, 32, 3] and labels [records] of one pickled batch; runs no code of the pickle."""
+    batch = load_dict(content, where)
+    for key in ("data", "labels"):
+        if key not in batch:
+            raise ValueError(f"{where}: its dict has no {key!r}; a CIFAR-10 batch has.")
+    data, labels = batch["data"], batch["labels"]
+    if (
+        not isinstance(data, np.ndarray)
+        or data.dtype != np.uint8
+        or data.shape != (records, PIXELS)
+    ):
+        found = (
+            f"{data.dtype} {list(data.shape)}"
+            if isinstance(data, np.ndarray)
+            else type(data).__name__
+        )
+        raise ValueError(f"{where}: its data are {found}; expected uint8 {[records, PIXELS]}.")
+    if isinstance(labels, list) and not all(
+        type(label) is int and 0 <= label < 256 for label in labels
+    ):
+        raise ValueError(f"{where}: a label is not a whole number from 0 to 9.")
+    if not isinstance(labels, list | np.ndarray) or len(labels) != records:
+        raise ValueError(f"{where}: its labels are not a list of {records:,} numbers.")
+    return _from_planes(data), np.asarray(labels)
 
 
 def _from_planes(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
 
 
-def open_binary_folder(folder: Path, counts: Counts) -> Files:
-    """The binary batches in `folder`, all there and of the right size."""
-    train = [folder / f"data_batch_{i}.bin" for i in range(1, BATCHES + 1)]
-    test = [folder / "test_batch.bin"]
+@dataclass(frozen=True)
+class Layout:
+    """One of the two forms in which CIFAR-10 is published."""
 
-    def read(paths: list[Path], count: int) -> Arrays:
-        parts = [binary_batch(p.read_bytes(), count // len(paths), str(p)) for p in paths]
+    folder: str
+    suffix: str
+    decode: Callable[[bytes, int, str], Arrays]
+
+    @property
+    def train(self) -> list[str]:
+        """File names of the training batches."""
+        return [f"data_batch_{i}{self.suffix}" for i in range(1, BATCHES + 1)]
+
+    @property
+    def test(self) -> list[str]:
+        """File names of the test batches."""
+        return [f"test_batch{self.suffix}"]
+
+    def join(
+        self, contents: Sequence[bytes], names: Sequence[str], count: int, where: str
+    ) -> Arrays:
+        """The images and labels of all these batches together, `count` of them."""
+        records = count // len(names)
+        parts = [
+            self.decode(content, records, f"{where}/{name}")
+            for content, name in zip(contents, names, strict=True)
+        ]
         images, labels = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return checked(images, labels, count, str(folder))
+        return checked(images, labels, count, where)
 
-    for path in [*train, *test]:
+
+BINARY = Layout("cifar-10-batches-bin", ".bin", binary_batch)
+PYTHON = Layout("cifar-10-batches-py", "", python_batch)
+
+
+def open_batches(folder: Path, layout: Layout, counts: Counts) -> Files:
+    """The batches in `folder`, all there and, if binary, of the right size."""
+    sizes = [(name, counts.train // BATCHES) for name in layout.train]
+    sizes += [(name, counts.test) for name in layout.test]
+    for name, records in sizes:
+        path = folder / name
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing.")
-    return Files(lambda: read(train, counts.train), lambda: read(test, counts.test))
+            raise FileNotFoundError(
+                f"{path} is missing; a copy of CIFAR-10 has {len(sizes)} batches."
+            )
+        if layout is BINARY:
+            check_binary_size(path.stat().st_size, records, str(path))
+
+    def read(names: Sequence[str], count: int) -> Arrays:
+        return layout.join(
+            [(folder / name).read_bytes() for name in names], names, count, str(folder)
+        )
+
+    return Files(
+        train=lambda: read(layout.train, counts.train), test=lambda: read(layout.test, counts.test)
+    )

@@ -42,6 +42,7 @@ class Files:
 
     train: Callable[[], Arrays]
     test: Callable[[], Arrays]
+    remark: str = ""  # what the user should know about this copy, one sentence
 
 
 def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> Arrays:
@@ -68,7 +69,7 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
         raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")
     of_class = np.bincount(labels.astype(np.int64), minlength=len(CLASSES))
     for name, found in zip(CLASSES, of_class, strict=True):
-        # Catches a batch that is there twice: no official batch has its classes in equal shares but the test one.
+        # This catches a batch that is there twice: of the official ones only the test batch has equal shares.
         if found != count // len(CLASSES):
             raise ValueError(
                 f"{where}: {found:,} images are labelled {name}; "

@@ -1,27 +1,100 @@
-"""Where CIFAR-10 is, and what becomes of it: found, read, checked and split."""
+"""Find CIFAR-10 on this machine, download it, or fall back to the bundled sample; then split it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from baselines.cifar10_batches import open_binary_folder
+from baselines.cifar10_archive import OFFICIAL
 from baselines.cifar10_checks import CLASSES, FULL, Counts, Files
+from baselines.cifar10_formats import open_copy
+from baselines.cifar10_sample import COUNTS, open_sample
+from baselines.download import Remote, fetch
 from compress.task import Dataset, Split, content_order, split_by_class
 
 VALIDATION_FRACTION = 0.15
+ARCHIVE = Remote(
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    sha256=next(digest for digest, name in OFFICIAL.items() if "python" in name),
+    size_bytes=170_498_071,
+)
 
 
-def load(path: Path | None, note: Callable[[str], None], counts: Counts = FULL) -> Dataset:
-    """The data at `path`, else in the folder that the environment variable CIFAR10_DIR names."""
+def load(
+    path: Path | None,
+    note: Callable[[str], None],
+    counts: Counts = FULL,
+    archive: Remote = ARCHIVE,
+) -> Dataset:
+    """CIFAR-10, or its bundled sample, split the same way for everyone.
+
+    It is taken from the first of: `path`, the folder that CIFAR10_DIR names, Keras's download folder, this toolkit's
+    cache, the net, the sample. Data that were named and are missing or damaged are an error; others are passed over.
+
+    Args:
+      note: gets one sentence on what was taken, unless it was named and is as published.
+      counts, archive: what the full data are; tests give smaller ones.
+    """
     named = path or (Path(os.environ["CIFAR10_DIR"]) if os.environ.get("CIFAR10_DIR") else None)
-    if named is None:
-        raise FileNotFoundError("no CIFAR-10 data: give --data PATH or set CIFAR10_DIR.")
-    return dataset(open_binary_folder(named, counts), "cifar10")
+    if named is not None:
+        files = open_copy(named, counts)
+        if files.remark:
+            note(files.remark)
+        return _dataset(files, "cifar10")
+    reasons = []
+    for place in _places():
+        try:
+            return _found(place, note, counts)
+        except (OSError, ValueError) as error:
+            reasons.append(str(error))
+    try:
+        return _found(_download(archive, note), note, counts)
+    except (OSError, ValueError) as error:
+        reasons.append(str(error))
+    note(
+        f"using the bundled sample of CIFAR-10 ({COUNTS.train:,} training and {COUNTS.test:,} test images), "
+        f"because the full data were not found ({'; '.join(reasons)}); give them with --data."
+    )
+    return _dataset(open_sample(), "cifar10-sample")
 
 
-def dataset(files: Files, name: str) -> Dataset:
+def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:
+    files = open_copy(place, counts)
+    data = _dataset(files, "cifar10")
+    note(" ".join([f"reading CIFAR-10 from {place}.", files.remark]).strip())
+    return data
+
+
+def _places() -> Iterator[Path]:
+    """Where Keras 2 and 3 leave CIFAR-10, then where `_download` does; those that exist."""
+    keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    names = (
+        "cifar-10-batches-py-target/cifar-10-batches-py",
+        "cifar-10-batches-py",
+        "cifar-10-batches-py-target_archive",
+        "cifar-10-batches-py.tar.gz",
+        "cifar-10-python.tar.gz",
+    )
+    for place in [*(keras / name for name in names), _cached()]:
+        if place.exists():
+            yield place
+
+
+def _cached() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if not folder.is_absolute():  # as the XDG specification asks
+        folder = Path("~/.cache").expanduser()
+    return folder / "compress" / "cifar-10-python.tar.gz"
+
+
+def _download(archive: Remote, note: Callable[[str], None]) -> Path:
+    if os.environ.get("COMPRESS_OFFLINE", "0") not in ("", "0"):
+        raise OSError("COMPRESS_OFFLINE forbids the download")
+    return fetch(archive, _cached(), note)
+
+
+def _dataset(files: Files, name: str) -> Dataset:
     """Split the training images; leave the test images unread until they are asked for."""
     train, validation = split_by_class(*files.train(), VALIDATION_FRACTION)
 

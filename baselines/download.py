@@ -1,0 +1,147 @@
+"""Download one file whose size and SHA-256 are known: resumed after a break, checked before anyone sees it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import os
+import queue
+import threading
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+CHUNK_BYTES = 1 << 16
+FRUITLESS_TRIES = 5  # in a row, once anything has come
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on the net and what it must be."""
+
+    url: str
+    sha256: str
+    size_bytes: int
+
+
+def fetch(
+    remote: Remote, target: Path, note: Callable[[str], None], timeout_s: float = 5.0
+) -> Path:
+    """Download to `target`, which is written whole and with the right content, or not at all.
+
+    What an earlier call left in `target`.part is kept and gone on from. `note` hears when bytes begin to come.
+    OSError if the net or the disk fails; ValueError if the content is wrong.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    with partial.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # a second process waits here for the first
+        if not partial.exists() and target.exists():
+            return target
+        if file.tell() > remote.size_bytes:
+            file.truncate(0)
+        resumed = file.tell() > 0
+        _complete(remote, file, note, timeout_s)
+        if resumed and _sha256(partial) != remote.sha256:
+            # The earlier part may be to blame: once more, from nothing.
+            file.truncate(0)
+            _complete(remote, file, note, timeout_s)
+        if _sha256(partial) != remote.sha256:
+            partial.unlink()
+            raise ValueError(
+                f"{remote.url} has another SHA-256 than {remote.sha256}; it was thrown away."
+            )
+        os.fsync(file.fileno())
+        partial.replace(target)
+    return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _complete(
+    remote: Remote, file: IO[bytes], note: Callable[[str], None], timeout_s: float
+) -> None:
+    """Append to `file` until it is as long as the remote one, asking again while that brings anything."""
+    most = start = file.tell()
+    fruitless = 0
+    with _bar() as bar:
+        task = bar.add_task(remote.url.rsplit("/", 1)[-1], total=remote.size_bytes)
+        while file.tell() < remote.size_bytes:
+            try:
+                with _open(remote, file, timeout_s) as response:
+                    if most == start:
+                        note(f"downloading {remote.url} to {file.name}")
+                    while chunk := response.read(min(CHUNK_BYTES, remote.size_bytes - file.tell())):
+                        file.write(chunk)
+                        bar.update(task, completed=file.tell())
+                file.flush()
+            except (OSError, http.client.HTTPException) as error:
+                failure = error
+            else:
+                failure = ConnectionError("the connection ended early")
+            fruitless = 0 if file.tell() > most else fruitless + 1
+            most = max(most, file.tell())
+            if file.tell() < remote.size_bytes and fruitless > FRUITLESS_TRIES * (most > start):
+                raise OSError(f"{remote.url}: {failure}") from failure
+
+
+def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTPResponse:
+    """Ask for what `file` lacks; where the server sends everything, empty it first."""
+    have = file.tell()
+    request = urllib.request.Request(
+        remote.url, headers={"Range": f"bytes={have}-"} if have else {}
+    )
+    response = _urlopen(request, timeout_s)
+    whole = response.headers.get("Content-Length")
+    if response.status == 206:
+        whole = response.headers.get("Content-Range", "").rsplit("/", 1)[-1]
+    if whole != str(remote.size_bytes):
+        # A captive portal's page, or another version of the file: it must not reach what is there already.
+        response.close()
+        raise ConnectionError(f"the server has {whole} bytes; expected {remote.size_bytes}")
+    if response.status != 206:
+        file.truncate(0)
+    return response
+
+
+def _urlopen(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
+    """`urlopen`, but given up in time also where only looking up the name takes long."""
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=timeout_s))
+        except (OSError, http.client.HTTPException) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=2 * timeout_s)
+    except queue.Empty:
+        raise TimeoutError(f"no answer in {2 * timeout_s:g} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _bar() -> Any:
+    """A progress bar on standard error if that is a terminal, else nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )

@@ -1,0 +1,46 @@
+"""Read and write PNG files whose size is known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+# Modes that become RGB without losing a value: PNG optimisers store grey images as L, few-coloured ones as P.
+LOSSLESS_MODES = ("RGB", "L", "P")
+
+
+def read_png(path: Path, height: int, width: int) -> np.ndarray:
+    """The pixels of a PNG, uint8 [height, width, 3]. ValueError if it is anything else.
+
+    Size and mode are read from its header, before any room is made for pixels.
+    """
+    from PIL import Image
+
+    with path.open("rb") as file:
+        try:
+            with Image.open(file, formats=["PNG"]) as image:
+                size, mode = image.size, image.mode
+                if size == (width, height) and mode in LOSSLESS_MODES:
+                    return np.asarray(image.convert("RGB"))
+        except (
+            # Pillow reports what is no PNG, or a damaged one, by any of these.
+            OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:  # fmt: skip
+            raise ValueError(f"{path}: not a whole PNG file; get it again.") from error
+    if size != (width, height):
+        raise ValueError(
+            f"{path}: {size[0]} x {size[1]} pixels (width x height); expected {width} x {height}."
+        )
+    raise ValueError(f"{path}: a PNG of mode {mode}; expected RGB, 8 bits a channel.")
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [h, w, 3] whole, as small as Pillow can."""
+    from PIL import Image
+
+    from compress.store import replacing
+
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG", optimize=True)
