@@ -1,0 +1,163 @@
+"""What the architecture in a model file may be made of: an explicit list of Keras classes, and nothing that is code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from compress import backend
+
+MAX_DEPTH = 200  # of nested JSON; a model inside a model inside a wrapper needs about 12 for each
+COMPILED = "compile_config"  # where Keras keeps optimizer, losses and metrics
+
+# Layers whose configuration is numbers, names of activations and other classes on this page. Not here, because they
+# hold code or read files: Lambda, TFSMLayer, JaxLayer, FlaxLayer, TorchModuleWrapper and the layers with a vocabulary.
+LAYERS = """
+Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention Average
+AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional CenterCrop Concatenate Conv1D
+Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D
+Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell
+GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
+GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention Identity InputLayer LSTM LSTMCell
+LayerNormalization LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
+Normalization PReLU Permute RMSNormalization RNN RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation
+RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN
+SimpleRNNCell Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
+TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+"""
+# What `x + y`, `x * 2`, `x[:, ::2]` and `keras.ops.relu(x)` leave in a functional model. Module -> classes.
+OPERATIONS = {
+    "keras.src.ops.numpy": "Absolute Add Clip Concatenate Divide Exp ExpandDims Flip GetItem Log Max Maximum Mean Min "
+    "Minimum Multiply Negative Pad Power Reshape Sqrt Square Squeeze Stack Subtract Sum Tanh Transpose TrueDivide",
+    "keras.src.ops.nn": "AveragePool DepthToSpace Elu Gelu HardSigmoid HardSilu HardTanh LeakyRelu LogSoftmax MaxPool "
+    "Normalize Relu Relu6 Selu Sigmoid Silu Softmax Softplus Softsign SpaceToDepth",
+}
+MODELS = {
+    "Functional": {None, "keras.src.models.functional"},
+    "Model": {None, "keras", "keras.models"},
+    "Sequential": {None, "keras", "keras.models"},
+}
+# Kinds of small objects, each the public module of its classes and the class they derive from.
+KINDS = {
+    "initializers": "Initializer",
+    "regularizers": "Regularizer",
+    "constraints": "Constraint",
+    "dtype_policies": "DTypePolicy",
+}
+# Plain values that JSON has no word for.
+VALUES = (
+    "__keras_tensor__",
+    "__tensor__",
+    "__numpy__",
+    "__slice__",
+    "__ellipsis__",
+    "__tuple__",
+    "TensorShape",
+)
+
+TRUST = "if you made the file yourself, load it from Python with model_file.load(path, trust=True)"
+WAYS_OUT = {
+    "Lambda": f"say the same with Keras layers (Rescaling, Activation, Reshape) and save again; or, {TRUST}",
+    "Policy": "this toolkit works on float32 models: build the model without a mixed-precision policy",
+    "PruneLowMagnitude": "apply strip_pruning of tensorflow_model_optimization before saving",
+    "ClusterWeights": "apply strip_clustering of tensorflow_model_optimization before saving",
+    "QuantizeLayer": "give the model as it was before quantize_model",
+    "QuantizeWrapperV2": "give the model as it was before quantize_model",
+}
+
+
+def parse(text: str | bytes) -> dict[str, Any]:
+    """The JSON of a model's architecture, checked, without what `compile` left in it.
+
+    Raises:
+      ValueError: the text is not the JSON of a model, or names something outside this page's lists.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("its architecture is not JSON; save the model again") from None
+    check(config)
+    return _uncompiled(config)
+
+
+def check(config: Any) -> None:
+    """Raise ValueError, naming the layer and the way out, unless all that `config` names is on this page's lists."""
+    if not isinstance(config, dict) or config.get("class_name") in (None, *VALUES):
+        raise ValueError("its architecture describes no model; save it with model.save() of Keras")
+    for node, layer in _objects(config):
+        name, module = node["class_name"], node.get("module")
+        if isinstance(name, str) and node.get("registered_name") in (None, name):
+            if name in VALUES and module is None:
+                continue
+            if isinstance(module, str | None) and module in _allowed().get(name, ()):
+                continue
+        raise ValueError(_refusal(name, module, layer))
+    if config["class_name"] not in MODELS:
+        raise ValueError(f"it holds a {config['class_name']}, not a model; save the whole model")
+
+
+def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every dict with a class name that outlasts `_uncompiled`, and the name of the layer it is in or is."""
+    stack: list[tuple[Any, str, int]] = [(config, "", 0)]
+    while stack:
+        node, layer, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(
+                f"its architecture is nested deeper than {MAX_DEPTH}; save a plainer model"
+            )
+        if isinstance(node, dict):
+            if "class_name" in node:
+                inner = node.get("config")
+                # An initializer has no name of its own, a dtype policy has one that helps nobody.
+                if (
+                    isinstance(inner, dict)
+                    and "name" in inner
+                    and "Policy" not in str(node["class_name"])
+                ):
+                    layer = str(inner["name"])
+                yield node, layer
+            stack += [(v, layer, depth + 1) for k, v in reversed(node.items()) if k != COMPILED]
+        elif isinstance(node, list):
+            stack += [(value, layer, depth + 1) for value in reversed(node)]
+
+
+@cache
+def _allowed() -> dict[str, set[str | None]]:
+    """Class name -> modules it may be said to come from; None: the file says no module, as Keras 2 did."""
+    keras = backend.keras()
+    allowed = {name: set(modules) for name, modules in MODELS.items()}
+    found = [("layers", getattr(keras.layers, name)) for name in LAYERS.split()]
+    for kind, base in KINDS.items():
+        public = vars(getattr(keras, kind))
+        parent = public[base]
+        found += [
+            (kind, c) for c in public.values() if isinstance(c, type) and issubclass(c, parent)
+        ]
+    for public_module, cls in found:
+        modules = allowed.setdefault(cls.__name__, {None, "keras"})
+        modules |= {f"keras.{public_module}", cls.__module__}
+    for module, names in OPERATIONS.items():
+        for name in names.split():
+            allowed.setdefault(name, set()).add(module)
+    return allowed
+
+
+def _uncompiled(node: Any) -> Any:
+    # Keras rebuilds the losses and metrics of a model inside the model even when told not to compile.
+    if isinstance(node, dict):
+        return {key: _uncompiled(value) for key, value in node.items() if key != COMPILED}
+    return [_uncompiled(value) for value in node] if isinstance(node, list) else node
+
+
+def _refusal(name: Any, module: Any, layer: str) -> str:
+    # What a file says is shown by repr and cut: it may hold control characters, or a book.
+    where = f"layer {layer!r:.60}" if layer else "the model"
+    origin = f" of {module!r:.60}" if module else ""
+    plain = str(name).rpartition(">")[2]
+    if str(module).startswith(("tf_keras", "keras.src.engine", "tensorflow")):
+        return f"{where} was saved by Keras 2 ({name!r:.60}{origin}); there, save the model as .h5 instead"
+    way = WAYS_OUT.get(plain, f"build the model of Keras's own layers and save again; or, {TRUST}")
+    return f"{where} needs {name!r:.60}{origin}, which is code or is not of Keras, so it is not loaded; {way}"

@@ -1,0 +1,176 @@
+"""load(): a model out of an untrusted file, checked before Keras sees it; and Keras sees only what was checked."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from compress import backend
+from compress.model import KerasModel, TFLiteModel
+from compress.model_copy import MAX_BYTES, copy_h5, copy_keras
+
+# Suffix -> how such a file begins (at which byte, with what), and what that is called.
+KINDS = {
+    ".keras": (0, b"PK\x03\x04", "a Keras archive"),
+    ".h5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    ".hdf5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    ".tflite": (4, b"TFL3", "a TFLite file"),
+}
+# What the states of random generators are kept in: uint32 on some backends, int64 on others.
+COUNTERS = ("uint32", "int32", "int64")
+# What Keras, h5py and zipfile raise on damaged files; TensorFlow's own errors are added when it is the backend.
+DAMAGED: tuple[type[BaseException], ...] = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
+    """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file. No code from the file runs.
+
+    Args:
+      trust: skip the checks of a Keras file's architecture and weights, and let Keras run code that is in it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no such file, it is damaged, or it holds what is not loaded; the message says what to do.
+    """
+    suffix = _checked_suffix(path)
+    if suffix == ".tflite":
+        return TFLiteModel.load(path)
+    if trust:
+        model = _built(path, path, safe=False)
+    else:
+        copy = copy_keras if suffix == ".keras" else copy_h5
+        with tempfile.TemporaryDirectory() as folder:
+            clean = Path(folder) / f"model{suffix}"
+            _attempt(path, lambda: copy(path, clean))
+            model = _built(path, clean, safe=True)
+    _check_float32(path, model)
+    return KerasModel(model)
+
+
+def check_fits(
+    model: KerasModel | TFLiteModel,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    task: str = "",
+) -> None:
+    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to that many classes.
+
+    Args:
+      task: the name of the task that has these images and classes, for the message.
+    """
+    if isinstance(model, TFLiteModel):
+        return  # measuring opens the file and finds out
+    inputs, outputs = model.keras.inputs or [], model.keras.outputs or []
+    wanted = f"{f'task {task}' if task else 'the task'} has {_by(input_shape)} and {classes}"
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"model has {len(inputs)} inputs and {len(outputs)} outputs, {wanted}: "
+            "give a model with one input, images, and one output, a number per class."
+        )
+    (batch, *image), given = inputs[0].shape, outputs[0].shape
+    if batch is not None or None in image:
+        raise ValueError(
+            f"model takes a batch of shape {_by(inputs[0].shape)}, {wanted}: build it again with "
+            f"Input({input_shape}), image size fixed and number of images open."
+        )
+    if len(given) != 2 or (*image, given[1]) != (*input_shape, classes):
+        takes = f"{_by(image)} images" if len(image) == 3 else f"inputs of shape {_by(image)}"
+        gives = f"{given[1]} classes" if len(given) == 2 else f"outputs of shape {_by(given[1:])}"
+        raise ValueError(
+            f"model takes {takes} and gives {gives}; {wanted}: give a model built for these images, "
+            "or the task that this model was built for."
+        )
+
+
+def _by(shape: Any) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "nothing"
+
+
+def _checked_suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no file {path}; expected a model: {', '.join(KINDS)}. Check the path."
+        )
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. Of a SavedModel folder, "
+            "save the Keras model it was made from as .keras."
+        )
+    if suffix not in KINDS or not path.is_file():
+        raise ValueError(
+            f"{path} is not a kind of model file known here; expected {', '.join(KINDS)}. "
+            "Save the model with model.save('model.keras')."
+        )
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{path} has {size:,} bytes; expected at most {MAX_BYTES:,}. Give a smaller model."
+        )
+    with path.open("rb") as file:
+        head = file.read(16)
+    start, mark, called = KINDS[suffix]
+    if head[start : start + len(mark)] != mark:
+        for other, (at, begins, name) in KINDS.items():
+            if head[at : at + len(begins)] == begins:
+                raise ValueError(
+                    f"{path} is {name}, not {called}: rename it to {path.stem}{other}."
+                )
+        raise ValueError(
+            f"{path} is not {called} (it begins with {head[:8]!r}); expected what model.save() "
+            "or the TFLite converter wrote. Copy it again, or save the model again."
+        )
+    return suffix
+
+
+def _built(path: Path, source: Path, safe: bool) -> Any:
+    keras = backend.keras()
+
+    def build() -> Any:
+        model = keras.saving.load_model(source, compile=False, safe_mode=safe)
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"it holds a {type(model).__name__}, not a model")
+        return model
+
+    return _attempt(path, build)
+
+
+def _attempt(path: Path, action: Callable[[], Any]) -> Any:
+    """The value of `action`, silently; what a damaged or refused file makes it raise becomes one sentence."""
+    errors = DAMAGED
+    if backend.uses_tensorflow(backend.keras()):
+        errors = (*DAMAGED, backend.tensorflow().errors.OpError)
+    # Caught inside, for `stderr_held_back` shows what it held when an exception passes it.
+    with backend.stderr_held_back(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return action()
+        except errors as error:
+            reason = " ".join((str(error) or type(error).__name__).split())
+    raise ValueError(f"{path} cannot be loaded: {reason[:300].rstrip('.')}.")
+
+
+def _check_float32(path: Path, model: Any) -> None:
+    used = {v.path: str(v.dtype) for v in model.variables if str(v.dtype) not in COUNTERS}
+    used |= {t.name: str(t.dtype) for t in model.inputs or []}
+    used |= {layer.name: str(layer.compute_dtype) for layer in _layers(model)}
+    for name, dtype in used.items():
+        if dtype != "float32":
+            raise ValueError(
+                f"{path}: {name!r} works in {dtype}; expected float32 throughout. "
+                "Build the model in float32, copy the weights over and save again."
+            )
+
+
+def _layers(layer: Any) -> Iterator[Any]:
+    for inner in getattr(layer, "layers", ()):
+        yield inner
+        yield from _layers(inner)
