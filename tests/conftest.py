@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,8 +74,7 @@ def toy_view(toy_data: Dataset, silent: Silent) -> TaskView:
 
 
 @pytest.fixture(autouse=True)
-def away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def away_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test works in its own folder, offline."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPRESS_OFFLINE", "1")
-    yield
