@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import provenance
-from compress.measure import measure
+from compress.measure import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result
 from compress.store import digest, write_json
@@ -84,7 +85,7 @@ class Workbench:
         notes: Sequence[str] = (),
     ) -> Result:
         """Measure an exported file on the test images and make its row."""
-        measured, test = measure(exported, self.data, self.task.input_scale)
+        measured = measure(exported, self.data, self.task.input_scale)
         return Result(
             **asdict(measured),
             run=run,
@@ -93,7 +94,7 @@ class Workbench:
             splits={
                 "train": self.data.train.digest,
                 "validation": self.data.validation.digest,
-                "test": test,
+                "test": digest_of_test(self.data),
             },
             pipeline=list(pipeline),
             label=label,
@@ -127,8 +128,6 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def finished(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished run, or None. The manifest is written last, so a folder that has one is whole."""
-    import json
-
     path = folder / MANIFEST
     return json.loads(path.read_text()) if path.exists() else None
 

@@ -1,0 +1,119 @@
+"""What a new user gets wrong: one sentence, exit code 2 or 1, nothing left half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from baselines.toy import Toy
+from compress import backend
+from compress.cli import cli
+
+BASELINE = str(Toy().baseline_path())
+
+
+def refused(words: list[str], code: int) -> str:
+    """Run the words, which must be refused; the last line printed."""
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "prune", "--sparsity", "1.5"], "1.5 is not in the range 0<=x<1"),
+        (["run", "prune", "--sparsity", "abc"], "'abc' is not a valid float"),
+        (["run", "prun"], "Did you mean 'prune'?"),
+        (["run"], "no stage given"),
+        (["run", "--task", "toy"], "no stage given"),
+        (["prnue"], "Did you mean 'prune'?"),
+        (["run", "--seed", "-1", "prune"], "-1 is not in the range"),
+        (["train", "--width", "0"], "0.0 is not in the range"),
+        (["train", "--epochs", "-1"], "-1 is not in the range"),
+        (["evaluate"], "Missing argument 'FILE'"),
+    ],
+)
+def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) -> None:
+    assert sentence in refused(words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["run", "--task", "toys", "prune"],
+            "no task 'toys'; tasks here: cifar10, toy. Did you mean 'toy'?",
+        ),
+        (["run", "--task", "toy", "--data", "x", "prune"], "task toy draws its own images"),
+        (["run", "--data", "nowhere", "prune"], "nowhere"),
+        (
+            ["train", "--task", "toy", "--recipe", "slow"],
+            "task toy has no recipe 'slow'; recipes here: toy",
+        ),
+        (["evaluate", "missing.keras", "--task", "toy"], "missing.keras"),
+        (["inspect", "missing.tflite"], "missing.tflite"),
+        (["report"], "no rows at reports/results.jsonl"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_code_1(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    assert sentence in refused(words, code=1)
+    assert not (tmp_path / "reports" / "results.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.tflite"])
+@pytest.mark.parametrize("command", ["run", "evaluate", "inspect"])
+def test_text_that_calls_itself_a_model_is_refused(command: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("I am no model.\n" * 50)
+    words = {
+        "run": ["run", "--task", "toy", "--model", name, "prune"],
+        "evaluate": ["evaluate", name, "--task", "toy"],
+        "inspect": ["inspect", name],
+    }[command]
+    assert name in refused(words, code=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "sentence"),
+    [((8, 8, 1), 3, "8x8x1"), ((12, 12, 3), 5, "5 classes")],
+)
+def test_model_of_another_task_is_refused(
+    shape: tuple[int, int, int], classes: int, sentence: str, tmp_path: Path
+) -> None:
+    layers = backend.keras().layers
+    stack = [layers.Input(shape), layers.Flatten(), layers.Dense(classes)]
+    backend.keras().Sequential(stack).save(tmp_path / "other.keras")
+    words = ["run", "--task", "toy", "--model", "other.keras", "prune", "--epochs", "0"]
+    assert sentence in refused(words, code=1)
+    assert not list(tmp_path.glob("runs/*/manifest.json"))
+
+
+def test_tflite_file_cannot_be_compressed_further(tmp_path: Path) -> None:
+    from compress import model_file
+
+    model_file.load(Path(BASELINE)).to_tflite().save(tmp_path / "m.tflite")  # type: ignore[union-attr]
+    words = ["run", "--task", "toy", "--model", "m.tflite", "prune"]
+    assert "stages start from a .keras or .h5 model" in refused(words, code=1)
+
+
+@pytest.mark.parametrize("option", ["--out", "--results"])
+def test_folder_that_cannot_be_written_is_refused_before_any_work(
+    option: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    place = "file/results.jsonl" if option == "--results" else "file"
+    words = ["run", "--task", "toy", option, place, "prune"]
+    assert "Name another folder with --out or --results" in refused(words, code=1)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_broken_row_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"half": \n')
+    assert "rows.jsonl, line 1" in refused(["report", "--results", "rows.jsonl"], code=1)

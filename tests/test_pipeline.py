@@ -1,0 +1,232 @@
+"""Order is checked first; prefixes are kept and reused; broken promises are errors; killed runs go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+import numpy as np
+import pytest
+from compress_round import Round
+from conftest import Silent
+
+from baselines.toy import Toy
+from compress.model import KerasModel, TFLiteModel
+from compress.pipeline import Pipeline
+from compress.result import read_from
+from compress.stage import Stage, option
+from compress.task import Dataset, TaskView
+from compress.workbench import Workbench, claimed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish(Stage):
+    """Export."""
+
+    name: ClassVar = "finish"
+    gives: ClassVar = "tflite"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
+        return model.to_tflite()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boast(Stage):
+    """Promise zeros that are not there."""
+
+    name: ClassVar = "boast"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        return model.copy()
+
+    def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
+        return [f"{name}: no zeros" for name, kernel in kernels.items() if kernel.all()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage):
+    """Train on."""
+
+    name: ClassVar = "train-on"
+    epochs: int = option(3, click.IntRange(0), "How long.")
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        result = model.copy()
+        task.fit(result.keras, epochs=self.epochs, learning_rate=0.01, seed=seed)
+        return result
+
+    def check(self, model: KerasModel) -> list[str]:
+        return ["train-on: a note."]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, toy_data: Dataset, silent: Silent) -> Workbench:
+    return Workbench(
+        task=Toy(),
+        data=toy_data,
+        seed=0,
+        out=tmp_path / "runs",
+        results=tmp_path / "reports" / "results.jsonl",
+        progress=silent,
+        command="compress run ...",
+        deterministic=True,
+    )
+
+
+def reused(silent: Silent) -> list[str]:
+    return [n.split(":")[0] for n in silent.notes if "reused" in n]
+
+
+def test_stage_after_a_finished_file_is_refused_before_any_work() -> None:
+    with pytest.raises(
+        ValueError, match="finish gives a tflite model but round takes keras: put round before"
+    ):
+        Pipeline((Finish(), Round()))
+
+
+def test_prefixes_grow_from_the_baseline() -> None:
+    labels = [p.label for p in Pipeline((Round(digits=3), Finish())).prefixes()]
+    assert labels == ["baseline", "round --digits 3", "round --digits 3 finish"]
+
+
+def test_run_gives_a_row_and_a_folder_per_prefix(bench: Workbench, toy_model: KerasModel) -> None:
+    rows = Pipeline((Round(digits=1), Finish())).run(toy_model, bench)
+    assert [r.label for r in rows] == ["baseline", "round --digits 1", "round --digits 1 finish"]
+    assert read_from(bench.results) == rows
+    assert {r.model for r in rows} == {toy_model.digest}
+    assert [r.params for r in rows] == [toy_model.params, toy_model.params, None]
+    for row in rows:
+        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+        names = {p.name for p in folder.iterdir()} - {".lock"}
+        assert names == {"model.tflite", "manifest.json"} | (
+            {"model.keras"} if row.params else set()
+        )
+        assert (folder / "model.tflite").stat().st_size == row.file_bytes
+    assert set(rows[0].splits) == {"train", "validation", "test"}
+    assert len(set(rows[0].splits.values())) == 3
+
+
+def test_same_words_are_reused_and_make_no_second_row(
+    bench: Workbench, toy_model: KerasModel, silent: Silent
+) -> None:
+    first = Pipeline((Round(digits=1),)).run(toy_model, bench)
+    assert reused(silent) == []
+    again = Pipeline((Round(digits=1),)).run(toy_model, bench)
+    assert again == first
+    assert reused(silent) == ["baseline", "round --digits 1"]
+    assert len(read_from(bench.results)) == 2
+
+
+def test_shared_prefix_is_computed_once(
+    bench: Workbench, toy_model: KerasModel, silent: Silent
+) -> None:
+    Pipeline((Round(digits=1),)).run(toy_model, bench)
+    rows = Pipeline((Round(digits=1), Round(digits=0))).run(toy_model, bench)
+    assert reused(silent) == ["baseline", "round --digits 1"]
+    assert rows[2].nonzero_params < rows[1].nonzero_params
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"deterministic": False}],
+    ids=str,
+)
+def test_anything_that_decides_weights_recomputes(
+    bench: Workbench, toy_model: KerasModel, silent: Silent, change: dict[str, Any]
+) -> None:
+    Pipeline((Round(digits=1),)).run(toy_model, bench)
+    Pipeline((Round(digits=1),)).run(toy_model, replace(bench, **change))
+    Pipeline((Round(digits=2),)).run(toy_model, bench)
+    assert reused(silent) == ["baseline"]
+
+
+def test_other_weights_recompute(bench: Workbench, toy_model: KerasModel, silent: Silent) -> None:
+    Pipeline(()).run(toy_model, bench)
+    other = toy_model.copy()
+    next(iter(other.kernel_variables().values())).assign_add(0.01 * np.ones((3, 3, 3, 8)))
+    Pipeline(()).run(other, bench)
+    assert reused(silent) == []
+    assert len(read_from(bench.results)) == 2
+
+
+def test_fresh_redoes_the_work(bench: Workbench, toy_model: KerasModel, silent: Silent) -> None:
+    Pipeline((Round(),)).run(toy_model, bench)
+    Pipeline((Round(),)).run(toy_model, replace(bench, fresh=True))
+    assert reused(silent) == []
+    assert len(read_from(bench.results)) == 4
+
+
+def test_reused_run_is_added_to_another_results_file(
+    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    rows = Pipeline((Round(),)).run(toy_model, bench)
+    other = replace(bench, results=tmp_path / "other.jsonl")
+    Pipeline((Round(),)).run(toy_model, other)
+    assert read_from(other.results) == rows
+
+
+def test_broken_promise_is_an_error_that_leaves_no_row(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    with pytest.raises(ValueError, match="breaks a promise: boast: conv1: no zeros"):
+        Pipeline((Boast(),)).run(toy_model, bench)
+    assert [r.label for r in read_from(bench.results)] == ["baseline"]
+    assert not list(bench.out.glob("boast-*/manifest.json"))
+
+
+def test_killed_run_goes_on_from_its_last_epoch(
+    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    whole = Pipeline((Train(),)).run(toy_model, replace(bench, out=tmp_path / "unbroken"))
+
+    class Killer(Silent):
+        def epoch(self, row: dict[str, float]) -> None:
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline((Train(),)).run(toy_model, replace(bench, progress=Killer()))
+    onward = Silent()
+    rows = Pipeline((Train(),)).run(toy_model, replace(bench, progress=onward))
+    assert [r["epoch"] for r in onward.rows] == [3]
+    assert rows[1].tflite_digest == whole[1].tflite_digest
+
+
+def test_note_of_a_stage_is_said_and_kept(
+    bench: Workbench, toy_model: KerasModel, silent: Silent
+) -> None:
+    rows = Pipeline((Train(epochs=0),)).run(toy_model, bench)
+    assert silent.notes == ["train-on: a note."]
+    assert rows[1].notes == ["train-on: a note."]
+
+
+def test_folder_in_use_by_another_is_refused(bench: Workbench, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    folder = tmp_path / "run"
+    code = f"""
+from pathlib import Path
+from compress.workbench import claimed
+try:
+    with claimed(Path({str(folder)!r})): print("got it")
+except ValueError as error: print(error)
+"""
+    with claimed(folder):
+        said = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+    assert "another process is at work" in said.stdout
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "got it" in said.stdout
+
+
+def test_folder_that_cannot_be_written_is_refused_at_once(bench: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(
+        OSError, match=r"cannot write to .*Name another folder with --out or --results"
+    ):
+        replace(bench, out=tmp_path / "file" / "runs")
