@@ -4,29 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
-# Keras 3 class name -> attributes that hold its kernels, in the order Keras makes them.
-KERNELS: dict[str, tuple[str, ...]] = {
-    "Conv1D": ("kernel",),
-    "Conv2D": ("kernel",),
-    "Conv2DTranspose": ("kernel",),
-    "DepthwiseConv2D": ("kernel",),
-    "SeparableConv2D": ("depthwise_kernel", "pointwise_kernel"),
-    "Dense": ("kernel",),
+# Keras 3 class name -> what follows the layer's name in the name of each kernel, and the attribute that holds it, in
+# the order Keras makes them. A depthwise kernel is told by its name, for those who see names and arrays alone.
+KERNELS: dict[str, dict[str, str]] = {
+    "Conv1D": {"": "kernel"},
+    "Conv2D": {"": "kernel"},
+    "Conv2DTranspose": {"": "kernel"},
+    "DepthwiseConv2D": {"/depthwise_kernel": "kernel"},
+    "SeparableConv2D": {
+        "/depthwise_kernel": "depthwise_kernel",
+        "/pointwise_kernel": "pointwise_kernel",
+    },
+    "Dense": {"": "kernel"},
 }
 
 
-def kernels(model: Any) -> dict[str, Any]:
-    """Layer name -> kernel variable, for every kernel of a Keras 3 model in layer order.
+def kernel_names(layer: Any) -> dict[str, str]:
+    """Kernel name -> attribute of a Keras 3 layer that holds it; empty if the layer has no kernel."""
+    suffixes = KERNELS.get(type(layer).__name__, {})
+    return {layer.name + suffix: attribute for suffix, attribute in suffixes.items()}
 
-    A layer with two kernels gives "name/depthwise_kernel" and "name/pointwise_kernel".
+
+def kernels(model: Any) -> dict[str, Any]:
+    """Kernel name -> kernel variable, for every kernel of a Keras 3 model in layer order.
+
+    A kernel has its layer's name; depthwise and pointwise kernels are "name/depthwise_kernel" and
+    "name/pointwise_kernel".
     """
-    found: dict[str, Any] = {}
-    for layer in model.layers:
-        attributes = KERNELS.get(type(layer).__name__, ())
-        for attribute in attributes:
-            key = layer.name if len(attributes) == 1 else f"{layer.name}/{attribute}"
-            found[key] = getattr(layer, attribute)
-    return found
+    return {
+        name: getattr(layer, attribute)
+        for layer in model.layers
+        for name, attribute in kernel_names(layer).items()
+    }
+
+
+def layer_of(kernel: str) -> str:
+    """The name of the layer that a kernel is in.
+
+    >>> layer_of("block1/pointwise_kernel"), layer_of("conv1a")
+    ('block1', 'conv1a')
+    """
+    return kernel.partition("/")[0]
+
+
+def is_depthwise(kernel: str) -> bool:
+    """Whether a kernel, by its name, filters every channel apart.
+
+    >>> is_depthwise("block1/depthwise_kernel"), is_depthwise("conv1a")
+    (True, False)
+    """
+    return kernel.endswith("/depthwise_kernel")
 
 
 def gives_probabilities(model: Any) -> bool:

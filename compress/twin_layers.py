@@ -1,0 +1,170 @@
+"""From one Keras 3 layer to the Keras 2 layer that computes the same. Which module is Keras 2, the caller says."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.layers import kernel_names
+
+# Keras layers whose twin, of the same name and with the same configuration, was found to give the same outputs.
+SUPPORTED = """
+Activation Add Average AveragePooling1D AveragePooling2D BatchNormalization Concatenate Conv1D Conv2D
+Conv2DTranspose Cropping1D Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GlobalAveragePooling1D
+GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D LayerNormalization LeakyReLU MaxPooling1D
+MaxPooling2D Maximum Minimum Multiply PReLU Permute ReLU RepeatVector Rescaling Reshape SeparableConv2D Softmax
+SpatialDropout1D SpatialDropout2D Subtract UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D
+"""
+# What `x + y` leaves in a functional model of Keras 3 is the layer of that name.
+OPERATIONS = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
+# Activations that mean the same in both.
+SAME = """
+elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh
+"""
+RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
+NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # as TensorFlow demands of a scope
+KINDS = {"_regularizer": "regularizers", "_constraint": "constraints"}
+
+Mask = np.ndarray
+
+
+def check(layer: Any) -> None:
+    """Raise ValueError, with the layer's name, its class and the way out, if `layer` has no Keras 2 twin."""
+    cls = type(layer)
+    operation = cls.__module__ == "keras.src.ops.numpy" and cls.__name__ in OPERATIONS
+    if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
+        raise _refusal(layer, "is not a layer of Keras's own", "build the model of Keras's layers")
+    if cls.__name__ not in [*SUPPORTED.split(), "InputLayer"]:
+        way = "leave it out of the model while compressing, or build the model without it"
+        raise _refusal(layer, "cannot be trained through tf_keras", way)
+    if not re.fullmatch(NAME, layer.name):
+        raise _refusal(layer, "has a name that Keras 2 does not take", f"name it like {NAME}")
+    policy = getattr(getattr(layer, "dtype_policy", None), "name", "float32")
+    if policy != "float32" and cls.__name__ != "InputLayer":
+        way = "build the model without a mixed-precision policy and load the weights into that"
+        raise _refusal(layer, f"computes in {policy}, not in float32", way)
+    for key, value in layer.get_config().items():
+        if key == "activation" and value not in [*SAME.split(), *_activations()]:
+            raise _refusal(layer, "has an activation that Keras 2 lacks", "use relu, or a layer")
+        if value and any(key.endswith(kind) for kind in KINDS):
+            _known(layer, key, value)
+
+
+def twin_of(layer: Any, keras2: Any, held: Mapping[str, Mask], key: tuple[int, int]) -> Any:
+    """The Keras 2 layer that computes what `layer` does, of the same name, not built yet, without its weights.
+
+    Args:
+      layer: of Keras 3, and not an InputLayer.
+      held: kernel name -> bool, shape of the kernel: where true, training keeps the weight at zero.
+      key: decides what dropout drops, together with the number of times it was called.
+    """
+    check(layer)
+    name = type(layer).__name__
+    if "Dropout" in name:
+        return _dropout(layer, keras2, key)
+    config = {}
+    target = getattr(keras2.layers, name)
+    known, defaults = set(_defaults(target)), _defaults(type(layer))
+    for option, value in layer.get_config().items():
+        option = RENAMED.get(name, {}).get(option, option)
+        if option == "dtype" or option.endswith("_initializer"):
+            continue  # float32, and the weights come by copying
+        if value and any(option.endswith(kind) for kind in KINDS):
+            value = _known(layer, option, value)(keras2)
+        elif option == "activation" and value not in SAME.split():
+            value = _activations()[value]
+        if option in known:
+            config[option] = value
+        elif value != defaults.get(option):
+            raise _refusal(layer, f"has {option}={value!r}", "build the model without that")
+    for kernel, attribute in kernel_names(layer).items():
+        if kernel in held and held[kernel].any():
+            option = attribute.removesuffix("_kernel") + "_constraint"
+            option = option if option in config else "depthwise_constraint"
+            config[option] = _holding(held[kernel], config[option], keras2)
+    return target(**config)
+
+
+def _refusal(layer: Any, why: str, way: str) -> ValueError:
+    return ValueError(f"layer '{layer.name}' ({type(layer).__name__}) {why}: {way}.")
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Every option a Keras class and the classes it derives from take, with its default."""
+    found: dict[str, Any] = {"name": None, "trainable": True, "activity_regularizer": None}
+    for parent in cls.__mro__:
+        parameters = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
+        found |= {p.name: p.default for p in parameters if p.name not in found}
+    return found
+
+
+def _known(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
+    """How to make the Keras 2 regularizer or constraint that the configuration of a Keras 3 one describes."""
+    kind = next(kind for suffix, kind in KINDS.items() if option.endswith(suffix))
+    if not isinstance(value, dict) or value.get("module") != f"keras.{kind}":
+        raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{kind}, or none")
+    return lambda keras2: getattr(getattr(keras2, kind), value["class_name"])(**value["config"])
+
+
+def _activations() -> dict[str, Callable[[Any], Any]]:
+    """Activations that Keras 2 lacks or computes otherwise."""
+    nn = backend.tensorflow().nn
+
+    def hard_sigmoid(x: Any) -> Any:
+        return nn.relu6(x + 3) / 6
+
+    def hard_silu(x: Any) -> Any:
+        return x * hard_sigmoid(x)
+
+    return {
+        "hard_sigmoid": hard_sigmoid,
+        "hard_silu": hard_silu,
+        "hard_swish": hard_silu,
+        "leaky_relu": lambda x: nn.leaky_relu(x, 0.2),
+        "log_softmax": nn.log_softmax,
+        "relu6": nn.relu6,
+    }
+
+
+def _holding(mask: Mask, constraint: Any, keras2: Any) -> Any:
+    """A constraint that, after another one if there is one, sets a kernel to zero where `mask` is true."""
+    tf = backend.tensorflow()
+    kept = tf.constant(~mask)
+
+    class HeldAtZero(keras2.constraints.Constraint):
+        def __call__(self, kernel: Any) -> Any:
+            return tf.where(kept, constraint(kernel) if constraint else kernel, 0.0)
+
+    return HeldAtZero()
+
+
+def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
+    """Dropout whose only state is a weight: training that goes on from saved weights draws the same."""
+    tf = backend.tensorflow()
+    noise_shape = getattr(layer, "noise_shape", None)
+    if layer.__class__.__name__ == "SpatialDropout1D":
+        noise_shape = (None, 1, None)
+    elif layer.__class__.__name__ == "SpatialDropout2D":
+        last = layer.data_format == "channels_last"
+        noise_shape = (None, 1, 1, None) if last else (None, None, 1, 1)
+
+    class CountedDropout(keras2.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.calls = self.add_weight(
+                "calls", shape=(), dtype="int64", initializer="zeros", trainable=False
+            )
+
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            if not training or not layer.rate:
+                return inputs
+            count = self.calls.assign_add(1)
+            seed = tf.random.experimental.stateless_fold_in(tf.constant(key, tf.int64), count)
+            shape = noise_shape and [n or tf.shape(inputs)[i] for i, n in enumerate(noise_shape)]
+            return tf.nn.experimental.stateless_dropout(inputs, layer.rate, seed, noise_shape=shape)
+
+    return CountedDropout(name=layer.name)
