@@ -23,7 +23,11 @@ def open_archive(path: Path, counts: Counts) -> Files:
     """The batches in a `.tar.gz`. An archive that is not an official one is read, and remarked on."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    remark = "" if digest in OFFICIAL else f"{path} is not an official archive (SHA-256 {digest})."
+    remark = (
+        ""
+        if digest in OFFICIAL
+        else f"{path} is not an official archive, but has as many images of each class (SHA-256 {digest})."
+    )
 
     def read(part: str, count: int) -> Arrays:
         layout, batches = _batches(path)

@@ -39,19 +39,20 @@ def load(
     named = path or (Path(os.environ["CIFAR10_DIR"]) if os.environ.get("CIFAR10_DIR") else None)
     if named is not None:
         files = open_copy(named, counts)
+        data = _dataset(files, "cifar10")
         if files.remark:
             note(files.remark)
-        return _dataset(files, "cifar10")
+        return data
     reasons = []
     for place in _places():
         try:
             return _found(place, note, counts)
         except (OSError, ValueError) as error:
-            reasons.append(str(error))
+            reasons.append(str(error).rstrip("."))
     try:
         return _found(_download(archive, note), note, counts)
     except (OSError, ValueError) as error:
-        reasons.append(str(error))
+        reasons.append(str(error).rstrip("."))
     note(
         f"using the bundled sample of CIFAR-10 ({COUNTS.train:,} training and {COUNTS.test:,} test images), "
         f"because the full data were not found ({'; '.join(reasons)}); give them with --data."

@@ -88,7 +88,8 @@ def _complete(
             fruitless = 0 if file.tell() > most else fruitless + 1
             most = max(most, file.tell())
             if file.tell() < remote.size_bytes and fruitless > FRUITLESS_TRIES * (most > start):
-                raise OSError(f"{remote.url}: {failure}") from failure
+                reason = getattr(failure, "reason", failure)  # what urllib's own errors wrap
+                raise OSError(f"{remote.url}: {reason}") from failure
 
 
 def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTPResponse:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-# A batch has a handful of tuples. Deep nests of them overflow the C stack when they are hashed.
-MAX_TUPLES = 1000
+# Python 3 writes one a file name for Python 2. Nests of very many overflow the C stack when they are hashed.
+MAX_TUPLES = 20_000
 
 
 def load_dict(content: bytes, where: str) -> dict[str, Any]:
@@ -40,11 +40,14 @@ def load_dict(content: bytes, where: str) -> dict[str, Any]:
         ) from error
     if type(found) is not dict:
         raise ValueError(f"{where}: holds a {type(found).__name__}; expected a dict.")
+    if not all(isinstance(key, str | bytes) for key in found):
+        raise ValueError(f"{where}: a key of its dict is no string.")
     return {_text(k): v.value if type(v) is _Array else v for k, v in found.items()}
 
 
-def _text(key: object) -> str:
-    return key.decode("latin-1") if isinstance(key, bytes) else str(key)
+def _text(value: str | bytes) -> str:
+    """A string that may have been pickled by Python 2."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 class _Refused(pickle.UnpicklingError):
@@ -62,25 +65,21 @@ def _check_opcodes(content: bytes) -> None:
         raise _Refused(f"it holds {tuples:,} tuples")
 
 
-class _Name:
-    """A class that a pickle may name, as the first argument of a call, but neither call nor change."""
+class _Given:
+    """What a pickle gets for a name: something it may call, or pass on, but not change."""
 
-    __slots__ = ()
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., object] | None) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: object) -> object:
+        if self.function is None:
+            raise _Refused("it calls what is no function")
+        return self.function(*arguments)
 
     def __setstate__(self, state: object) -> None:
         raise _Refused("it changes what it was given by name")
-
-
-class _Call(_Name):
-    """A function that a pickle may call."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: object) -> object:
-        return self._function(*arguments)
 
 
 class _Type:
@@ -88,16 +87,15 @@ class _Type:
 
     __slots__ = ("_code", "_order")
 
-    def __init__(self, code: object, align: object = False, copy: object = False) -> None:
-        text = code.decode("latin-1") if isinstance(code, bytes) else str(code)
-        if not re.fullmatch("[iu][1248]", text):
-            raise _Refused(f"it holds an array of type {text!r}, not of whole numbers")
-        self._code, self._order = text, "="
+    def __init__(self, code: str | bytes, align: object = False, copy: object = False) -> None:
+        if not re.fullmatch("[iu][1248]", _text(code)):
+            raise _Refused(f"it holds an array of type {_text(code)!r}, not of whole numbers")
+        self._code, self._order = _text(code), "="
 
     def __setstate__(self, state: Any) -> None:
-        order = state[1].decode("latin-1") if isinstance(state[1], bytes) else state[1]
+        order = _text(state[1])
         if order not in ("<", ">", "|", "="):
-            raise _Refused(f"it holds an array of byte order {order!r}")
+            raise ValueError(f"no byte order is called {order!r}")
         self._order = order
 
     def numpy(self) -> np.dtype:
@@ -128,7 +126,7 @@ def _array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> _Array:
-    if type(kind) is not _Name:
+    if type(kind) is not _Given or kind.function is not None:
         raise _Refused("it builds something else than an array")
     return _Array()
 
@@ -162,6 +160,5 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _GIVEN:
             raise _Refused(f"it asks for {module}.{name}, which no batch of images needs")
-        function = _GIVEN[module, name]
         # Never the function itself, whose attributes a pickle could change.
-        return _Name() if function is None else _Call(function)
+        return _Given(_GIVEN[module, name])
