@@ -65,6 +65,14 @@ def litert() -> Any:
     return interpreter
 
 
+@cache
+def tflite_schema() -> Any:
+    """The flatbuffer classes of `.tflite` files, in pure Python: reading with them runs no native code."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
 def uses_tensorflow(keras_module: Any) -> bool:
     """Whether this Keras computes with TensorFlow: Keras 3 on that backend, or tf_keras."""
     return keras_module is not keras() or keras_module.backend.backend() == "tensorflow"

@@ -1,0 +1,139 @@
+"""Run a `.tflite` file on images with LiteRT, in a process of its own: a hostile file can only bring down that one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+
+_TELL_EVERY = 250  # images
+
+
+def scores_apart(
+    content: bytes, images: np.ndarray, input_scale: float, progress: Callable[[int], None]
+) -> np.ndarray:
+    """What `scores` gives, computed in a new process; ValueError if LiteRT refuses the file or dies of it.
+
+    Args:
+      progress: is called with the number of images done so far.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "model.tflite").write_bytes(content)
+        np.save(folder / "images.npy", images)
+        words = [sys.executable, "-P", "-m", __name__, name, repr(float(input_scale))]
+        path = os.pathsep.join(p for p in sys.path if p)
+        with (
+            (folder / "errors").open("wb") as errors,
+            subprocess.Popen(
+                words,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=os.environ | {"PYTHONPATH": path},
+            ) as process,
+        ):
+            try:
+                done = 0
+                for line in process.stdout or ():
+                    done += int(line) if line.strip().isdigit() else 0
+                    progress(done)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode == 0:
+            return np.load(folder / "scores.npy", allow_pickle=False)
+        said = (folder / "errors").read_text(errors="replace").split("\n")
+        why = next((s for s in reversed(said) if s.strip()), "it gave no reason").strip()
+        if process.returncode < 0:
+            why = f"it died of signal {-process.returncode}"
+        raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")
+
+
+def scores(
+    content: bytes, images: np.ndarray, input_scale: float, done: Callable[[int], None]
+) -> np.ndarray:
+    """The file's output for every image, one image at a time, on as many threads as there are processors.
+
+    Args:
+      images: uint8 [n, h, w, c].
+      input_scale: the file takes float32 pixel * input_scale, or that quantized by its own scale and zero point.
+      done: is called with how many images more are done; from several threads.
+
+    Returns:
+      float32 [n, classes]; a quantized output comes dequantized.
+    """
+    threads = max(1, min(os.cpu_count() or 1, len(images)))
+    with ThreadPoolExecutor(threads) as pool:
+        parts = pool.map(
+            lambda part: _scores(content, part, input_scale, done),
+            np.array_split(images, threads),
+        )
+        return np.concatenate(list(parts))
+
+
+def pixel_table(
+    dtype: np.dtype[Any], scale: float, zero_point: int, input_scale: float
+) -> np.ndarray:
+    """What the file's input takes for each pixel value: `dtype` [256].
+
+    An 8-bit input of scale 1/255 and zero point -128 takes the raw pixel less 128:
+
+    >>> pixel_table(np.dtype(np.int8), 1 / 255, -128, 1 / 255)[[0, 1, 255]].tolist()
+    [-128, -127, 127]
+    """
+    seen = np.arange(256) * np.float32(input_scale)
+    if dtype.kind == "f":
+        return seen.astype(dtype)
+    if scale == 0:
+        raise ValueError(f"its {dtype} input has no scale")
+    codes = np.rint(seen / np.float64(scale)) + zero_point
+    return codes.clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
+def _scores(
+    content: bytes, images: np.ndarray, input_scale: float, done: Callable[[int], None]
+) -> np.ndarray:
+    # One thread each: with several interpreters side by side that is faster, and sums in one fixed order.
+    interpreter = backend.litert().Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero_point = taken["quantization"]
+    table = pixel_table(np.dtype(taken["dtype"]), scale, zero_point, input_scale)
+    found = np.empty((len(images), int(np.prod(given["shape"]))), given["dtype"])
+    for index, image in enumerate(images):
+        interpreter.set_tensor(taken["index"], table[image][None])
+        interpreter.invoke()
+        found[index] = interpreter.get_tensor(given["index"]).reshape(-1)
+        if (index + 1) % _TELL_EVERY == 0:
+            done(_TELL_EVERY)
+    if found.dtype.kind == "f":
+        return found.astype(np.float32)
+    scale, zero_point = given["quantization"]
+    return ((found.astype(np.float64) - zero_point) * scale).astype(np.float32)
+
+
+def _main(folder: Path, input_scale: float) -> None:
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    content = (folder / "model.tflite").read_bytes()
+
+    def done(more: int) -> None:
+        os.write(1, f"{more}\n".encode())  # one write: lines of several threads do not mix
+
+    try:
+        found = scores(content, images, input_scale, done)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(" ".join(str(error).split()))
+    np.save(folder / "scores.npy", found)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), float(sys.argv[2]))

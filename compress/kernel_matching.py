@@ -1,0 +1,91 @@
+"""Which kernel of an exported file came from which Keras layer. Names are lost in export; the numbers tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Unlike kernels reach this only with one to three numbers a channel, where the true partner reaches 1.
+_LEAST_LIKENESS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class StoredKernel:
+    """A kernel as a `.tflite` file stores it: in Keras axis order, integers or floats, a zero weight being 0."""
+
+    name: str  # of the tensor
+    operator: str
+    dtype: str  # as stored: "float32", "float16", "int8", "int4"
+    values: np.ndarray
+    channel_axes: tuple[int, ...]  # of the output channels
+
+
+def match(
+    stored: Sequence[StoredKernel], keras_kernels: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Layer name -> values of the stored kernel most like its own, each stored kernel taken once.
+
+    Of equally like ones the first in execution order goes to the first layer. ValueError naming a layer for which
+    no kernel is left.
+    """
+    pairs = [
+        (-round(score, 6), layer, place)
+        for layer, kernel in enumerate(keras_kernels.values())
+        for place, candidate in enumerate(stored)
+        if _same_shape(kernel.shape, candidate)
+        and (score := likeness(kernel, candidate)) >= _LEAST_LIKENESS
+    ]
+    chosen: dict[int, int] = {}
+    for _, layer, place in sorted(pairs):
+        if layer not in chosen and place not in chosen.values():
+            chosen[layer] = place
+    for layer, name in enumerate(keras_kernels):
+        if layer not in chosen:
+            raise ValueError(
+                f"the TFLite file stores no kernel for layer {name!r} of shape "
+                f"{list(keras_kernels[name].shape)}: was it exported from this model?"
+            )
+    return {
+        name: stored[chosen[layer]].values.reshape(kernel.shape)
+        for layer, (name, kernel) in enumerate(keras_kernels.items())
+    }
+
+
+def likeness(kernel: np.ndarray, stored: StoredKernel) -> float:
+    """How well one factor per output channel, of either sign, turns a Keras kernel into the stored one: 0 to 1.
+
+    BatchNormalization folds into such factors, and so do quantization scales. The mean over channels of |cosine|;
+    a channel that is zero on both sides counts 1, one that is zero in Keras alone 0, and one that is zero in the
+    file alone nothing, the factor having been 0.
+    """
+    ours = _by_channel(kernel.reshape(stored.values.shape), stored.channel_axes)
+    theirs = _by_channel(stored.values, stored.channel_axes)
+    lengths = np.linalg.norm(ours, axis=0), np.linalg.norm(theirs, axis=0)
+    both = (lengths[0] > 0) & (lengths[1] > 0)
+    cosines = np.zeros(ours.shape[1])
+    cosines[both] = np.abs((ours * theirs).sum(axis=0))[both] / (lengths[0] * lengths[1])[both]
+    cosines[(lengths[0] == 0) & (lengths[1] == 0)] = 1
+    told = (lengths[1] > 0) | (lengths[0] == 0)
+    return float(cosines[told].mean()) if told.any() else _LEAST_LIKENESS
+
+
+def _by_channel(values: np.ndarray, channel_axes: tuple[int, ...]) -> np.ndarray:
+    """float64 [numbers in a channel, channels]."""
+    last = range(values.ndim - len(channel_axes), values.ndim)
+    moved = np.moveaxis(values.astype(np.float64), channel_axes, tuple(last))
+    return moved.reshape(-1, math.prod(values.shape[a] for a in channel_axes))
+
+
+def _same_shape(shape: tuple[int, ...], stored: StoredKernel) -> bool:
+    """Whether a Keras kernel may be stored so: axes of length 1 come and go, a grouped Conv2D may become depthwise."""
+    h_w_c_m = stored.values.shape
+    if stored.operator == "DEPTHWISE_CONV_2D" and shape == (
+        *h_w_c_m[:2],
+        1,
+        math.prod(h_w_c_m[2:]),
+    ):
+        return True
+    return [n for n in shape if n > 1] == [n for n in h_w_c_m if n > 1]
