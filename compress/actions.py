@@ -42,8 +42,8 @@ def run(pipeline: Pipeline, model: Path | None, as_json: bool, **words: Any) -> 
 
 def train(training: Training, as_json: bool, **words: Any) -> None:
     """Train from scratch and show the summary."""
+    training.resolved(registry.task(words["task"]))
     bench = _bench(**words)
-    training.resolved(bench.task)
     folder, row, summary = training.run(bench)
     if as_json:
         _print_json({"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)})
@@ -119,9 +119,8 @@ def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
     if as_json:
         _print_json([dataclasses.asdict(r) for r in rows])
         return
-    console.print_records(
-        tables.compact(tables.comparison(rows, bench.task.references())).to_dict("records")
-    )
+    table = tables.compact(tables.comparison(rows, bench.task.references()))
+    console.print_records([dict(zip(map(str, table), r, strict=True)) for r in table.to_numpy()])
     click.echo(f"\nRows: {bench.results}. Report: {written[0]}. Run folders: {bench.out}.")
 
 

@@ -33,7 +33,7 @@ class Split:
     def digest(self) -> str:
         """SHA-256, in hex, of images and labels in order."""
         sha = hashlib.sha256(str(self.images.shape).encode())
-        sha.update(np.ascontiguousarray(self.images))
+        sha.update(np.ascontiguousarray(self.images).data)
         sha.update(self.labels.astype("<i8").tobytes())
         return sha.hexdigest()
 

@@ -141,7 +141,7 @@ def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator)
     """
     b, h, w, _ = images.shape
     if flip:
-        mirrored = rng.random(b) < 0.5
+        mirrored: np.ndarray = np.array(rng.random(b) < 0.5)
         images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
     if crop:
         bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
@@ -225,7 +225,7 @@ def _batches(
 
 
 def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> list[Any]:
-    class Watch(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+    class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.monotonic()
             if recipe.schedule == "plateau":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import shutil
 import time
 from dataclasses import dataclass
@@ -29,7 +30,11 @@ class Training:
     tensorboard: bool = False
 
     def resolved(self, task: Task) -> Recipe:
-        """The recipe, with the epochs asked for. ValueError if the task has none of that name."""
+        """The recipe, with the epochs asked for. ValueError if that or TensorBoard is not there."""
+        if self.tensorboard and not importlib.util.find_spec("tensorboard"):
+            raise ValueError(
+                "--tensorboard needs a package that is not installed: pip install tensorboard."
+            )
         if self.recipe not in task.recipes:
             raise ValueError(
                 f"task {task.name} has no recipe {self.recipe!r}; recipes here: "
