@@ -1,0 +1,181 @@
+"""The columns of a comparison: for each its heading, what it means and how a record fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compress.report import text
+from compress.report.compare import Record
+from compress.statistics import SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; `note` explains it to a newcomer in one sentence."""
+
+    heading: str
+    note: str
+    cell: Callable[[Record], str]
+
+
+def difference(record: Record) -> str:
+    """The difference from the baseline with its interval, and what the test makes of it."""
+    if record["kind"] != "compressed":
+        return text.MISSING
+    if record["difference"] is None:
+        return record["remark"]
+    value = text.with_interval(
+        record["difference"], record["difference_low"], record["difference_high"], "+"
+    )
+    return value if distinguishable(record) else f"{value}, not distinguishable"
+
+
+def distinguishable(record: Record) -> bool:
+    """Whether the adjusted p is small enough to speak of a difference."""
+    return record["p_adjusted"] is not None and record["p_adjusted"] < SIGNIFICANCE
+
+
+def _published(split: str) -> Callable[[Record], str]:
+    value, low, high = (f"from_published_{split}{end}" for end in ("", "_low", "_high"))
+    return lambda r: text.with_interval(r[value], r[low], r[high], "+")
+
+
+def _size(field: str) -> Callable[[Record], str]:
+    def cell(record: Record) -> str:
+        ratio = record[f"{field}_ratio"]
+        share = f" ({text.percent(ratio)})" if ratio is not None else ""
+        return text.kilobytes(record[f"{field}_bytes"]) + share
+
+    return cell
+
+
+MODEL = Column(
+    "Model",
+    "the stages as typed, `baseline` for the model as it came in, or `train ...` for one trained "
+    "from scratch.",
+    lambda r: r["label"],
+)
+OF = Column(
+    "Of",
+    "digest of the model that came in: rows with the same one are the same baseline and what was "
+    "made of it.",
+    lambda r: text.short(r["model"] or ""),
+)
+DATA = Column(
+    "Measured on",
+    "name of the data, its split and the number of its images; rows of different data are never "
+    "compared.",
+    lambda r: f"{r['data']} {r['split']}, {text.count(r['images'])} images",
+)
+SEED = Column(
+    "Seed",
+    "what all random choices of the run were drawn from; a baseline is measured, not drawn, so "
+    "its seed changes nothing.",
+    lambda r: text.MISSING if r["seed"] is None else str(r["seed"]),
+)
+RUN = Column(
+    "Run",
+    "digest that names the run folder; it links to the command, commit and machine below.",
+    lambda r: text.short(r["run"] or ""),
+)
+TOP1 = Column(
+    "Top-1, %",
+    "share of the test images whose most likely class is the right one, with its 95 % Wilson "
+    "interval: how far chance in drawing the test images can have moved it.",
+    lambda r: text.with_interval(r["top1"], r["top1_low"], r["top1_high"]),
+)
+DIFFERENCE = Column(
+    "From baseline, points",
+    "top-1 minus the baseline's on the same images, in percentage points, with the 95 % interval "
+    "for paired proportions (adjusted Wald, Bonett and Price 2012); `not distinguishable` where "
+    f"the p beside it is {SIGNIFICANCE} or more.",
+    difference,
+)
+P = Column(
+    "p",
+    "how often two equally good models would differ by as much or more on these images: the exact "
+    "McNemar test, Holm's correction over the rows of this table.",
+    lambda r: text.p_value(r["p_adjusted"]),
+)
+PUBLISHED_TEST = Column(
+    "From published test, points",
+    "top-1 minus the published test accuracy, with the 95 % interval for independent samples "
+    "(Newcombe 1998, method 10), because which images the published model got right is not known.",
+    _published("test"),
+)
+PUBLISHED_VALIDATION = Column(
+    "From published validation, points",
+    "the same against the published validation accuracy: other images, so not like against like.",
+    _published("validation"),
+)
+LOSS = Column(
+    "Cross-entropy",
+    "mean of minus the natural logarithm of the probability given to the right class; lower is "
+    "better.",
+    lambda r: text.decimals(r["cross_entropy"], 4),
+)
+LOSS_DIFFERENCE = Column(
+    "Cross-entropy from baseline",
+    "cross-entropy minus the baseline's; it has no interval, because rows keep only its mean.",
+    lambda r: text.decimals(r["cross_entropy_difference"], 4, "+"),
+)
+PARAMS = Column(
+    "Parameters",
+    "numbers in the Keras model, statistics of BatchNormalization included.",
+    lambda r: text.count(r["params"]),
+)
+STORED = Column(
+    "Stored",
+    "numbers in the weights and biases of the exported file, BatchNormalization being folded in.",
+    lambda r: text.count(r["stored_params"]),
+)
+NONZERO = Column(
+    "Not zero",
+    "those of the stored numbers that are not zero.",
+    lambda r: text.count(r["nonzero_params"]),
+)
+SPARSITY = Column(
+    "Sparsity",
+    "share of kernel weights that are zero, all kernels together; biases do not count.",
+    lambda r: text.percent(r["sparsity"]),
+)
+MACS = Column(
+    "MACs",
+    "multiply-accumulates for one image, in millions, zeros being multiplied like any number.",
+    lambda r: text.MISSING if r["macs"] is None else f"{r['macs'] / 1e6:,.2f} M",
+)
+FILE = Column(
+    "File",
+    "size of the exported `.tflite` file (1 KB = 1000 bytes), and in brackets its share of the "
+    "baseline's; zeros do not make it smaller.",
+    _size("file"),
+)
+GZIP = Column(
+    "gzip",
+    "size of that file after `gzip -9`, where zeros and repeated values do count, and its share of "
+    "the baseline's.",
+    _size("gzip"),
+)
+SECONDS = Column(
+    "Seconds",
+    "wall time of the row's last stage and its export, or of all epochs of a training; measuring "
+    "is not included, and only rows of one machine compare.",
+    lambda r: text.MISSING if r["seconds"] is None else f"{r['seconds']:,.1f}",
+)
+MEMORY = Column(
+    "Peak memory",
+    "the most main memory the process held up to the end of this row (1 GB = 1000 MB).",
+    lambda r: (
+        text.MISSING if r["peak_memory_bytes"] is None else f"{r['peak_memory_bytes'] / 1e9:.2f} GB"
+    ),
+)
+
+ACCURACY = (
+    MODEL, OF, SEED, TOP1, DIFFERENCE, P, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
+    LOSS_DIFFERENCE, RUN,
+)  # fmt: skip
+SIZE = (
+    MODEL, OF, SEED, PARAMS, STORED, NONZERO, SPARSITY, MACS, FILE, GZIP, SECONDS, MEMORY, RUN,
+)  # fmt: skip
+ALL = tuple(dict.fromkeys((MODEL, DATA, *ACCURACY, *SIZE)))

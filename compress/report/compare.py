@@ -1,0 +1,187 @@
+"""Rows to records: which row is held against which, and what the tests say. Runs no model."""
+
+from __future__ import annotations
+
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from compress.report.references import Figure, accuracies, find
+from compress.result import Result, unpack_bits
+from compress.statistics import (
+    holm,
+    mcnemar_p,
+    paired_difference,
+    two_proportion_difference,
+    wilson_interval,
+)
+
+Record = dict[str, Any]
+NO_BASELINE = "no baseline among the rows"
+
+# What has a mean and a standard deviation over seeds.
+SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
+# Fields of a row that a record takes over as they are.
+_KEPT = (
+    *("task", "data", "label", "seed", "run", "model", "params", "top1", "top1_low", "top1_high"),
+    *("cross_entropy", "stored_params", "nonzero_params", "sparsity", "macs", "file_bytes"),
+    *("gzip_bytes", "seconds", "peak_memory_bytes", "tflite_digest", "commit", "time", "command"),
+    "machine",
+)
+
+
+def reference_records(figures: Sequence[Figure]) -> list[Record]:
+    """One record for each published accuracy, with what else was published beside it."""
+    records = []
+    for figure in accuracies(figures):
+        low, high = wilson_interval(figure.successes, figure.images or 0)
+        params = find(figures, figure.name, "params")
+        loss = find(figures, figure.name, "cross_entropy", figure.split)
+        records.append(
+            {
+                "kind": "reference",
+                "label": f"{figure.name}, published, {figure.split}",
+                "data": figure.data,
+                "split": figure.split,
+                "images": figure.images,
+                "top1": figure.value,
+                "top1_low": low,
+                "top1_high": high,
+                "cross_entropy": loss.value if loss else None,
+                "params": int(params.value) if params else None,
+            }
+        )
+    return records
+
+
+def row_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Record]:
+    """One record for each row that counts, in sections of the same task, data and test images.
+
+    In a section come first the baseline whose row is oldest, then what was made of it, then the
+    next. p values are adjusted over the section. Nothing is compared across sections.
+    """
+    sections: dict[tuple[str, str, str], list[Result]] = {}
+    for row in _counting(rows):
+        sections.setdefault((row.task, row.data, row.splits["test"]), []).append(row)
+    records = []
+    for key in sorted(sections):
+        section = [
+            _record(r, _baseline(r, sections[key]), figures) for r in _in_order(sections[key])
+        ]
+        tested = [r for r in section if r["p"] is not None]
+        for record, p in zip(tested, holm([r["p"] for r in tested]), strict=True):
+            record["p_adjusted"] = p
+        records += section
+    return records
+
+
+def _counting(rows: Sequence[Result]) -> list[Result]:
+    """The rows without those that a later row of the same run, or of the same baseline, replaces."""
+    last: dict[tuple[str, ...], Result] = {}
+    for row in rows:
+        # Measuring a model that came in as it is draws nothing at random: its seed says nothing.
+        same = ("model", row.model, row.label) if not row.pipeline else ("run", row.run)
+        key = (*same, row.task, row.data, row.splits["test"])
+        last.pop(key, None)
+        last[key] = row
+    return list(last.values())
+
+
+def _in_order(section: Sequence[Result]) -> list[Result]:
+    families = list(dict.fromkeys(r.model for r in section))
+    # Sorting is stable: rows that are alike in all this stay in the order of the file.
+    return sorted(
+        section, key=lambda r: (families.index(r.model), len(r.pipeline), r.label, r.seed)
+    )
+
+
+def _baseline(row: Result, section: Sequence[Result]) -> Result | None:
+    """The row of the model that `row` was made of, on the same test images."""
+    found = [r for r in section if r.model == row.model and not r.pipeline]
+    # A row of `compress train` measures the same file and stands in where "baseline" is missing.
+    return max(found, key=lambda r: r.label == "baseline", default=None)
+
+
+def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> Record:
+    record = {field: getattr(row, field) for field in _KEPT} | {
+        "kind": "compressed" if row.pipeline else "baseline",
+        "split": "test",
+        "images": row.test_images,
+        "test_split": row.splits["test"],
+        "pipeline": json.dumps(row.pipeline, sort_keys=True),
+        "weight_types": json.dumps(row.weight_types, sort_keys=True),
+        "versions": json.dumps(row.versions, sort_keys=True),
+        "notes": " ".join(row.notes),
+        "remark": "" if baseline else NO_BASELINE,
+        "p": None,
+        "p_adjusted": None,
+    }
+    correct = correct_images(row)
+    if baseline and row.pipeline:
+        difference, low, high = paired_difference(correct, correct_images(baseline))
+        record |= {
+            "difference": difference,
+            "difference_low": low,
+            "difference_high": high,
+            "p": mcnemar_p(correct, correct_images(baseline)),
+            "cross_entropy_difference": row.cross_entropy - baseline.cross_entropy,
+            "file_ratio": row.file_bytes / baseline.file_bytes,
+            "gzip_ratio": row.gzip_bytes / baseline.gzip_bytes,
+        }
+    for figure in accuracies(figures, row.data):
+        _, low, high = two_proportion_difference(
+            int(correct.sum()), len(correct), figure.successes, figure.images or 0
+        )
+        # The first published model of this data is the one that rows are held against.
+        record.setdefault(f"from_published_{figure.split}", row.top1 - figure.value)
+        record.setdefault(f"from_published_{figure.split}_low", low)
+        record.setdefault(f"from_published_{figure.split}_high", high)
+    return record
+
+
+def correct_images(row: Result) -> np.ndarray:
+    """Which test images were right, bool [n]. ValueError if that disagrees with the row's top-1."""
+    try:
+        correct = unpack_bits(row.correct, row.test_images)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(
+            f"run {row.run}: its field 'correct' cannot be read: {error}. Measure it again."
+        ) from error
+    if round(row.top1 * row.test_images) != int(correct.sum()):
+        raise ValueError(
+            f"run {row.run}: top1 {row.top1} of {row.test_images} images disagrees with the "
+            f"{int(correct.sum())} images marked as correct. Measure it again."
+        )
+    return correct
+
+
+def spread(records: Sequence[Record]) -> list[Record]:
+    """Mean and standard deviation (n - 1) over seeds, for whatever was run with two seeds or more.
+
+    Of each seed the last row counts. What was made of one model is never joined with what was made
+    of another; trainings from scratch are joined by their label.
+    """
+    groups: dict[tuple[str, ...], dict[int, Record]] = {}
+    for record in records:
+        if record["label"] != "baseline":
+            made_of = record["model"] if record["kind"] == "compressed" else ""
+            where = (record["task"], record["data"], record["test_split"])
+            key = (*where, made_of, record["label"], record["pipeline"])
+            groups.setdefault(key, {})[record["seed"]] = record
+    found = []
+    for seeds in groups.values():
+        if len(seeds) < 2:
+            continue
+        first = next(iter(seeds.values()))
+        joined = {k: first[k] for k in ("task", "data", "test_split", "label")}
+        joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
+        for field in SPREAD_OVER:
+            values = [r[field] for r in seeds.values() if r[field] is not None]
+            known = len(values) == len(seeds)
+            joined[f"{field}_mean"] = float(np.mean(values)) if known else None
+            joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None
+        found.append(joined)
+    return found

@@ -1,0 +1,161 @@
+"""Rows to pages: comparison.md, comparison.csv and a picture, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from compress.report import columns, plots, tables, text
+from compress.report.compare import Record
+from compress.report.references import Figure, accuracies, judgements, read_references
+from compress.result import Result
+from compress.statistics import wilson_interval
+from compress.store import write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Path) -> list[Path]:
+    """Write comparison.md, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
+
+    Each file is replaced whole. ValueError, saying what to run, if there are no rows.
+    """
+    figures = read_references(references)
+    table = tables.compared(rows, figures)
+    pages = {
+        "comparison.md": comparison_page(table, figures).encode(),
+        "comparison.csv": csv(table),
+    }
+    for name, content in pages.items():
+        write_bytes(folder / name, content)
+    return [folder / name for name in pages] + plots.accuracy_against_bytes(table, figures, folder)
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """A comparison as CSV, UTF-8, one line a model."""
+    return str(table.to_csv(index=False, lineterminator="\n")).encode()
+
+
+def comparison_page(table: pd.DataFrame, figures: Sequence[Figure]) -> str:
+    """The page on a comparison, in Markdown."""
+    measured = [r for r in tables.records(table) if r["kind"] != "reference"]
+    keys = dict.fromkeys((r["task"], r["data"], r["test_split"]) for r in measured)
+    machines = list(dict.fromkeys(r["machine"] for r in measured))
+    versions = list(dict.fromkeys(r["versions"] for r in measured))
+    return _template().render(
+        rows=len(measured),
+        references=[_reference(name, figures) for name in dict.fromkeys(f.name for f in figures)],
+        published_data=", ".join(dict.fromkeys(f.data for f in figures)),
+        judgements=judgements(figures),
+        sections=[_section(table, key, figures) for key in keys],
+        columns=dict.fromkeys(columns.ACCURACY + columns.SIZE),
+        runs=_runs(measured, machines, versions),
+        machines=machines,
+        versions=[", ".join(f"{k} {v}" for k, v in json.loads(t).items()) for t in versions],
+        notes=[(text.short(r["run"]), r["notes"]) for r in measured if r["notes"]],
+    )
+
+
+def markdown_table(frame: pd.DataFrame) -> Markup:
+    """A table of strings in Markdown; whatever the cells hold, it stays a table of that shape."""
+    lines = [[text.markdown(c) for c in frame.columns], ["---"] * len(frame.columns)]
+    for record in frame.to_dict("records"):
+        lines.append([_cell(str(heading), str(value)) for heading, value in record.items()])
+    return Markup("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
+
+
+def _cell(heading: str, value: str) -> str:
+    if heading == columns.RUN.heading and re.fullmatch("[0-9a-f]{12}", value):
+        return f"[{value}](#run-{value})"
+    return text.markdown(value)
+
+
+def _template() -> Any:
+    """The page's template. Everything it prints is escaped for Markdown unless made by this file."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        finalize=lambda v: v if isinstance(v, Markup) else Markup(text.markdown(v)),
+    )
+    environment.filters["trusted"] = Markup
+    source = files("compress.report").joinpath("comparison.md.j2").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _reference(name: str, figures: Sequence[Figure]) -> dict[str, Any]:
+    own = [f for f in figures if f.name == name]
+    return {
+        "name": name,
+        "source": "; ".join(dict.fromkeys(f.source for f in own)),
+        "table": _table(
+            {
+                "Quantity": f.quantity.replace("_", " "),
+                "As published": f.as_published,
+                "Split": f.split,
+                "Images": text.count(f.images),
+                "95 % interval, %": _interval(f),
+            }
+            for f in own
+        ),
+    }
+
+
+def _interval(figure: Figure) -> str:
+    if figure.quantity != "accuracy":
+        return text.MISSING
+    low, high = wilson_interval(figure.successes, figure.images or 0)
+    return f"{text.points(low)} to {text.points(high)}"
+
+
+def _section(
+    table: pd.DataFrame, key: tuple[str, str, str], figures: Sequence[Figure]
+) -> dict[str, Any]:
+    task, data, split = key
+    part = table[(table.task == task) & (table.data == data) & (table.test_split == split)]
+    held_against = bool(accuracies(figures, data))
+    published = (columns.PUBLISHED_TEST, columns.PUBLISHED_VALIDATION)
+    shown = [c for c in columns.ACCURACY if held_against or c not in published]
+    seeds = tables.display_over_seeds(tables.over_seeds(part))
+    return {
+        "task": task,
+        "data": data,
+        "test_split": text.short(split),
+        "images": text.count(part.images.iloc[0]),
+        "held_against": held_against,
+        "accuracy": markdown_table(tables.display(part, shown)),
+        "size": markdown_table(tables.display(part, columns.SIZE)),
+        "seeds": markdown_table(seeds) if len(seeds) else "",
+    }
+
+
+def _runs(measured: Sequence[Record], machines: list[str], versions: list[str]) -> Markup:
+    """The table of runs, each with an anchor that other tables link to."""
+    lines = [
+        "| Run | Model | Seed | Made | Commit | Machine | Versions | Command |",
+        "|---" * 8 + "|",
+    ]
+    for r in measured:
+        run = text.short(r["run"])
+        anchor = f'<a id="run-{run}"></a>' if re.fullmatch("[0-9a-f]{12}", run) else ""
+        cells = [r["label"], r["seed"], r["time"], text.short(r["commit"])]
+        cells += [machines.index(r["machine"]) + 1, versions.index(r["versions"]) + 1]
+        shown = [anchor + text.markdown(run), *map(text.markdown, cells)]
+        command = f"<code>{text.markdown(r['command'])}</code>"
+        lines.append("| " + " | ".join([*shown, command]) + " |")
+    return Markup("\n".join(lines))
+
+
+def _table(found: Any) -> Markup:
+    import pandas as pd
+
+    return markdown_table(pd.DataFrame(list(found)))

@@ -1,0 +1,120 @@
+"""Published figures, read from CSV files, and what they say about each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from compress.report.text import p_value
+from compress.statistics import SIGNIFICANCE, two_proportion_p, two_proportion_z
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One published figure."""
+
+    name: str  # of the model it belongs to
+    data: str  # only rows of the same data are held against it
+    quantity: str
+    split: str  # "train", "validation", "test", or "" where there is none
+    images: int | None
+    value: float  # accuracies as fractions, sizes in bytes
+    as_published: str
+    source: str
+
+    @property
+    def successes(self) -> int:
+        """An accuracy as a count: how many of `images` were right."""
+        return round(self.value * (self.images or 0))
+
+
+def read_references(paths: Sequence[Path]) -> list[Figure]:
+    """The figures of all files, in order. ValueError naming the line of one that cannot be read."""
+    columns = [f.name for f in fields(Figure)]
+    figures = []
+    for path in paths:
+        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
+        if lines.fieldnames is None or list(lines.fieldnames) != columns:
+            raise ValueError(f"{path}: the first line must be {','.join(columns)}.")
+        for line in lines:
+            try:
+                figures.append(_figure(line))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
+    return figures
+
+
+def _figure(line: dict[str, str]) -> Figure:
+    images = int(line["images"]) if line["images"] else None
+    value = float(line["value"])
+    if not math.isfinite(value):
+        raise ValueError(f"the value {line['value']} is not a finite number.")
+    if line["quantity"] == "accuracy" and not (0 <= value <= 1 and images and images > 0):
+        raise ValueError("an accuracy needs a value from 0 to 1 and a number of images above 0.")
+    texts = {k: line[k].strip() for k in ("name", "data", "quantity", "split")}
+    texts |= {k: line[k].strip() for k in ("as_published", "source")}
+    return Figure(**texts, images=images, value=value)
+
+
+def accuracies(figures: Sequence[Figure], data: str | None = None) -> list[Figure]:
+    """The published accuracies, on `data` only if it is given."""
+    return [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
+
+
+def find(figures: Sequence[Figure], name: str, quantity: str, split: str = "") -> Figure | None:
+    """The figure of that name, quantity and split; None if it was not published."""
+    wanted = (name, quantity, split)
+    return next((f for f in figures if (f.name, f.quantity, f.split) == wanted), None)
+
+
+def contradicts(a: Figure, b: Figure) -> bool:
+    """Whether chance is no excuse for two accuracies of one model on different splits."""
+    counts = (a.successes, a.images or 0, b.successes, b.images or 0)
+    other = a.name == b.name and a.split != b.split
+    return other and two_proportion_p(*counts) < SIGNIFICANCE
+
+
+def judgements(figures: Sequence[Figure]) -> list[str]:
+    """A sentence for each pair of published figures that can be held against each other."""
+    sentences = []
+    for name in dict.fromkeys(f.name for f in figures):
+        validation = find(figures, name, "accuracy", "validation")
+        test = find(figures, name, "accuracy", "test")
+        if validation and test:
+            sentences.append(_on_accuracies(validation, test))
+        params = find(figures, name, "params")
+        below = find(figures, name, "file_bytes_below")
+        if params and below:
+            sentences.append(_on_size(params, below))
+    return sentences
+
+
+def _on_accuracies(validation: Figure, test: Figure) -> str:
+    counts = (validation.successes, validation.images or 0, test.successes, test.images or 0)
+    measured = (
+        f"{validation.value:.2%} on {validation.images:,} validation images and {test.value:.2%} "
+        f"on {test.images:,} test images lie {abs(two_proportion_z(*counts)):.1f} standard errors "
+        f"apart (pooled two-proportion z test, p = {p_value(two_proportion_p(*counts))})"
+    ).replace("%", " %")
+    if not contradicts(validation, test):
+        return f"The two published accuracies of {validation.name} agree: {measured}."
+    return (
+        f"The two published accuracies of {validation.name} contradict each other: {measured}. "
+        "Chance does not part two fair measurements of one model that far, so at most one of them "
+        "tells how it does on images that had no part in making it. Our own accuracies are "
+        "measured on test images; the published test accuracy is their counterpart."
+    )
+
+
+def _on_size(params: Figure, below: Figure) -> str:
+    count = int(params.value)
+    fit = [kind for kind, size in (("float32", 4), ("int8", 1)) if size * count < below.value]
+    verdict = {0: "neither is", 1: "only int8 is", 2: "both are"}[len(fit)]
+    return (
+        f"The {count:,} numbers of {params.name} take {4 * count:,} bytes as float32 and {count:,} "
+        f"bytes as int8: of the published size, {below.as_published}, {verdict}."
+    )

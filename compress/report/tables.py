@@ -1,0 +1,151 @@
+"""Comparisons as tables: full numbers, strings to read, and a few columns for a console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.report import columns, text
+from compress.report.compare import SPREAD_OVER, Record, reference_records, row_records, spread
+from compress.report.references import Figure, read_references
+from compress.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT, _WHOLE, _REAL = "string", "Int64", "Float64"
+_PUBLISHED = [
+    f"from_published_{s}{e}" for s in ("test", "validation") for e in ("", "_low", "_high")
+]
+# Column -> type, in the order of comparison.csv.
+FIELDS = (
+    dict.fromkeys(("kind", "label", "task", "data", "split"), _TEXT)
+    | dict.fromkeys(("images", "seed"), _WHOLE)
+    | dict.fromkeys(("run", "model"), _TEXT)
+    | dict.fromkeys(("top1", "top1_low", "top1_high"), _REAL)
+    | dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), _REAL)
+    | {"remark": _TEXT}
+    | dict.fromkeys(_PUBLISHED, _REAL)
+    | dict.fromkeys(("cross_entropy", "cross_entropy_difference"), _REAL)
+    | dict.fromkeys(("params", "stored_params", "nonzero_params"), _WHOLE)
+    | {"sparsity": _REAL, "macs": _WHOLE, "file_bytes": _WHOLE, "file_ratio": _REAL}
+    | {"gzip_bytes": _WHOLE, "gzip_ratio": _REAL, "weight_types": _TEXT}
+    | {"seconds": _REAL, "peak_memory_bytes": _WHOLE}
+    | dict.fromkeys(("pipeline", "notes", "tflite_digest", "test_split"), _TEXT)
+    | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
+)
+SPREAD_FIELDS = (
+    dict.fromkeys(("task", "data", "test_split", "label"), _TEXT)
+    | {"n": _WHOLE, "seeds": _TEXT}
+    | dict.fromkeys((f"{f}_{part}" for f in SPREAD_OVER for part in ("mean", "sd")), _REAL)
+)
+
+
+def comparison(rows: Sequence[Result], references: Sequence[Path]) -> pd.DataFrame:
+    """Published models first, then every row that counts beside its baseline, at full precision.
+
+    Columns are `FIELDS`; fractions are in [0, 1], differences too; what does not apply is missing.
+    """
+    return compared(rows, read_references(references))
+
+
+def compared(rows: Sequence[Result], figures: Sequence[Figure]) -> pd.DataFrame:
+    """See `comparison`. ValueError, saying what to run, if there are no rows."""
+    if not rows:
+        raise ValueError(
+            "there are no rows to report yet: `compress run prune --sparsity 0.5` makes some."
+        )
+    return _frame([*reference_records(figures), *row_records(rows, figures)], FIELDS)
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation and n of what was run with several seeds; columns `SPREAD_FIELDS`."""
+    return _frame(spread([r for r in records(table) if r["kind"] != "reference"]), SPREAD_FIELDS)
+
+
+def records(table: pd.DataFrame) -> list[Record]:
+    """The rows of a table as dicts, None where a value is missing."""
+    plain = table.astype(object)
+    return [
+        {str(k): v for k, v in r.items()}
+        for r in plain.where(table.notna(), None).to_dict("records")
+    ]
+
+
+def display(table: pd.DataFrame, chosen: Sequence[columns.Column] = columns.ALL) -> pd.DataFrame:
+    """A comparison as strings under readable headings; what does not apply is an empty string."""
+    found = records(table)
+    return _frame([{c.heading: c.cell(r) for c in chosen} for r in found], _headings(chosen))
+
+
+def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `over_seeds` as strings, mean and standard deviation side by side."""
+    plus_minus = "{} \N{PLUS-MINUS SIGN} {}".format
+    shown = []
+    for r in records(table):
+        both = {f: (r[f"{f}_mean"], r[f"{f}_sd"]) for f in SPREAD_OVER}
+        known = {f: None not in pair for f, pair in both.items()}
+        signed = text.points(both["difference"][0], "+"), text.points(both["difference"][1])
+        size, size_sd = both["gzip_bytes"]
+        shown.append(
+            {
+                "Model": r["label"],
+                "n": text.count(r["n"]),
+                "Seeds": r["seeds"],
+                "Top-1, %": plus_minus(*map(text.points, both["top1"])),
+                "From baseline, points": plus_minus(*signed) if known["difference"] else "",
+                "Cross-entropy": plus_minus(*(text.decimals(v, 4) for v in both["cross_entropy"])),
+                "Sparsity": plus_minus(*map(text.percent, both["sparsity"])),
+                "gzip": plus_minus(f"{size / 1000:,.1f}", text.kilobytes(size_sd)),
+            }
+        )
+    return _frame(shown, dict.fromkeys(shown[0] if shown else (), _TEXT))
+
+
+def compact(table: pd.DataFrame) -> pd.DataFrame:
+    """A comparison in six columns of strings, narrow enough for a console.
+
+    A line with a name of data and no numbers heads the lines below it: only those are comparable.
+    """
+    shown: list[dict[str, str]] = []
+    head = None
+    for r in records(table):
+        published = r["kind"] == "reference"
+        images = f"{r['images']:,} images"
+        own = f"published, {r['data']}" if published else f"{r['data']}, {images}"
+        if head != (head := (own, r["test_split"])):
+            shown.append(dict.fromkeys(_COMPACT, "") | {"model": text.printable(own)})
+        label = f"{r['split']}, {images}" if published else r["label"]
+        cells = (f"  {text.printable(label)}", *_brief(r))
+        shown.append(dict(zip(_COMPACT, cells, strict=True)))
+    return _frame(shown, dict.fromkeys(_COMPACT, _TEXT))
+
+
+_COMPACT = ("model", "top-1, %", "from baseline", "sparsity", "file", "gzip")
+
+
+def _brief(r: Record) -> tuple[str, ...]:
+    """What `compact` shows of a record after its name."""
+    top1 = f"{text.points(r['top1'])} ({100 * r['top1_low']:.1f}-{100 * r['top1_high']:.1f})"
+    if r["kind"] != "compressed":
+        difference = ""
+    elif r["difference"] is None:
+        difference = "no baseline"
+    elif columns.distinguishable(r):
+        low, high = 100 * r["difference_low"], 100 * r["difference_high"]
+        difference = f"{text.points(r['difference'], '+')} ({low:+.1f} to {high:+.1f})"
+    else:
+        difference = "not distinguishable"
+    sizes = (text.kilobytes(r["file_bytes"]), text.kilobytes(r["gzip_bytes"]))
+    return top1, difference, text.percent(r["sparsity"]), *sizes
+
+
+def _headings(chosen: Sequence[columns.Column]) -> dict[str, str]:
+    return {c.heading: _TEXT for c in chosen}
+
+
+def _frame(found: Sequence[Record], types: Mapping[str, str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(list(found), columns=list(types)).astype(dict(types))

@@ -1,0 +1,119 @@
+"""Numbers as a reader wants them, and untrusted text as Markdown and pictures can bear it."""
+
+from __future__ import annotations
+
+MISSING = ""
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in [0, 1] with its unit.
+
+    >>> percent(0.5)
+    '50.0 %'
+    """
+    return MISSING if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def points(fraction: float | None, signed: str = "") -> str:
+    """A fraction in [0, 1] as a number of percentage points; `signed="+"` shows the sign always.
+
+    >>> points(0.85426), points(-0.00004, "+")
+    ('85.43', '+0.00')
+    """
+    if fraction is None:
+        return MISSING
+    # Adding 0.0 makes a rounded -0.0 a plain 0.
+    return format(round(100 * fraction, 2) + 0.0, f"{signed}.2f")
+
+
+def with_interval(
+    value: float | None, low: float | None, high: float | None, signed: str = ""
+) -> str:
+    """Percentage points with their interval.
+
+    >>> with_interval(0.9, 0.894, 0.9057)
+    '90.00 (89.40 to 90.57)'
+    """
+    if value is None:
+        return MISSING
+    return f"{points(value, signed)} ({points(low, signed)} to {points(high, signed)})"
+
+
+def count(number: int | None) -> str:
+    """A whole number, its thousands set apart.
+
+    >>> count(118258)
+    '118,258'
+    """
+    return MISSING if number is None else f"{int(number):,}"
+
+
+def kilobytes(size_bytes: float | None) -> str:
+    """A size, with 1 KB = 1000 bytes.
+
+    >>> kilobytes(473032)
+    '473.0 KB'
+    """
+    return MISSING if size_bytes is None else f"{size_bytes / 1000:,.1f} KB"
+
+
+def p_value(p: float | None) -> str:
+    """A p with two digits that count.
+
+    >>> p_value(0.04567), p_value(7.12e-49), p_value(1.0)
+    ('0.046', '7.1e-49', '1')
+    """
+    return MISSING if p is None else f"{p:.2g}"
+
+
+def decimals(number: float | None, digits: int, signed: str = "") -> str:
+    """A number with a fixed count of decimals.
+
+    >>> decimals(0.23841, 4), decimals(0.01, 3, "+")
+    ('0.2384', '+0.010')
+    """
+    return MISSING if number is None else format(number, f"{signed}.{digits}f")
+
+
+def short(digest: str) -> str:
+    """The first 12 signs of a digest, as run folders are named."""
+    return digest[:12]
+
+
+def printable(text: object) -> str:
+    """Text with what does not print, line ends and terminal controls too, turned into spaces.
+
+    >>> printable("a\\x1b[2Jb")
+    'a [2Jb'
+    """
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def markdown(text: object) -> str:
+    """Text that shows as it is in any Markdown, in a table cell or out of it.
+
+    Signs that mean something to Markdown or HTML become numeric references, which may never stand
+    for structure (CommonMark, section 2.5). What does not print, line ends too, becomes a space.
+
+    >>> markdown("a|b\\n`c`"), markdown("prune_filters --keep 0.5")
+    ('a&#124;b &#96;c&#96;', 'prune_filters --keep 0.5')
+    """
+    printed = printable(text)
+    shown = []
+    for index, c in enumerate(printed):
+        # Between two letters an underscore starts no emphasis.
+        word = (
+            c == "_" and printed[index - 1 : index].isalnum() and printed[index + 1 :][:1].isalnum()
+        )
+        shown.append(f"&#{ord(c)};" if c in "\\`*_[]<>|&~$!#" and not word else c)
+    return "".join(shown)
+
+
+def drawn(text: str, longest: int = 60) -> str:
+    """Text for a picture: signs its font may lack become "?", and a long one ends in "...".
+
+    >>> drawn("prune \\u4e2d"), drawn("abcdef", 5)
+    ('prune ?', 'ab...')
+    """
+    known = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return known if len(known) <= longest else known[: longest - 3] + "..."
