@@ -8,6 +8,7 @@ import http.client
 import os
 import queue
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,12 +43,12 @@ def fetch(
         if not partial.exists() and target.exists():
             return target
         if file.tell() > remote.size_bytes:
-            file.truncate(0)
+            _empty(file)
         resumed = file.tell() > 0
         _complete(remote, file, note, timeout_s)
         if resumed and _sha256(partial) != remote.sha256:
             # The earlier part may be to blame: once more, from nothing.
-            file.truncate(0)
+            _empty(file)
             _complete(remote, file, note, timeout_s)
         if _sha256(partial) != remote.sha256:
             partial.unlink()
@@ -57,6 +58,11 @@ def fetch(
         os.fsync(file.fileno())
         partial.replace(target)
     return target
+
+
+def _empty(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 def _sha256(path: Path) -> str:
@@ -80,7 +86,6 @@ def _complete(
                     while chunk := response.read(min(CHUNK_BYTES, remote.size_bytes - file.tell())):
                         file.write(chunk)
                         bar.update(task, completed=file.tell())
-                file.flush()
             except (OSError, http.client.HTTPException) as error:
                 failure = error
             else:
@@ -90,6 +95,7 @@ def _complete(
             if file.tell() < remote.size_bytes and fruitless > FRUITLESS_TRIES * (most > start):
                 reason = getattr(failure, "reason", failure)  # what urllib's own errors wrap
                 raise OSError(f"{remote.url}: {reason}") from failure
+    file.flush()
 
 
 def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTPResponse:
@@ -107,7 +113,7 @@ def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTP
         response.close()
         raise ConnectionError(f"the server has {whole} bytes; expected {remote.size_bytes}")
     if response.status != 206:
-        file.truncate(0)
+        _empty(file)
     return response
 
 
@@ -126,6 +132,8 @@ def _urlopen(request: urllib.request.Request, timeout_s: float) -> http.client.H
         answer = answers.get(timeout=2 * timeout_s)
     except queue.Empty:
         raise TimeoutError(f"no answer in {2 * timeout_s:g} seconds") from None
+    if isinstance(answer, urllib.error.HTTPError):
+        answer.close()  # it holds the connection
     if isinstance(answer, Exception):
         raise answer
     return answer
