@@ -115,6 +115,7 @@ def _scores(
         found[index] = interpreter.get_tensor(given["index"]).reshape(-1)
         if (index + 1) % _TELL_EVERY == 0:
             done(_TELL_EVERY)
+    done(len(images) % _TELL_EVERY)
     if found.dtype.kind == "f":
         return found.astype(np.float32)
     scale, zero_point = given["quantization"]
