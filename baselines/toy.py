@@ -38,7 +38,7 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.mgrid[:SIDE, :SIDE] // 2 % 2
     patterns = np.stack([rows, columns, rows ^ columns])[labels][..., None]
     dark, light = rng.integers(0, 100, (2, len(labels), 1, 1, 3))
-    images = dark + patterns * (40 + light) + rng.normal(0, 40, (len(labels), SIDE, SIDE, 3))
+    images = dark + patterns * light + rng.normal(0, 60, (len(labels), SIDE, SIDE, 3))
     return np.clip(images, 0, 255).astype(np.uint8), labels.astype(np.int64)
 
 

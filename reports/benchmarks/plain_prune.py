@@ -71,7 +71,7 @@ def accuracy(content, images, labels):
 def export(model):
     function = tf.function(lambda x: model(x, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec([1, 32, 32, 3], tf.float32))
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
 
 
 batches = [read(f"data_batch_{i}.bin") for i in range(1, 6)]
