@@ -36,7 +36,9 @@ def flipped(correct: np.ndarray, lost: int, won: int, seed: int = 0) -> np.ndarr
     return changed
 
 
-def row(correct: np.ndarray, stages: list[dict[str, Any]] | None = None, **fields: Any) -> Result:
+def row(
+    correct: np.ndarray, stages: list[dict[str, Any]] | None = None, /, **fields: Any
+) -> Result:
     """A row of the CNN on CIFAR-10 with these correct images; `fields` replace what it would hold."""
     n, right = len(correct), int(correct.sum())
     low, high = wilson_interval(right, n)
@@ -67,13 +69,13 @@ def row(correct: np.ndarray, stages: list[dict[str, Any]] | None = None, **field
     return Result(**(made | fields))
 
 
-def pruned(correct: np.ndarray, sparsity: float = 0.5, **fields: Any) -> Result:
-    """A row of `prune` with sizes that go with its sparsity."""
-    size = {
+def pruned(correct: np.ndarray, sparsity: float = 0.5, /, **fields: Any) -> Result:
+    """A row of `prune` with sizes and zeros that go with its sparsity."""
+    sizes = {
         "sparsity": sparsity, "gzip_bytes": round(440_000 * (1.1 - sparsity)),
         "nonzero_params": round(117_698 * (1 - sparsity)), "seconds": 61.25, "cross_entropy": 0.33,
     }  # fmt: skip
-    return row(correct, [{"stage": "prune", "sparsity": sparsity}], **(size | fields))
+    return row(correct, [{"stage": "prune", "sparsity": sparsity}], **(sizes | fields))
 
 
 def example() -> list[Result]:

@@ -179,7 +179,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
         joined = {k: first[k] for k in ("task", "data", "test_split", "label")}
         joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
         for field in SPREAD_OVER:
-            values = [r[field] for r in seeds.values() if r[field] is not None]
+            values = [r[field] for r in seeds.values() if r.get(field) is not None]
             known = len(values) == len(seeds)
             joined[f"{field}_mean"] = float(np.mean(values)) if known else None
             joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None

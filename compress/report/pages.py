@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from compress.report import columns, plots, tables, text
 from compress.report.compare import Record
-from compress.report.references import Figure, accuracies, judgements, read_references
+from compress.report.references import Figure, judgements, read_references
 from compress.result import Result
 from compress.statistics import wilson_interval
 from compress.store import write_bytes
@@ -55,8 +55,8 @@ def comparison_page(table: pd.DataFrame, figures: Sequence[Figure]) -> str:
         references=[_reference(name, figures) for name in dict.fromkeys(f.name for f in figures)],
         published_data=", ".join(dict.fromkeys(f.data for f in figures)),
         judgements=judgements(figures),
-        sections=[_section(table, key, figures) for key in keys],
-        columns=dict.fromkeys(columns.ACCURACY + columns.SIZE),
+        sections=[_section(table, key) for key in keys],
+        columns=columns.ALL,
         runs=_runs(measured, machines, versions),
         machines=machines,
         versions=[", ".join(f"{k} {v}" for k, v in json.loads(t).items()) for t in versions],
@@ -117,25 +117,30 @@ def _interval(figure: Figure) -> str:
     return f"{text.points(low)} to {text.points(high)}"
 
 
-def _section(
-    table: pd.DataFrame, key: tuple[str, str, str], figures: Sequence[Figure]
-) -> dict[str, Any]:
+def _section(table: pd.DataFrame, key: tuple[str, str, str]) -> dict[str, Any]:
     task, data, split = key
+    published = table[(table.kind == "reference") & (table.data == data)]
     part = table[(table.task == task) & (table.data == data) & (table.test_split == split)]
-    held_against = bool(accuracies(figures, data))
-    published = (columns.PUBLISHED_TEST, columns.PUBLISHED_VALIDATION)
-    shown = [c for c in columns.ACCURACY if held_against or c not in published]
+    against_published = (columns.PUBLISHED_TEST, columns.PUBLISHED_VALIDATION)
+    shown = [c for c in columns.ACCURACY if len(published) or c not in against_published]
     seeds = tables.display_over_seeds(tables.over_seeds(part))
     return {
         "task": task,
         "data": data,
         "test_split": text.short(split),
         "images": text.count(part.images.iloc[0]),
-        "held_against": held_against,
+        "held_against": len(published) > 0,
+        "brief": markdown_table(_joined(published, part)),
         "accuracy": markdown_table(tables.display(part, shown)),
         "size": markdown_table(tables.display(part, columns.SIZE)),
         "seeds": markdown_table(seeds) if len(seeds) else "",
     }
+
+
+def _joined(published: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([tables.display(p, columns.BRIEF) for p in (published, part)])
 
 
 def _runs(measured: Sequence[Record], machines: list[str], versions: list[str]) -> Markup:

@@ -40,15 +40,17 @@ def read_references(paths: Sequence[Path]) -> list[Figure]:
         lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
         if lines.fieldnames is None or list(lines.fieldnames) != columns:
             raise ValueError(f"{path}: the first line must be {','.join(columns)}.")
-        for line in lines:
-            try:
-                figures.append(_figure(line))
-            except (ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
+        try:
+            figures += [_figure(line) for line in lines]
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}, line {lines.line_num}: {error}") from error
     return figures
 
 
 def _figure(line: dict[str, str]) -> Figure:
+    # csv.DictReader files what is too much under None, and fills what is missing with it.
+    if None in line or None in line.values():
+        raise ValueError(f"a line has {len(fields(Figure))} fields, this one has not.")
     images = int(line["images"]) if line["images"] else None
     value = float(line["value"])
     if not math.isfinite(value):
