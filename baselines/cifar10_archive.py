@@ -31,6 +31,8 @@ def open_archive(path: Path, counts: Counts) -> Files:
 
     def read(part: str, count: int) -> Arrays:
         layout, batches = _batches(path)
+        sizes = {name: len(content) for name, content in batches.items()}
+        layout.check_sizes(sizes, counts, f"{path}/{layout.folder}")
         names: Sequence[str] = getattr(layout, part)
         return layout.join([batches[name] for name in names], names, count, str(path))
 
@@ -42,7 +44,7 @@ def open_archive(path: Path, counts: Counts) -> Files:
 
 
 def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
-    """The layout of an archive and its batches by name, train and test all there."""
+    """The layout of an archive and its batches by name."""
     found: dict[Layout, dict[str, bytes]] = {BINARY: {}, PYTHON: {}}
     try:
         with (
@@ -58,9 +60,6 @@ def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a whole .tar.gz archive ({error}): get it again.") from error
     layout = max(found, key=lambda each: len(found[each]))
-    missing = sorted({*layout.train, *layout.test} - set(found[layout]))
-    if missing:
-        raise ValueError(f"{path}: has no {layout.folder}/{missing[0]}; get the archive again.")
     return layout, found[layout]
 
 

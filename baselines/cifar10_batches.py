@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,18 +17,8 @@ RECORD = 1 + PIXELS  # bytes: the label, then the red, green and blue plane, row
 
 def binary_batch(content: bytes, records: int, where: str) -> Arrays:
     """Images uint8 [records, 32, 32, 3] and labels uint8 [records] of one binary batch."""
-    check_binary_size(len(content), records, where)
     rows = np.frombuffer(content, np.uint8).reshape(records, RECORD)
     return _from_planes(rows[:, 1:]), rows[:, 0]
-
-
-def check_binary_size(size_bytes: int, records: int, where: str) -> None:
-    """ValueError if a binary batch of this size does not hold exactly `records` images."""
-    if size_bytes != records * RECORD:
-        raise ValueError(
-            f"{where}: {size_bytes:,} bytes; a batch of {records:,} images has {records * RECORD:,} "
-            f"({records:,} x {RECORD:,}): get the file again."
-        )
 
 
 def python_batch(content: bytes, records: int, where: str) -> Arrays:
@@ -68,7 +58,9 @@ class Layout:
 
     folder: str
     suffix: str
-    decode: Callable[[bytes, int, str], Arrays]
+    decode: Callable[
+        [bytes, int, str], Arrays
+    ]  # content of a batch of the right size -> its images and labels
 
     @property
     def train(self) -> list[str]:
@@ -79,6 +71,25 @@ class Layout:
     def test(self) -> list[str]:
         """File names of the test batches."""
         return [f"test_batch{self.suffix}"]
+
+    def check_sizes(self, sizes: Mapping[str, int], counts: Counts, where: str) -> None:
+        """FileNotFoundError or ValueError if a batch is not among these, given in bytes by name, or is too small."""
+        for name in [*self.train, *self.test]:
+            records = counts.test if name in self.test else counts.train // BATCHES
+            if name not in sizes:
+                raise FileNotFoundError(
+                    f"{where}/{name} is missing; a copy of CIFAR-10 has {BATCHES} training batches and a test batch."
+                )
+            if self is BINARY and sizes[name] != records * RECORD:
+                raise ValueError(
+                    f"{where}/{name}: {sizes[name]:,} bytes; a batch of {records:,} images has "
+                    f"{records * RECORD:,} ({records:,} x {RECORD:,}): get the file again."
+                )
+            if sizes[name] < records * PIXELS:
+                raise ValueError(
+                    f"{where}/{name}: {sizes[name]:,} bytes; a pickled batch of {records:,} images has "
+                    f"more than {records * PIXELS:,}: get the file again."
+                )
 
     def join(
         self, contents: Sequence[bytes], names: Sequence[str], count: int, where: str
@@ -98,17 +109,10 @@ PYTHON = Layout("cifar-10-batches-py", "", python_batch)
 
 
 def open_batches(folder: Path, layout: Layout, counts: Counts) -> Files:
-    """The batches in `folder`, all there and, if binary, of the right size."""
-    sizes = [(name, counts.train // BATCHES) for name in layout.train]
-    sizes += [(name, counts.test) for name in layout.test]
-    for name, records in sizes:
-        path = folder / name
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing; a copy of CIFAR-10 has {len(sizes)} batches."
-            )
-        if layout is BINARY:
-            check_binary_size(path.stat().st_size, records, str(path))
+    """The batches in `folder`, all there and of the right size."""
+    present = [name for name in [*layout.train, *layout.test] if (folder / name).is_file()]
+    sizes = {name: (folder / name).stat().st_size for name in present}
+    layout.check_sizes(sizes, counts, str(folder))
 
     def read(names: Sequence[str], count: int) -> Arrays:
         return layout.join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from baselines.cifar10_archive import OFFICIAL
@@ -36,7 +36,8 @@ def load(
       note: gets one sentence on what was taken, unless it was named and is as published.
       counts, archive: what the full data are; tests give smaller ones.
     """
-    named = path or (Path(os.environ["CIFAR10_DIR"]) if os.environ.get("CIFAR10_DIR") else None)
+    variable = os.environ.get("CIFAR10_DIR")
+    named = path or (Path(variable) if variable else None)
     if named is not None:
         files = open_copy(named, counts)
         data = _dataset(files, "cifar10")
@@ -46,7 +47,8 @@ def load(
     reasons = []
     for place in _places():
         try:
-            return _found(place, note, counts)
+            if place.exists():
+                return _found(place, note, counts)
         except (OSError, ValueError) as error:
             reasons.append(str(error).rstrip("."))
     try:
@@ -67,9 +69,9 @@ def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:
     return data
 
 
-def _places() -> Iterator[Path]:
-    """Where Keras 2 and 3 leave CIFAR-10, then where `_download` does; those that exist."""
-    keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+def _places() -> list[Path]:
+    """Where Keras 2 and 3 leave CIFAR-10, then where `_download` does."""
+    keras = Path(os.environ.get("KERAS_HOME") or _home() / ".keras") / "datasets"
     names = (
         "cifar-10-batches-py-target/cifar-10-batches-py",
         "cifar-10-batches-py",
@@ -77,16 +79,22 @@ def _places() -> Iterator[Path]:
         "cifar-10-batches-py.tar.gz",
         "cifar-10-python.tar.gz",
     )
-    for place in [*(keras / name for name in names), _cached()]:
-        if place.exists():
-            yield place
+    return [*(keras / name for name in names), _cached()]
 
 
 def _cached() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
     if not folder.is_absolute():  # as the XDG specification asks
-        folder = Path("~/.cache").expanduser()
+        folder = _home() / ".cache"
     return folder / "compress" / "cifar-10-python.tar.gz"
+
+
+def _home() -> Path:
+    """The user's home folder; for a user without one a place where nothing is found and nothing can be written."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _download(archive: Remote, note: Callable[[str], None]) -> Path:

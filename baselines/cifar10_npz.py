@@ -31,34 +31,32 @@ def _read(path: Path, name: str, counts: Counts, header_only: bool) -> np.ndarra
     """The array `name`; its type and shape are checked before any room is made for it."""
     count = counts.train if name.endswith("train") else counts.test
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            _check_header(file, name, count, path)
-        if header_only:
-            return np.empty(0, np.uint8)
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        with zipfile.ZipFile(path) as archive:
+            with archive.open(f"{name}.npy") as file:
+                shape, dtype = _header(file)
+            right = dtype == np.uint8 if name.startswith("x") else dtype.kind in "iu"
+            shapes = [(count, SIDE, SIDE, 3)] if name.startswith("x") else [(count,), (count, 1)]
+            if right and shape in shapes:
+                if header_only:
+                    return np.empty(0, np.uint8)
+                with archive.open(f"{name}.npy") as file:
+                    return np.lib.format.read_array(file, allow_pickle=False)
     except KeyError as error:
         raise ValueError(f"{path}: has no array {name}; expected {', '.join(NAMES)}.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    ) as error:  # fmt: skip
         raise ValueError(f"{path}: not a whole .npz file ({error}).") from error
-
-
-def _check_header(file: IO[bytes], name: str, count: int, path: Path) -> None:
-    version = np.lib.format.read_magic(file)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
+    raise ValueError(
+        f"{path}: {name} is {dtype} of shape {list(shape)}; expected "
+        f"{'uint8' if name.startswith('x') else 'whole numbers'} of shape {list(shapes[0])}."
     )
-    shape, _, dtype = read_header(file)
-    if name.startswith("x"):
-        shapes: list[tuple[int, ...]] = [(count, SIDE, SIDE, 3)]
-        right_type, wanted = dtype == np.uint8, "uint8"
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the array in a `.npy` file, which is not read any further."""
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     else:
-        shapes = [(count,), (count, 1)]
-        right_type, wanted = dtype.kind in "iu", "whole numbers"
-    if shape not in shapes or not right_type:
-        raise ValueError(
-            f"{path}: {name} is {dtype} of shape {list(shape)}; "
-            f"expected {wanted} of shape {list(shapes[0])}."
-        )
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines.cifar10_checks import CLASSES, SIDE, Arrays, Counts, Files, checked
-from baselines.png import read_png
+from baselines.png import check_png, read_png
 
 
 def open_class_folders(folder: Path, counts: Counts) -> Files:
@@ -16,6 +16,10 @@ def open_class_folders(folder: Path, counts: Counts) -> Files:
         part: [_pngs(folder / part / name, count // len(CLASSES)) for name in CLASSES]
         for part, count in (("train", counts.train), ("test", counts.test))
     }
+
+    # Training images are read before any work; these are not, but they must not be found missing after it.
+    for path in (path for paths in listed["test"] for path in paths):
+        check_png(path, SIDE, SIDE)
 
     def read(part: str, count: int) -> Arrays:
         images = np.stack([read_png(p, SIDE, SIDE) for paths in listed[part] for p in paths])

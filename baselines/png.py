@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,25 @@ def read_png(path: Path, height: int, width: int) -> np.ndarray:
         ) as error:  # fmt: skip
             raise ValueError(f"{path}: not a whole PNG file; get it again.") from error
     if size != (width, height):
-        raise ValueError(
-            f"{path}: {size[0]} x {size[1]} pixels (width x height); expected {width} x {height}."
-        )
+        raise ValueError(_size_sentence(path, size, height, width))
     raise ValueError(f"{path}: a PNG of mode {mode}; expected RGB, 8 bits a channel.")
+
+
+def check_png(path: Path, height: int, width: int) -> None:
+    """ValueError if a file does not begin and end as a PNG of this size does. Its pixels are not looked at."""
+    with path.open("rb") as file:
+        head = file.read(24)
+        file.seek(-min(12, path.stat().st_size), os.SEEK_END)
+        whole = head.startswith(b"\x89PNG\r\n\x1a\n") and file.read()[4:8] == b"IEND"
+    if not whole:
+        raise ValueError(f"{path}: not a whole PNG file; get it again.")
+    size = struct.unpack(">II", head[16:24])
+    if size != (width, height):
+        raise ValueError(_size_sentence(path, size, height, width))
+
+
+def _size_sentence(path: Path, size: tuple[int, ...], height: int, width: int) -> str:
+    return f"{path}: {size[0]} x {size[1]} pixels (width x height); expected {width} x {height}."
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -4,6 +4,7 @@ import gzip
 import io
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,21 @@ def test_a_batch_that_is_there_twice(tmp_path):
     assert "40 images are labelled airplane; expected 20 of each class" in sentence
 
 
-@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
-def test_a_truncated_pickle(keep, tmp_path):
-    path = write_python(tmp_path / "copy") / "data_batch_4"
+@pytest.mark.parametrize("name", ["data_batch_4", "test_batch"])
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_a_python_batch_that_is_too_small_even_the_test_batch_is_refused_at_once(
+    keep, name, tmp_path
+):
+    path = write_python(tmp_path / "copy") / name
     path.write_bytes(path.read_bytes()[:keep])
+    records = {"data_batch_4": 40, "test_batch": 50}[name]
+    expected = f"a pickled batch of {records} images has more than {records * 3072:,}"
+    assert f"{path}: {keep:,} bytes; {expected}" in complaint(path.parent)
+
+
+def test_a_truncated_pickle(tmp_path):
+    path = write_python(tmp_path / "copy") / "data_batch_4"
+    path.write_bytes(path.read_bytes()[:-1])
     assert f"{path}: not a whole pickled batch" in complaint(path.parent)
 
 
@@ -112,6 +124,7 @@ def pickled(tmp_path: Path, **instead: object) -> Path:
 
     folder = write_python(tmp_path / "copy")
     batch = {k.decode(): v for k, v in python3_batch(planes(TEST[0]), TEST[1]).items()} | instead
+    batch["padding"] = bytes(200_000)  # it must not be refused for its size
     (folder / "test_batch").write_bytes(
         pickle.dumps({k: v for k, v in batch.items() if v is not None}, 4)
     )
@@ -177,6 +190,22 @@ def test_class_folders_with_too_few_images(tmp_path):
 
 def test_a_png_of_the_wrong_size(tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
+    Image.new("RGB", (32, 31)).save(path)
+    sentence = complaint(tmp_path / "copy")
+    assert sentence == f"{path}: 32 x 31 pixels (width x height); expected 32 x 32."
+
+
+@pytest.mark.parametrize(
+    "change", [lambda content: content[:-1], lambda _: b"", lambda _: b"GIF89a"]
+)
+def test_a_damaged_png_of_the_test_part_is_refused_at_once(change, tmp_path):
+    path = sorted((write_pngs(tmp_path / "copy") / "test" / "dog").iterdir())[0]
+    path.write_bytes(change(path.read_bytes()))
+    assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG file; get it again."
+
+
+def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
+    path = sorted((write_pngs(tmp_path / "copy") / "test" / "dog").iterdir())[0]
     Image.new("RGB", (32, 31)).save(path)
     sentence = complaint(tmp_path / "copy")
     assert sentence == f"{path}: 32 x 31 pixels (width x height); expected 32 x 32."
@@ -264,6 +293,23 @@ def test_an_npz_with_flipped_bytes(tmp_path):
     assert f"{path}: not a whole .npz file" in complaint(path)
 
 
+def test_an_npz_whose_array_is_none(tmp_path):
+    with zipfile.ZipFile(write_npz(tmp_path / "c.npz", x_test=None), "a") as archive:
+        archive.writestr("x_test.npy", b"hello")
+    assert f"{tmp_path / 'c.npz'}: not a whole .npz file" in complaint(tmp_path / "c.npz")
+
+
+def test_an_npz_that_claims_an_array_of_any_size_is_refused_before_room_is_made(tmp_path):
+    header = io.BytesIO()
+    shape = (10**9, 32, 32, 3)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(write_npz(tmp_path / "c.npz", x_train=None), "a") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+    assert "x_train is uint8 of shape [1000000000, 32, 32, 3]" in complaint(tmp_path / "c.npz")
+
+
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
 def test_a_truncated_archive(part, tmp_path):
     path = write_archive(tmp_path / "c.tar.gz", write_python(tmp_path / "cifar-10-batches-py"))
@@ -278,7 +324,7 @@ def test_an_archive_without_one_batch(tmp_path):
     folder = write_python(tmp_path / "cifar-10-batches-py")
     (folder / "test_batch").unlink()
     path = write_archive(tmp_path / "c.tar.gz", folder)
-    assert f"{path}: has no cifar-10-batches-py/test_batch" in complaint(path)
+    assert f"{path}/cifar-10-batches-py/test_batch is missing" in complaint(path)
 
 
 def test_an_archive_that_unpacks_without_end_is_given_up(tmp_path, monkeypatch):
@@ -300,12 +346,12 @@ def test_an_archive_writes_nothing_wherever_its_members_point(tmp_path):
     with tarfile.open(path, "w:gz") as tar:
         for name in ("../escaped", f"{tmp_path}/absolute", "../cifar-10-batches-py/data_batch_1"):
             member = tarfile.TarInfo(name)
-            member.size = 1
-            tar.addfile(member, io.BytesIO(b"x"))
+            member.size = 200_000
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
         link = tarfile.TarInfo("cifar-10-batches-py/test_batch")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
         tar.addfile(link)
-    assert "has no cifar-10-batches-py/data_batch_2" in complaint(path)
+    assert "cifar-10-batches-py/data_batch_2 is missing" in complaint(path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["evil.tar.gz", "home"]
 
 

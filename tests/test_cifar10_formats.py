@@ -109,7 +109,7 @@ def test_a_batch_whose_array_is_stored_by_columns_is_read_alike(tmp_path):
 
 def test_test_images_are_read_only_when_asked_for(tmp_path):
     folder = write_python(tmp_path / "copy")
-    (folder / "test_batch").write_bytes(b"no pickle")
+    (folder / "test_batch").write_bytes(b"no pickle" * 20_000)
     found = read(folder)
     with pytest.raises(ValueError, match="test_batch"):
         found.open_test()

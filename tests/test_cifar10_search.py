@@ -177,6 +177,27 @@ def test_a_damaged_cache_is_replaced(tmp_path, home, monkeypatch):
     assert place.read_bytes() == served.content
 
 
+def test_a_user_without_a_home_folder_gets_the_sample(monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("COMPRESS_OFFLINE")
+    found, notes = search()
+    assert found.name == "cifar10-sample"
+    assert len(notes) == 1
+
+
+def test_a_keras_folder_that_may_not_be_read_is_passed_over(home, monkeypatch):
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    found, notes = search()
+    assert found.name == "cifar10-sample"
+    assert "Permission denied" in notes[0]
+
+
 def test_where_nobody_answers_the_sample_is_taken(monkeypatch):
     monkeypatch.delenv("COMPRESS_OFFLINE")
     url = closed_url()
