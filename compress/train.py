@@ -74,7 +74,7 @@ def fit(
 
     Args:
       model: of Keras 3, or of tf_keras if `keras` is that module; gives logits, or probabilities if it ends in softmax.
-      seed: decides order and augmentation of images. Dropout draws from the generators the model was built with.
+      seed: decides order and augmentation of images, and dropout.
       callbacks: Keras callbacks of the same Keras.
 
     Returns:
@@ -85,6 +85,7 @@ def fit(
         return []
     keras = keras or backend.keras()
     set_seed(keras, seed, task.deterministic)
+    _seed_dropout(model, seed)
     batch = min(recipe.batch_size, len(task.train))
     steps = len(task.train) // batch
     _compile(model, recipe, steps, keras)
@@ -128,6 +129,14 @@ def set_seed(keras: Any, seed: int, deterministic: bool) -> None:
     keras.utils.set_random_seed(seed)
     if deterministic:
         backend.tensorflow().config.experimental.enable_op_determinism()
+
+
+def _seed_dropout(model: Any, seed: int) -> None:
+    """Start Keras 3's dropout from `seed`: a copied or loaded model has generators seeded by chance."""
+    weights = {id(w) for w in model.weights}
+    states = [v for v in model.variables if id(v) not in weights and tuple(v.shape) == (2,)]
+    for number, state in enumerate(states):
+        state.assign(np.array([seed, number], dtype="uint32"))
 
 
 def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
