@@ -58,9 +58,8 @@ class Layout:
 
     folder: str
     suffix: str
-    decode: Callable[
-        [bytes, int, str], Arrays
-    ]  # content of a batch of the right size -> its images and labels
+    # Content of a batch of the right size, how many images it holds, its name -> its images and labels.
+    decode: Callable[[bytes, int, str], Arrays]
 
     @property
     def train(self) -> list[str]:
