@@ -1,19 +1,19 @@
-"""Where a row came from: commit, versions, machine, peak memory, and digests of the code that computed it."""
+"""Provenance: which code, which libraries and which machine made a row."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import os
 import platform
 import resource
 import subprocess
 import sys
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).parent
 DISTRIBUTIONS = (
     "compress-cnn",
     "tensorflow",
@@ -23,77 +23,109 @@ DISTRIBUTIONS = (
     "ai-edge-litert",
     "numpy",
 )
-# What a stage's weights depend on besides its own file.
-COMPUTING = (
-    "backend checkpoint layers model stage task tfmot_bridge train twin_layers".split()  # noqa: SIM905
-)
+# What decides the weights that any stage ends with, besides its own module. A change here makes kept runs stale.
+SHARED_CODE = ("train", "checkpoint", "task", "model", "layers", "backend", "tfmot_*")
+GIT_SECONDS = 20  # a file system that hangs must not take the run with it
 
 
-@cache
-def commit() -> str:
-    """The git commit of the source tree this package runs from; "+changes" if the code in it differs.
+def commit(package: Path = PACKAGE) -> str:
+    """The git commit of the code at work, with "+changes" if tracked code differs from it; "unknown" if nobody knows.
 
-    Outside a checkout, the commit the package was built from; "unknown" if that was not stamped either.
+    It is the commit of the checkout that tracks `package`; of an installed package, the one it was built from.
     """
-    tracked = _git("ls-files", "--error-unmatch", "compress/provenance.py")
-    if tracked is not None:
-        head = _git("rev-parse", "HEAD") or "unknown"
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "compress", "baselines")
-        return head + ("+changes" if changed else "")
-    try:
-        from compress import _version
-    except ImportError:
-        return "unknown"
-    return (getattr(_version, "__commit_id__", None) or "unknown").removeprefix("g")
-
-
-def _git(*words: str) -> str | None:
-    """What git prints in the folder above this package; None if it fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(PACKAGE.parent), *words], capture_output=True, text=True, check=False
-        )
-    except OSError:  # no git here
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    root = package.parent
+    tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
+    head = _git(root, "rev-parse", "--verify", "HEAD") if tracked else None
+    if not head:
+        return _built_from()
+    unchanged = _git(
+        root, "diff", "--quiet", "--no-ext-diff", "HEAD", "--", package.name, "baselines"
+    )
+    return head if unchanged is not None else f"{head}+changes"
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of each distribution that numbers depend on; none of them is imported."""
+    """Python and the libraries that have a say in the numbers -> version, or "absent"; imports none of them."""
     found = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = "absent"
     return found
 
 
-def machine() -> str:
-    """Processor, number of cores this process may use, and memory in GB."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor, how many of its cores this process may use, and the memory of the machine."""
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    model = _model_name(text) or platform.processor() or platform.machine() or "unknown processor"
+    # Not on macOS: there every process may use every core.
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{processor}, {os.cpu_count()} cores, {memory / 1e9:.0f} GB"
+    return f"{model}, {cores} core{'s' if cores > 1 else ''}, {memory / 1e9:.0f} GB"
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held so far."""
+    """The most memory this process has had at any time."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 
 
-def code_digest(stage: type) -> str:
-    """SHA-256, in hex, of the source that decides what a stage computes: its own file and what it may call here."""
-    own = inspect.getsourcefile(stage)
-    files = [Path(own)] if own else []
-    files += [PACKAGE / f"{name}.py" for name in COMPUTING]
+def code_digest(stage_class: type, package: Path = PACKAGE) -> str:
+    """SHA-256, in hex, of the source files that decide what a stage computes: its own module and the shared ones."""
+    try:
+        own = Path(inspect.getfile(stage_class))
+    except (OSError, TypeError):
+        raise ValueError(
+            f"stage {stage_class.__name__!r} was not read from a file, so a kept run of it could not be told from an "
+            "outdated one: put the class into a module."
+        ) from None
+    shared = [path for name in SHARED_CODE for path in sorted(package.glob(f"{name}.py"))]
     sha = hashlib.sha256()
-    for path in files:
-        sha.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in (own, *shared):
+        content = path.read_bytes()
+        sha.update(f"{path.name} {len(content)}\n".encode() + content)
     return sha.hexdigest()
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says in `folder`, stripped; None if it fails, hangs or is not there."""
+    # A hook or another tool's variables must not point us to another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _built_from() -> str:
+    try:
+        stamp = importlib.import_module("compress._version")
+    except ModuleNotFoundError:
+        return "unknown"
+    commit_id = getattr(stamp, "__commit_id__", None)
+    return str(commit_id).removeprefix("g") if commit_id else "unknown"
+
+
+def _model_name(cpuinfo: str) -> str:
+    r"""The processor's name in the text of `/proc/cpuinfo`; empty if it has none, as on ARM.
+
+    >>> _model_name("processor : 0\nmodel\t: 85\nmodel name\t: Fast  CPU @ 2 GHz\n")
+    'Fast CPU @ 2 GHz'
+    """
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return " ".join(value.split())
+    return ""
