@@ -21,7 +21,7 @@ AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectio
 Conv1DTranspose Conv2D Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D
 Cropping3D Dense DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell
 GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
-GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention Identity InputLayer LSTM LSTMCell
+GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity InputLayer LSTM LSTMCell
 LayerNormalization LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention Multiply
 Normalization PReLU Permute RMSNormalization RNN RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation
 RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN
@@ -157,7 +157,5 @@ def _refusal(name: Any, module: Any, layer: str) -> str:
     where = f"layer {layer!r:.60}" if layer else "the model"
     origin = f" of {module!r:.60}" if module else ""
     plain = str(name).rpartition(">")[2]
-    if str(module).startswith(("tf_keras", "keras.src.engine", "tensorflow")):
-        return f"{where} was saved by Keras 2 ({name!r:.60}{origin}); there, save the model as .h5 instead"
     way = WAYS_OUT.get(plain, f"build the model of Keras's own layers and save again; or, {TRUST}")
     return f"{where} needs {name!r:.60}{origin}, which is code or is not of Keras, so it is not loaded; {way}"

@@ -13,7 +13,7 @@ from compress import model_config
 
 # Of a file, and of what is in it once unpacked: hundreds of times a small image CNN.
 MAX_BYTES = 2**30
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def copy_keras(path: Path, clean: Path) -> None:
@@ -33,6 +33,10 @@ def copy_keras(path: Path, clean: Path) -> None:
         for needed in (CONFIG, WEIGHTS):
             if names.count(needed) != 1:
                 raise ValueError(f"it has {names.count(needed)} members {needed}; expected one")
+        if METADATA in names and b'"keras_version": "2.' in archive.read(METADATA):
+            raise ValueError(
+                "Keras 2 saved it and Keras 3 cannot read it; with Keras 2, save the model as .h5"
+            )
         config = model_config.parse(archive.read(CONFIG))
         weights = archive.read(WEIGHTS)
     _check_hdf5(io.BytesIO(weights))

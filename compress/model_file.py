@@ -68,7 +68,7 @@ def check_fits(
     """
     if isinstance(model, TFLiteModel):
         return  # measuring opens the file and finds out
-    inputs, outputs = model.keras.inputs or [], model.keras.outputs or []
+    inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
     wanted = f"{f'task {task}' if task else 'the task'} has {_by(input_shape)} and {classes}"
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
@@ -128,6 +128,10 @@ def _checked_suffix(path: Path) -> str:
             f"{path} is not {called} (it begins with {head[:8]!r}); expected what model.save() "
             "or the TFLite converter wrote. Copy it again, or save the model again."
         )
+    if suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} is cut short or damaged; expected a whole archive. Copy it again."
+        )
     return suffix
 
 
@@ -137,13 +141,15 @@ def _built(path: Path, source: Path, safe: bool) -> Any:
     def build() -> Any:
         model = keras.saving.load_model(source, compile=False, safe_mode=safe)
         if not isinstance(model, keras.Model):
-            raise TypeError(f"it holds a {type(model).__name__}, not a model")
+            raise TypeError(f"it is a {type(model).__name__}, not a model")
+        if not getattr(model, "inputs", None):
+            raise ValueError("it does not say what it takes: begin the model with an Input layer")
         return model
 
-    return _attempt(path, build)
+    return _attempt(path, build, f"; save the model again with Keras {keras.__version__}")
 
 
-def _attempt(path: Path, action: Callable[[], Any]) -> Any:
+def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
     """The value of `action`, silently; what a damaged or refused file makes it raise becomes one sentence."""
     errors = DAMAGED
     if backend.uses_tensorflow(backend.keras()):
@@ -154,15 +160,17 @@ def _attempt(path: Path, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except errors as error:
-            reason = " ".join((str(error) or type(error).__name__).split())
-    raise ValueError(f"{path} cannot be loaded: {reason[:300].rstrip('.')}.")
+            reason = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+    # Keras quotes the whole configuration it could not read.
+    shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
+    raise ValueError(f"{path} cannot be loaded: {shown}{way}.")
 
 
 def _check_float32(path: Path, model: Any) -> None:
-    used = {v.path: str(v.dtype) for v in model.variables if str(v.dtype) not in COUNTERS}
-    used |= {t.name: str(t.dtype) for t in model.inputs or []}
-    used |= {layer.name: str(layer.compute_dtype) for layer in _layers(model)}
-    for name, dtype in used.items():
+    used = [(v.path, v.dtype) for v in model.variables if v.dtype not in COUNTERS]
+    used += [(t.name, t.dtype) for t in model.inputs]
+    used += [(layer.name, layer.compute_dtype) for layer in _layers(model)]
+    for name, dtype in used:
         if dtype != "float32":
             raise ValueError(
                 f"{path}: {name!r} works in {dtype}; expected float32 throughout. "

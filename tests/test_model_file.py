@@ -1,0 +1,271 @@
+"""Model files load whole and unchanged, or are refused in a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from model_files import (
+    build,
+    images,
+    predict,
+    refused,
+)
+
+from compress import backend, model_copy, model_file
+from compress.model import KerasModel, TFLiteModel
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One saved model, of which tests make worse ones."""
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    build().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved_h5(saved: Path) -> Path:
+    """The same model as HDF5."""
+    path = saved.with_suffix(".h5")
+    backend.keras().saving.load_model(saved).save(path)
+    return path
+
+
+# What loads
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5", ".KERAS"])
+def test_a_saved_model_comes_back_as_it_was(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    model = build()
+    model.compile("adam", "mse")
+    model.save("model" + suffix.lower())
+    Path("model" + suffix.lower()).rename("model" + suffix)
+    capfd.readouterr()
+    loaded = model_file.load(Path("model" + suffix))
+    assert isinstance(loaded, KerasModel)
+    assert capfd.readouterr() == ("", "")
+    assert loaded.digest == KerasModel(model).digest
+    np.testing.assert_array_equal(predict(loaded.keras), predict(model))
+
+
+def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    old = tf_keras.Sequential(
+        [
+            tf_keras.layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 3)),
+            tf_keras.layers.BatchNormalization(),
+            tf_keras.layers.GlobalAveragePooling2D(),
+            tf_keras.layers.Dense(3),
+        ]
+    )
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        tf_keras.models.save_model(old, "old.h5")
+    loaded = model_file.load(Path("old.h5"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_allclose(predict(loaded.keras), np.array(old(images())), atol=1e-6)
+
+
+def test_a_keras_2_archive_is_refused_with_the_way_out() -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
+    tf_keras.models.save_model(model, "old.keras")
+    assert "with Keras 2, save the model as .h5" in refused(Path("old.keras"))
+
+
+def test_operators_nested_models_and_wrappers_load() -> None:
+    keras = backend.keras()
+    layers = keras.layers
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3, padding="same", activation=keras.activations.gelu)(image)
+    x = keras.ops.relu(x * 2.0 + image - 1.0)[:, ::2]
+    inner = keras.Sequential([layers.Input((4, 8, 3)), layers.Conv2D(2, 1)])
+    inner.compile("adam", loss=lambda a, b: keras.ops.mean(a - b))  # a loss that cannot be loaded
+    x = layers.TimeDistributed(layers.Flatten())(inner(x))
+    x = layers.Bidirectional(layers.LSTM(3))(x)
+    model = keras.Model(image, layers.Dense(3)(x))
+    with warnings.catch_warnings(action="ignore"):  # about the loss
+        model.save("model.keras")
+    loaded = model_file.load(Path("model.keras"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_allclose(predict(loaded.keras), predict(model), atol=1e-6)
+
+
+def test_a_tflite_file_comes_back_byte_for_byte() -> None:
+    content = b"\x1c\0\0\0TFL3" + bytes(100)
+    Path("model.tflite").write_bytes(content)
+    assert model_file.load(Path("model.tflite")) == TFLiteModel(content)
+
+
+def test_weights_that_are_not_numbers_load() -> None:
+    model = build()
+    model.set_weights([np.full_like(w, math.nan) for w in model.get_weights()])
+    model.save("model.keras")
+    loaded = model_file.load(Path("model.keras"))
+    assert isinstance(loaded, KerasModel)
+    assert all(np.isnan(kernel).all() for kernel in loaded.kernels().values())
+
+
+def test_loading_leaves_the_file_and_no_other(saved: Path) -> None:
+    before = saved.read_bytes()
+    model_file.load(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.glob("*.keras")) == [saved]
+
+
+# Damaged and mistaken files
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file gone\.keras; expected a model"):
+        model_file.load(Path("gone.keras"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.keras", b"hello, I am text", r"not a Keras archive \(it begins with b'hello, I'\)"),
+        ("model.h5", b"hello, I am text", "not an HDF5 file"),
+        ("model.tflite", b"hello, I am text", "not a TFLite file"),
+        ("model.keras", b"", "not a Keras archive"),
+        ("model.tflite", b"", "not a TFLite file"),
+        ("model.pt", b"PK\x03\x04", "not a kind of model file known here"),
+        ("model", b"PK\x03\x04", "not a kind of model file known here"),
+        ("model.keras", b"\x89HDF\r\n\x1a\n....", r"is an HDF5 file, not a Keras archive: rename it to model\.h5"),
+        ("model.h5", b"PK\x03\x04........", r"rename it to model\.keras"),
+        ("model.keras", b"\x1c\0\0\0TFL3....", r"rename it to model\.tflite"),
+        ("model.keras", b"PK\x03\x04" + bytes(100), "is cut short or damaged"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, words: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        model_file.load(Path(name))
+    with pytest.raises(ValueError, match=words):
+        model_file.load(Path(name), trust=True)
+
+
+def test_a_folder_is_refused() -> None:
+    Path("model.keras").mkdir()
+    assert "is a folder" in refused(Path("model.keras"))
+
+
+def test_a_file_of_unbearable_size_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("model.keras").open("wb") as file:
+        file.truncate(model_copy.MAX_BYTES + 1)  # a hole: takes no disk
+    monkeypatch.setattr(Path, "open", None)
+    assert "Give a smaller model" in refused(Path("model.keras"))
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(share=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["saved", "saved_h5"]))
+def test_a_truncated_file_is_refused(
+    share: float, kind: str, request: pytest.FixtureRequest
+) -> None:
+    whole = request.getfixturevalue(kind)
+    content = whole.read_bytes()
+    path = Path(whole.name)
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path)
+
+
+# Number formats
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_model_that_is_not_float32_is_refused(policy: str, suffix: str) -> None:
+    build(dtype=policy).save("model" + suffix)
+    said = refused(Path("model" + suffix))
+    assert "expected float32 throughout" in said
+    assert "'logits'" in said or "/kernel'" in said
+
+
+def test_a_model_quantized_by_keras_is_refused() -> None:
+    model = build()
+    with warnings.catch_warnings(action="ignore"):  # that Conv2D stays as it is
+        model.quantize("int8")
+    model.save("model.keras")
+    refused(Path("model.keras"))
+
+
+def test_a_model_inside_the_model_that_is_not_float32_is_refused() -> None:
+    keras = backend.keras()
+    inner = keras.Sequential(
+        [keras.layers.Input((8, 8, 3)), keras.layers.ReLU(dtype="mixed_float16", name="half")]
+    )
+    keras.Sequential([keras.layers.Input((8, 8, 3)), inner]).save("model.keras")
+    assert "'half' works in float16" in refused(Path("model.keras"))
+
+
+def test_a_model_that_takes_bytes_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((8, 8, 3), dtype="uint8", name="image")
+    keras.Model(image, keras.layers.Rescaling(1 / 255)(image)).save("model.keras")
+    assert "'image' works in uint8" in refused(Path("model.keras"))
+
+
+# Fitting a task
+
+
+def shaped(inputs: list[tuple[int | None, ...]], outputs: int = 1, flat: bool = True) -> KerasModel:
+    keras = backend.keras()
+    given = [keras.layers.Input(shape) for shape in inputs]
+    flatten = keras.layers.GlobalAveragePooling2D() if flat else keras.layers.Identity()
+    x = flatten(given[0])
+    return KerasModel(keras.Model(given, [keras.layers.Dense(5)(x) for _ in range(outputs)]))
+
+
+def test_a_model_of_the_tasks_shape_fits() -> None:
+    model_file.check_fits(shaped([(28, 28, 1)]), (28, 28, 1), 5, "digits")
+    model_file.check_fits(TFLiteModel(b""), (28, 28, 1), 5, "digits")
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (([(28, 28, 1)],), "model takes 28x28x1 images and gives 5 classes; task cifar10 has 32x32x3 and 10: "),
+        (([(32, 32, 3)],), "takes 32x32x3 images and gives 5 classes"),
+        (([(32, 32, 3)], 1, False), "takes 32x32x3 images and gives outputs of shape 32x32x5"),
+        (([(7,)], 1, False), "takes inputs of shape 7 and gives 5 classes"),
+        (([(32, 32, 3)], 2), "has 1 inputs and 2 outputs"),
+        (([(32, 32, 3), (3,)],), "has 2 inputs and 1 outputs"),
+        (([(None, None, 3)],), r"takes a batch of shape \?x\?x\?x3"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_shape_is_refused(model: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        model_file.check_fits(shaped(*model), (32, 32, 3), 10, "cifar10")
+    assert "task cifar10 has 32x32x3 and 10" in str(caught.value)
+    assert "give a model" in str(caught.value) or "build it again" in str(caught.value)
+
+
+def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input(batch_shape=(16, 32, 32, 3))
+    model = KerasModel(keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)))
+    with pytest.raises(ValueError, match="number of images open"):
+        model_file.check_fits(model, (32, 32, 3), 3)
+
+
+def test_a_model_that_was_never_built_is_refused() -> None:
+    keras = backend.keras()
+    model = keras.Sequential([keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="has 0 inputs"):
+        model_file.check_fits(KerasModel(model), (8, 8, 3), 3)
+    with warnings.catch_warnings(action="ignore"):  # about just that
+        model.save("model.keras")
+    assert "begin the model with an Input layer" in refused(Path("model.keras"))
