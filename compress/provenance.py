@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import inspect
@@ -23,8 +24,8 @@ DISTRIBUTIONS = (
     "ai-edge-litert",
     "numpy",
 )
-# What decides the weights that any stage ends with, besides its own module. A change here makes kept runs stale.
-SHARED_CODE = ("train", "checkpoint", "task", "model", "layers", "backend", "tfmot_*")
+# Where the code begins that decides the weights that any stage ends with, besides the stage's own module.
+SHARED_CODE = ("model.py", "task.py", "train.py")
 GIT_SECONDS = 20  # a file system that hangs must not take the run with it
 
 
@@ -73,7 +74,10 @@ def peak_memory_bytes() -> int:
 
 
 def code_digest(stage_class: type, package: Path = PACKAGE) -> str:
-    """SHA-256, in hex, of the source files that decide what a stage computes: its own module and the shared ones."""
+    """SHA-256, in hex, of the source files that decide what a stage computes, so that a kept run of it can go stale.
+
+    They are its own module, models, tasks, training, and whatever of `package` these import, at first or second hand.
+    """
     try:
         own = Path(inspect.getfile(stage_class))
     except (OSError, TypeError):
@@ -81,12 +85,32 @@ def code_digest(stage_class: type, package: Path = PACKAGE) -> str:
             f"stage {stage_class.__name__!r} was not read from a file, so a kept run of it could not be told from an "
             "outdated one: put the class into a module."
         ) from None
-    shared = [path for name in SHARED_CODE for path in sorted(package.glob(f"{name}.py"))]
     sha = hashlib.sha256()
-    for path in (own, *shared):
+    for path in _reached([own, *(package / name for name in SHARED_CODE)], package):
         content = path.read_bytes()
         sha.update(f"{path.name} {len(content)}\n".encode() + content)
     return sha.hexdigest()
+
+
+def _reached(paths: list[Path], package: Path) -> list[Path]:
+    """The source files at `paths` and the modules of `package` to which their imports lead, sorted by name."""
+    reached: set[Path] = set()
+    waiting = [path.resolve() for path in paths]
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                top, *rest = name.split(".")
+                module = package.joinpath(*rest).with_suffix(".py").resolve()
+                if top == package.name and module.is_file():
+                    waiting.append(module)
+    return sorted(reached, key=lambda path: (path.name, str(path)))
 
 
 def _git(folder: Path, *words: str) -> str | None:

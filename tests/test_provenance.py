@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from compress import provenance, stage
+from baselines.toy import Toy
+from compress import provenance
+from compress.stages.prune import Prune
 
 
 def git(folder: Path, *words: str) -> str:
@@ -231,32 +233,48 @@ def package(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_digest_is_the_same_wherever_the_code_is(package: Path) -> None:
-    digest = provenance.code_digest(stage.Stage)
-    assert digest == provenance.code_digest(stage.Stage, package)
+def test_the_digest_is_the_same_wherever_the_package_is(package: Path) -> None:
+    digest = provenance.code_digest(Toy)
+    assert digest == provenance.code_digest(Toy, package)
     assert len(bytes.fromhex(digest)) == 32
 
 
-@pytest.mark.parametrize("name", ["train", "task", "model", "layers", "backend"])
-def test_the_digest_changes_with_each_file_that_decides(name: str, package: Path) -> None:
-    before = provenance.code_digest(stage.Stage, package)
+DECIDING = ["train", "checkpoint", "task", "model", "layers", "backend", "tfmot_bridge"]
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_the_digest_of_pruning_changes_with_each_file_that_decides(
+    name: str, package: Path
+) -> None:
+    before = provenance.code_digest(Prune, package)
     with (package / f"{name}.py").open("a") as file:
         file.write("\n")
-    assert provenance.code_digest(stage.Stage, package) != before
+    assert provenance.code_digest(Prune, package) != before
 
 
-def test_the_digest_changes_when_a_bridge_does(package: Path) -> None:
-    (package / "tfmot_bridge.py").write_text("a = 1\n")
-    before = provenance.code_digest(stage.Stage, package)
-    (package / "tfmot_bridge.py").write_text("a = 2\n")
-    assert provenance.code_digest(stage.Stage, package) != before
+def test_the_digest_changes_with_a_module_imported_at_second_hand(package: Path) -> None:
+    (package / "layers.py").write_text("def f():\n    import compress.new.words\n")
+    (package / "new").mkdir()
+    digests = set()
+    for text in ("a = 1", "a = 2"):
+        (package / "new" / "words.py").write_text(text)
+        digests.add(provenance.code_digest(Prune, package))
+    assert len(digests) == 2
 
 
-def test_the_digest_does_not_change_with_what_only_shows(package: Path) -> None:
-    before = provenance.code_digest(stage.Stage, package)
-    for name in ("__init__", "result", "provenance", "registry"):
-        (package / f"{name}.py").write_text("changed = True\n")
-    assert provenance.code_digest(stage.Stage, package) == before
+def test_modules_that_import_each_other_are_taken_once(package: Path) -> None:
+    (package / "layers.py").write_text("from compress import pattern\n")
+    (package / "pattern.py").write_text("from compress.layers import x\n")
+    assert len(provenance.code_digest(Prune, package)) == 64
+
+
+@pytest.mark.parametrize(
+    "name", ["__init__", "result", "provenance", "registry", "pipeline", "cli"]
+)
+def test_the_digest_does_not_change_with_what_only_shows_or_keeps(name: str, package: Path) -> None:
+    before = provenance.code_digest(Prune, package)
+    (package / f"{name}.py").write_text("changed = True\n")
+    assert provenance.code_digest(Prune, package) == before
 
 
 def test_the_digest_changes_with_the_stages_own_file(
@@ -275,12 +293,12 @@ def test_the_digest_changes_with_the_stages_own_file(
 
 def test_what_ends_one_file_does_not_pass_for_the_beginning_of_the_next(package: Path) -> None:
     layers, model = package / "layers.py", package / "model.py"
-    text = layers.read_text() + model.read_text()
+    text = "a = 1\nb = 2\nc = 3\n"
     digests = set()
-    for cut in (10, 20):
+    for cut in (6, 12):
         layers.write_text(text[:cut])
         model.write_text(text[cut:])
-        digests.add(provenance.code_digest(stage.Stage, package))
+        digests.add(provenance.code_digest(Prune, package))
     assert len(digests) == 2
 
 
