@@ -24,6 +24,8 @@ def stderr_held_back() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             held.seek(0)
             os.write(real, held.read())

@@ -145,8 +145,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "model.tflite",
         "manifest.json",
         "log.csv",
-        "curves.png",
-        "curves.svg",
+        "training_curves.png",
+        "training_curves.svg",
     }
     assert "checkpoint" not in names
     return json.loads(done.stdout)
