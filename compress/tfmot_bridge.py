@@ -58,7 +58,7 @@ def check(model: Any) -> None:
             f"model '{model.name}' is a {type(model).__name__}, whose layers cannot be read: "
             "build it as keras.Sequential or as keras.Model(inputs, outputs)."
         )
-    if not model.inputs:
+    if not model.built:
         raise ValueError(f"model '{model.name}' has no input yet: build it for one image shape.")
     for layer in model.operations if functional else model.layers:
         if isinstance(layer, keras.Model):
@@ -169,8 +169,7 @@ def _connected(config: Mapping[str, Any], twins: Mapping[str, Any]) -> Any:
             if any(tensor is None for tensor in inputs):
                 later.append((key, node))  # a shared layer is called again further on
                 continue
-            training = {k: v for k, v in node["kwargs"].items() if k == "training"}
-            tensors[key] = twins[key[0]](inputs if len(inputs) > 1 else inputs[0], **training)
+            tensors[key] = twins[key[0]](inputs if len(inputs) > 1 else inputs[0])
         waiting = later
     return tf_keras().Model(
         _structure(config["input_layers"], tensors),
@@ -182,9 +181,9 @@ def _connected(config: Mapping[str, Any], twins: Mapping[str, Any]) -> Any:
 def _check_call(layer: Mapping[str, Any], node: Mapping[str, Any]) -> None:
     """Raise ValueError unless a layer is called with nothing but outputs of layers, which its twin takes alike."""
     ranks = [t and len(t["config"]["shape"]) for t in _tensors(node["args"])]
-    others = {
-        k: v for k, v in node["kwargs"].items() if k not in ("training", "mask") and v is not None
-    }
+    # Keras 3 notes a `training` at each call, but what the whole model is called with overrides it.
+    ignored = ("training", "mask")
+    others = [k for k, v in node["kwargs"].items() if k not in ignored and v is not None]
     operation = layer["module"] != "keras.layers"
     if None in ranks or not ranks or others or (operation and len(set(ranks)) > 1):
         raise ValueError(
@@ -196,7 +195,7 @@ def _check_call(layer: Mapping[str, Any], node: Mapping[str, Any]) -> None:
 def _tensors(arguments: Any) -> Iterator[Any]:
     """What the arguments of a call hold, in order; None for what is no output of a layer."""
     for argument in arguments:
-        if isinstance(argument, list):
+        if isinstance(argument, list | tuple):
             yield from _tensors(argument)
         else:
             given = isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__"

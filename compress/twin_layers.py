@@ -80,7 +80,7 @@ def twin_of(layer: Any, keras2: Any, held: Mapping[str, Mask], key: tuple[int, i
             value = _activations()[value]
         if option in known:
             config[option] = value
-        elif value != defaults.get(option):
+        elif value not in (None, False, "channels_last", defaults.get(option)):
             raise _refusal(layer, f"has {option}={value!r}", "build the model without that")
     for kernel, attribute in kernel_names(layer).items():
         if kernel in held and held[kernel].any():
@@ -132,13 +132,17 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
 
 
 def _holding(mask: Mask, constraint: Any, keras2: Any) -> Any:
-    """A constraint that, after another one if there is one, sets a kernel to zero where `mask` is true."""
+    """A constraint that sets a kernel to zero where `mask` is true and then applies another one, if there is one.
+
+    All of Keras's own constraints, and only they come here, map zero to zero.
+    """
     tf = backend.tensorflow()
     kept = tf.constant(~mask)
 
     class HeldAtZero(keras2.constraints.Constraint):
         def __call__(self, kernel: Any) -> Any:
-            return tf.where(kept, constraint(kernel) if constraint else kernel, 0.0)
+            held = tf.where(kept, kernel, 0.0)
+            return constraint(held) if constraint else held
 
     return HeldAtZero()
 

@@ -52,9 +52,9 @@ def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
       begin_step, end_step, frequency with begin_step < end_step <= total and frequency dividing their difference:
       tfmot updates only at multiples of the frequency, and would else stop below the sparsity asked for.
 
-    >>> ramp_steps(0.0, 0.75, total=664)
-    (0, 494, 19)
-    >>> ramp_steps(0.0, 0.75, total=1)
+    >>> ramp_steps(0.0, 0.4, total=664)
+    (0, 260, 10)
+    >>> ramp_steps(0.0, 0.4, total=1)
     (0, 1, 1)
     """
     first = min(round(begin * total), total - 1)
@@ -90,7 +90,7 @@ class Prune(Stage):
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
     )
     end: float = option(
-        0.75, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
+        0.4, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
@@ -192,8 +192,8 @@ class Prune(Stage):
         steps = ramp_steps(self.begin, self.end, self.epochs * (len(task.train) // batch))
         ramps = {}
         for name, w in kernels.items():
-            before = np.sum(w == 0)
-            after = np.sum(~self._mask(w)) if self._prunes(name, w.shape) else before
+            before = int(np.sum(w == 0))
+            after = int(np.sum(~self._mask(w))) if self._prunes(name, w.shape) else before
             if after > before:
                 # A quarter of a weight less: rounding in tfmot's float32 must not drop one more than asked.
                 ramp = tfmot_bridge.Ramp(before / w.size, (after - 0.25) / w.size, *steps)
