@@ -64,6 +64,12 @@ def test_a_broken_connection_is_gone_on_from(tmp_path):
     ]
 
 
+def test_any_number_of_breaks_is_gone_on_from_as_long_as_each_answer_brings_something(tmp_path):
+    with serving(Served(CONTENT, cut_after=[10_000] * 20)) as served:
+        assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
+    assert len(served.asked) == 21
+
+
 def test_a_server_that_cannot_send_a_part_sends_it_all_again(tmp_path):
     with serving(Served(CONTENT, ranges=False, cut_after=[100_000])) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT

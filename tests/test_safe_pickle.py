@@ -70,7 +70,6 @@ PAYLOADS = {
     "copyreg": lambda path: PROTO + b"ccopyreg\n_reconstructor\n" + STOP,
     "persistent id": lambda path: b"Pos.system\n" + STOP,
     "extension": lambda path: PROTO + b"\x82\x01" + STOP,
-    "other codec": lambda path: pickle.dumps(Calls(codecs.encode, "x", "rot13"), 2),
     "array of a subclass": lambda path: PROTO + RECONSTRUCT + RECONSTRUCT + TUPLE1 + REDUCE + STOP,
     "ndarray called": lambda path: PROTO + NDARRAY + EMPTY_TUPLE + REDUCE + STOP,
 }  # fmt: skip
@@ -130,6 +129,13 @@ def test_arrays_of_anything_but_whole_numbers_are_refused():
     for array in (np.zeros(3), np.array([None, 1]), np.array(["x"]), np.zeros(2, "i4,f4")):
         with pytest.raises(ValueError, match=r"^x: "):
             load_dict(pickle.dumps({b"data": array}, 4), "x")
+
+
+def test_a_pickle_may_encode_bytes_and_nothing_else():
+    for arguments in (("x", "rot13"), ("x", "utf-8"), (b"x", "latin1"), ("x",)):
+        with pytest.raises(ValueError, match=r"^x: "):
+            load_dict(pickle.dumps({"a": Calls(codecs.encode, *arguments)}, 2), "x")
+    assert load_dict(pickle.dumps({"a": b"\xff"}, 2), "x") == {"a": b"\xff"}
 
 
 @pytest.mark.parametrize("protocol", range(6))
