@@ -6,24 +6,28 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
+from baselines.toy import Toy
 from compress import registry
 from compress.cli import cli
+from compress.report import pages, tables
+from compress.result import read_from
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
-# The plugin of the tests is installed while tests run; the reference is about what ships.
+REPORTS = ROOT / "reports"
+# The plugin of the tests is installed while tests run; these pages are about what ships.
 SHIPPED = [n for n in registry.stage_names() if n != "round"]
 
 
 def reference() -> str:
     """The help of every command, as docs/cli.md shows it."""
     parts = [
-        "# Command reference\n\nGenerated from the help texts by `pytest tests/test_docs.py --update-golden`.\n"
+        "# Command reference\n\n"
+        "Generated from the help texts by `pytest tests/test_docs.py --update-golden`.\n"
     ]
     for name in ["", *cli.commands, *SHIPPED]:
         words = [*([name] if name else []), "--help"]
@@ -33,9 +37,23 @@ def reference() -> str:
     return "\n".join(parts)
 
 
+def comparison() -> str:
+    """The table of the README: the committed rows on the full data, as a console shows them."""
+    rows = [r for r in read_from(REPORTS / "results.jsonl") if r.data == "cifar10"]
+    references = [p for n in {r.task for r in rows} for p in registry.task(n).references()]
+    return str(pages.markdown_table(tables.compact(tables.comparison(rows, references))))
+
+
+def with_comparison(text: str) -> str:
+    """The README with its table made anew."""
+    between = re.compile(r"(<!-- comparison -->\n).*?(<!-- /comparison -->)", re.S)
+    return between.sub(lambda m: f"{m[1]}{comparison()}\n{m[2]}", text)
+
+
 def readme_commands() -> list[list[str]]:
-    lines = "\n".join(re.findall(r"```(?:bash|console|sh)\n(.*?)```", README, re.S)).splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("compress ")]
+    blocks = "\n".join(re.findall(r"```bash\n(.*?)```", README.read_text(), re.S))
+    lines = [line for line in blocks.splitlines() if line.startswith("compress ")]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def test_command_reference_is_the_help(update_golden: bool) -> None:
@@ -45,46 +63,53 @@ def test_command_reference_is_the_help(update_golden: bool) -> None:
     assert page.read_text() == reference()
 
 
-def test_readme_has_commands_to_try() -> None:
-    assert ["compress", "run", "prune", "--sparsity", "0.5"] in readme_commands()
+def test_table_of_the_readme_is_that_of_the_rows(update_golden: bool) -> None:
+    if update_golden:
+        README.write_text(with_comparison(README.read_text()))
+    assert with_comparison(README.read_text()) == README.read_text()
+    assert "prune --sparsity 0.5" in comparison()
 
 
-@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
-def test_commands_of_the_readme_parse(words: list[str]) -> None:
-    """Each is parsed to the end, options and all; test_end_to_end.py runs the ones that compress."""
-    name, rest = words[1], words[2:]
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    context = command.make_context(name, list(rest))
-    while isinstance(command, click.Group) and context.protected_args:  # pragma: no cover
-        break
-    if isinstance(command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        while rest:
-            stage = command.get_command(context, rest[0])
-            assert stage is not None, rest
-            inner = stage.make_context(
-                rest[0], rest[1:], allow_extra_args=True, allow_interspersed_args=False
-            )
-            rest = inner.args
+def test_committed_report_is_that_of_the_rows(tmp_path: Path) -> None:
+    rows = read_from(REPORTS / "results.jsonl")
+    references = [p for n in sorted({r.task for r in rows}) for p in registry.task(n).references()]
+    pages.write_report(rows, references, tmp_path)
+    # Pictures are bit for bit the same only with the same matplotlib: test_report_plots.py is about them.
+    for name in ("comparison.md", "comparison.csv"):
+        assert (tmp_path / name).read_text() == (REPORTS / name).read_text(), name
 
 
-def test_every_stage_has_a_page_in_the_index() -> None:
+def test_commands_of_the_readme_run(tmp_path: Path) -> None:
+    """Each as it stands, but on the toy task and its baseline."""
+    commands = readme_commands()
+    assert ["compress", "run", "prune", "--sparsity", "0.5"] in commands
+    baseline = tmp_path / "baselines" / "trained" / "baseline.keras"
+    baseline.parent.mkdir(parents=True)
+    baseline.write_bytes(Toy().baseline_path().read_bytes())
+    for _, name, *words in commands:
+        takes_task = name not in ("inspect", "report", "stages", "tasks")
+        done = CliRunner().invoke(cli, [name, *(["--task", "toy"] if takes_task else []), *words])
+        assert done.exit_code == 0, (name, words, done.output)
+        assert done.stdout
+
+
+def test_every_stage_has_a_page_that_the_readme_names() -> None:
     for name in SHIPPED:
-        assert f"docs/stages/{name}.md" in README, name
+        assert (ROOT / "docs" / "stages" / f"{name}.md").exists(), name
+        assert f"docs/stages/{name}.md" in README.read_text(), name
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *PAGES]:
-        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-            if not target.startswith(("http://", "https://")):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda p: p.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    commands = re.findall(r"^python3\.11 -m venv .*$", README, re.M)
-    assert len(commands) == 2, "the README gives two commands: one to see it work, one to test it"
-    ci = (ROOT / ".ci" / "run").read_text().replace("pip install -q", "pip install")
+    commands = re.findall(r"^python3\.11 -m venv .*$", README.read_text(), re.M)
+    assert len(commands) == 2, "the README gives two: one to see it work, one to test it"
+    ci = (ROOT / ".ci" / "run").read_text().splitlines()
     assert commands[1] in ci
 
 
@@ -96,3 +121,5 @@ def test_plugin_page_shows_the_plugin_that_is_tested() -> None:
     body = "def rounded"
     assert block[block.index(body) :].strip() == plugin[plugin.index(body) :].strip()
     assert len(block.splitlines()) < 60
+    for line in re.findall(r"^from compress.* import .*$", block, re.M):
+        exec(line, {})
