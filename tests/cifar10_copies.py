@@ -1,13 +1,15 @@
-"""Small copies of CIFAR-10 in every form that people have it in, for tests."""
+"""Small copies of CIFAR-10 in every form that people have it in, and what is said about them, for tests."""
 
 import pickle
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from baselines.cifar10_checks import CLASSES, Arrays, Counts
+from baselines.cifar10_files import load
 
 COUNTS = Counts(train=200, test=50)
 
@@ -121,3 +123,17 @@ def write_npz(path: Path, **instead: object) -> Path:
     named |= {"x_test": TEST[0], "y_test": TEST[1][:, None]} | instead
     np.savez_compressed(path, **{k: v for k, v in named.items() if v is not None})  # type: ignore[arg-type]
     return path
+
+
+def complaint(path: Path, test: bool = False) -> str:
+    """What is said about the copy at `path`, by reading its training images or, if `test`, its test images."""
+    look = (
+        load(path, pytest.fail, COUNTS).open_test
+        if test
+        else lambda: load(path, pytest.fail, COUNTS)
+    )
+    with pytest.raises((ValueError, OSError)) as caught:
+        look()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    return sentence
