@@ -90,7 +90,7 @@ def pixel_table(
     >>> pixel_table(np.dtype(np.int8), 1 / 255, -128, 1 / 255)[[0, 1, 255]].tolist()
     [-128, -127, 127]
     """
-    seen = np.arange(256) * np.float32(input_scale)
+    seen = np.arange(256, dtype=np.uint8) * np.float32(input_scale)  # as in training
     if dtype.kind == "f":
         return seen.astype(dtype)
     if scale == 0:

@@ -154,7 +154,10 @@ def test_int8_kernels_are_within_half_a_step_of_the_keras_kernels(
         assert (np.abs(matched[name] * steps - kernel) <= steps * 0.501).all()
 
 
-def test_the_zero_point_is_taken_off_so_that_a_zero_weight_is_0(three_layers_int8: bytes) -> None:
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_zero_point_is_taken_off_so_that_a_zero_weight_is_0(
+    three_layers_int8: bytes, channels: int
+) -> None:
     before = tflite_file.kernels(three_layers_int8)[0].values
 
     def shift(model: Any) -> None:
@@ -164,7 +167,8 @@ def test_the_zero_point_is_taken_off_so_that_a_zero_weight_is_0(three_layers_int
             np.uint8
         )
         tensor.type = backend.tflite_schema().TensorType.UINT8
-        tensor.quantization.zeroPoint = [128] * 4
+        tensor.quantization.zeroPoint = [128] * channels
+        tensor.quantization.scale = tensor.quantization.scale[:channels]
 
     shifted = tflite_file.kernels(edited(three_layers_int8, shift))[0]
     assert shifted.dtype == "uint8"
@@ -198,7 +202,7 @@ def test_the_baseline_stores_its_kernels_and_biases_with_batch_normalization_fol
     kernels = 27 * 24 + 216 * 24 + 216 * 48 + 432 * 48 + 432 * 68 + 612 * 68 + 68 * 120 + 120 * 10
     biases = 24 + 24 + 48 + 48 + 68 + 68 + 120 + 10
     assert (kernels, biases) == (117_288, 410)
-    stored = tflite_file.stored_tensors(export(drawn(cnn.build())))
+    stored = tflite_file.stored_tensors(KerasModel(drawn(cnn.build())).to_tflite().content)
     assert sum(s.tensor.values().size for s in stored if s.role == "kernel") == kernels
     assert tflite_file.stored_params(stored) == kernels + biases
     assert {s.role for s in stored} == {"kernel", "bias"}
@@ -300,6 +304,17 @@ def test_matching_undoes_any_order_and_any_factor_per_channel(
         assert np.array_equal(found[f"layer{i}"], stored[place].values)
 
 
+def test_channels_that_a_factor_of_0_wiped_out_do_not_hide_the_partner() -> None:
+    rng = np.random.default_rng(0)
+    kernels = {name: rng.normal(size=(3, 3, 4, 8)) for name in ("first", "second")}
+    wiped = [StoredKernel(n, "CONV_2D", "float32", k.copy(), (3,)) for n, k in kernels.items()]
+    for kernel in wiped:
+        kernel.values[..., 1:] = 0  # seven of eight channels say nothing
+    found = match(wiped[::-1], kernels)
+    assert np.array_equal(found["first"], wiped[0].values)
+    assert np.array_equal(found["second"], wiped[1].values)
+
+
 def test_equal_kernels_are_matched_in_order_and_zero_channels_do_not_mislead() -> None:
     zero, half = np.zeros((2, 2, 1, 4)), np.zeros((2, 2, 1, 4))
     half[..., :2] = np.random.default_rng(0).normal(size=(2, 2, 1, 2))
@@ -380,6 +395,28 @@ def test_flipped_bytes_end_in_a_value_error_or_in_nothing(three_layers_int8: byt
         except ValueError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda model: setattr(model.subgraphs[0].tensors[0], "buffer", len(model.buffers)),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "shape", [1, -6, 6, 2]),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "shape", [1] * 9),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "type", 99),
+        lambda model: setattr(model.subgraphs[0].operators[0], "inputs", [10_000]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "inputs", [0, -1, 1]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "outputs", [-1]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "outputs", []),
+        lambda model: setattr(model.subgraphs[0].operators[0], "opcodeIndex", 10_000),
+        lambda model: setattr(model.subgraphs[0], "outputs", [10_000]),
+        lambda model: setattr(model, "subgraphs", []),
+        lambda model: setattr(model, "buffers", None),
+    ],
+)
+def test_places_and_sizes_that_cannot_be_are_refused(three_layers_file: bytes, damage: Any) -> None:
+    with pytest.raises(ValueError, match="not a readable TFLite file, it is damaged or cut off"):
+        tflite_file.operators(edited(three_layers_file, damage))
 
 
 def test_text_is_not_readable() -> None:
