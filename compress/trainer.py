@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress import backend
+from compress import backend, provenance
 from compress.model import KerasModel
 from compress.result import Result, append_to
 from compress.statistics import wilson_interval
@@ -53,8 +53,9 @@ class Training:
     def run(self, bench: Workbench) -> tuple[Path, Result, dict[str, Any]]:
         """Train, or find the same training done. Gives the run folder, the row and the summary."""
         recipe = self.resolved(bench.task)
-        architecture = dataclasses.asdict(recipe) | {"width": self.width}
-        run = bench.key({"train": architecture})
+        asked = dataclasses.asdict(recipe) | {"width": self.width}
+        code = [provenance.code_digest(cls) for cls in (Training, type(bench.task))]
+        run = bench.key({"train": asked, "code": code})
         folder = bench.out / f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
         with claimed(folder):
             if bench.fresh:

@@ -54,6 +54,7 @@ class Workbench:
             parts
             | {
                 "task": self.task.name,
+                "finetuning": asdict(self.task.finetuning),
                 "data": [self.data.name, self.data.train.digest, self.data.validation.digest],
                 "seed": self.seed,
                 "deterministic": self.deterministic,
