@@ -45,7 +45,7 @@ def test_display_shows_points_intervals_and_sizes() -> None:
     assert made["Parameters"] == "118,258"
     assert made["Sparsity"] == "90.0 %"
     assert made["gzip"] == "88.0 KB (20.0 %)"
-    assert made["MACs"] == "18.43 M"
+    assert made["MACs"] == "18,432,000"
     assert made["Peak memory"] == "1.20 GB"
     assert made["Cross-entropy from baseline"] == "+0.0200"
     assert made["Run"] == pruned(flipped(BASE, 400, 100), 0.9).run[:12]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from compress.report import text
+from compress.statistics import SIGNIFICANCE
 
 
 @given(st.text(max_size=40))
@@ -50,3 +51,16 @@ def test_a_rounded_zero_has_no_minus_sign() -> None:
     assert text.points(-0.00001) == "0.00"
     assert text.points(-0.00001, "+") == "+0.00"
     assert text.with_interval(None, None, None) == ""
+
+
+@given(st.floats(0, 1))
+def test_a_p_is_shown_on_its_side_of_significance(p: float) -> None:
+    shown = float(text.p_value(p))
+    assert shown == pytest.approx(p, rel=0.06)
+    assert (shown < SIGNIFICANCE) == (p < SIGNIFICANCE)
+
+
+def test_a_p_just_below_significance_is_not_rounded_onto_it() -> None:
+    assert text.p_value(0.04999) == "0.04999"
+    assert text.p_value(0.05) == "0.05"
+    assert text.p_value(2.14e-49) == "2.1e-49"

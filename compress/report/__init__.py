@@ -1,0 +1,1 @@
+"""The report: tables, pictures and pages, a pure function of rows and published figures."""

@@ -142,8 +142,8 @@ SPARSITY = Column(
 )
 MACS = Column(
     "MACs",
-    "multiply-accumulates for one image, in millions, zeros being multiplied like any number.",
-    lambda r: text.MISSING if r["macs"] is None else f"{r['macs'] / 1e6:,.2f} M",
+    "multiply-accumulates for one image, zeros being multiplied like any number.",
+    lambda r: text.count(r["macs"]),
 )
 FILE = Column(
     "File",
@@ -171,6 +171,7 @@ MEMORY = Column(
     ),
 )
 
+AGAINST_PUBLISHED = (PUBLISHED_TEST, PUBLISHED_VALIDATION)
 BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, SPARSITY, FILE, GZIP, RUN)
 ACCURACY = (
     MODEL, OF, SEED, TOP1, DIFFERENCE, P, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from compress.statistics import SIGNIFICANCE
+
 MISSING = ""
 
 
@@ -58,12 +60,15 @@ def kilobytes(size_bytes: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p with two digits that count.
+    """A p with two digits that count, or with as many as keep it on its side of significance.
 
-    >>> p_value(0.04567), p_value(7.12e-49), p_value(1.0)
-    ('0.046', '7.1e-49', '1')
+    >>> p_value(0.04567), p_value(7.12e-49), p_value(1.0), p_value(0.0499)
+    ('0.046', '7.1e-49', '1', '0.0499')
     """
-    return MISSING if p is None else f"{p:.2g}"
+    if p is None:
+        return MISSING
+    shown = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return next(s for s in shown if (float(s) < SIGNIFICANCE) == (p < SIGNIFICANCE))
 
 
 def decimals(number: float | None, digits: int, signed: str = "") -> str:
