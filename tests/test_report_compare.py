@@ -136,6 +136,12 @@ def test_correct_images_that_disagree_with_the_accuracy_are_refused() -> None:
     np.testing.assert_array_equal(correct_images(row(bits(3, 4))), bits(3, 4))
 
 
+@pytest.mark.parametrize("field", ["test_images", "file_bytes", "gzip_bytes", "splits"])
+def test_a_row_that_cannot_have_been_measured_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="run r1: a row needs the digest of its test split"):
+        compared(row(BASE), row(BASE, run="r1", **{field: {} if field == "splits" else 0}))
+
+
 def test_only_rows_of_the_same_data_are_held_against_published_figures() -> None:
     figures = read_references([PUBLISHED])
     same, sample = row_records([row(BASE), row(bits(880, 1000), data="cifar10-sample")], figures)

@@ -82,6 +82,11 @@ def _counting(rows: Sequence[Result]) -> list[Result]:
     """The rows without those that a later row of the same run, or of the same baseline, replaces."""
     last: dict[tuple[str, ...], Result] = {}
     for row in rows:
+        if "test" not in row.splits or min(row.test_images, row.file_bytes, row.gzip_bytes) < 1:
+            raise ValueError(
+                f"run {row.run}: a row needs the digest of its test split, and numbers of images "
+                "and bytes above 0. Measure it again."
+            )
         # Measuring a model that came in as it is draws nothing at random: its seed says nothing.
         same = ("model", row.model, row.label) if not row.pipeline else ("run", row.run)
         key = (*same, row.task, row.data, row.splits["test"])
