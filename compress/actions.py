@@ -17,7 +17,7 @@ from compress.inspect import rows_of
 from compress.measure import measure
 from compress.model import KerasModel, TFLiteModel
 from compress.pipeline import Pipeline
-from compress.report import pages, tables
+from compress.report import pages, references, tables
 from compress.result import Result, read_from
 from compress.stage import Stage
 from compress.task import Dataset, Task
@@ -119,8 +119,15 @@ def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
     if as_json:
         _print_json([dataclasses.asdict(r) for r in rows])
         return
-    table = tables.compact(tables.comparison(rows, bench.task.references()))
+    figures = references.read_references(bench.task.references())
+    table = tables.compact(tables.compared(rows, figures))
     console.print_records([dict(zip(map(str, table), r, strict=True)) for r in table.to_numpy()])
+    for sentence in references.judgements(figures):
+        click.echo(f"\n{sentence}")
+    if figures and bench.data.name not in {f.data for f in figures}:
+        click.echo(
+            f"\nPublished figures are not about {bench.data.name}; --data names the full set."
+        )
     click.echo(f"\nRows: {bench.results}. Report: {written[0]}. Run folders: {bench.out}.")
 
 
