@@ -125,7 +125,7 @@ class Prune(Stage):
         if self.epochs:
             tfmot_bridge.check(model.keras)
         return [
-            f"prune: {layer_of(name)} left dense: {why}"
+            f"prune: {name} left dense: {why}"
             for name, shape in shapes.items()
             if layer_of(name) not in self.skip and (why := self._why_dense(name, shape))
         ]
@@ -170,10 +170,10 @@ class Prune(Stage):
         return layer_of(name) not in self.skip and not self._why_dense(name, shape)
 
     def _mask(self, w: np.ndarray) -> np.ndarray:
-        """Which weights to keep; zeros are always among those dropped."""
+        """Which weights to keep. Those that are zero already count among the dropped, being the smallest."""
         if self.pattern:
-            return pattern_mask(w, self.pattern) & (w != 0)
-        return magnitude_mask(w, max(self.sparsity, np.mean(w == 0)))
+            return pattern_mask(w, self.pattern)
+        return magnitude_mask(w, self.sparsity)
 
     def _cut(self, model: KerasModel) -> KerasModel:
         """A copy of `model` as sparse as promised."""
