@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,31 @@ class Checkpoint:
         self.model, self.key, self.folder = model, key, folder
         self.history: History = []
         self.best: list[np.ndarray] = []
+        self.validated: list[np.ndarray] = []  # the weights that the epoch's validation saw
 
     def _live(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def restore(self) -> None:
-        """Go back to the last saved epoch, if one was saved for the same key."""
+        """Go back to the last saved epoch, if one was saved for the same key. ValueError if it cannot be read."""
         path = self.folder / "checkpoint.npz" if self.folder else None
         if path is None or not path.exists():
             return
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(str(file["meta"]))
-            if meta["key"] != self.key:
-                return
-            self.history = meta["history"]
-            self.best = [file[f"best{i}"] for i in range(meta["best"])]
-            assign(self._live(), [file[f"live{i}"] for i in range(len(self._live()))])
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                meta = json.loads(str(file["meta"]))
+                if meta["key"] != self.key:
+                    return
+                best = [file[f"best{i}"] for i in range(meta["best"])]
+                live = [file[f"live{i}"] for i in range(len(self._live()))]
+        except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
+        self.history, self.best = meta["history"], best
+        assign(self._live(), live)
+
+    def see_validation(self) -> None:
+        """Remember the weights as they are now, averaged if they are validated so."""
+        self.validated = [np.array(v) for v in self.model.variables]
 
     def save(self, row: Row) -> None:
         """Add an epoch's row to the history and keep everything."""
@@ -46,7 +56,7 @@ class Checkpoint:
         if row["validation_accuracy"] > max(
             (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
         ):
-            self.best = [np.array(v) for v in self.model.variables]
+            self.best = self.validated
         if self.folder is None:
             return
         meta = {"key": self.key, "history": self.history, "best": len(self.best)}

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from compress import backend, layers
+from compress.batches import batches, one_hot
 from compress.checkpoint import Checkpoint, History, Row, assign
 from compress.store import digest
 
 if TYPE_CHECKING:
-    from compress.task import Split, TaskView
+    from compress.task import TaskView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +101,30 @@ def fit(
         }
     )
     state = Checkpoint(model, task.checkpoints, key)
-    state.restore()
+    try:
+        state.restore()
+    except ValueError as error:
+        task.progress.note(f"{error}: training begins from the start.")
     done = len(state.history)
     task.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
         scale = task.task.input_scale
         model.fit(
-            _batches(task.train, recipe, batch, scale, seed, done),
+            batches(task.train, model.output_shape[-1], recipe, scale, seed, done),
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=recipe.epochs,
             validation_data=(
                 task.validation.images * np.float32(scale),
-                _one_hot(task.validation.labels, model.output_shape[-1]),
+                one_hot(task.validation.labels, model.output_shape[-1]),
             ),
             validation_batch_size=500,
             callbacks=[*_callbacks(recipe, state, task.progress, keras), *callbacks],
             shuffle=False,  # the generator has done it
             verbose=0,
         )
+    elif recipe.weight_average:
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # as `model.fit` ends
     if recipe.keep == "best":
         assign(model.variables, state.best)
     return state.history
@@ -137,27 +143,6 @@ def _seed_dropout(model: Any, seed: int) -> None:
     states = [v for v in model.variables if id(v) not in weights and tuple(v.shape) == (2,)]
     for number, state in enumerate(states):
         state.assign(np.array([seed, number], dtype="uint32"))
-
-
-def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
-    """Mirror half of the images, then take each from a random place of itself with `crop` pixels of reflected border.
-
-    Args:
-      images: uint8 [b, h, w, c].
-
-    Returns:
-      uint8 [b, h, w, c].
-    """
-    b, h, w, _ = images.shape
-    if flip:
-        mirrored: np.ndarray = np.array(rng.random(b) < 0.5)
-        images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    if crop:
-        bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
-        top, left = rng.integers(0, 2 * crop + 1, size=(2, b))
-        rows, columns = top[:, None] + np.arange(h), left[:, None] + np.arange(w)
-        images = bordered[np.arange(b)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return images
 
 
 def plateau_rate(
@@ -215,24 +200,6 @@ def _compile(model: Any, recipe: Recipe, steps: int, keras: Any) -> None:
     )
 
 
-def _one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    return np.eye(classes, dtype=np.float32)[labels]
-
-
-def _batches(
-    split: Split, recipe: Recipe, batch: int, scale: float, seed: int, done: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches; what epoch e holds depends on seed and e alone. The last images that fill no batch sit out."""
-    classes = int(split.labels.max()) + 1
-    for epoch in range(done, 2**31):
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(split))
-        for start in range(0, len(order) - batch + 1, batch):
-            chosen = order[start : start + batch]
-            images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
-            yield images * np.float32(scale), _one_hot(split.labels[chosen], classes)
-
-
 def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> list[Any]:
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -243,6 +210,9 @@ def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             progress.step(batch + 1, float(logs["loss"]), float(logs["accuracy"]))
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            state.see_validation()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             row = {
