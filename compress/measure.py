@@ -157,7 +157,7 @@ def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def gzip_bytes(content: bytes) -> int:
-    """Length after gzip -9, without a file name or time."""
+    """Length after gzip -9, its header without a file name."""
     return len(gzip.compress(content, 9, mtime=0))
 
 

@@ -101,6 +101,6 @@ class KerasModel:
         function = tf.function(lambda image: self.keras(image, training=False))
         with backend.stderr_held_back():
             concrete = function.get_concrete_function(signature)
-            # Without the model as second argument: with it, what was trained in this process keeps variables in the file.
+            # Not with the model as second argument: what was trained in this process would keep variables in the file.
             converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
             return TFLiteModel(converter.convert())

@@ -61,7 +61,9 @@ def toy_model() -> KerasModel:
     from baselines.toy import Toy
     from compress import model_file
 
-    model = model_file.load(Toy().baseline_path())
+    path = Toy().baseline_path()
+    assert path is not None
+    model = model_file.load(path)
     assert isinstance(model, KerasModel)
     return model
 

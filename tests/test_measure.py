@@ -6,7 +6,9 @@ import ast
 import base64
 import dataclasses
 import gzip
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,11 +161,18 @@ def test_a_softmax_in_the_file_changes_no_number_but_its_own_macs_and_bytes(
         assert with_softmax[key] == without[key]
 
 
-@pytest.mark.parametrize("choose", [float16, int8(IMAGES * np.float32(SCALE))])
-def test_a_softmax_is_seen_behind_a_change_of_number_type(choose: Any) -> None:
+def int8_within(converter: Any) -> None:
+    """Choose int8 inside and float32 outside, so that the last operator is a DEQUANTIZE."""
+    int8(IMAGES * np.float32(SCALE))(converter)
+    converter.inference_input_type = converter.inference_output_type = np.float32
+
+
+@pytest.mark.parametrize("choose", [float16, int8(IMAGES * np.float32(SCALE)), int8_within])
+def test_a_softmax_is_seen_also_before_a_change_of_number_type(choose: Any) -> None:
     softmax = functional((6, 6, 2), CONV, *HEAD, ("Softmax", {}))
     assert tflite_file.ends_in_softmax(read(export(softmax, choose)))
-    assert not tflite_file.ends_in_softmax(read(export(functional((6, 6, 2), CONV, *HEAD))))
+    logits = functional((6, 6, 2), CONV, *HEAD)
+    assert not tflite_file.ends_in_softmax(read(export(logits, choose)))
 
 
 LOGITS = arrays(np.float64, (4, 5), elements=st.floats(-30, 30))
@@ -307,12 +316,23 @@ def test_litert_dying_of_a_file_is_an_error_here(
         predict(content, IMAGES, SCALE)
 
 
-def test_stopping_in_the_middle_stops_the_other_process_too(content: bytes) -> None:
+def test_stopping_in_the_middle_kills_the_other_process(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    popen = subprocess.Popen
+
+    def start(*words: Any, **settings: Any) -> Any:
+        started.append(popen(*words, **settings))
+        return started[-1]
+
     def stop(done: int) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(KeyboardInterrupt):
-        predict(content, IMAGES, SCALE, stop)
+        predict(content, np.repeat(IMAGES, 500, axis=0), SCALE, stop)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_the_digest_of_the_test_split_is_that_of_its_images(images: Dataset) -> None:

@@ -91,22 +91,30 @@ def test_an_archive_packed_in_the_usual_way_loads(saved: Path) -> None:
     assert isinstance(model_file.load(path), KerasModel)
 
 
-def test_keras_is_given_architecture_and_weights_only(
+def test_keras_is_given_architecture_and_weights_only_and_told_to_be_safe(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_members(Path("model.keras"), members(saved) | {"assets/x": b"x", "y": b"y"})
-    seen: list[list[str]] = []
+    seen: list[tuple[Path, list[str], dict[str, bool]]] = []
     keras = backend.keras()
     real = keras.saving.load_model
-    monkeypatch.setattr(
-        keras.saving, "load_model", lambda p, **kw: seen.append(sorted(members(p))) or real(p, **kw)
-    )
+
+    def spy(given: Path, **options: bool) -> Any:
+        seen.append((given, sorted(members(given)), options))
+        return real(given, **options)
+
+    monkeypatch.setattr(keras.saving, "load_model", spy)
     model_file.load(path)
-    assert seen == [["config.json", "model.weights.h5"]]
+    model_file.load(path, trust=True)
+    (checked, held, told), (itself, _, told_of_trust) = seen
+    assert checked != path
+    assert held == ["config.json", "model.weights.h5"]
+    assert told == {"compile": False, "safe_mode": True}
+    assert itself == path
+    assert told_of_trust == {"compile": False, "safe_mode": False}
 
 
 def test_weights_of_another_architecture_are_refused(saved: Path) -> None:
-    backend.keras().Sequential([backend.keras().layers.Dense(2)])
     path = edited(saved, lambda config: layer(config, "conv")["config"].update(filters=5))
     assert "save the model again with Keras" in refused(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,21 @@ def test_a_tflite_file_comes_back_byte_for_byte() -> None:
     content = b"\x1c\0\0\0TFL3" + bytes(100)
     Path("model.tflite").write_bytes(content)
     assert model_file.load(Path("model.tflite")) == TFLiteModel(content)
+
+
+def test_what_keras_says_reaches_nobody_and_its_error_becomes_one_sentence(
+    saved: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(*_: Any, **__: Any) -> None:
+        warnings.warn("a warning", stacklevel=1)
+        os.write(2, b"native words")
+        raise KeyError("first line\n  second line.")
+
+    monkeypatch.setattr(backend.keras().saving, "load_model", noisy)
+    said = refused(saved)
+    assert "first line" in said
+    assert "second line" in said
+    assert capfd.readouterr() == ("", "")
 
 
 def test_weights_that_are_not_numbers_load() -> None:
@@ -259,6 +275,14 @@ def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
     model = KerasModel(keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)))
     with pytest.raises(ValueError, match="number of images open"):
         model_file.check_fits(model, (32, 32, 3), 3)
+
+
+def test_a_model_that_gives_a_table_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((32, 32, 3))
+    x = keras.layers.RepeatVector(10)(keras.layers.GlobalAveragePooling2D()(image))
+    with pytest.raises(ValueError, match="gives outputs of shape 10x3"):
+        model_file.check_fits(KerasModel(keras.Model(image, x)), (32, 32, 3), 10)
 
 
 def test_a_model_that_was_never_built_is_refused() -> None:

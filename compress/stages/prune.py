@@ -79,7 +79,7 @@ class Prune(Stage):
         "M zeros in each N consecutive input channels, e.g. 2:4; sets the sparsity.",
     )
     epochs: int = option(
-        2,
+        6,
         click.IntRange(min=0),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
