@@ -1,0 +1,229 @@
+"""Who may import whom, and what no file may hold: the laws of docs/architecture.md, read off the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 250
+# Package -> the files that may name it; a name that ends in * stands for all that begin so.
+DOORS = {
+    "keras": ("compress/backend.py",),
+    "tensorflow": ("compress/backend.py",),
+    "ai_edge_litert": ("compress/backend.py",),
+    "tf_keras": ("compress/tfmot_*",),
+    "tensorflow_model_optimization": ("compress/tfmot_*",),
+    "pandas": ("compress/report/*",),
+    "matplotlib": ("compress/report/*",),
+}
+NETWORK = ("urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "socket")
+CODE_FROM_DATA = ("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads")
+
+
+def in_folder(folder: str) -> list[Path]:
+    return sorted(p for p in (ROOT / folder).rglob("*.py") if p.name != "_version.py")
+
+
+ENGINE, STAGES, TESTS = in_folder("compress"), in_folder("compress/stages"), in_folder("tests")
+SOURCES = [*ENGINE, *in_folder("baselines")]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def module_of(path: Path) -> str:
+    return name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def parsed(path: Path) -> ast.Module:
+    with tokenize.open(path) as file:
+        return ast.parse(file.read(), str(path))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Everything that `tree` imports anywhere: "compress.stage.Stage" of `from compress.stage import Stage`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            words = [word.value for word in node.args if isinstance(word, ast.Constant)]
+            yield from (word for word in words if isinstance(word, str))
+
+
+def imports_at_once(tree: ast.Module) -> Iterator[str]:
+    """What importing the module imports: not what its functions do, nor what only the type checker reads."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(node)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def of_package(names: Iterator[str], *packages: str) -> list[str]:
+    return [n for n in names if any(n == p or n.startswith(f"{p}.") for p in packages)]
+
+
+def may(path: Path, doors: tuple[str, ...]) -> bool:
+    own = name_of(path)
+    return any(own.startswith(d[:-1]) if d.endswith("*") else own == d for d in doors)
+
+
+def offenders(
+    paths: list[Path], offence: Callable[[ast.Module], list[str]]
+) -> dict[str, list[str]]:
+    """The files that break a law, each with what in it does."""
+    found = {name_of(path): offence(parsed(path)) for path in paths}
+    return {name: what for name, what in found.items() if what}
+
+
+def test_there_are_files_to_read() -> None:
+    names = {name_of(path) for path in [*SOURCES, *TESTS]}
+    assert {"compress/stages/prune.py", "baselines/cnn.py", "tests/test_layering.py"} <= names
+
+
+def test_imports_are_found_wherever_they_are() -> None:
+    tree = ast.parse(
+        "import a.b\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import c\n"
+        "def f():\n    from d import e\n    import_module('g')\nclass H:\n    import i\n"
+    )
+    assert {"a.b", "c", "d.e", "g", "i"} <= set(imports(tree))
+    assert set(imports_at_once(tree)) == {"a.b", "typing.TYPE_CHECKING", "i"}
+
+
+def test_the_engine_knows_no_baseline() -> None:
+    assert offenders(ENGINE, lambda tree: of_package(imports(tree), "baselines")) == {}
+
+
+def test_stages_do_not_know_each_other() -> None:
+    assert offenders(STAGES, lambda tree: of_package(imports(tree), "compress.stages")) == {}
+
+
+def test_imports_are_absolute() -> None:
+    assert offenders(SOURCES, lambda t: [n for n in imports(t) if n.startswith(".")]) == {}
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_each_heavy_library_comes_in_by_its_door(package: str) -> None:
+    users = offenders(SOURCES, lambda tree: of_package(imports(tree), package))
+    assert users != {}, "the door is closed: take it off the list"
+    assert [name for name in users if not may(ROOT / name, DOORS[package])] == []
+
+
+def test_heavy_libraries_are_imported_when_they_are_used() -> None:
+    found = offenders(SOURCES, lambda t: of_package(imports_at_once(t), *DOORS, "h5py"))
+    assert found == {}
+
+
+@pytest.mark.parametrize("name", ["stage", "result", "registry"])
+def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
+    assert of_package(imports_at_once(parsed(ROOT / f"compress/{name}.py")), "compress") == []
+
+
+def test_nothing_knows_the_command_line() -> None:
+    users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli"))
+    assert set(users) <= {"compress/__main__.py"}
+
+
+def caught_whole(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = (
+            [n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)] if node.type else [""]
+        )
+        passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+        if {"", "Exception"} & set(caught) or ("BaseException" in caught and not passed_on):
+            found.append(f"line {node.lineno}")
+    return found
+
+
+def test_only_the_command_line_catches_whatever_comes() -> None:
+    assert set(offenders(SOURCES, caught_whole)) <= {"compress/cli.py"}
+
+
+@pytest.mark.parametrize("words", ["", " Exception", " (ValueError, Exception)", " BaseException"])
+def test_catching_whatever_comes_is_seen(words: str) -> None:
+    assert caught_whole(ast.parse(f"try:\n    f()\nexcept{words}:\n    pass")) == ["line 3"]
+    assert caught_whole(ast.parse("try:\n    f()\nexcept BaseException:\n    g()\n    raise")) == []
+
+
+def test_nothing_runs_a_shell_or_code_out_of_data() -> None:
+    def calls(tree: ast.Module) -> list[str]:
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        unsafe = ("shell=True", "allow_pickle=True")
+        return [
+            ast.unparse(node)
+            for node in found
+            if ast.unparse(node.func) in CODE_FROM_DATA
+            or any(f"{word.arg}={ast.unparse(word.value)}" in unsafe for word in node.keywords)
+        ]
+
+    assert offenders(SOURCES, calls) == {}
+
+
+def test_no_input_is_checked_by_assert() -> None:
+    def asserts(tree: ast.Module) -> list[str]:
+        return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+    assert offenders(SOURCES, asserts) == {}
+
+
+def test_modules_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_modules_say_in_a_sentence_what_they_are() -> None:
+    def unsaid(tree: ast.Module) -> list[str]:
+        first = (ast.get_docstring(tree) or "").partition("\n")[0]
+        return [] if first.endswith(".") or not tree.body else [first]
+
+    assert offenders(SOURCES, unsaid) == {}
+
+
+def test_nothing_is_left_to_be_done() -> None:
+    marks = ("TO" + "DO", "FIX" + "ME")
+    texts = {name_of(path): path.read_text() for path in [*SOURCES, *TESTS]}
+    assert [name for name, text in texts.items() if any(mark in text for mark in marks)] == []
+
+
+def test_no_test_has_a_network() -> None:
+    users = offenders(TESTS, lambda tree: of_package(imports(tree), *NETWORK))
+    # The download is tested against a server that the test itself runs.
+    assert set(users) <= {"tests/test_download.py", "tests/file_server.py"}
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level packages in memory once a fresh Python has run `code`."""
+    script = f"{code}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    found = modules_after("import compress")
+    assert "compress" in found
+    assert found & {*DOORS, "numpy", "h5py", "scipy", "statsmodels"} == set()
+
+
+def test_importing_every_module_imports_no_framework() -> None:
+    names = [module_of(path) for path in SOURCES if path.name != "__main__.py"]
+    found = modules_after("\n".join(f"import {name}" for name in names))
+    assert found & {*DOORS, "h5py"} == set()
