@@ -43,7 +43,7 @@ class Live(Lines):
         self.console = Console(stderr=True, highlight=False)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[detail]}"),
             TimeRemainingColumn(),
             console=self.console,
@@ -110,7 +110,9 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The summary of a training: see `trainer.summarise`."""
-    pairs = {"parameters": f"{summary['params']:,}"}
+    budget = summary.get("params_budget")
+    of = f" of a budget of {budget:,}" if budget else ""
+    pairs = {"parameters": f"{summary['params']:,}{of}"}
     if "best_validation_accuracy" in summary:
         low, high = summary["best_validation_accuracy_interval"]
         pairs |= {

@@ -77,7 +77,9 @@ class Training:
                 params=model.params,
                 seconds=sum(r["seconds"] for r in history) or time.monotonic() - began,
             )
-            summary = summarise(history, row, recipe, len(bench.data.validation))
+            summary = {"params_budget": _budget(bench.task)} | summarise(
+                history, row, recipe, len(bench.data.validation)
+            )
             self._publish(folder, history)
             keep(folder, row, exported, model, summary=summary, recipe=dataclasses.asdict(recipe))
             append_to(bench.results, row)
@@ -102,6 +104,14 @@ class Training:
         if history:
             shutil.copyfile(folder / "checkpoint" / "log.csv", folder / "log.csv")
             training_curves(history, folder)
+
+
+def _budget(task: Task) -> int | None:
+    """The number of parameters that the task's published model was to keep to, if one is published."""
+    from compress.report.references import read_references
+
+    figures = read_references(task.references())
+    return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
 
 
 def summarise(

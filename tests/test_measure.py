@@ -22,7 +22,7 @@ from tflite_examples import dataset, edited, export, float16, functional, int8
 
 import baselines
 import compress
-from compress import interpreter, tflite_file
+from compress import backend, interpreter, tflite_file
 from compress.measure import (
     LEAST_PROBABILITY,
     cross_entropy,
@@ -164,7 +164,8 @@ def test_a_softmax_in_the_file_changes_no_number_but_its_own_macs_and_bytes(
 def int8_within(converter: Any) -> None:
     """Choose int8 inside and float32 outside, so that the last operator is a DEQUANTIZE."""
     int8(IMAGES * np.float32(SCALE))(converter)
-    converter.inference_input_type = converter.inference_output_type = np.float32
+    float32 = backend.tensorflow().float32
+    converter.inference_input_type = converter.inference_output_type = float32
 
 
 @pytest.mark.parametrize("choose", [float16, int8(IMAGES * np.float32(SCALE)), int8_within])
