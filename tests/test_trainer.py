@@ -1,0 +1,83 @@
+"""The summary of a training is read off its log and its row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import Silent
+
+from baselines.cifar10 import Cifar10
+from baselines.toy import Toy
+from compress.task import Dataset
+from compress.train import Recipe
+from compress.trainer import Training, summarise
+from compress.workbench import Workbench
+
+RECIPE = Recipe(summary="", epochs=3, learning_rate=0.1)
+ROW: Any = SimpleNamespace(
+    params=7, cross_entropy=0.5, top1=0.8, top1_low=0.75, top1_high=0.85
+)  # what a summary reads of a Result
+
+
+def epoch(number: int, accuracy: float, cross_entropy: float) -> dict[str, float]:
+    return {
+        "epoch": number,
+        "validation_accuracy": accuracy,
+        "validation_cross_entropy": cross_entropy,
+    }
+
+
+def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None:
+    history = [epoch(1, 0.5, 1.0), epoch(2, 0.6, 0.7), epoch(3, 0.7, 0.9)]
+    summary = summarise(history, ROW, RECIPE, validation_images=100)
+    assert summary["best_validation_cross_entropy"] == 0.7
+    assert summary["best_validation_cross_entropy_epoch"] == 2
+    assert summary["best_validation_accuracy"] == 0.7
+    assert summary["best_validation_accuracy_epoch"] == 3
+    low, high = summary["best_validation_accuracy_interval"]
+    # Wilson's interval of 70 in 100, from a table.
+    assert (round(low, 4), round(high, 4)) == (0.6042, 0.7811)
+    assert (summary["test_accuracy"], summary["test_cross_entropy"]) == (0.8, 0.5)
+
+
+def test_of_equal_epochs_the_first_is_best() -> None:
+    history = [epoch(1, 0.5, 1.0), epoch(2, 0.7, 0.7), epoch(3, 0.7, 0.7)]
+    assert summarise(history, ROW, RECIPE, 100)["best_validation_accuracy_epoch"] == 2
+
+
+def test_label_is_the_words() -> None:
+    assert Training(recipe="strong").label == "train --recipe strong"
+    asked = Training(recipe="published", width=0.5, epochs=3)
+    assert asked.label == "train --recipe published --width 0.5 --epochs 3"
+
+
+def test_unknown_recipe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no recipe 'fast'; recipes here: strong, published"):
+        Training(recipe="fast").resolved(Cifar10())
+
+
+def test_tensorboard_that_is_not_installed_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="--tensorboard needs a package that is not installed"):
+        Training(recipe="toy", tensorboard=True).resolved(Toy())
+
+
+def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
+    tmp_path: Path, toy_data: Dataset, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    whole, half = (Training(recipe="toy", width=w, epochs=0).run(bench)[1] for w in (1.0, 0.5))
+    # conv1 3*3*3*8+8, norm 4*8, conv2 3*3*8*8+8, logits 8*3+3; then the same with 4 filters.
+    assert whole.params == 224 + 32 + 584 + 27
+    assert half.params == 112 + 16 + 148 + 15
+    again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1]
+    assert again == half
+    assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
