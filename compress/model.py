@@ -89,6 +89,16 @@ class KerasModel:
         twin.set_weights(self.keras.get_weights())
         return KerasModel(twin)
 
+    def trainable_copy(self) -> KerasModel:
+        """A copy whose kernels' zero weights stay zero while it is trained."""
+        result = self.copy()
+        ops = backend.keras().ops
+        for variable in result.kernel_variables().values():
+            kept = np.array(variable) != 0
+            # Keras applies a variable's constraint after each step.
+            variable.constraint = lambda w, kept=kept: ops.where(kept, w, ops.zeros_like(w))
+        return result
+
     def save(self, path: Path) -> None:
         """Write a `.keras` file whole, or leave `path` as it was. Optimizer state is not kept."""
         with replacing(path) as temporary:
