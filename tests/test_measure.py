@@ -6,6 +6,7 @@ import ast
 import base64
 import dataclasses
 import gzip
+import re
 import signal
 import stat
 import subprocess
@@ -36,7 +37,7 @@ from compress.measure import (
     top1,
 )
 from compress.model import TFLiteModel
-from compress.result import unpack_bits
+from compress.result import Result, unpack_bits
 from compress.statistics import wilson_interval
 from compress.task import Dataset, Split
 from compress.tflite_reader import read
@@ -360,3 +361,9 @@ def test_measure_alone_opens_the_test_images() -> None:
     }
     assert len(sources) > 20
     assert openers == {"measure.py"}
+
+
+def test_every_field_of_a_row_is_explained() -> None:
+    page = Path(__file__).parents[1] / "docs" / "measuring.md"
+    explained = set(re.findall(r"`(\w+)`", page.read_text()))
+    assert {field.name for field in dataclasses.fields(Result)} <= explained
