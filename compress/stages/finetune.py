@@ -1,0 +1,28 @@
+"""finetune: train on without compressing, the control that every comparison of a trained stage needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import click
+
+from compress.model import KerasModel
+from compress.stage import Stage, option
+from compress.task import TaskView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Stage):
+    """Train on without compressing: what a stage's training alone would have done."""
+
+    name: ClassVar = "finetune"
+    epochs: int = option(6, click.IntRange(min=1), "Epochs of training.")
+    learning_rate: float = option(
+        0.01, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    )
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        result = model.trainable_copy()
+        task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
+        return result
