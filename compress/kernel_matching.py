@@ -29,13 +29,20 @@ def match(
     """Layer name -> values of the stored kernel most like its own, each stored kernel taken once.
 
     Of equally like ones the first in execution order goes to the first layer. ValueError naming a layer for which
-    no kernel is left.
+    no kernel is left, or whose own has numbers that are not finite.
     """
+    for name, kernel in keras_kernels.items():
+        if not np.isfinite(kernel).all():
+            raise ValueError(
+                f"layer {name!r} has NaN or infinite weights: its training may have diverged, "
+                "try a lower learning rate."
+            )
     pairs = [
         (-round(score, 6), layer, place)
         for layer, kernel in enumerate(keras_kernels.values())
         for place, candidate in enumerate(stored)
         if _same_shape(kernel.shape, candidate)
+        and np.isfinite(candidate.values).all()
         and (score := likeness(kernel, candidate)) >= _LEAST_LIKENESS
     ]
     chosen: dict[int, int] = {}

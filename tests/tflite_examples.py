@@ -10,8 +10,10 @@ import numpy as np
 from compress import backend
 from compress.task import Dataset, Split
 
+Layer = tuple[str, dict[str, Any]]  # the name of a Keras layer and how to build it
 
-def functional(shape: tuple[int, ...], *names: tuple[str, dict[str, Any]], seed: int = 0) -> Any:
+
+def functional(shape: tuple[int | None, ...], *names: Layer, seed: int = 0) -> Any:
     """A Keras model of layers in a row, every weight drawn from a seed and none of them zero.
 
     >>> functional((4,), ("Dense", {"units": 2})).output_shape
@@ -22,6 +24,17 @@ def functional(shape: tuple[int, ...], *names: tuple[str, dict[str, Any]], seed:
     for name, words in names:
         x = getattr(keras.layers, name)(**words)(x)
     return drawn(keras.Model(image, x), seed)
+
+
+def three_layers_model() -> Any:
+    """Conv 3x3 of 4 filters on 6x6x2, depthwise 2x2 without border, dense of 3."""
+    return functional(
+        (6, 6, 2),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"}),
+        ("DepthwiseConv2D", {"kernel_size": 2}),
+        ("Flatten", {}),
+        ("Dense", {"units": 3}),
+    )
 
 
 def drawn(model: Any, seed: int = 0) -> Any:
