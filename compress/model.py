@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from compress import backend, layers
 from compress.store import replacing, write_bytes
+
+Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+# Which kernels an integer scheme may use, and the type of its input and output.
+_INTEGER = {
+    "int8": ("TFLITE_BUILTINS_INT8", "int8"),
+    "int16x8": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "int16"),
+}
 
 
 @dataclass(frozen=True)
@@ -104,13 +112,35 @@ class KerasModel:
         with replacing(path) as temporary:
             self.keras.save(temporary, include_optimizer=False)
 
-    def to_tflite(self) -> TFLiteModel:
-        """Export as float32 `.tflite` that takes one image: float32 [1, h, w, c]."""
+    def to_tflite(
+        self, scheme: Scheme = "float32", calibration: np.ndarray | None = None
+    ) -> TFLiteModel:
+        """Export as `.tflite` that takes one image: [1, h, w, c].
+
+        Args:
+          scheme: "float32"; "float16" and "dynamic" store weights smaller and take float32 images; "int8" and
+            "int16x8" compute in integers, weights int8 per output channel, and take and give int8 or int16.
+          calibration: for those two, float32 [n, h, w, c] of images as the model sees them, from which the ranges
+            of activations are read.
+        """
         tf = backend.tensorflow()
         signature = tf.TensorSpec([1, *self.input_shape], tf.float32, name="image")
         function = tf.function(lambda image: self.keras(image, training=False))
-        with backend.stderr_held_back():
+        with backend.stderr_held_back(), warnings.catch_warnings():
+            # Asked of quantization by training statistics, which is another thing than calibration.
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
             concrete = function.get_concrete_function(signature)
             # Not with the model as second argument: what was trained in this process would keep variables in the file.
             converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+            if scheme != "float32":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if scheme == "float16":
+                converter.target_spec.supported_types = [tf.float16]
+            if scheme in _INTEGER:
+                if calibration is None:
+                    raise ValueError(f"export as {scheme} needs images to calibrate by.")
+                ops, kind = _INTEGER[scheme]
+                converter.representative_dataset = lambda: ([image[None]] for image in calibration)
+                converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, ops)]
+                converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
             return TFLiteModel(converter.convert())

@@ -92,8 +92,10 @@ class Pipeline:
                 after = stage.apply(before, bench.view(folder), bench.seed)  # type: ignore[arg-type]
             exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
             kept = after if isinstance(after, KerasModel) else None
-            if kept:
-                self._verify(kept, exported)
+            # A finished file is held against the Keras model that it was made of.
+            source = kept or before
+            if isinstance(source, KerasModel):
+                self._verify(source, exported)
             row = bench.row(
                 exported,
                 run=run,
