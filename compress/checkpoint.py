@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import zipfile
 from collections.abc import Sequence
@@ -74,3 +75,12 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
     """Give each variable its value."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def seconds_logged(folder: Path) -> float:
+    """How long the epochs took that an earlier process left in this folder; 0 if there are none."""
+    log = folder / "log.csv"
+    if not log.exists():
+        return 0.0
+    with log.open(newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))

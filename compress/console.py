@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,8 @@ class Live(Lines):
             console=self.console,
             transient=True,
         )
+        # However the program ends, the terminal gets its cursor back.
+        atexit.register(self.bar.stop)
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         Lines.begin(self, title, epochs, steps, batch_size, done)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from compress import provenance
+from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to
 from compress.stage import Stage
@@ -84,7 +85,8 @@ class Pipeline:
             if manifest:
                 bench.progress.note(f"{self.label}: reused from {folder}")
                 return _reused(manifest, bench), _State(folder, stage.gives if stage else "keras")
-            began = time.monotonic()
+            # Epochs that a killed process did count too.
+            began = time.monotonic() - seconds_logged(folder / "checkpoint")
             before = state.model()
             notes = stage.check(before) if stage and isinstance(before, KerasModel) else []
             after: AnyModel = before

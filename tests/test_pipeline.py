@@ -195,6 +195,16 @@ def test_killed_run_goes_on_from_its_last_epoch(
     assert rows[1].tflite_digest == whole[1].tflite_digest
 
 
+def test_time_of_epochs_before_a_kill_counts(bench: Workbench, toy_model: KerasModel) -> None:
+    first = Pipeline((Round(),)).run(toy_model, bench)[1]
+    (folder,) = bench.out.glob(f"*-{first.run[:12]}")
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "log.csv").write_text("epoch,seconds\n1,600\n2,400.5\n")
+    (folder / "manifest.json").unlink()
+    again = Pipeline((Round(),)).run(toy_model, bench)[1]
+    assert 1000.5 < again.seconds < 1000.5 + first.seconds + 60
+
+
 def test_note_of_a_stage_is_said_and_kept(
     bench: Workbench, toy_model: KerasModel, silent: Silent
 ) -> None:
