@@ -125,7 +125,7 @@ def _git(folder: Path, *words: str) -> str | None:
             text=True,
             errors="replace",
             timeout=GIT_SECONDS,
-            env=environment | {"GIT_OPTIONAL_LOCKS": "0"},
+            env=environment,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
