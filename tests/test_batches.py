@@ -5,24 +5,27 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tiny_training import RECIPES, split
 
 from compress.batches import augment, batches
 
+SETTINGS = settings(derandomize=True, deadline=None)
 IMAGES = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 5), st.integers(3, 7), st.integers(3, 7), st.just(3))
 )
 SEEDS = st.integers(0, 2**32)
 
 
+@SETTINGS
 @given(IMAGES, SEEDS)
 def test_without_flip_and_crop_images_stay_as_they_are(images: np.ndarray, seed: int) -> None:
     assert np.array_equal(augment(images, False, 0, np.random.default_rng(seed)), images)
 
 
+@SETTINGS
 @given(IMAGES, SEEDS)
 def test_each_image_is_mirrored_or_not_and_mirrored_twice_is_itself(
     images: np.ndarray, seed: int
@@ -39,6 +42,7 @@ def test_half_of_many_images_are_mirrored() -> None:
     assert abs(mirrored.mean() - 0.5) < 0.05
 
 
+@SETTINGS
 @given(IMAGES, st.integers(1, 2), SEEDS)
 def test_each_crop_is_a_window_of_its_image_in_a_reflected_border(
     images: np.ndarray, crop: int, seed: int
@@ -56,6 +60,7 @@ def test_every_place_of_a_crop_comes_about() -> None:
     assert len({window.tobytes() for window in out}) == 9
 
 
+@SETTINGS
 @given(IMAGES, st.booleans(), st.integers(0, 2), SEEDS)
 def test_augmented_images_are_new_ones_of_the_same_kind_decided_by_the_generator(
     images: np.ndarray, flip: bool, crop: int, seed: int

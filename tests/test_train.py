@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_training
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_training import (
     FATAL_EPOCH,
@@ -194,9 +194,11 @@ def test_the_log_has_a_row_for_each_epoch_also_after_a_kill(
 
 # The rate on a plateau
 
+SETTINGS = settings(derandomize=True, deadline=None)
 LOSSES = st.lists(st.floats(0, 10), max_size=40)
 
 
+@SETTINGS
 @given(LOSSES, st.floats(1e-4, 1))
 def test_the_rate_never_rises_and_stays_above_its_floor(losses: list[float], rate: float) -> None:
     rates = [plateau_rate(losses[:n], rate) for n in range(len(losses) + 1)]
@@ -205,11 +207,13 @@ def test_the_rate_never_rises_and_stays_above_its_floor(losses: list[float], rat
     assert rates[-1] >= 1e-5
 
 
+@SETTINGS
 @given(st.lists(st.floats(0, 10), max_size=30, unique=True), st.floats(1e-4, 1))
 def test_the_rate_stays_while_losses_fall(losses: list[float], rate: float) -> None:
     assert plateau_rate(sorted(losses, reverse=True), rate) == rate
 
 
+@SETTINGS
 @given(st.integers(0, 40), st.integers(1, 7))
 def test_the_rate_is_cut_once_in_each_wait(epochs: int, patience: int) -> None:
     cuts = epochs // patience
