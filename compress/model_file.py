@@ -161,7 +161,8 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
             return action()
         except errors as error:
             reason = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
-    # Keras quotes the whole configuration it could not read.
+    # Keras quotes the whole configuration it could not read, and then says why.
+    reason = reason.rpartition("Exception encountered: ")[2]
     shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
     raise ValueError(f"{path} cannot be loaded: {shown}{way}.")
 

@@ -13,12 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_files import (
-    build,
-    images,
-    predict,
-    refused,
-)
+from model_files import Config, build, edited, images, layer, predict, refused
 
 from compress import backend, model_copy, model_file
 from compress.model import KerasModel, TFLiteModel
@@ -103,6 +98,15 @@ def test_a_tflite_file_comes_back_byte_for_byte() -> None:
     content = b"\x1c\0\0\0TFL3" + bytes(100)
     Path("model.tflite").write_bytes(content)
     assert model_file.load(Path("model.tflite")) == TFLiteModel(content)
+
+
+def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
+    def edit(config: Config) -> None:
+        layer(config, "conv")["config"]["activation"] = "my_own"
+
+    said = refused(edited(saved, edit))
+    assert "activation" in said
+    assert "my_own; save the model again" in said
 
 
 def test_what_keras_says_reaches_nobody_and_its_error_becomes_one_sentence(
