@@ -59,8 +59,13 @@ VALUES = (
 )
 
 TRUST = "if you made the file yourself, load it from Python with model_file.load(path, trust=True)"
+NO_CODE = (
+    f"say the same with Keras layers (Rescaling, Activation, Reshape) and save again; or, {TRUST}"
+)
 WAYS_OUT = {
-    "Lambda": f"say the same with Keras layers (Rescaling, Activation, Reshape) and save again; or, {TRUST}",
+    "Lambda": NO_CODE,
+    "__lambda__": NO_CODE,
+    "function": NO_CODE,
     "Policy": "this toolkit works on float32 models: build the model without a mixed-precision policy",
     "PruneLowMagnitude": "apply strip_pruning of tensorflow_model_optimization before saving",
     "ClusterWeights": "apply strip_clustering of tensorflow_model_optimization before saving",
@@ -89,6 +94,8 @@ def check(config: Any) -> None:
         raise ValueError("its architecture describes no model; save it with model.save() of Keras")
     for node, layer in _objects(config):
         name, module = node["class_name"], node.get("module")
+        if _has_bare_activation(node):
+            raise ValueError(_refusal("__lambda__", None, layer))
         if isinstance(name, str) and node.get("registered_name") in (None, name):
             if name in VALUES and module is None:
                 continue
@@ -97,6 +104,15 @@ def check(config: Any) -> None:
         raise ValueError(_refusal(name, module, layer))
     if config["class_name"] not in MODELS:
         raise ValueError(f"it holds a {config['class_name']}, not a model; save the whole model")
+
+
+def _has_bare_activation(node: dict[str, Any]) -> bool:
+    # Keras writes an activation that is a lambda as its code alone, without the class name "__lambda__".
+    inner = node.get("config")
+    items = inner.items() if isinstance(inner, dict) else ()
+    return any(
+        "activation" in k and isinstance(v, dict) and "class_name" not in v for k, v in items
+    )
 
 
 def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +201,18 @@ def test_code_in_a_file_runs_only_if_the_file_is_trusted(suffix: str, tmp_path: 
     assert isinstance(loaded, KerasModel)
     np.testing.assert_array_equal(predict(loaded.keras), predict(model))
     assert canary.exists()
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_an_activation_that_is_code_is_refused(suffix: str) -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 1, activation=lambda x: x * x, name="squared")(image)
+    with warnings.catch_warnings(action="ignore"):  # that it is unsafe
+        keras.Model(image, x).save("model" + suffix)
+    said = refused(Path("model" + suffix))
+    assert "layer 'squared' needs '__lambda__'" in said
+    assert "say the same with Keras layers" in said
 
 
 def test_code_in_what_the_model_was_compiled_with_is_left_behind(
