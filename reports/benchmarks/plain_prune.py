@@ -1,10 +1,10 @@
 """The script one writes without this toolkit: tf_keras and tfmot by hand, as tfmot's own guide shows it.
 
-Prunes the trained baseline to half of its weights, two epochs at batch 128, exports, measures the exported files of
+Prunes the trained baseline to half of its weights, some epochs at batch 128, exports, measures the exported files of
 baseline and pruned model on the test images with LiteRT, and prints the accuracies. No resume, no rows, no checks.
 `prune_wall_time.py` times it against `compress run`.
 
-Usage: python plain_prune.py BASELINE.keras FOLDER_OF_BINARY_BATCHES
+Usage: python plain_prune.py BASELINE.keras FOLDER_OF_BINARY_BATCHES EPOCHS
 """
 
 import io
@@ -19,8 +19,8 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-EPOCHS, BATCH = 2, 128
-baseline_file, data = Path(sys.argv[1]), Path(sys.argv[2])
+BATCH = 128
+baseline_file, data, EPOCHS = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
 
 def read(name):
@@ -105,7 +105,7 @@ pruned.fit(
     verbose=2,
 )
 after = export(tfmot.sparsity.keras.strip_pruning(pruned))
-Path(sys.argv[3] if len(sys.argv) > 3 else "plain.tflite").write_bytes(after)
+Path("plain.tflite").write_bytes(after)
 test_images, test_labels = read("test_batch.bin")
 test_images = test_images.astype(np.float32) / 255
 print("baseline", accuracy(before, test_images, test_labels))

@@ -1,6 +1,6 @@
 """Time `compress run prune` against a plain tf_keras and tfmot script, whole processes, alternating.
 
-Usage: python reports/benchmarks/prune_wall_time.py FOLDER_OF_BINARY_BATCHES [ROUNDS]
+Usage: python reports/benchmarks/prune_wall_time.py FOLDER_OF_BINARY_BATCHES [--rounds N] [--epochs N]
 
 Run it on a quiet machine. Writes prune_wall_time.json beside itself: every round's wall seconds and peak memory of
 both, the ratios pair by pair and their median, with machine, versions and commit.
@@ -8,6 +8,7 @@ both, the ratios pair by pair and their median, with machine, versions and commi
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import statistics
@@ -41,14 +42,25 @@ def timed(words: list[str], folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    data = Path(sys.argv[1]).resolve()
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    words = argparse.ArgumentParser()
+    words.add_argument("data", type=Path)
+    words.add_argument("--rounds", type=int, default=3)
+    words.add_argument("--epochs", type=int, default=2)
+    asked = words.parse_args()
+    data = asked.data.resolve()
     baseline = Cifar10().baseline_path()
-    plain = [sys.executable, str(HERE / "plain_prune.py"), str(baseline), str(data)]
+    plain = [
+        sys.executable,
+        str(HERE / "plain_prune.py"),
+        str(baseline),
+        str(data),
+        str(asked.epochs),
+    ]
     ours = [sys.executable, "-m", "compress", "run", "--data", str(data)]
     ours += ["--out", "runs", "--results", "results.jsonl", "prune", "--sparsity", "0.5"]
+    ours += ["--epochs", str(asked.epochs)]
     pairs = []
-    for number in range(rounds):
+    for number in range(asked.rounds):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
             pair = {"plain": timed(plain, Path(one)), "compress": timed(ours, Path(other))}
         pairs.append(pair)
@@ -56,6 +68,7 @@ def main() -> None:
     ratios = [p["compress"]["seconds"] / p["plain"]["seconds"] for p in pairs]
     result = {
         "what": "wall time of whole processes, compress over plain, alternating",
+        "epochs": asked.epochs,
         "pairs": pairs,
         "ratios": [round(r, 3) for r in ratios],
         "median_ratio": round(statistics.median(ratios), 3),
