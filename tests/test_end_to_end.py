@@ -171,7 +171,7 @@ def test_training_killed_with_9_goes_on_and_ends_the_same(
     stdout, stderr = onward.communicate()
     assert onward.returncode == 0, stderr
     assert "going on after epoch 2" in stderr
-    assert json.loads(stdout)["result"]["tflite_digest"] == trained["result"]["tflite_digest"]
+    assert json.loads(stdout)["result"]["model"] == trained["result"]["model"]
 
 
 def test_interrupt_in_an_epoch_gets_one_sentence(tmp_path: Path) -> None:
