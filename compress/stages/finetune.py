@@ -17,9 +17,9 @@ class Finetune(Stage):
     """Train on without compressing: what a stage's training alone would have done."""
 
     name: ClassVar = "finetune"
-    epochs: int = option(6, click.IntRange(min=1), "Epochs of training.")
+    epochs: int = option(12, click.IntRange(min=1), "Epochs of training.")
     learning_rate: float = option(
-        0.01, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:

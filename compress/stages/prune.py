@@ -79,12 +79,12 @@ class Prune(Stage):
         "M zeros in each N consecutive input channels, e.g. 2:4; sets the sparsity.",
     )
     epochs: int = option(
-        6,
+        12,
         click.IntRange(min=0),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
     learning_rate: float = option(
-        0.01, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
     begin: float = option(
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
