@@ -79,18 +79,18 @@ class Prune(Stage):
         "M zeros in each N consecutive input channels, e.g. 2:4; sets the sparsity.",
     )
     epochs: int = option(
-        12,
+        18,
         click.IntRange(min=0),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
     learning_rate: float = option(
-        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+        0.03, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
     begin: float = option(
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
     )
     end: float = option(
-        0.4, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
+        0.3, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
