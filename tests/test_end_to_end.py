@@ -124,6 +124,8 @@ TRAIN = ["train", "--task", "toy", "--epochs", "4", "--deterministic", "--json"]
 # Stops the process, for good or as by a keyboard, in the middle of the third epoch.
 AT_EPOCH_3 = """
 import os, signal, compress.console as console
+# A process begun in the background of a shell ignores interrupts, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def step(self, step, loss, accuracy):
     if getattr(self, "seen", 0) == 2 and step == 3: os.kill(os.getpid(), signal.{signal})
 def epoch(self, row):

@@ -35,7 +35,7 @@ def test_promise_is_read_off_the_file_with_numbers() -> None:
     ("options", "sentence"),
     [
         ({"begin": 0.5, "end": 0.5}, "prune: option 'end': 0.5 is not after 'begin', 0.5; give"),
-        ({"begin": 0.8}, "prune: option 'end': 0.4 is not after 'begin', 0.8"),
+        ({"begin": 0.8}, "prune: option 'end': 0.3 is not after 'begin', 0.8"),
         ({"pattern": "4:2"}, "prune: option 'pattern': 4:2 is not a pattern m:n with 0 < m < n"),
         (
             {"pattern": "1:4", "sparsity": 0.75},
