@@ -46,7 +46,7 @@ def build():
 def load_weights(model):
     with zipfile.ZipFile(baseline_file) as archive:
         weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")["layers"]
-    named = {str(group.attrs["name"]): group["vars"] for group in weights.values()}
+    named = {str(g["vars"].attrs["name"]): g["vars"] for g in weights.values()}
     for layer in model.layers:
         if layer.weights:
             stored = named[layer.name]
