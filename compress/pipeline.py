@@ -13,7 +13,7 @@ import numpy as np
 from compress import provenance
 from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
-from compress.result import Result, append_to
+from compress.result import Result, append_to, read_from
 from compress.stage import Stage
 from compress.tflite_file import matched_kernels
 from compress.workbench import Workbench, claimed, finished, keep
@@ -149,8 +149,6 @@ class _State:
 
 def _reused(manifest: dict[str, Any], bench: Workbench) -> Result:
     row = Result(**manifest["result"])
-    from compress.result import read_from
-
     known = read_from(bench.results) if bench.results.exists() else []
     if row not in known:
         append_to(bench.results, row)
