@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.cifar10_checks import PIXELS, SIDE, Arrays, Counts, Files, checked
+from baselines.cifar10_checks import PIXELS, SIDE, Arrays, Counts, Files, check_range, checked
 from baselines.safe_pickle import load_dict
 
 BATCHES = 5
@@ -99,6 +99,8 @@ class Layout:
             self.decode(content, records, f"{where}/{name}")
             for content, name in zip(contents, names, strict=True)
         ]
+        for name, (_, labels) in zip(names, parts, strict=True):
+            check_range(labels, f"{where}/{name}")
         images, labels = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return checked(images, labels, count, where)
 

@@ -64,9 +64,7 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
             f"{where}: its labels are {labels.dtype} of shape {list(labels.shape)}; "
             f"expected {count:,} whole numbers."
         )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(CLASSES):
-        raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")
+    check_range(labels, where)
     of_class = np.bincount(labels.astype(np.int64), minlength=len(CLASSES))
     for name, found in zip(CLASSES, of_class, strict=True):
         # This catches a batch that is there twice: of the official ones only the test batch has equal shares.
@@ -76,3 +74,10 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
                 f"expected {count // len(CLASSES):,} of each class."
             )
     return np.ascontiguousarray(images), labels.astype(np.uint8)
+
+
+def check_range(labels: np.ndarray, where: str) -> None:
+    """ValueError if a label is none of the ten; `where` is as above."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(CLASSES):
+        raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")

@@ -39,8 +39,13 @@ def load(
     variable = os.environ.get("CIFAR10_DIR")
     named = path or (Path(variable) if variable else None)
     if named is not None:
-        files = open_copy(named, counts)
-        data = _dataset(files, "cifar10")
+        try:
+            files = open_copy(named, counts)
+            data = _dataset(files, "cifar10")
+        except (OSError, ValueError) as error:
+            if path:
+                raise
+            raise ValueError(f"{error} The environment variable CIFAR10_DIR names it.") from error
         if files.remark:
             note(files.remark)
         return data

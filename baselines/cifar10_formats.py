@@ -47,4 +47,6 @@ def _open_folder(folder: Path, counts: Counts) -> Files:
     for name in sorted([*OFFICIAL.values(), "cifar10.npz"]):
         if (folder / name).is_file():
             return open_copy(folder / name, counts)
-    raise FileNotFoundError(f"{folder}: no CIFAR-10 in this folder; expected {FORMS}.")
+    raise FileNotFoundError(
+        f"{folder}: no CIFAR-10 in this folder; expected {FORMS}. For images of your own add --task images."
+    )

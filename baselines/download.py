@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import http.client
@@ -38,9 +39,9 @@ def fetch(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
-    with partial.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # a second process waits here for the first
-        if not partial.exists() and target.exists():
+    with _opened_alone(partial) as file:
+        if target.exists() and _sha256(target) == remote.sha256:  # another process was first
+            partial.unlink()
             return target
         if file.tell() > remote.size_bytes:
             _empty(file)
@@ -58,6 +59,20 @@ def fetch(
         os.fsync(file.fileno())
         partial.replace(target)
     return target
+
+
+def _opened_alone(partial: Path) -> IO[bytes]:
+    """`partial`, open to append, locked: a second process waits here for the first.
+
+    The first may have given the file its final name meanwhile: what was locked then is let go.
+    """
+    while True:
+        file = partial.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+                return file
+        file.close()
 
 
 def _empty(file: IO[bytes]) -> None:

@@ -39,7 +39,7 @@ def load_dict(content: bytes, where: str) -> dict[str, Any]:
             f"{where}: not a whole pickled batch ({error or type(error).__name__}); get the file again."
         ) from error
     if type(found) is not dict:
-        raise ValueError(f"{where}: holds a {type(found).__name__}; expected a dict.")
+        raise ValueError(f"{where}: holds no dict; a CIFAR-10 batch is one: get the file again.")
     if not all(isinstance(key, str | bytes) for key in found):
         raise ValueError(f"{where}: a key of its dict is no string.")
     return {_text(k): v.value if type(v) is _Array else v for k, v in found.items()}

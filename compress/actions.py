@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from compress import console, model_file, registry
+from compress import console, model_file, opening, own_data, pipeline_file, proof, registry
+from compress.doctor import Fix, consult
 from compress.inspect import rows_of
 from compress.measure import measure
-from compress.model import KerasModel, TFLiteModel
+from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.report import pages, references, tables
 from compress.result import Result, read_from
 from compress.stage import Stage
-from compress.task import Dataset, Task
 from compress.trainer import Training
 from compress.workbench import Workbench
 
 
-def run(pipeline: Pipeline, model: Path | None, as_json: bool, **words: Any) -> None:
+def run(
+    pipeline: Pipeline,
+    model: Path | None,
+    input_scale: float | None,
+    as_json: bool,
+    trust: bool,
+    **words: Any,
+) -> None:
     """Compress `model`, or the task's baseline, and show the rows beside what is published."""
-    bench = _bench(**words)
-    path = model or bench.task.baseline_path()
-    if path is None:
-        raise ValueError(
-            f"task {bench.task.name} ships no trained baseline: make one with "
-            f"`compress train --task {bench.task.name}` and name its model.keras with --model."
-        )
-    loaded = _fitting(path, bench.task, bench.data)
-    if not isinstance(loaded, KerasModel):
-        raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
-    _show(pipeline.run(loaded, bench), bench, as_json)
+    if model:
+        model_file.suffix_of(model)  # before the data is looked for
+    start, bench = opening.start(model, opening.bench(trust=trust, **words), input_scale)
+    _show(pipeline.run(start, bench), bench, as_json)
 
 
-def train(training: Training, as_json: bool, **words: Any) -> None:
+def train(training: Training, input_scale: float | None, as_json: bool, **words: Any) -> None:
     """Train from scratch and show the summary."""
-    training.resolved(registry.task(words["task"]))
-    bench = _bench(**words)
+    asked = registry.task(words["task"])
+    if not asked.recipes:
+        raise ValueError(
+            f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
+            "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
+        )
+    training.resolved(asked)
+    bench = opening.bench(**words)
+    own_data.suited(bench.task, bench.data, None, input_scale)
     folder, row, summary = training.run(bench)
     if as_json:
         _print_json({"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)})
@@ -52,12 +57,51 @@ def train(training: Training, as_json: bool, **words: Any) -> None:
     click.echo(f"\nRun folder: {folder}. Row: {bench.results}.")
 
 
-def evaluate(file: Path, task: str, data: Path | None, as_json: bool) -> None:
+def run_file(
+    file: Path,
+    model: Path | None,
+    input_scale: float | None,
+    as_json: bool,
+    trust: bool,
+    seed: int,
+    **words: Any,
+) -> None:
+    """Run the pipelines of a file and show their rows; ValueError at the end if one failed."""
+    plans = pipeline_file.read(file, seed, model)
+    bench = opening.bench(seed=seed, trust=trust, **words)
+    models = {plan.model for plan in plans}
+    starts = {path: opening.start(path, bench, input_scale) for path in models}
+    pipeline_file.check(plans, starts)
+    outcomes = pipeline_file.run(plans, starts)
+    rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
+    if as_json and rows:
+        _write_report(read_from(bench.results), bench.results.parent)
+    elif rows:
+        _show(rows, bench, as_json)
+        click.echo()
+    if as_json:
+        _print_json([outcome.record() for outcome in outcomes])
+    else:
+        console.print_records([outcome.summary() for outcome in outcomes])
+    failed = [outcome.planned.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(outcomes)} pipelines failed: {', '.join(failed)}.")
+
+
+def evaluate(
+    file: Path,
+    task: str,
+    data: Path | None,
+    input_scale: float | None,
+    trust: bool,
+    as_json: bool,
+) -> None:
     """Measure one model file on the task's test images; nothing is kept."""
+    model_file.suffix_of(file)  # before the data is looked for
     teller = console.progress()
     chosen = registry.task(task)
     dataset = chosen.load(data, teller.note)
-    model = _fitting(file, chosen, dataset)
+    model, chosen = opening.fitting(file, chosen, dataset, input_scale, trust)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured = measure(exported, dataset, chosen.input_scale)
     if as_json:
@@ -79,13 +123,44 @@ def evaluate(file: Path, task: str, data: Path | None, as_json: bool) -> None:
     )
 
 
-def inspect(file: Path, as_json: bool) -> None:
+def inspect(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
-    rows = rows_of(model_file.load(file))
+    rows = rows_of(model_file.load(file, trust))
     if as_json:
         _print_json(rows)
     else:
         console.print_records(rows)
+
+
+def doctor(
+    stages: Sequence[Stage],
+    file: Path,
+    fix: Path | None,
+    task: str | None,
+    as_json: bool,
+    **words: Any,
+) -> bool:
+    """Show what each stage, by default every installed one, can make of a model; whether each can work."""
+    every = [registry.stage(name) for name in registry.stage_names()]
+    stages = stages or [cls() for cls in every if cls.takes == KerasModel.format]
+    images = _sample(task, words.pop("data"), words.pop("input_scale"))
+    said = consult(file, stages, fix=Fix(fix, images) if fix else None, **words)
+    if as_json:
+        _print_json(said)
+    else:
+        console.print_opinions(said)
+    return all(opinion["can_work"] for opinion in said["stages"])
+
+
+def _sample(
+    task: str | None, data: Path | None, input_scale: float | None
+) -> Callable[[KerasModel], proof.Images]:
+    """The images to compare models on, of a task that is loaded now, or random ones."""
+    if task is None:
+        return proof.random_images
+    chosen = registry.task(task)
+    loaded = chosen.load(data, console.progress().note)
+    return lambda model: proof.task_images(model, chosen, loaded, input_scale)
 
 
 def report(results: Path, out: Path | None) -> None:
@@ -94,24 +169,6 @@ def report(results: Path, out: Path | None) -> None:
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
     for path in _write_report(read_from(results), out or results.parent):
         click.echo(str(path))
-
-
-def _bench(*, task: str, data: Path | None, **words: Any) -> Workbench:
-    teller = console.progress()
-    chosen = registry.task(task)
-    return Workbench(
-        task=chosen,
-        data=chosen.load(data, teller.note),
-        progress=teller,
-        command=shlex.join(["compress", *sys.argv[1:]]),
-        **words,
-    )
-
-
-def _fitting(path: Path, task: Task, data: Dataset) -> KerasModel | TFLiteModel:
-    model = model_file.load(path)
-    model_file.check_fits(model, task.input_shape, len(data.classes), task.name)
-    return model
 
 
 def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
@@ -132,7 +189,8 @@ def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
 
 
 def _write_report(rows: Sequence[Result], out: Path) -> list[Path]:
-    names = sorted({r.task for r in rows})
+    # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
+    names = sorted({r.task for r in rows} & set(registry.task_names()))
     return pages.write_report(
         rows, [p for name in names for p in registry.task(name).references()], out
     )

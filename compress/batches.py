@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,3 +60,11 @@ def batches(
             chosen = order[start : start + batch]
             images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
             yield images * np.float32(scale), one_hot(split.labels[chosen], classes)
+
+
+def with_targets(
+    drawn: Iterator[tuple[np.ndarray, np.ndarray]], targets: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches whose labels are followed by `targets` of the very same images: float32 [b, classes + k]."""
+    for images, labels in drawn:
+        yield images, np.concatenate([labels, targets(images)], axis=1)

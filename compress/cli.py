@@ -2,152 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from compress import registry
+from compress.words import (
+    BENCH,
+    DATA,
+    FILE,
+    INPUT_SCALE,
+    JSON,
+    MODEL,
+    OUT,
+    RESULTS,
+    TASK,
+    TRUST,
+    Age,
+    Chain,
+    FileThenChain,
+    Program,
+    TaskName,
+    Train,
+    known,
+)
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
     from compress.stage import Stage
-
-FILE = click.Path(path_type=Path)
-SEED = click.IntRange(0, 2**31 - 1)
-TASK = click.Option(["--task"], default="cifar10", show_default=True, help="See `compress tasks`.")
-DATA = click.Option(["--data"], type=FILE, help="Where the data is; found or fetched if not given.")
-JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
-RESULTS = click.Option(
-    ["--results"], type=FILE, default=Path("reports/results.jsonl"), show_default=True,
-    help="Rows are kept here, one JSON object a line.",
-)  # fmt: skip
-BENCH = [
-    TASK,
-    DATA,
-    click.Option(
-        ["--seed"], type=SEED, default=0, show_default=True, help="Of all that is random."
-    ),
-    click.Option(["--deterministic"], is_flag=True, help="Same words, same weights, bit for bit."),
-    click.Option(
-        ["--out"], type=FILE, default=Path("runs"), show_default=True, help="For run folders."
-    ),
-    RESULTS,
-    click.Option(["--fresh"], is_flag=True, help="Redo what is finished already."),
-    JSON,
-]
-MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
-
-
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
-    try:
-        yield
-        return
-    except KeyboardInterrupt:
-        message = "interrupted. The same words go on from the last whole epoch."
-    except MemoryError:
-        message = "out of memory."
-    except OSError as error:
-        named = error.filename and error.strerror
-        message = f"{error.filename}: {error.strerror}." if named else str(error)
-    except ValueError as error:
-        message = str(error)
-    raise click.ClickException(message)
-
-
-class Program(click.Group):
-    """The commands below, and every installed stage as a command of its own."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with _sentences():
-            return click.Group.make_context(self, *args, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _sentences():
-            return click.Group.invoke(self, ctx)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *registry.stage_names()]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in self.commands or name not in registry.stage_names():
-            return self.commands.get(name)
-        cls = registry.stage(name)
-        own = {str(p.name) for p in cls.parameters()}
-
-        def alone(**words: Any) -> None:
-            from compress import actions
-
-            stage = _made(cls, {k: words.pop(k) for k in own})
-            actions.run(actions.chain([stage]), **words)
-
-        return click.Command(
-            name, params=[*cls.parameters(), MODEL, *BENCH], callback=alone, help=cls.__doc__
-        )
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in (("Commands", list(self.commands)), ("Stages", registry.stage_names())):
-            with formatter.section(title):
-                formatter.write_dl([(n, self._short_help(ctx, n)) for n in names])
-
-    def _short_help(self, ctx: click.Context, name: str) -> str:
-        try:
-            command = self.get_command(ctx, name)
-        except ValueError as error:  # a broken plugin must not hide the others
-            return str(error)
-        return command.get_short_help_str(80) if command else ""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        _known(ctx, args[0], "command", self.list_commands(ctx))
-        return click.Group.resolve_command(self, ctx, args)
-
-
-class Chain(click.Group):
-    """Stages one after another, each with its own options."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return registry.stage_names()
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in registry.stage_names():
-            return None
-        cls = registry.stage(name)
-        return click.Command(
-            name, params=cls.parameters(), callback=lambda **o: _made(cls, o), help=cls.__doc__
-        )
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        _known(ctx, args[0], "stage", registry.stage_names())
-        return click.Group.resolve_command(self, ctx, args)
-
-
-class Train(click.Command):
-    """`compress train`, whose help lists the recipes of every installed task."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for name in registry.task_names():
-            with formatter.section(f"Recipes of task {name}"):
-                recipes = registry.task(name).recipes
-                formatter.write_dl([(r, recipe.summary) for r, recipe in recipes.items()])
-
-
-def _known(ctx: click.Context, word: str, kind: str, known: list[str]) -> None:
-    if word in known or word.startswith("-"):
-        return
-    near = difflib.get_close_matches(word, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise click.UsageError(f"no {kind} {word!r}; {kind}s here: {', '.join(known)}.{hint}", ctx)
-
-
-def _made(cls: type[Stage], options: dict[str, Any]) -> Stage:
-    try:
-        return cls(**options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 @click.group(cls=Program)
@@ -156,7 +40,17 @@ def cli() -> None:
     """Make small image CNNs smaller, and say truthfully what that cost."""
 
 
-@cli.group(cls=Chain, chain=True, params=[MODEL, *BENCH], invoke_without_command=True)
+@cli.group(
+    cls=Chain,
+    chain=True,
+    params=[
+        MODEL,
+        TRUST,
+        click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, in place of stages."),
+        *BENCH,
+    ],
+    invoke_without_command=True,
+)
 def run(**words: Any) -> None:
     """Compress a model: stages with their options, in the order typed.
 
@@ -165,12 +59,19 @@ def run(**words: Any) -> None:
 
 
 @run.result_callback()
-def _chained(stages: list[Stage], **words: Any) -> None:
-    if not stages:
+def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
+    if not stages and not pipeline:
         names = ", ".join(registry.stage_names())
         raise click.UsageError(f"no stage given, as in `compress run prune`; stages here: {names}.")
+    if stages and pipeline:
+        raise click.UsageError(
+            "stages stand either in the file of --pipeline or here, not in both."
+        )
     from compress import actions
 
+    if pipeline:
+        actions.run_file(pipeline, **words)
+        return
     actions.run(actions.chain(stages), **words)
 
 
@@ -194,12 +95,15 @@ def train(
     from compress import actions
     from compress.trainer import Training
 
-    recipe = recipe or next(iter(registry.task(words["task"]).recipes))
+    there = list(registry.task(words["task"]).recipes)
+    if recipe and there:
+        known(click.get_current_context(), recipe, "recipe", there)
+    recipe = recipe or next(iter(there), "")
     asked = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
     actions.train(asked, **words)
 
 
-@cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, JSON])
+@cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
 def evaluate(**words: Any) -> None:
     """Measure a .keras, .h5 or .tflite FILE on the test images."""
     from compress import actions
@@ -207,12 +111,49 @@ def evaluate(**words: Any) -> None:
     actions.evaluate(**words)
 
 
-@cli.command(params=[click.Argument(["file"], type=FILE), JSON])
+@cli.command(params=[click.Argument(["file"], type=FILE), TRUST, JSON])
 def inspect(**words: Any) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
     from compress import actions
 
     actions.inspect(**words)
+
+
+@cli.group(
+    cls=FileThenChain,
+    chain=True,
+    params=[
+        click.Argument(["file"], type=FILE),
+        click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same here, a .keras file."),
+        click.Option(["--task"], type=TaskName(), help="Whose validation images prove that; else random images."),
+        DATA,
+        INPUT_SCALE,
+        TRUST,
+        JSON,
+    ],
+    invoke_without_command=True,
+)  # fmt: skip
+def doctor(**words: Any) -> None:
+    """Say what stages can make of a model FILE, before any work.
+
+    Which layers each stage leaves untreated or cannot treat, why, and which rewrite would help. Without STAGE, every
+    stage is asked. Exit code 1 if one cannot work.
+
+    For instance: compress doctor model.keras prune --pattern 2:4
+    """
+
+
+@doctor.result_callback()
+@click.pass_context
+def _examined(ctx: click.Context, stages: list[Stage], **words: Any) -> None:
+    for word in ("data", "input_scale"):
+        if words[word] is not None and not words["task"]:
+            flag = word.replace("_", "-")
+            raise click.UsageError(f"--{flag} is of no task: name it with --task.")
+    from compress import actions
+
+    if not actions.doctor(stages or [], **words):
+        ctx.exit(1)
 
 
 @cli.command(
@@ -226,6 +167,24 @@ def report(**words: Any) -> None:
     from compress import actions
 
     actions.report(**words)
+
+
+@cli.command(
+    params=[
+        OUT,
+        click.Option(["--prune-older-than"], type=Age(), help="Delete those: 12h, 30d, 8w."),
+        click.Option(["--yes"], is_flag=True, help="Delete without asking."),
+        JSON,
+    ]
+)
+def runs(out: Path, prune_older_than: timedelta | None, yes: bool, as_json: bool) -> None:
+    """List the run folders, or delete old ones."""
+    from compress import run_list
+
+    if prune_older_than is None:
+        run_list.show(out, as_json)
+    else:
+        run_list.prune(out, prune_older_than, yes, as_json)
 
 
 @cli.command(params=[JSON])

@@ -111,6 +111,41 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
         print(f"{name:<{wide}}  {value}")
 
 
+def print_opinions(said: Mapping[str, Any]) -> None:
+    """What `doctor.consult` found, a table of stages and a block of sentences for each that has something to say."""
+    for note in said["notes"]:
+        print(note)
+    print_records(
+        [
+            {
+                "stage": opinion["stage"],
+                "can treat it": opinion["verdict"],
+                "layers with nothing against": len(opinion["untouched"]),
+                "layers named": len({n for f in opinion["findings"] for n in f["layers"]}),
+            }
+            for opinion in said["stages"]
+        ]
+    )
+    for opinion in said["stages"]:
+        if opinion["findings"]:
+            print(f"\n{opinion['stage']}: {opinion['verdict']}")
+        for finding in opinion["findings"]:
+            print(f"  {finding['why']}")
+            if finding["rewrite"]:
+                print(f"    {finding['rewrite']}")
+    fixed = said["fixed"]
+    if fixed:
+        print("\n" + "\n".join(fixed["rewrites"] or ["No rewrite would help: nothing is written."]))
+        print(
+            "\n".join(
+                [
+                    *fixed.get("says", ()),
+                    *([f"Written: {fixed['file']}."] if "file" in fixed else []),
+                ]
+            )
+        )
+
+
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The summary of a training: see `trainer.summarise`."""
     budget = summary.get("params_budget")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
+
+from compress import backend
 
 # Keras 3 class name -> what follows the layer's name in the name of each kernel, and the attribute that holds it, in
 # the order Keras makes them. A depthwise kernel is told by its name, for those who see names and arrays alone.
@@ -56,8 +62,56 @@ def is_depthwise(kernel: str) -> bool:
     return kernel.endswith("/depthwise_kernel")
 
 
+def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: str) -> None:
+    """Raise ValueError, with the nearest name, for the first of `layers` that is not `known`.
+
+    Args:
+      use: what it was named for: "with a kernel to skip".
+    """
+    there = sorted(set(known))
+    for layer in layers:
+        if layer not in there:
+            near = difflib.get_close_matches(layer, there, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose of {there}."
+            raise ValueError(f"{stage}: no layer '{layer}' {use}; {hint}")
+
+
+def copy_of(layer: Any, name: str | None = None) -> Any:
+    """A layer or operation like `layer`, not built yet."""
+    keras = backend.keras()
+    config = layer.get_config()
+    if type(layer) is keras.layers.Lambda:
+        # Its configuration is code, which Keras makes a function of only if told for the whole process.
+        known = {k: v for k, v in config.items() if k in ("arguments", "trainable", "dtype")}
+        copy = keras.layers.Lambda(layer.function, layer.output.shape[1:], **known)
+    else:
+        copy = type(layer).from_config(config)
+    copy.name = name or layer.name
+    return copy
+
+
+def give_weights(layer: Any, weights: Sequence[np.ndarray]) -> None:
+    """Set a layer's weights, also where it computes with copies of them."""
+    layer.set_weights(weights)
+    if type(layer) is backend.keras().layers.Normalization:
+        layer.finalize_state()
+
+
+def every_layer(model: Any) -> Iterator[Any]:
+    """Every layer of a Keras model, those of models inside the model too; these models themselves as well."""
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from every_layer(layer)
+
+
 def gives_probabilities(model: Any) -> bool:
-    """Whether a Keras model ends in a softmax; if not, its output is taken as logits."""
-    last = model.layers[-1]
+    """Whether a Keras model ends in a softmax; if not, its output is taken as logits.
+
+    Of a last layer in a wrapper, as tfmot puts around layers, what is inside counts.
+    """
+    # In a functional model of Keras 3, what `keras.ops.softmax(x)` leaves is no layer.
+    steps = getattr(model, "operations", model.layers)
+    last = getattr(steps[-1], "layer", steps[-1])
     activation = getattr(last, "activation", None)
+    activation = getattr(activation, "activation", activation)
     return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"

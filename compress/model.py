@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from compress import backend, layers
+from compress.clusters import keeper, labels
 from compress.store import replacing, write_bytes
 
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -87,24 +88,40 @@ class KerasModel:
             sha.update(
                 json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode()
             )
+        if calls := _calls(self.keras):
+            sha.update(json.dumps(calls, sort_keys=True, default=str).encode())
         for weight in self.keras.get_weights():
             sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
         return sha.hexdigest()
 
     def copy(self) -> KerasModel:
         """The same layers and weights in new variables."""
-        twin = backend.keras().models.clone_model(self.keras)
+        keras = backend.keras()
+        twin = keras.models.clone_model(self.keras, clone_function=layers.copy_of)
         twin.set_weights(self.keras.get_weights())
+        for layer in layers.every_layer(twin):
+            if type(layer) is keras.layers.Normalization:
+                layers.give_weights(layer, layer.get_weights())
         return KerasModel(twin)
 
     def trainable_copy(self) -> KerasModel:
-        """A copy whose kernels' zero weights stay zero while it is trained."""
+        """A copy whose kernels' zero weights stay zero, and shared values stay shared, while it is trained."""
         result = self.copy()
         ops = backend.keras().ops
+
+        def held(clusters: np.ndarray, own: Any) -> Any:
+            keep = keeper(clusters, ops.take, ops.segment_sum)
+
+            def kept(w: Any) -> Any:
+                return ops.reshape(keep(ops.reshape(w, (-1,))), clusters.shape)
+
+            return lambda w: kept(own(kept(w)) if own else w)
+
         for variable in result.kernel_variables().values():
-            kept = np.array(variable) != 0
-            # Keras applies a variable's constraint after each step.
-            variable.constraint = lambda w, kept=kept: ops.where(kept, w, ops.zeros_like(w))
+            clusters = labels(np.array(variable))
+            if clusters.max() < clusters.size:
+                # Keras applies a variable's constraint after each step.
+                variable.constraint = held(clusters, variable.constraint)
         return result
 
     def save(self, path: Path) -> None:
@@ -123,24 +140,62 @@ class KerasModel:
           calibration: for those two, float32 [n, h, w, c] of images as the model sees them, from which the ranges
             of activations are read.
         """
-        tf = backend.tensorflow()
-        signature = tf.TensorSpec([1, *self.input_shape], tf.float32, name="image")
-        function = tf.function(lambda image: self.keras(image, training=False))
-        with backend.stderr_held_back(), warnings.catch_warnings():
-            # Asked of quantization by training statistics, which is another thing than calibration.
-            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
-            concrete = function.get_concrete_function(signature)
-            # Not with the model as second argument: what was trained in this process would keep variables in the file.
-            converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-            if scheme != "float32":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            if scheme == "float16":
-                converter.target_spec.supported_types = [tf.float16]
-            if scheme in _INTEGER:
-                if calibration is None:
-                    raise ValueError(f"export as {scheme} needs images to calibrate by.")
-                ops, kind = _INTEGER[scheme]
+        if scheme in _INTEGER and calibration is None:
+            raise ValueError(f"export as {scheme} needs images to calibrate by.")
+        return exported(self.keras, scheme, calibration)
+
+
+def _calls(model: Any) -> list[Any]:
+    """How a functional model calls its layers and operations, by their places in it; none if one after another.
+
+    For each, its class, an operation's configuration, and of each call what it takes: [place, call, output] or values.
+    """
+    if type(model).__name__ != "Functional":
+        return []
+    steps = model.get_config()["layers"]
+    place = {step["name"]: number for number, step in enumerate(steps)}
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            name, *which = value["config"]["keras_history"]
+            return [place[name], *which]
+        if isinstance(value, dict):
+            # What the whole model is called with overrides these.
+            return {k: placed(v) for k, v in value.items() if k not in ("training", "mask")}
+        return [placed(v) for v in value] if isinstance(value, list | tuple) else value
+
+    found, plain = [], True
+    for number, step in enumerate(steps):
+        layer = step["module"] == "keras.layers"
+        own = {} if layer else {k: v for k, v in step["config"].items() if k != "name"}
+        taken = [placed([node["args"], node["kwargs"]]) for node in step["inbound_nodes"]]
+        found.append([step["class_name"], own, taken])
+        plain &= layer and [args for args, _ in taken] == ([[[number - 1, 0, 0]]] if number else [])
+    return [] if plain else found
+
+
+def exported(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
+    """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
+
+    Without `calibration`, "int8" takes the ranges that the model was trained with, and what has none stays float.
+    """
+    tf = backend.tensorflow()
+    signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
+    function = tf.function(lambda image: model(image, training=False))
+    with backend.stderr_held_back(), warnings.catch_warnings():
+        # Asked of quantization by training statistics, which is another thing than calibration.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+        concrete = function.get_concrete_function(signature)
+        # Not with the model as second argument: what was trained in this process would keep variables in the file.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+        if scheme != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if scheme == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if scheme in _INTEGER:
+            ops, kind = _INTEGER[scheme]
+            if calibration is not None:
                 converter.representative_dataset = lambda: ([image[None]] for image in calibration)
                 converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, ops)]
-                converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
-            return TFLiteModel(converter.convert())
+            converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
+        return TFLiteModel(converter.convert())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -58,7 +58,7 @@ VALUES = (
     "TensorShape",
 )
 
-TRUST = "if you made the file yourself, load it from Python with model_file.load(path, trust=True)"
+TRUST = "if you made the file yourself, and know what code is in it, add --trust"
 NO_CODE = (
     f"say the same with Keras layers (Rescaling, Activation, Reshape) and save again; or, {TRUST}"
 )
@@ -66,6 +66,8 @@ WAYS_OUT = {
     "Lambda": NO_CODE,
     "__lambda__": NO_CODE,
     "function": NO_CODE,
+    "TFOpLambda": NO_CODE,
+    "SlicingOpLambda": NO_CODE,
     "Policy": "this toolkit works on float32 models: build the model without a mixed-precision policy",
     "PruneLowMagnitude": "apply strip_pruning of tensorflow_model_optimization before saving",
     "ClusterWeights": "apply strip_clustering of tensorflow_model_optimization before saving",
@@ -74,14 +76,17 @@ WAYS_OUT = {
 }
 
 
-def parse(text: str | bytes) -> dict[str, Any]:
+def parse(text: str | bytes, anew: Callable[[Any], Any] = lambda config: config) -> dict[str, Any]:
     """The JSON of a model's architecture, checked, without what `compile` left in it.
+
+    Args:
+      anew: how the file's way to say it becomes Keras 3's, before the check.
 
     Raises:
       ValueError: the text is not the JSON of a model, or names something outside this page's lists.
     """
     try:
-        config = json.loads(text)
+        config = anew(json.loads(text))
     except (ValueError, RecursionError):
         raise ValueError("its architecture is not JSON; save the model again") from None
     check(config)

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from compress import model_config
+from compress import h5_config, model_config
 
 # Of a file, and of what is in it once unpacked: hundreds of times a small image CNN.
 MAX_BYTES = 2**30
@@ -57,7 +57,14 @@ def copy_h5(path: Path, clean: Path) -> None:
             raise ValueError(
                 "it holds no architecture, only weights; save the whole model with model.save()"
             )
-        file.attrs["model_config"] = json.dumps(model_config.parse(text))
+        version = file.attrs.get("keras_version", "2")
+        version = version.decode() if isinstance(version, bytes) else str(version)
+        keras_3 = version.startswith("3")
+        anew = h5_config.with_modules if keras_3 else h5_config.from_keras_2
+        config = model_config.parse(text, anew)
+        if not keras_3:
+            h5_config.check_keras_2(config)
+        file.attrs["model_config"] = json.dumps(config)
 
 
 def _check_hdf5(source: Path | io.BytesIO) -> None:

@@ -6,11 +6,12 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from compress import backend
+from compress.layers import every_layer
 from compress.model import KerasModel, TFLiteModel
 from compress.model_copy import MAX_BYTES, copy_h5, copy_keras
 
@@ -40,7 +41,7 @@ def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
       FileNotFoundError: there is no such file.
       ValueError: it is no such file, it is damaged, or it holds what is not loaded; the message says what to do.
     """
-    suffix = _checked_suffix(path)
+    suffix = suffix_of(path)
     if suffix == ".tflite":
         return TFLiteModel.load(path)
     if trust:
@@ -94,7 +95,8 @@ def _by(shape: Any) -> str:
     return "x".join("?" if size is None else str(size) for size in shape) or "nothing"
 
 
-def _checked_suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """How the name of a model file ends, once it is there and begins as such a file does; raises what `load` raises."""
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(
@@ -102,8 +104,7 @@ def _checked_suffix(path: Path) -> str:
         )
     if path.is_dir():
         raise ValueError(
-            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. Of a SavedModel folder, "
-            "save the Keras model it was made from as .keras."
+            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. {_way_out_of(path)}"
         )
     if suffix not in KINDS or not path.is_file():
         raise ValueError(
@@ -133,6 +134,19 @@ def _checked_suffix(path: Path) -> str:
             f"{path} is cut short or damaged; expected a whole archive. Copy it again."
         )
     return suffix
+
+
+def _way_out_of(folder: Path) -> str:
+    """What to do about a folder: mostly a SavedModel, which Keras 3 runs but does not take apart."""
+    if not (folder / "saved_model.pb").exists():
+        return "Save the model with model.save('model.keras')."
+    if not (folder / "keras_metadata.pb").exists():
+        return "It is a SavedModel without a Keras model in it: save the model it was exported from as .keras."
+    return (
+        'It is a SavedModel of Keras 2: where it was made, run `python -c "import tf_keras as k; '
+        f"k.models.load_model('{folder.name}').save('model.h5')\"` (with TensorFlow before 2.16, from "
+        "tensorflow import keras as k) and give model.h5."
+    )
 
 
 def _built(path: Path, source: Path, safe: bool) -> Any:
@@ -170,16 +184,10 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
 def _check_float32(path: Path, model: Any) -> None:
     used = [(v.path, v.dtype) for v in model.variables if v.dtype not in COUNTERS]
     used += [(t.name, t.dtype) for t in model.inputs]
-    used += [(layer.name, layer.compute_dtype) for layer in _layers(model)]
+    used += [(layer.name, layer.compute_dtype) for layer in every_layer(model)]
     for name, dtype in used:
         if dtype != "float32":
             raise ValueError(
                 f"{path}: {name!r} works in {dtype}; expected float32 throughout. "
                 "Build the model in float32, copy the weights over and save again."
             )
-
-
-def _layers(layer: Any) -> Iterator[Any]:
-    for inner in getattr(layer, "layers", ()):
-        yield inner
-        yield from _layers(inner)

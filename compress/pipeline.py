@@ -6,15 +6,16 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from compress import provenance
 from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
-from compress.result import Result, append_to, read_from
+from compress.result import Result, append_to
 from compress.stage import Stage
+from compress.store import sha256
+from compress.task import TaskView
 from compress.tflite_file import matched_kernels
 from compress.workbench import Workbench, claimed, finished, keep
 
@@ -42,17 +43,23 @@ class Pipeline:
         """The stages as typed; "baseline" if there are none."""
         return " ".join(w for s in self.stages for w in s.argv()) or "baseline"
 
-    def check(self, model: KerasModel) -> list[str]:
-        """Notes of all stages on what they will leave untreated, as far as that can be told before any work.
+    def check(self, model: KerasModel, task: TaskView) -> list[str]:
+        """Notes of all stages on what they will leave untreated, before any work.
 
         Raises:
           ValueError: a stage cannot treat the model.
         """
         notes: list[str] = []
-        for stage in self.stages:
-            notes += stage.check(model)
-            if stage.gives != "keras" or not stage.keeps_architecture:
+        for number, stage in enumerate(self.stages):
+            if stage.takes != "keras":
                 break
+            notes += stage.check(model)
+            if not stage.keeps_architecture:
+                model = stage.outline(model, task)
+                notes += [
+                    f"{stage.name} makes another network: what {before.name} promised of the one before ends there."
+                    for before in self.stages[:number]
+                ]
         return notes
 
     def prefixes(self) -> list[Pipeline]:
@@ -61,7 +68,7 @@ class Pipeline:
 
     def run(self, model: KerasModel, bench: Workbench) -> list[Result]:
         """One row per prefix, the baseline first. A prefix that is finished in `bench.out` is reused."""
-        for sentence in self.check(model):
+        for sentence in self.check(model, bench.view(bench.out)):
             bench.progress.note(sentence)
         incoming = model.digest
         rows, state = [], _State(model)
@@ -73,18 +80,21 @@ class Pipeline:
     def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
         stage = self.stages[-1] if self.stages else None
         specs = [s.spec() for s in self.stages]
-        code = [provenance.code_digest(type(s)) for s in self.stages]
-        run = bench.key({"model": incoming, "pipeline": specs, "code": code})
+        # The task's code too: it builds students, and says how all are trained.
+        code = [provenance.code_digest(type(maker)) for maker in (*self.stages, bench.task)]
+        files = [sha256(Path(path)) for stage in self.stages for path in stage.files()]
+        parts = {"model": incoming, "pipeline": specs, "code": code}
+        run = bench.key(parts | ({"files": files} if files else {}))
         folder = bench.out / f"{self._slug()}-{run[:12]}"
-        with claimed(folder):
+        with claimed(folder, bench.progress.note):
             if bench.fresh:
                 for path in folder.iterdir():
                     if path.name != ".lock":
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
-            manifest = finished(folder)
-            if manifest:
-                bench.progress.note(f"{self.label}: reused from {folder}")
-                return _reused(manifest, bench), _State(folder, stage.gives if stage else "keras")
+            if found := finished(folder):
+                row, _ = found
+                bench.reuse(self.label, folder, row)
+                return row, _State(folder, stage.gives if stage else "keras", bench.trust)
             # Epochs that a killed process did count too.
             began = time.monotonic() - seconds_logged(folder / "checkpoint")
             before = state.model()
@@ -121,10 +131,15 @@ class Pipeline:
             for name, kernel in model.kernels().items()
             if (lost := np.count_nonzero((kernel == 0) & (kernels[name] != 0)))
         ]
-        for stage in self.stages:
+        for stage in self._binding():
             broken += [f"{stage.name}: {sentence}" for sentence in stage.broken_promises(kernels)]
         if broken:
             raise ValueError("the exported file breaks a promise: " + "; ".join(broken))
+
+    def _binding(self) -> tuple[Stage, ...]:
+        """The stages whose promises hold at the end: those from the last one on that made another network."""
+        makers = [n for n, stage in enumerate(self.stages) if not stage.keeps_architecture]
+        return self.stages[makers[-1] if makers else 0 :]
 
     def _slug(self) -> str:
         text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
@@ -135,21 +150,13 @@ class Pipeline:
 class _State:
     """A model in memory, or still in the run folder of a prefix that was reused."""
 
-    def __init__(self, source: AnyModel | Path, format: str = "keras") -> None:
-        self._source, self._format = source, format
+    def __init__(self, source: AnyModel | Path, format: str = "keras", trust: bool = False) -> None:
+        self._source, self._format, self._trust = source, format, trust
 
     def model(self) -> AnyModel:
         if isinstance(self._source, Path):
             from compress import model_file
 
             suffix = "keras" if self._format == "keras" else "tflite"
-            self._source = model_file.load(self._source / f"model.{suffix}")
+            self._source = model_file.load(self._source / f"model.{suffix}", self._trust)
         return self._source
-
-
-def _reused(manifest: dict[str, Any], bench: Workbench) -> Result:
-    row = Result(**manifest["result"])
-    known = read_from(bench.results) if bench.results.exists() else []
-    if row not in known:
-        append_to(bench.results, row)
-    return row

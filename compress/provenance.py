@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import inspect
@@ -22,6 +23,7 @@ DISTRIBUTIONS = (
     "tf-keras",
     "tensorflow-model-optimization",
     "ai-edge-litert",
+    "ai-edge-quantizer",
     "numpy",
 )
 # Where the code begins that decides the weights that any stage ends with, besides the stage's own module.
@@ -101,16 +103,24 @@ def _reached(paths: list[Path], package: Path) -> list[Path]:
         if path in reached:
             continue
         reached.add(path)
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                top, *rest = name.split(".")
-                module = package.joinpath(*rest).with_suffix(".py").resolve()
-                if top == package.name and module.is_file():
-                    waiting.append(module)
+        for name in _imported(path.read_bytes()):
+            top, *rest = name.split(".")
+            module = package.joinpath(*rest).with_suffix(".py").resolve()
+            if top == package.name and module.is_file():
+                waiting.append(module)
     return sorted(reached, key=lambda path: (path.name, str(path)))
+
+
+@functools.cache  # every stage of every prefix asks for much the same files
+def _imported(source: bytes) -> tuple[str, ...]:
+    """What a module imports by absolute names, and each name that it takes from there as if that were a module too."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -28,8 +31,8 @@ def stage(name: str) -> type[Stage]:
 
 
 def task(name: str) -> Task:
-    """The task called `name`. ValueError, with the nearest name, if there is none."""
-    return _load("task", name)()
+    """The task called `name`, or the one in `MODULE:OBJECT`, whose code is run. ValueError if there is none."""
+    return _of_code(name) if ":" in name else _load("task", name)()
 
 
 def build(spec: Mapping[str, Any]) -> Stage:
@@ -49,6 +52,29 @@ def build(spec: Mapping[str, Any]) -> Stage:
             + ", ".join(str(p.name) for p in cls.parameters())
         )
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+def _of_code(name: str) -> Task:
+    """The task in `module:object`: a subclass of Task or an instance, in this folder or installed."""
+    from compress.task import Task
+
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that no file here takes the place of a library
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+        made = found() if isinstance(found, type) and issubclass(found, Task) else found
+    except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"task {name!r} cannot be loaded: {error}; expected MODULE:OBJECT, the module in this folder or installed."
+        ) from error
+    if not isinstance(made, Task):
+        raise ValueError(
+            f"{name} is a {type(made).__name__}; expected a subclass of compress.Task."
+        )
+    if made.name in task_names() and type(task(made.name)) is not type(made):
+        raise ValueError(f"{name} has the name of an installed task, {made.name!r}: rename it.")
+    return made
 
 
 def _found(kind: str) -> dict[str, EntryPoint]:

@@ -142,5 +142,7 @@ def read_from(path: Path) -> list[Result]:
         try:
             rows.append(Result.from_json(line))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            raise ValueError(
+                f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
+            ) from error
     return rows

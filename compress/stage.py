@@ -49,6 +49,8 @@ class Stage(ABC):
         kind: click.ParamType = field.metadata["kind"]
         try:
             if isinstance(field.default, tuple):
+                if not isinstance(value, list | tuple):
+                    raise click.BadParameter(f"{value!r} is no list; give one, as [{value!r}].")
                 return tuple(_convert(kind, v) for v in value)
             return value if value is field.default else _convert(kind, value)
         except click.BadParameter as error:
@@ -66,6 +68,13 @@ class Stage(ABC):
         """
         return []
 
+    def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
+        """What later stages are checked against before any work: an untrained model as `apply` will give it.
+
+        A stage that does not keep the architecture makes one; what it raises is raised before any work.
+        """
+        return model
+
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         """What this stage promised and the exported file does not keep, a sentence each that names the tensor.
 
@@ -73,6 +82,13 @@ class Stage(ABC):
           kernels: layer name -> kernel as stored in the exported file, Keras axis order.
         """
         return []
+
+    def files(self) -> list[str]:
+        """The files that options name: what a run computes depends on their content."""
+        fields = [f for f in dataclasses.fields(self) if isinstance(f.metadata["kind"], click.Path)]
+        values = [getattr(self, f.name) for f in fields]
+        named = [v if isinstance(v, tuple) else (v,) for v in values]
+        return [str(path) for paths in named for path in paths if path is not None]
 
     def spec(self) -> dict[str, Any]:
         """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` makes the stage of it again."""

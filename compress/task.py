@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from compress.teaching import Teaching
     from compress.train import History, Progress, Recipe
 
 Note = Callable[[str], None]
@@ -131,10 +132,18 @@ class TaskView:
     )  # folder in which `fit` keeps what it needs to go on after a kill; None: nowhere
     progress: Progress
     deterministic: bool = False
+    teaching: Teaching | None = None  # what `fit` adds to the loss
 
-    def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
-        """See `Task.build`."""
-        return self.task.build(width=width, dropout=dropout)
+    def build(self, *, width: float, seed: int) -> Any:
+        """A new model as `fit_anew` trains it, its weights drawn from `seed`. See `Task.build`."""
+        from compress import backend, train
+
+        train.set_seed(backend.keras(), seed, self.deterministic)
+        return self.task.build(width=width, dropout=self._anew.dropout)
+
+    def taught(self, teaching: Teaching) -> TaskView:
+        """The same task, in which `fit` also learns from teachers."""
+        return dataclasses.replace(self, teaching=teaching)
 
     def fit(
         self,
@@ -153,3 +162,13 @@ class TaskView:
             self.task.finetuning, epochs=epochs, learning_rate=learning_rate
         )
         return fit(model, recipe, self, seed=seed, keras=keras, callbacks=callbacks)
+
+    def fit_anew(self, model: Any, *, epochs: int, seed: int) -> History:
+        """Train a new `model` in place, resumably, by the task's first recipe; by its fine-tuning if it has none."""
+        from compress.train import fit
+
+        return fit(model, dataclasses.replace(self._anew, epochs=epochs), self, seed=seed)
+
+    @property
+    def _anew(self) -> Recipe:
+        return next(iter(self.task.recipes.values()), self.task.finetuning)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend, twin_layers
+from compress.graph import check_readable
 from compress.model import KerasModel
 
 Key = tuple[str, int, int]  # layer, which call of it, which output of the call
@@ -49,17 +50,9 @@ def tfmot() -> Any:
 
 def check(model: Any) -> None:
     """Raise ValueError, naming the layer and the way out, if a Keras 3 model cannot have a tf_keras twin."""
+    check_readable(model)
     keras = backend.keras()
-    functional = type(model).__name__ == "Functional" and type(model).__module__.startswith(
-        "keras."
-    )
-    if type(model) is not keras.Sequential and not functional:
-        raise ValueError(
-            f"model '{model.name}' is a {type(model).__name__}, whose layers cannot be read: "
-            "build it as keras.Sequential or as keras.Model(inputs, outputs)."
-        )
-    if not model.built:
-        raise ValueError(f"model '{model.name}' has no input yet: build it for one image shape.")
+    functional = type(model) is not keras.Sequential
     for layer in model.operations if functional else model.layers:
         if isinstance(layer, keras.Model):
             raise ValueError(
@@ -72,13 +65,14 @@ def check(model: Any) -> None:
             _check_call(layer, node)
 
 
-def twin(model: Any, seed: int = 0, held_at_zero: Mapping[str, np.ndarray] | None = None) -> Any:
+def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None) -> Any:
     """The tf_keras model that computes what a Keras 3 model does, layer by layer and name by name, in new variables.
 
     Args:
       model: Sequential or functional, of Keras's own layers.
       seed: decides what dropout drops.
-      held_at_zero: kernel name -> bool, shape of the kernel: where true, training keeps the weight at zero.
+      kept: kernel name -> what `clusters.labels` gives: training keeps weights of label 0 at zero, and those of
+        another label equal.
 
     Raises:
       ValueError: a layer has no twin; the message names it.
@@ -86,7 +80,7 @@ def twin(model: Any, seed: int = 0, held_at_zero: Mapping[str, np.ndarray] | Non
     check(model)
     layers = model.operations if type(model).__name__ == "Functional" else model.layers
     twins = {
-        layer.name: twin_layers.twin_of(layer, tf_keras(), held_at_zero or {}, (seed, index))
+        layer.name: twin_layers.twin_of(layer, tf_keras(), kept or {}, (seed, index))
         for index, layer in enumerate(layers)
         if type(layer).__name__ != "InputLayer"
     }

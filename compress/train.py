@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from compress import backend, layers
-from compress.batches import batches, one_hot
+from compress import backend, objective
+from compress.batches import batches, one_hot, with_targets
 from compress.checkpoint import Checkpoint, History, Row, assign
 from compress.store import digest
 
@@ -84,12 +84,19 @@ def fit(
     """
     if recipe.epochs == 0:
         return []
+    teaching = task.teaching
     keras = keras or backend.keras()
     set_seed(keras, seed, task.deterministic)
     _seed_dropout(model, seed)
     batch = min(recipe.batch_size, len(task.train))
     steps = len(task.train) // batch
-    _compile(model, recipe, steps, keras)
+    model.compile(
+        optimizer=_optimizer(recipe, steps, keras),
+        loss=objective.loss(model, recipe, teaching, keras),
+        metrics=objective.metrics(model, keras),
+        # XLA on a CPU is less than half as fast as TensorFlow's own kernels for small convolutions.
+        jit_compile=False if backend.uses_tensorflow(keras) else "auto",
+    )
     model.optimizer.build(model.trainable_variables)
     key = digest(
         {
@@ -99,6 +106,7 @@ def fit(
             "validation": task.validation.digest,
             "variables": [str(v.shape) for v in model.variables],
         }
+        | ({"teaching": teaching.spec()} if teaching else {})
     )
     state = Checkpoint(model, task.checkpoints, key)
     try:
@@ -109,8 +117,9 @@ def fit(
     task.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
         scale = task.task.input_scale
+        drawn = batches(task.train, model.output_shape[-1], recipe, scale, seed, done)
         model.fit(
-            batches(task.train, model.output_shape[-1], recipe, scale, seed, done),
+            with_targets(drawn, teaching.targets()) if teaching else drawn,
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=recipe.epochs,
@@ -127,6 +136,7 @@ def fit(
         model.optimizer.finalize_variable_values(model.trainable_variables)  # as `model.fit` ends
     if recipe.keep == "best":
         assign(model.variables, state.best)
+    model.compile()  # Keras copies what a model is compiled with too, and ours is no Keras object
     return state.history
 
 
@@ -166,8 +176,7 @@ def plateau_rate(
     return rate
 
 
-def _compile(model: Any, recipe: Recipe, steps: int, keras: Any) -> None:
-    logits = not layers.gives_probabilities(model)
+def _optimizer(recipe: Recipe, steps: int, keras: Any) -> Any:
     rate: Any = recipe.learning_rate
     total = steps * recipe.epochs
     warm = round(recipe.warmup * total)
@@ -186,18 +195,7 @@ def _compile(model: Any, recipe: Recipe, steps: int, keras: Any) -> None:
         optimizer = keras.optimizers.Adam(**settings)
     if recipe.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=logits, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=[
-            "accuracy",
-            keras.metrics.CategoricalCrossentropy(name="cross_entropy", from_logits=logits),
-        ],
-        # XLA on a CPU is less than half as fast as TensorFlow's own kernels for small convolutions.
-        jit_compile=False if backend.uses_tensorflow(keras) else "auto",
-    )
+    return optimizer
 
 
 def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import importlib.util
 import shutil
@@ -14,7 +15,7 @@ from compress import backend, provenance
 from compress.model import KerasModel
 from compress.result import Result, append_to
 from compress.statistics import wilson_interval
-from compress.store import digest
+from compress.store import digest, replacing
 from compress.task import Task
 from compress.train import History, Recipe, fit, set_seed
 from compress.workbench import Workbench, claimed, finished, keep
@@ -57,14 +58,14 @@ class Training:
         code = [provenance.code_digest(cls) for cls in (Training, type(bench.task))]
         run = bench.key({"train": asked, "code": code})
         folder = bench.out / f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
-        with claimed(folder):
+        with claimed(folder, bench.progress.note):
             if bench.fresh:
                 shutil.rmtree(folder / "checkpoint", ignore_errors=True)
                 (folder / "manifest.json").unlink(missing_ok=True)
-            manifest = finished(folder)
-            if manifest:
-                bench.progress.note(f"{self.label}: reused from {folder}")
-                return folder, Result(**manifest["result"]), manifest["summary"]
+            if found := finished(folder):
+                row, manifest = found
+                bench.reuse(self.label, folder, row)
+                return folder, row, manifest["summary"]
             began = time.monotonic()
             model, history = self._fit(recipe, bench, folder)
             exported = model.to_tflite()
@@ -80,7 +81,7 @@ class Training:
             summary = {"params_budget": _budget(bench.task)} | summarise(
                 history, row, recipe, len(bench.data.validation)
             )
-            self._publish(folder, history)
+            _publish(folder, history)
             keep(folder, row, exported, model, summary=summary, recipe=dataclasses.asdict(recipe))
             append_to(bench.results, row)
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
@@ -98,12 +99,18 @@ class Training:
         )
         return KerasModel(model), history
 
-    def _publish(self, folder: Path, history: History) -> None:
-        from compress.report.plots import training_curves
 
-        if history:
-            shutil.copyfile(folder / "checkpoint" / "log.csv", folder / "log.csv")
-            training_curves(history, folder)
+def _publish(folder: Path, history: History) -> None:
+    """Write log and curves. Not the checkpoint's log: a process killed between the two lets it lag behind."""
+    from compress.report.plots import training_curves
+
+    if not history:
+        return
+    with replacing(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
+        log = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+        log.writeheader()
+        log.writerows(history)
+    training_curves(history, folder)
 
 
 def _budget(task: Task) -> int | None:

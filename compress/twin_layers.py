@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from compress import backend
+from compress.clusters import keeper
 from compress.layers import kernel_names
 
 # Keras layers whose twin, of the same name and with the same configuration, was found to give the same outputs.
@@ -29,8 +31,6 @@ elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsig
 RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # as TensorFlow demands of a scope
 KINDS = {"_regularizer": "regularizers", "_constraint": "constraints"}
-
-Mask = np.ndarray
 
 
 def check(layer: Any) -> None:
@@ -55,12 +55,13 @@ def check(layer: Any) -> None:
             _known(layer, key, value)
 
 
-def twin_of(layer: Any, keras2: Any, held: Mapping[str, Mask], key: tuple[int, int]) -> Any:
+def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[int, int]) -> Any:
     """The Keras 2 layer that computes what `layer` does, of the same name, not built yet, without its weights.
 
     Args:
       layer: of Keras 3, and not an InputLayer.
-      held: kernel name -> bool, shape of the kernel: where true, training keeps the weight at zero.
+      kept: kernel name -> what `clusters.labels` gives: training keeps weights of label 0 at zero, and those of
+        another label equal.
       key: decides what dropout drops, together with the number of times it was called.
     """
     check(layer)
@@ -83,10 +84,10 @@ def twin_of(layer: Any, keras2: Any, held: Mapping[str, Mask], key: tuple[int, i
         elif value not in (None, False, "channels_last", defaults.get(option)):
             raise _refusal(layer, f"has {option}={value!r}", "build the model without that")
     for kernel, attribute in kernel_names(layer).items():
-        if kernel in held and held[kernel].any():
+        if kernel in kept and kept[kernel].max() < kept[kernel].size:
             option = attribute.removesuffix("_kernel") + "_constraint"
             option = option if option in config else "depthwise_constraint"
-            config[option] = _holding(held[kernel], config[option], keras2)
+            config[option] = _keeping(kernel, kept[kernel], config[option], keras2)
     return target(**config)
 
 
@@ -131,44 +132,60 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _holding(mask: Mask, constraint: Any, keras2: Any) -> Any:
-    """A constraint that sets a kernel to zero where `mask` is true and then applies another one, if there is one.
-
-    All of Keras's own constraints, and only they come here, map zero to zero.
-    """
+def _keeping(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> Any:
+    """A constraint that keeps zeros and clusters of a kernel, through another one that it has, if it has one."""
     tf = backend.tensorflow()
-    kept = tf.constant(~mask)
+    keep = keeper(clusters, tf.gather, tf.math.unsorted_segment_sum)
 
-    class HeldAtZero(keras2.constraints.Constraint):
+    def kept(kernel: Any) -> Any:
+        return tf.reshape(keep(tf.reshape(kernel, [-1])), clusters.shape)
+
+    class Kept(keras2.constraints.Constraint):
         def __call__(self, kernel: Any) -> Any:
-            held = tf.where(kept, kernel, 0.0)
-            return constraint(held) if constraint else held
+            return kept(constraint(kept(kernel)) if constraint else kernel)
 
-    return HeldAtZero()
+    # Who copies layers by configuration finds a constraint by the name of its class.
+    Kept.__name__ = f"Kept_{name}"
+    return Kept()
 
 
 def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
-    """Dropout whose only state is a weight: training that goes on from saved weights draws the same."""
-    tf = backend.tensorflow()
     noise_shape = getattr(layer, "noise_shape", None)
     if layer.__class__.__name__ == "SpatialDropout1D":
         noise_shape = (None, 1, None)
     elif layer.__class__.__name__ == "SpatialDropout2D":
         last = layer.data_format == "channels_last"
         noise_shape = (None, 1, 1, None) if last else (None, None, 1, 1)
+    return counted_dropout(keras2)(layer.rate, noise_shape, key, name=layer.name)
+
+
+@cache
+def counted_dropout(keras2: Any) -> Any:
+    """A layer class: dropout whose only state is a weight, so that training gone on with draws the same."""
+    tf = backend.tensorflow()
 
     class CountedDropout(keras2.layers.Layer):
+        def __init__(self, rate: float, noise_shape: Any, key: Sequence[int], **others: Any):
+            keras2.layers.Layer.__init__(self, **others)
+            self.rate, self.noise_shape, self.key = rate, noise_shape, tuple(key)
+
+        def get_config(self) -> dict[str, Any]:
+            own = {"rate": self.rate, "noise_shape": self.noise_shape, "key": self.key}
+            return keras2.layers.Layer.get_config(self) | own
+
         def build(self, shape: Any) -> None:
             self.calls = self.add_weight(
                 "calls", shape=(), dtype="int64", initializer="zeros", trainable=False
             )
 
         def call(self, inputs: Any, training: Any = None) -> Any:
-            if not training or not layer.rate:
+            if not training or not self.rate:
                 return inputs
             count = self.calls.assign_add(1)
-            seed = tf.random.experimental.stateless_fold_in(tf.constant(key, tf.int64), count)
-            shape = noise_shape and [n or tf.shape(inputs)[i] for i, n in enumerate(noise_shape)]
-            return tf.nn.experimental.stateless_dropout(inputs, layer.rate, seed, noise_shape=shape)
+            key = tf.constant(self.key, tf.int64)
+            seed = tf.random.experimental.stateless_fold_in(key, count)
+            sizes = enumerate(self.noise_shape or ())
+            shape = [n or tf.shape(inputs)[i] for i, n in sizes] or None
+            return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=shape)
 
-    return CountedDropout(name=layer.name)
+    return CountedDropout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any
 from compress import provenance
 from compress.measure import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
-from compress.result import Result
+from compress.result import Result, append_to, read_from
 from compress.store import digest, write_json
 from compress.task import Dataset, Task, TaskView
 from compress.train import Progress
@@ -35,9 +36,10 @@ class Workbench:
     command: str
     deterministic: bool = False
     fresh: bool = False  # redo what is there already
+    trust: bool = False  # kept models may hold code, because the one to begin with may
 
     def __post_init__(self) -> None:
-        """Find out before any work whether results can be kept."""
+        """Find out before any work whether results can be kept and reported."""
         for folder in (self.out, self.results.parent):
             try:
                 write_json(folder / ".writable", {})
@@ -46,6 +48,8 @@ class Workbench:
                 raise OSError(
                     f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
                 ) from error
+        if self.results.exists():
+            read_from(self.results)  # the report will want every row
 
     def key(self, parts: dict[str, Any]) -> str:
         """Digest of everything that decides the weights a run ends with: `parts`, data, seed and library versions."""
@@ -54,6 +58,7 @@ class Workbench:
             parts
             | {
                 "task": self.task.name,
+                "input_scale": self.task.input_scale,
                 "finetuning": asdict(self.task.finetuning),
                 "data": [self.data.name, self.data.train.digest, self.data.validation.digest],
                 "seed": self.seed,
@@ -61,6 +66,12 @@ class Workbench:
                 "versions": libraries,
             }
         )
+
+    def reuse(self, label: str, folder: Path, row: Result) -> None:
+        """Say that a finished run is taken as it is; a process killed at the end may have left its row to be added."""
+        self.progress.note(f"{label}: reused from {folder}")
+        if not self.results.exists() or row not in read_from(self.results):
+            append_to(self.results, row)
 
     def view(self, folder: Path) -> TaskView:
         """The task as stages may see it, with checkpoints in a run folder."""
@@ -114,23 +125,47 @@ class Workbench:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; ValueError if another process is at work in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another process is at work in {folder}: wait for it, or use another --out."
-            ) from None
-        yield
+def claimed(folder: Path, note: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a run folder for this process. While another is at work in it, wait, and say so to `note`.
+
+    Raises:
+      ValueError: another process is at work in it, and there is no `note`.
+    """
+    path = folder / ".lock"
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not note:
+                    raise ValueError(
+                        f"another process is at work in {folder}: wait for it, or use another --out."
+                    ) from None
+                note(f"waiting for another process that is at work in {folder}")
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+            # It may have deleted the folder: then this lock keeps nobody out.
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                yield
+                return
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished run, or None. The manifest is written last, so a folder that has one is whole."""
+def finished(folder: Path) -> tuple[Result, dict[str, Any]] | None:
+    """The row and the manifest of a finished run, or None if there is none; ValueError if it cannot be read.
+
+    The manifest is written last, so a folder that has one is whole.
+    """
     path = folder / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_bytes())
+        return Result.from_json(json.dumps(manifest["result"])), manifest
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder, and the "
+            "same words make it anew."
+        ) from error
 
 
 def keep(

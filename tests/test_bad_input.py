@@ -37,6 +37,18 @@ def refused(words: list[str], code: int) -> str:
         (["train", "--width", "0"], "0.0 is not in the range"),
         (["train", "--epochs", "-1"], "-1 is not in the range"),
         (["evaluate"], "Missing argument 'FILE'"),
+        (["doctor", "m.keras", "--data", "d.npz"], "--data is of no task: name it with --task"),
+        (["doctor", "m.keras", "--input-scale", "1"], "--input-scale is of no task"),
+        (
+            ["run", "--task", "toys", "prune"],
+            "no task 'toys'; tasks here: cifar10, images, toy. Did you mean 'toy'?",
+        ),
+        (["doctor", "m.keras", "--task", "toys"], "Did you mean 'toy'?"),
+        (
+            ["train", "--task", "toy", "--recipe", "slow"],
+            "no recipe 'slow'; recipes here: toy.",
+        ),
+        (["train", "--recipe", "strnog"], "Did you mean 'strong'?"),
     ],
 )
 def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) -> None:
@@ -46,17 +58,13 @@ def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) ->
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (
-            ["run", "--task", "toys", "prune"],
-            "no task 'toys'; tasks here: cifar10, toy. Did you mean 'toy'?",
-        ),
         (["run", "--task", "toy", "--data", "x", "prune"], "task toy draws its own images"),
         (["run", "--data", "nowhere", "prune"], "nowhere"),
+        (["evaluate", "missing.keras", "--data", "nowhere"], "no file missing.keras"),
         (
-            ["train", "--task", "toy", "--recipe", "slow"],
-            "task toy has no recipe 'slow'; recipes here: toy",
+            ["run", "--model", "missing.keras", "--data", "nowhere", "prune"],
+            "no file missing.keras",
         ),
-        (["evaluate", "missing.keras", "--task", "toy"], "missing.keras"),
         (["inspect", "missing.tflite"], "missing.tflite"),
         (["report"], "no rows at reports/results.jsonl"),
     ],
@@ -117,3 +125,19 @@ def test_folder_that_cannot_be_written_is_refused_before_any_work(
 def test_broken_row_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"half": \n')
     assert "rows.jsonl, line 1" in refused(["report", "--results", "rows.jsonl"], code=1)
+
+
+def test_broken_row_is_found_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"half": \n')
+    words = ["run", "--task", "toy", "--results", "rows.jsonl", "prune", "--epochs", "0"]
+    sentence = refused(words, code=1)
+    assert "rows.jsonl, line 1: " in sentence
+    assert sentence.endswith("; correct that line or take it out.")
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_results_that_are_a_folder_are_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    words = ["run", "--task", "toy", "--results", "rows", "prune", "--epochs", "0"]
+    assert "rows: Is a directory" in refused(words, code=1)
+    assert not list(tmp_path.glob("runs/*"))

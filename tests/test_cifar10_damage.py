@@ -68,7 +68,8 @@ def test_a_label_outside_its_range(tmp_path):
     folder = write_binary(
         tmp_path / "copy", (images, np.where(labels == 9, 10, labels).astype(np.uint8))
     )
-    assert f"{folder}: its labels go from 0 to 10; expected 0 to 9" in complaint(folder)
+    sentence = f"{folder}/data_batch_1.bin: its labels go from 0 to 10; expected 0 to 9"
+    assert sentence in complaint(folder)
 
 
 def test_a_batch_that_is_there_twice(tmp_path):

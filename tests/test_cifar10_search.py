@@ -75,8 +75,9 @@ def test_named_data_that_are_missing_are_an_error_and_never_the_sample(
 ):
     missing = tmp_path / "missing"
     monkeypatch.setenv("CIFAR10_DIR", str(missing))
-    with pytest.raises(FileNotFoundError, match=str(missing)):
+    with pytest.raises((FileNotFoundError, ValueError), match=str(missing)) as raised:
         search(missing if variable == "path" else None)
+    assert ("CIFAR10_DIR names it" in str(raised.value)) == (variable == "CIFAR10_DIR")
 
 
 @pytest.mark.parametrize("variable", ["path", "CIFAR10_DIR"])

@@ -147,7 +147,9 @@ def test_it_is_documented(name: str) -> None:
         assert f"--{field.name.replace('_', '-')}" in page, field.name
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["train"], ["prune"], ["report"], ["run", "prune"]])
+@pytest.mark.parametrize(
+    "words", [[], ["run"], ["train"], ["prune"], ["report"], ["runs"], ["run", "prune"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; from compress.cli import cli\n"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from baselines.toy import Toy
-from compress import registry
+from compress import pipeline_file, registry
 from compress.cli import cli
 from compress.report import pages, tables
 from compress.result import read_from
@@ -88,7 +88,7 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
     baseline.parent.mkdir(parents=True)
     baseline.write_bytes(Toy().baseline_path().read_bytes())
     for _, name, *words in commands:
-        takes_task = name not in ("inspect", "report", "stages", "tasks")
+        takes_task = name not in ("inspect", "report", "runs", "stages", "tasks")
         done = CliRunner().invoke(cli, [name, *(["--task", "toy"] if takes_task else []), *words])
         assert done.exit_code == 0, (name, words, done.output)
         assert done.stdout
@@ -124,3 +124,11 @@ def test_plugin_page_shows_the_plugin_that_is_tested() -> None:
     assert len(block.splitlines()) < 60
     for line in re.findall(r"^from compress.* import .*$", block, re.M):
         exec(line, {})
+
+
+def test_the_pipelines_file_has_the_words_of_every_compressed_row() -> None:
+    plans = pipeline_file.read(REPORTS / "pipelines.toml", 0, None)
+    planned = {(prefix.label, plan.seed) for plan in plans for prefix in plan.pipeline.prefixes()}
+    rows = {(r.label, r.seed) for r in read_from(REPORTS / "results.jsonl") if r.pipeline}
+    assert rows
+    assert rows - planned == set()

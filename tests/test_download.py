@@ -1,10 +1,12 @@
 """A download arrives whole and right, or not at all, and goes on where it broke off."""
 
+import fcntl
 import hashlib
 import http.client
 import threading
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -173,6 +175,23 @@ def test_two_processes_that_want_the_same_file_download_it_once(tmp_path):
     assert results == [tmp_path / "file"] * 4
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert served.asked == [None]
+
+
+def test_a_file_that_came_while_a_third_process_began_is_left_as_it_is(tmp_path, monkeypatch):
+    lock, partial = fcntl.flock, tmp_path / "file.part"
+
+    def others_were_quicker(file: IO[bytes], operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        partial.write_bytes(CONTENT)
+        partial.replace(tmp_path / "file")
+        partial.touch()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", others_were_quicker)
+    with serving(Served(CONTENT)) as served:
+        assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
+    assert served.asked == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_damaged_file_that_is_there_is_replaced(tmp_path):

@@ -49,6 +49,25 @@ def test_zeros_stay_zero_and_the_rest_is_trained(toy_model: KerasModel, toy_view
         assert (kernel[before != 0] != before[before != 0]).mean() > 0.5  # not where a ReLU is dead
 
 
+def test_a_constraint_of_the_model_holds_beside_zeros(toy_view: TaskView) -> None:
+    from compress import backend
+
+    keras = backend.keras()
+    keras.utils.set_random_seed(0)
+    k, unit = keras.layers, keras.constraints.UnitNorm()
+    x = image = k.Input(Toy.input_shape)
+    for name in ("whole", "sparse"):
+        x = k.Conv2D(4, 3, kernel_constraint=unit, name=name)(x)
+    model = KerasModel(keras.Model(image, k.Dense(3)(k.GlobalAveragePooling2D()(x))))
+    sparse = model.kernel_variables()["sparse"]
+    sparse.assign(np.maximum(np.array(sparse), 0))
+    after = Finetune(epochs=1).apply(model, toy_view, seed=0).kernels()
+    assert not after["sparse"][np.array(sparse) == 0].any()
+    for name in ("whole", "sparse"):
+        lengths = np.linalg.norm(after[name], axis=0)
+        np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
+
+
 def test_seed_decides_the_order_of_images(toy_model: KerasModel, toy_view: TaskView) -> None:
     one, other = (Finetune(epochs=1).apply(toy_model, toy_view, seed=s) for s in (0, 1))
     assert one.digest != other.digest

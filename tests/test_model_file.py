@@ -69,6 +69,55 @@ def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
     np.testing.assert_allclose(predict(loaded.keras), np.array(old(images())), atol=1e-6)
 
 
+def keras_2(*layers: str, **options: Any) -> Any:
+    """Write old.h5, a Keras 2 model of 8x8x3 images, its layers given as Python; the model that was written."""
+    tf_keras = importlib.import_module("tf_keras")
+    k = tf_keras.layers
+    made = [getattr(k, name)(*options.get(name, ())) for name in layers]
+    inside = tf_keras.Sequential([k.Conv2D(4, 3, input_shape=(8, 8, 3)), k.ReLU()], name="inside")
+    old = tf_keras.Sequential([inside, *made, k.Flatten(), k.Dense(3)])
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        tf_keras.models.save_model(old, "old.h5")
+    return old
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"DepthwiseConv2D": (3,), "SpatialDropout2D": (0.2,)},
+        {"SeparableConv2D": (4, 3), "Conv2DTranspose": (4, 3)},
+        {"Reshape": ((36, 4),), "SeparableConv1D": (4, 3), "LSTM": (3,)},
+        {
+            "RandomFlip": (),
+            "RandomRotation": (0.1,),
+            "RandomZoom": (0.1,),
+            "RandomContrast": (0.1,),
+        },
+    ],
+    ids="-".join,
+)
+def test_what_keras_2_wrote_and_keras_3_does_not_know_is_left_behind(
+    layers: dict[str, Any],
+) -> None:
+    old = keras_2(*layers, **layers)
+    loaded = model_file.load(Path("old.h5"))
+    assert isinstance(loaded, KerasModel)
+    given = images()
+    np.testing.assert_allclose(
+        np.array(loaded.keras(given, training=False)),
+        np.array(old(given, training=False)),
+        atol=1e-5,
+    )
+
+
+def test_an_activation_that_keras_3_computes_otherwise_than_keras_2_is_refused() -> None:
+    keras_2("Activation", Activation=("hard_sigmoid",))
+    said = refused(Path("old.h5"))
+    assert (
+        "applies hard_sigmoid, which Keras 3 computes otherwise than Keras 2: say it with" in said
+    )
+
+
 def test_a_keras_2_archive_is_refused_with_the_way_out() -> None:
     tf_keras = importlib.import_module("tf_keras")
     model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
@@ -175,6 +224,41 @@ def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, wor
 def test_a_folder_is_refused() -> None:
     Path("model.keras").mkdir()
     assert "is a folder" in refused(Path("model.keras"))
+
+
+def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    old = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
+    tf_keras.models.save_model(old, "folder")
+    command = refused(Path("folder")).split('"')[1]
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        exec(command, {})
+    loaded = model_file.load(Path("model.h5"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_array_equal(loaded.keras.get_weights()[0], old.get_weights()[0])
+    (tmp_path / "folder" / "keras_metadata.pb").unlink()
+    assert "a SavedModel without a Keras model in it" in refused(Path("folder"))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: str) -> None:
+    keras = backend.keras()
+
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * 2
+
+    image = keras.layers.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Flatten()(Doubled()(image)))
+    path = Path(f"own.{suffix}")
+    model.save(path)
+    with pytest.raises(ValueError, match="own"):
+        model_file.load(path, trust=True)
+    with keras.saving.custom_object_scope({"Doubled": Doubled, "Custom>Doubled": Doubled}):
+        assert "add --trust" in refused(path)
+        loaded = model_file.load(path, trust=True)
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_array_equal(predict(loaded.keras), predict(model))
 
 
 def test_a_file_of_unbearable_size_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:

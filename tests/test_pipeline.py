@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,6 +171,17 @@ def test_reused_run_is_added_to_another_results_file(
     assert read_from(other.results) == rows
 
 
+@pytest.mark.parametrize("content", ['{"half":', "{}", "[]", '{"result": {"top1": 1}}'])
+def test_manifest_that_cannot_be_read_is_named(
+    content: str, bench: Workbench, toy_model: KerasModel
+) -> None:
+    Pipeline(()).run(toy_model, bench)
+    (path,) = bench.out.glob("*/manifest.json")
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"{path} is not the manifest of a finished run.*delete"):
+        Pipeline(()).run(toy_model, bench)
+
+
 def test_broken_promise_is_an_error_that_leaves_no_row(
     bench: Workbench, toy_model: KerasModel
 ) -> None:
@@ -213,25 +227,41 @@ def test_note_of_a_stage_is_said_and_kept(
     assert rows[1].notes == ["train-on: a note."]
 
 
-def test_folder_in_use_by_another_is_refused(bench: Workbench, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    folder = tmp_path / "run"
+def claim_elsewhere(folder: Path, note: str) -> subprocess.Popen[str]:
     code = f"""
 from pathlib import Path
 from compress.workbench import claimed
 try:
-    with claimed(Path({str(folder)!r})): print("got it")
+    with claimed(Path({str(folder)!r}), {note}): print("got it")
 except ValueError as error: print(error)
 """
+    return subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
+
+
+def test_folder_in_use_by_another_is_refused(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        assert "another process is at work" in claim_elsewhere(tmp_path, "None").communicate()[0]
+    assert claim_elsewhere(tmp_path, "None").communicate()[0] == "got it\n"
+
+
+def test_folder_in_use_by_another_is_waited_for(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        waiting = claim_elsewhere(tmp_path, "print")
+        assert waiting.stdout
+        said = waiting.stdout.readline()
+    assert said == f"waiting for another process that is at work in {tmp_path}\n"
+    assert waiting.communicate()[0] == "got it\n"
+
+
+def test_folder_that_another_deletes_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
     with claimed(folder):
-        said = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-    assert "another process is at work" in said.stdout
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "got it" in said.stdout
+        waiting = claim_elsewhere(folder, "print")
+        assert waiting.stdout
+        waiting.stdout.readline()
+        shutil.rmtree(folder)
+    assert waiting.communicate()[0] == "got it\n"
+    assert (folder / ".lock").exists()
 
 
 def test_folder_that_cannot_be_written_is_refused_at_once(bench: Workbench, tmp_path: Path) -> None:

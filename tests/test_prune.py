@@ -11,9 +11,10 @@ from conftest import Silent
 from tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, zeros
 
 from compress import backend
+from compress.magnitude import magnitude_mask
 from compress.model import KerasModel
 from compress.pattern import broken_groups
-from compress.stages.prune import Prune, magnitude_mask
+from compress.stages.prune import Prune
 from compress.task import Split, TaskView
 from compress.tflite_file import matched_kernels
 
@@ -154,3 +155,17 @@ def test_ties_and_a_single_step_still_give_exactly_the_sparsity_asked(view: Task
     stage = Prune(epochs=1, sparsity=0.75, learning_rate=1e-12)
     after = stage.apply(model, replace(view, train=few), seed=0)
     assert zeros(after.kernels()["scores"]) == 432
+
+
+def test_with_alpha_one_labels_have_no_say_and_the_dense_model_has() -> None:
+    model = residual()
+    right, swapped = drawn(0), Split(drawn(0).images, (drawn(0).labels + 1) % 3)
+
+    def kernel(labelled: Split, alpha: float) -> np.ndarray:
+        view = TaskView(Tiny(), labelled, drawn(1), None, Silent(), deterministic=True)
+        stage = Prune(epochs=1, alpha=alpha, learning_rate=0.01)
+        return stage.apply(model, view, seed=1).kernels()["first"]
+
+    np.testing.assert_array_equal(kernel(right, 1.0), kernel(swapped, 1.0))
+    assert not np.array_equal(kernel(right, 0.5), kernel(swapped, 0.5))
+    assert not np.array_equal(kernel(right, 1.0), kernel(right, 0.5))

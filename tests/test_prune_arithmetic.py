@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress import tfmot_bridge
-from compress.stages.prune import magnitude_mask, ramp_steps
+from compress.magnitude import magnitude_mask, ramp_steps
 
 arrays = hnp.arrays(
     np.float32, hnp.array_shapes(max_dims=4, max_side=5), elements=st.floats(-8, 8, width=16)

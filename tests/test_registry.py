@@ -27,7 +27,7 @@ def test_unknown_stage_is_refused_with_the_nearest_name() -> None:
 
 
 def test_unknown_task_is_refused() -> None:
-    with pytest.raises(ValueError, match="no task 'imagenet'; tasks here: cifar10, toy"):
+    with pytest.raises(ValueError, match="no task 'imagenet'; tasks here: cifar10, images, toy"):
         registry.task("imagenet")
 
 

@@ -174,6 +174,16 @@ def test_of_a_seed_run_twice_the_last_row_counts() -> None:
     assert joined["difference_mean"] is None
 
 
+def test_an_option_that_came_later_does_not_part_seeds_and_another_value_does() -> None:
+    old = pruned(bits(80, 100))
+    named = [{"stage": "prune", "sparsity": 0.5, "scope": "layer"}]
+    new = dataclasses.replace(pruned(bits(82, 100), seed=1, run="b"), pipeline=named)
+    (joined,) = spread(compared(row(bits(90, 100)), old, new))
+    assert joined["n"] == 2
+    other = [{"stage": "prune", "sparsity": 0.25}]
+    assert spread(compared(row(bits(90, 100)), old, dataclasses.replace(new, pipeline=other))) == []
+
+
 def test_one_seed_or_two_models_have_no_spread() -> None:
     one = pruned(bits(80, 100))
     assert spread(compared(one)) == []

@@ -143,3 +143,16 @@ def test_drawing_leaves_pyplot_alone() -> None:
         cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert done.stdout.strip() == "False"
+
+
+def test_long_labels_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    begun = "prune --sparsity 0.5 --epochs 30 quantize --scheme"
+    rows = [pruned(flipped(BASE, 60, 50), label=f"{begun} {s}") for s in ("int4", "int8")]
+    svg = drawn(tmp_path, row(BASE), *rows)
+    assert "tize - -scheme int4 -->" in svg
+    assert "tize - -scheme int8 -->" in svg
+
+
+def test_a_training_of_another_model_does_not_crowd_the_legend(tmp_path: Path) -> None:
+    svg = drawn(tmp_path, row(BASE), row(bits(8000), label="train --width 0.5", model=digest("x")))
+    assert "<!-- baseline -->" in svg

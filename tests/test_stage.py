@@ -34,6 +34,8 @@ class Shrink(Stage):
         ({"share": float("nan")}, "shrink: option 'share': nan is not a finite number."),
         ({"rounds": 0}, "shrink: option 'rounds': 0 is not in the range x>=1."),
         ({"kind": "c"}, "shrink: option 'kind': 'c' is not one of 'a', 'b'."),
+        ({"skip": "conv"}, "shrink: option 'skip': 'conv' is no list; give one, as ['conv']."),
+        ({"skip": 3}, "shrink: option 'skip': 3 is no list; give one, as [3]."),
     ],
 )
 def test_bad_option_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:

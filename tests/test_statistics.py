@@ -6,7 +6,7 @@ from math import comb, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
@@ -147,6 +147,8 @@ def test_pairing_makes_the_interval_of_models_that_err_alike_narrower() -> None:
     assert high - low < (higher - lower) / 2
 
 
+# statsmodels collects garbage in each call, which takes a second where many models have been made.
+@settings(max_examples=15)
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> None:
     adjusted = holm(p_values)

@@ -11,6 +11,7 @@ from conftest import Silent
 
 from baselines.cifar10 import Cifar10
 from baselines.toy import Toy
+from compress.result import read_from
 from compress.task import Dataset
 from compress.train import Recipe
 from compress.trainer import Training, summarise
@@ -65,6 +66,34 @@ def test_tensorboard_that_is_not_installed_is_refused_before_any_work(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="--tensorboard needs a package that is not installed"):
         Training(recipe="toy", tensorboard=True).resolved(Toy())
+
+
+def test_reused_training_has_its_row_in_the_results(
+    tmp_path: Path, toy_data: Dataset, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    row = Training(recipe="toy", epochs=0).run(bench)[1]
+    bench.results.unlink()  # as if the process had been killed before it was added
+    for _ in range(2):
+        assert Training(recipe="toy", epochs=0).run(bench)[1] == row
+        assert read_from(bench.results) == [row]
+
+
+def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
+    tmp_path: Path, toy_data: Dataset, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    monkeypatch.setattr("compress.checkpoint.write_bytes", lambda path, content: None)
+    folder, _, _ = Training(recipe="toy", epochs=1).run(bench)
+    head, line = (folder / "log.csv").read_text().splitlines()
+    assert head.split(",") == list(silent.rows[0])
+    assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
 
 
 def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(

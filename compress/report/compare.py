@@ -167,15 +167,25 @@ def spread(records: Sequence[Record]) -> list[Record]:
     """Mean and standard deviation (n - 1) over seeds, for whatever was run with two seeds or more.
 
     Of each seed the last row counts. What was made of one model is never joined with what was made
-    of another; trainings from scratch are joined by their label.
+    of another; trainings from scratch are joined by their label. Options that one row does not name yet do not part
+    it from others: a new option has a default that changes nothing.
     """
-    groups: dict[tuple[str, ...], dict[int, Record]] = {}
+    labelled: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         if record["label"] != "baseline":
             made_of = record["model"] if record["kind"] == "compressed" else ""
             where = (record["task"], record["data"], record["test_split"])
-            key = (*where, made_of, record["label"], record["pipeline"])
-            groups.setdefault(key, {})[record["seed"]] = record
+            stages = str(len(json.loads(record["pipeline"])))
+            labelled.setdefault((*where, made_of, record["label"], stages), []).append(record)
+    groups: dict[tuple[str, ...], dict[int, Record]] = {}
+    for key, alike in labelled.items():
+        pipelines = [json.loads(record["pipeline"]) for record in alike]
+        options = [set.intersection(*map(set, each)) for each in zip(*pipelines, strict=True)]
+        for record, pipeline in zip(alike, pipelines, strict=True):
+            shared = [
+                {k: s[k] for k in sorted(ks)} for s, ks in zip(pipeline, options, strict=True)
+            ]
+            groups.setdefault((*key, json.dumps(shared)), {})[record["seed"]] = record
     found = []
     for seeds in groups.values():
         if len(seeds) < 2:

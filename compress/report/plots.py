@@ -91,7 +91,7 @@ def accuracy_against_bytes(
 
 
 def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[Figure]) -> None:
-    several = len({r["model"] for r in rows}) > 1
+    several = len({r["model"] for r in rows if not r["label"].startswith("train ")}) > 1
     looks: dict[tuple[str, str], tuple[str, str]] = {}
     for r in _without_trainings(rows):
         index = len(looks)

@@ -115,10 +115,11 @@ def markdown(text: object) -> str:
 
 
 def drawn(text: str, longest: int = 60) -> str:
-    """Text for a picture: signs its font may lack become "?", and a long one ends in "...".
+    """Text for a picture: signs its font may lack become "?", and the middle of a long one becomes "...".
 
-    >>> drawn("prune \\u4e2d"), drawn("abcdef", 5)
-    ('prune ?', 'ab...')
+    >>> drawn("prune \\u4e2d"), drawn("abcdefgh", 7)
+    ('prune ?', 'ab...gh')
     """
     known = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return known if len(known) <= longest else known[: longest - 3] + "..."
+    half = (longest - 3) // 2
+    return known if len(known) <= longest else f"{known[:half]}...{known[-half:]}"

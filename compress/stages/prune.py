@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,56 +10,18 @@ import click
 import numpy as np
 
 from compress import tfmot_bridge
-from compress.layers import is_depthwise, layer_of
+from compress.clusters import is_clustered, labels
+from compress.layers import check_named, is_depthwise, layer_of
+from compress.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
 from compress.model import KerasModel
+from compress.normalization import has_statistics, with_new_statistics
 from compress.pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
 from compress.stage import Stage, option
 from compress.task import TaskView
+from compress.teaching import Teaching
 
-# Masks made on the way to full sparsity. More of them change nothing that was seen and cost a sort of each kernel.
-UPDATES = 25
 SPARSITY = 0.5
-
-
-def magnitude_mask(w: np.ndarray, sparsity: float) -> np.ndarray:
-    """Which weights to keep so that `round(sparsity * w.size)` of them, the smallest by magnitude, are dropped.
-
-    Args:
-      w: any shape. Of equal magnitudes the earlier in memory order are dropped first.
-      sparsity: in [0, 1]. 0 keeps all, 1 keeps none.
-
-    Returns:
-      bool, shape of `w`.
-
-    >>> magnitude_mask(np.array([3.0, -1.0, 2.0, -4.0]), 0.5)
-    array([ True, False, False,  True])
-    """
-    mask = np.ones(w.size, dtype=bool)
-    # Stable sort: with ties, the same weights go on every machine.
-    mask[np.argsort(np.abs(w), axis=None, kind="stable")[: round(sparsity * w.size)]] = False
-    return mask.reshape(w.shape)
-
-
-def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
-    """First step, last step and frequency of mask updates, such that the last step is an update.
-
-    Args:
-      begin, end: fractions of the training, begin < end.
-      total: steps of the training, at least 1; the first is number 1.
-
-    Returns:
-      begin_step, end_step, frequency with begin_step < end_step <= total and frequency dividing their difference:
-      tfmot updates only at multiples of the frequency, and would else stop below the sparsity asked for.
-
-    >>> ramp_steps(0.0, 0.4, total=664)
-    (0, 260, 10)
-    >>> ramp_steps(0.0, 0.4, total=1)
-    (0, 1, 1)
-    """
-    first = min(round(begin * total), total - 1)
-    last = max(round(end * total), first + 1)
-    frequency = max(1, (last - first) // UPDATES)
-    return first, last - (last - first) % frequency, frequency
+IMAGES = 4000  # of which statistics are taken anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +39,34 @@ class Prune(Stage):
         Pattern(),
         "M zeros in each N consecutive input channels, e.g. 2:4; sets the sparsity.",
     )
+    scope: str = option(
+        "layer",
+        click.Choice(["layer", "global"]),
+        "Where the fraction is counted: in each kernel, or global, over all kernels that are pruned.",
+    )
     epochs: int = option(
-        18,
+        45,
         click.IntRange(min=0),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
     learning_rate: float = option(
-        0.03, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+        0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
     begin: float = option(
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
     )
     end: float = option(
         0.3, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
+    )
+    renew_statistics: bool = option(
+        False,
+        click.BOOL,
+        "Take BatchNormalization statistics anew at the end, for short trainings or none.",
+    )
+    alpha: float = option(
+        0.0,
+        click.FloatRange(0, 1),
+        "Weight, in the loss of that training, of what the dense model says about the images.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
@@ -107,20 +83,30 @@ class Prune(Stage):
                     f"prune: option 'sparsity': {self.sparsity} does not go with pattern {self.pattern}, "
                     f"which sets it to {zeros / group:.4g}; leave one of them out."
                 )
+            if self.scope == "global":
+                raise ValueError(
+                    f"prune: option 'scope': global does not go with pattern {self.pattern}, "
+                    "which sets the zeros of every group; leave one of them out."
+                )
             object.__setattr__(self, "sparsity", zeros / group)
 
     def check(self, model: KerasModel) -> list[str]:
         shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
-        known = {layer_of(name) for name in shapes}
-        for layer in self.skip:
-            if layer not in known:
-                near = difflib.get_close_matches(layer, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"choose of {sorted(known)}."
-                raise ValueError(f"prune: no layer '{layer}' with a kernel to skip; {hint}")
+        check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")
         if not any(self._prunes(name, shape) for name, shape in shapes.items()):
+            reasons = [
+                f"{name}: {'skipped' if layer_of(name) in self.skip else self._why_dense(name, shape)}"
+                for name, shape in shapes.items()
+            ]
+            shown = "; ".join(r.rstrip(".") for r in reasons[:3])
             raise ValueError(
-                f"prune: none of the model's {len(shapes)} kernels can be pruned with these options; "
-                "skip fewer layers, or choose another pattern."
+                f"prune: none of the model's {len(shapes)} kernels can be pruned with these options "
+                f"({shown}{'; ...' if reasons[3:] else ''}); skip fewer layers, or choose another pattern."
+            )
+        self._drops(model)
+        if self.renew_statistics and not has_statistics(model):
+            raise ValueError(
+                "prune: option 'renew_statistics': the model has no BatchNormalization; leave it out."
             )
         if self.epochs:
             tfmot_bridge.check(model.keras)
@@ -132,30 +118,48 @@ class Prune(Stage):
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
-        if self.pattern or not self.epochs:
-            model = self._cut(model)
+        drops = self._drops(model)
+        # Of weights that share a value none is smaller: a ramp would take or leave them all.
+        at_once = self.pattern or not self.epochs
+        kernels = model.kernels()
+        if self.alpha:
+            task = task.taught(Teaching(teachers=(model,), weight=self.alpha))
+        model = self._cut(
+            model, {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
+        )
         if self.epochs:
-            model = self._trained(model, task, seed)
+            model = self._trained(model, drops, task, seed)
         # What training has left is cut again, as tfmot keeps more than asked where magnitudes are equal.
-        return self._cut(model)
+        result = self._cut(model, drops)
+        if self.renew_statistics:
+            chosen = np.random.default_rng(seed).permutation(len(task.train))[:IMAGES]
+            result = with_new_statistics(result, task.train.images[chosen], task.task.input_scale)
+        return result
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
-        broken = []
-        for name, w in kernels.items():
-            if not self._prunes(name, w.shape):
-                continue
-            if self.pattern:
-                broken_here, groups = broken_groups(w, self.pattern)
-                if broken_here:
-                    broken.append(
-                        f"{name} breaks pattern {self.pattern} in {broken_here} of {groups} groups"
-                    )
-            elif np.sum(w == 0) < round(self.sparsity * w.size):
-                broken.append(
-                    f"{name} has {np.sum(w == 0)} zeros in {w.size} weights, "
-                    f"expected {round(self.sparsity * w.size)}"
-                )
-        return broken
+        pruned = {name: w for name, w in kernels.items() if self._prunes(name, w.shape)}
+        if self.pattern:
+            counts = {name: broken_groups(w, self.pattern) for name, w in pruned.items()}
+            return [
+                f"{name} breaks pattern {self.pattern} in {broken} of {groups} groups"
+                for name, (broken, groups) in counts.items()
+                if broken
+            ]
+        asked = drops_by_layer(pruned, self.sparsity)
+        zeros = {name: int(np.sum(w == 0)) for name, w in pruned.items()}
+        sizes = {name: w.size for name, w in pruned.items()}
+        if self.scope == "global":
+            whole = f"all of {', '.join(pruned)}"
+            sizes = {whole: sum(sizes.values())}
+            zeros, asked = (
+                {whole: sum(zeros.values())},
+                {whole: round(self.sparsity * sizes[whole])},
+            )
+        return [
+            f"{name} has {zeros[name]} zeros in {sizes[name]} weights, expected {asked[name]}"
+            for name in asked
+            if zeros[name] < asked[name]
+        ]
 
     def _why_dense(self, name: str, shape: tuple[int, ...]) -> str:
         """Why a kernel that is not skipped is not pruned, a sentence; empty if it is pruned."""
@@ -169,31 +173,44 @@ class Prune(Stage):
     def _prunes(self, name: str, shape: tuple[int, ...]) -> bool:
         return layer_of(name) not in self.skip and not self._why_dense(name, shape)
 
-    def _mask(self, w: np.ndarray) -> np.ndarray:
-        """Which weights to keep. Those that are zero already count among the dropped, being the smallest."""
-        if self.pattern:
-            return pattern_mask(w, self.pattern)
-        return magnitude_mask(w, self.sparsity)
+    def _drops(self, model: KerasModel) -> dict[str, int]:
+        """Kernel name -> how many of its weights become zero, for each kernel that is pruned.
 
-    def _cut(self, model: KerasModel) -> KerasModel:
-        """A copy of `model` as sparse as promised."""
-        copy = model.copy()
+        Those that are zero already count among them, being the smallest.
+        """
+        kernels = {k: w for k, w in model.kernels().items() if self._prunes(k, w.shape)}
+        if self.scope == "layer":
+            return drops_by_layer(kernels, self.sparsity)
+        try:
+            return drops_overall(kernels, self.sparsity)
+        except ValueError as error:
+            raise ValueError(f"prune: option 'sparsity': {error} Give a smaller one.") from None
+
+    def _mask(self, w: np.ndarray, drops: int) -> np.ndarray:
+        """Which weights to keep."""
+        return pattern_mask(w, self.pattern) if self.pattern else without_smallest(w, drops)
+
+    def _cut(self, model: KerasModel, drops: Mapping[str, int]) -> KerasModel:
+        """A copy of `model` whose kernels named in `drops` have so many zeros, or the pattern."""
+        copy, kernels = model.copy(), model.kernels()
         variables = copy.kernel_variables()
-        for name, w in model.kernels().items():
-            if self._prunes(name, w.shape):
-                variables[name].assign(np.where(self._mask(w), w, np.float32(0)))
+        for name, count in drops.items():
+            w = kernels[name]
+            variables[name].assign(np.where(self._mask(w, count), w, np.float32(0)))
         return copy
 
-    def _trained(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
-        """A copy of `model`, trained on while tfmot prunes it; weights that are zero now stay so, skipped or not."""
+    def _trained(
+        self, model: KerasModel, drops: Mapping[str, int], task: TaskView, seed: int
+    ) -> KerasModel:
+        """A copy of `model`, trained on while tfmot prunes it; zeros and clusters of now stay so, skipped or not."""
         kernels = model.kernels()
-        twin = tfmot_bridge.twin(model.keras, seed, {k: w == 0 for k, w in kernels.items()})
+        twin = tfmot_bridge.twin(model.keras, seed, {k: labels(w) for k, w in kernels.items()})
         batch = min(task.task.finetuning.batch_size, len(task.train))
         steps = ramp_steps(self.begin, self.end, self.epochs * (len(task.train) // batch))
         ramps = {}
         for name, w in kernels.items():
             before = int(np.sum(w == 0))
-            after = int(np.sum(~self._mask(w))) if self._prunes(name, w.shape) else before
+            after = int(np.sum(~self._mask(w, drops[name]))) if name in drops else before
             if after > before:
                 # A quarter of a weight less: rounding in tfmot's float32 must not drop one more than asked.
                 ramp = tfmot_bridge.Ramp(before / w.size, (after - 0.25) / w.size, *steps)

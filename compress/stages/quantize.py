@@ -1,4 +1,4 @@
-"""quantize: store a trained model in smaller numbers, after training, through TFLite's converter."""
+"""quantize: store a trained model in smaller numbers, after training, without training on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import ClassVar, cast
 import click
 import numpy as np
 
+from compress import four_bits
+from compress.layers import check_named, is_depthwise, layer_of
 from compress.model import KerasModel, Scheme, TFLiteModel
+from compress.rounding import LARGEST, most_sensitive
 from compress.stage import Stage, option
 from compress.task import TaskView
 
@@ -25,27 +28,95 @@ class Quantize(Stage):
     gives: ClassVar = "tflite"
     scheme: str = option(
         "int8",
-        click.Choice(["int8", "int16x8", "float16", "dynamic"]),
+        click.Choice(["int8", "int16x8", "float16", "dynamic", "int4"]),
         "What is stored and computed in: see the page of this stage.",
     )
     calibration: int = option(
-        500, click.IntRange(min=1), "Training images that ranges of activations are read from."
+        500,
+        click.IntRange(min=1),
+        "Training images that ranges of activations are read from, and int4 rounds by.",
+    )
+    keep: tuple[str, ...] = option(
+        (), str, "With int4, name of a layer whose weights stay in 8 bits."
+    )
+    int8_share: float = option(
+        0.0,
+        click.FloatRange(0, 1, max_open=True),
+        "With int4, at most this share of all weights, those of the most sensitive layers, stays in 8 bits "
+        "besides what is kept by name.",
     )
 
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        for name, value in (("keep", self.keep), ("int8_share", self.int8_share)):
+            if value and self.scheme != "int4":
+                raise ValueError(
+                    f"quantize: option '{name}' goes with scheme int4, not with {self.scheme}; leave it out."
+                )
+
+    def check(self, model: KerasModel) -> list[str]:
+        if self.scheme != "int4":
+            return []
+        four_bits.check()
+        kernels = model.kernel_variables()
+        check_named(self.name, self.keep, map(layer_of, kernels), "with a kernel to keep")
+        for layer, kind in four_bits.refused(model).items():
+            if layer not in self.keep:
+                raise ValueError(
+                    f"quantize: layer '{layer}' ({kind}) cannot be stored in 4 bits: "
+                    f"add --keep {layer}, or use scheme int8."
+                )
+        if not any(self._coarse(name) for name in kernels):
+            raise ValueError(
+                "quantize: no kernel is left to store in 4 bits; keep fewer layers, or use scheme int8."
+            )
+        return [
+            f"quantize: {name} is stored in 8 bits: TFLite has no 4-bit depthwise kernels."
+            for name in kernels
+            if is_depthwise(name) and layer_of(name) not in self.keep
+        ]
+
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
+        self.check(model)
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
-        return model.to_tflite(cast(Scheme, self.scheme), images)
+        if self.scheme != "int4":
+            return model.to_tflite(cast(Scheme, self.scheme), images)
+        sizes = {name: w.size for name, w in model.kernels().items()}
+        names = [name for name in sizes if self._coarse(name)]
+        if self.int8_share:
+            harm = four_bits.harm_of_rounding(model, names, images)
+            spared = most_sensitive(harm, sizes, self.int8_share * sum(sizes.values()))
+            names = [name for name in names if name not in spared]
+        return four_bits.export(model, names, images)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
-        return [
+        broken = [
             f"{name} is stored in numbers that are not those of {self.scheme}"
             for name, kernel in kernels.items()
             if not self._stored(kernel)
         ]
+        if self.scheme == "int4":
+            wide = {n: k.size for n, k in kernels.items() if self._coarse(n) and _wide(k)}
+            total = sum(kernel.size for kernel in kernels.values())
+            if sum(wide.values()) > self.int8_share * total:
+                broken.append(
+                    f"{', '.join(wide)} with {sum(wide.values())} of {total} weights need more than 4 bits, "
+                    f"expected at most {self.int8_share:.4g} of them"
+                )
+        return broken
+
+    def _coarse(self, name: str) -> bool:
+        """Whether a kernel may be stored in 4 bits."""
+        return not is_depthwise(name) and layer_of(name) not in self.keep
 
     def _stored(self, kernel: np.ndarray) -> bool:
         if self.scheme == "float16":
             return np.array_equal(kernel, kernel.astype(np.float16))
         small = self.scheme == "dynamic" and kernel.size < LEAST_DYNAMIC
         return small or kernel.dtype.kind == "i"
+
+
+def _wide(kernel: np.ndarray) -> bool:
+    """Whether a stored kernel has codes that 4 bits do not hold."""
+    return kernel.dtype.kind != "i" or bool(np.abs(kernel).max(initial=0) > LARGEST)

@@ -1,0 +1,215 @@
+"""What each kind of Keras layer does to channels: passes them on, ties them to others, mixes them, makes new ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# A label for each channel of a tensor, int64 [c]: channels with tied labels are removed together.
+Labels = np.ndarray
+# Activations in which a channel's value depends on other channels.
+MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
+
+
+class Ties:
+    """Labels, which of them are tied to each other, and which are held: not to be removed, and why."""
+
+    def __init__(self) -> None:
+        self._parent: list[int] = []
+        self.held: dict[int, str] = {}
+
+    def new(self, count: int) -> Labels:
+        """So many labels, tied to nothing."""
+        first = len(self._parent)
+        self._parent += range(first, first + count)
+        return np.arange(first, first + count)
+
+    def root(self, label: int) -> int:
+        """The lowest of the labels that are tied to this one."""
+        while self._parent[label] != label:
+            self._parent[label] = self._parent[self._parent[label]]
+            label = self._parent[label]
+        return label
+
+    def roots(self) -> list[int]:
+        """The root of every label there is, in order."""
+        return [self.root(label) for label in range(len(self._parent))]
+
+    def tie(self, one: Labels, other: Labels) -> None:
+        """Tie labels pairwise; what one of a pair is held for, both are."""
+        for pair in zip(one.tolist(), other.tolist(), strict=True):
+            low, high = sorted(map(self.root, pair))
+            if low != high:
+                self._parent[high] = low
+                if high in self.held:
+                    self.held.setdefault(low, self.held.pop(high))
+
+    def hold(self, labels: Labels, why: str) -> None:
+        """Hold labels; the first reason given stays."""
+        for label in labels.tolist():
+            self.held.setdefault(self.root(label), why)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of a tensor with its shape, which has no batch axis: channels are on the last axis."""
+
+    labels: Labels
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call of a layer does: the channels it gives, and what of the layer goes when channels go.
+
+    An axis of a weight is given by the name of the layer's attribute and a negative number.
+    """
+
+    given: Labels
+    sizes: dict[str, Labels] = field(default_factory=dict)  # option of the layer: their number
+    weights: dict[tuple[str, int], Labels] = field(default_factory=dict)
+    makes: tuple[str, int] | None = None  # the axis of its kernel along which it has a filter each
+    mixes: tuple[str, int] | None = None  # the axis of its kernel along which channels end
+
+
+Rule = Callable[[Ties, Any, Sequence[Channels]], Call | None]
+
+
+def rule_of(layer: Any) -> Rule | None:
+    """How to follow channels through a layer; None if that is not known, as for all that is not Keras's own."""
+    name, module = type(layer).__name__, type(layer).__module__
+    own = name in OPERATIONS if module.startswith("keras.src.ops.") else module.startswith("keras.")
+    last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return RULES.get(name) if own and last else None
+
+
+def mixes_channels(layer: Any) -> bool:
+    """Whether a layer's activation takes channels together, or may."""
+    activation = getattr(layer, "activation", None)
+    if activation is None:
+        return False
+    name = getattr(activation, "__name__", "")
+    return name in MIXING or not str(getattr(activation, "__module__", "")).startswith("keras.")
+
+
+def _passed(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """One channel out for each channel in, whatever is done to it."""
+    (image,) = inputs
+    axis = getattr(layer, "axis", -1)
+    (axis,) = axis if isinstance(axis, list | tuple) else (axis,)
+    noise = (getattr(layer, "noise_shape", None) or (None,))[
+        -1
+    ]  # of Dropout; SpatialDropout has none
+    if mixes_channels(layer) or axis not in (-1, len(image.shape)) or noise not in (None, 1):
+        return None
+    names = ("gamma", "beta", "moving_mean", "moving_variance", "alpha")
+    weights = {
+        (name, -1): image.labels
+        for name in names
+        if tuple(getattr(getattr(layer, name, None), "shape", ()))[-1:] == (len(image.labels),)
+    }
+    return Call(image.labels, weights=weights)
+
+
+def _scaled(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """Rescaling, by the same numbers in every channel."""
+    return Call(inputs[0].labels) if np.ndim(layer.scale) == np.ndim(layer.offset) == 0 else None
+
+
+def _merged(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """Channels of several tensors, computed with one by one."""
+    first = inputs[0]
+    for other in inputs[1:]:
+        if len(other.shape) != len(first.shape) or other.shape[-1] != first.shape[-1]:
+            return None
+        ties.tie(first.labels, other.labels)
+    return Call(first.labels)
+
+
+def _joined(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """Channels of several tensors one after another, or tensors side by side."""
+    if layer.axis in (-1, len(inputs[0].shape)):
+        return Call(np.concatenate([each.labels for each in inputs]))
+    return _merged(ties, layer, inputs)
+
+
+def _flattened(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """Every channel at every place, the channels of a place next to each other."""
+    (image,) = inputs
+    places = image.shape[:-1]
+    if None in places:
+        return None
+    return Call(np.tile(image.labels, math.prod(p for p in places if p is not None)))
+
+
+def _reshaped(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """Another arrangement of places; or all channels at all places in a row, as Flatten has them."""
+    (image,) = inputs
+    shape = tuple(layer.compute_output_shape((None, *image.shape)))[1:]
+    if shape[-1] == image.shape[-1]:
+        return Call(image.labels, {"target_shape": image.labels})
+    flat = _flattened(ties, layer, inputs) if len(shape) == 1 else None
+    return Call(flat.given, {"target_shape": flat.given}) if flat else None
+
+
+def _made(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """A convolution or Dense: each filter takes all channels and makes a new one."""
+    taken, option = inputs[0].labels, "units" if hasattr(layer, "units") else "filters"
+    groups = getattr(layer, "groups", 1)
+    if groups == len(taken) > 1:
+        return _each(ties, layer, inputs)
+    # Of a convolution in groups, each group keeps the filters and channels at the same places as the others.
+    given = np.tile(ties.new(getattr(layer, option) // groups), groups)
+    inside = len(taken) // groups
+    for start in range(inside, len(taken), inside):
+        ties.tie(taken[:inside], taken[start : start + inside])
+    if mixes_channels(layer):
+        ties.hold(given, f"the activation of '{layer.name}' is not followed")
+    takes, makes = ("kernel", -2), ("kernel", -1)
+    weights = {}
+    if type(layer).__name__ == "Conv2DTranspose":
+        takes, makes = makes, takes
+    if type(layer).__name__ == "SeparableConv2D":
+        weights = {("depthwise_kernel", -2): taken}
+        takes, makes = ("pointwise_kernel", -2), ("pointwise_kernel", -1)
+        taken = np.repeat(taken, layer.depth_multiplier)
+    weights |= {takes: taken[: len(taken) // groups], makes: given, ("bias", -1): given}
+    return Call(given, {option: given}, weights, makes=makes, mixes=takes)
+
+
+def _each(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+    """A depthwise convolution, also if written as a Conv in as many groups as channels."""
+    taken = inputs[0].labels
+    if mixes_channels(layer):
+        return None
+    if type(layer).__name__ == "DepthwiseConv2D":
+        given = np.repeat(taken, layer.depth_multiplier)
+        return Call(given, weights={("kernel", -2): taken, ("bias", -1): given})
+    given = np.repeat(taken, layer.filters // layer.groups)
+    weights = {("kernel", -1): given, ("bias", -1): given}
+    return Call(given, {"filters": given, "groups": taken}, weights)
+
+
+PASSING = """
+    Activation ReLU LeakyReLU ELU PReLU Identity ActivityRegularization BatchNormalization
+    Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise
+    MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D UpSampling1D UpSampling2D
+    GlobalMaxPooling1D GlobalMaxPooling2D GlobalAveragePooling1D GlobalAveragePooling2D
+    ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D
+"""
+# Operations that do what the layers of their names do: `x + y` in a functional model is one.
+OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate")
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(PASSING.split(), _passed),
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), _merged),
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "Dense"), _made),
+    "DepthwiseConv2D": _each,
+    "Concatenate": _joined,
+    "Flatten": _flattened,
+    "Rescaling": _scaled,
+    "Reshape": _reshaped,
+}

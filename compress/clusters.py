@@ -1,0 +1,196 @@
+"""Clusters: weights of a kernel that are equal, as arithmetic. Zero is no cluster; it stays zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+MAX_VALUES = 256  # an index into the table of values fits into a byte
+# Of a kernel that was not clustered all weights differ, but for a few by chance.
+_LARGEST_SHARE = 0.9
+_ROUNDS = 100  # of k-means; it has settled long before
+INITIALIZATIONS = ("kmeans++", "density-based", "linear", "random")
+
+
+def distinct(w: np.ndarray) -> int:
+    """How many values there are in `w`, zero not counted.
+
+    >>> distinct(np.array([0.5, 0.0, 0.5, -0.5]))
+    2
+    """
+    return int(np.count_nonzero(np.unique(w)))
+
+
+def distinct_per_channel(w: np.ndarray, axis: int = -1) -> np.ndarray:
+    """How many values each slice along `axis` has, zero not counted: int [o] of a kernel [..., i, o].
+
+    >>> distinct_per_channel(np.array([[0.5, 0.0], [0.5, 1.0], [0.0, 2.0]]))
+    array([1, 2])
+    """
+    rows = np.sort(np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1), axis=1)
+    first = np.ones(rows.shape, bool)
+    first[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    return np.sum(first & (rows != 0), axis=1)
+
+
+def is_clustered(w: np.ndarray) -> bool:
+    """Whether weights are shared: at most 256 non-zero values, in all or in each output channel, that repeat.
+
+    Read off the values alone, so that a later stage needs to be told nothing. A kernel that is only sparse has as
+    many values as non-zero weights, and is not clustered.
+
+    >>> is_clustered(np.array([0.5, 0.0, 0.5, -0.5, -0.5])), is_clustered(np.array([0.5, 0.0, 0.1, -0.5]))
+    (True, False)
+    """
+    return _is_shared_in_all(w) or _is_shared_in_channels(w)
+
+
+def labels(w: np.ndarray) -> np.ndarray:
+    """The cluster of each weight, numbered from 1: int32, shape of `w`; 0 where the weight is zero.
+
+    Equal weights of a clustered kernel have equal labels; where only those of one output channel share values, equal
+    ones of two channels are two clusters. In a kernel that is not clustered each weight is a cluster of its own.
+
+    >>> labels(np.array([0.5, 0.0, 0.5, -0.5, -0.5]))
+    array([2, 0, 2, 1, 1], dtype=int32)
+    >>> labels(np.array([0.5, 0.0, 0.1, -0.5]))
+    array([1, 0, 2, 3], dtype=int32)
+    """
+    if _is_shared_in_all(w):
+        return _labels_of(w)
+    if not _is_shared_in_channels(w):
+        return np.where(w == 0, 0, np.cumsum(w != 0).reshape(w.shape)).astype(np.int32)
+    channels = np.moveaxis(w, -1, 0)
+    found = np.stack([_labels_of(channel) for channel in channels])
+    before = np.cumsum([0, *distinct_per_channel(w)[:-1]]).reshape(-1, *[1] * (w.ndim - 1))
+    return np.moveaxis(np.where(found > 0, found + before, 0), 0, -1).astype(np.int32)
+
+
+def keeper(
+    clusters: np.ndarray,
+    take: Callable[[Any, np.ndarray], Any] = np.take,
+    segment_sum: Callable[[Any, np.ndarray, int], Any] = lambda values, ids, count: np.bincount(
+        ids, values, count
+    ),
+) -> Callable[[Any], Any]:
+    """What a training applies after each step: every weight to the mean of its cluster, and zeros to zero.
+
+    With gradient descent this is descent by the shared values: each moves by the mean of what its weights would.
+    A mean is taken of the differences from the cluster's first weight, so that weights that are equal already stay
+    as they are bit for bit; and all weights of a cluster get the same number.
+
+    Args:
+      clusters: what `labels` gave.
+      take, segment_sum: values by index, and sums of values by id (values, ids, how many ids), of the framework
+        that trains.
+
+    Returns:
+      a function of flat weights [n] of the framework.
+
+    >>> keeper(np.array([1, 1, 0, 2]))(np.array([1.0, 3.0, 0.1, 7.0]))
+    array([2., 2., 0., 7.])
+    """
+    # 0 is always there, so that ids begin at it.
+    _, first, ids, sizes = np.unique(
+        np.concatenate([[0], clusters.ravel()]),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
+    ids, first = ids[1:].astype(np.int32), np.maximum(first - 1, 0).astype(np.int32)
+    shares = (1 / sizes).astype(np.float32)
+    alive = (np.arange(len(sizes)) > 0).astype(np.float32)
+
+    def kept(w: Any) -> Any:
+        begin = take(w, first)
+        drift = segment_sum(w - take(begin, ids), ids, len(sizes))
+        return take((begin + drift * shares) * alive, ids)
+
+    return kept
+
+
+def nearest(w: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Each weight at the nearest of `centroids`; zero stays zero.
+
+    Args:
+      w: any shape.
+      centroids: [k], in any order. Of two as near the lower is taken.
+
+    >>> nearest(np.array([0.9, 0.0, -2.0, 2.5]), np.array([1.0, 3.0, -1.0]))
+    array([ 1.,  0., -1.,  3.])
+    """
+    table = np.unique(centroids).astype(w.dtype)
+    borders = (table[1:] + table[:-1]) / 2
+    return np.where(w == 0, w, table[np.searchsorted(borders, w)])
+
+
+def centroids_of(w: np.ndarray, k: int, initialization: str, seed: int) -> np.ndarray:
+    """The values that the non-zero weights of `w` begin to share: [k], ascending; equal ones if fewer are of use.
+
+    Never more than half as many as there are non-zero weights: a value for each weight would share nothing.
+
+    Args:
+      initialization: "linear": evenly spaced between the least and the greatest weight. "random": drawn evenly
+        between them. "density-based": as many weights between each two. "kmeans++": weights drawn far from each other
+        (Arthur and Vassilvitskii 2007), then each to the mean of the weights that are nearest to it, until that
+        changes nothing.
+    """
+    values = np.sort(w[w != 0].astype(np.float64))
+    if not len(values):
+        return np.zeros(k, w.dtype)
+    count = max(1, min(k, len(values) // 2))
+    rng = np.random.default_rng(seed)
+    if initialization == "linear":
+        found = np.linspace(values[0], values[-1], count)
+    elif initialization == "random":
+        found = np.sort(rng.uniform(values[0], values[-1], count))
+    elif initialization == "density-based":
+        found = np.quantile(values, np.linspace(0, 1, count))
+    else:
+        found = _k_means(values, _far_apart(values, count, rng))
+    return np.pad(found, (0, k - count), mode="edge").astype(w.dtype)
+
+
+def _far_apart(values: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` of the values, each drawn with a chance that grows with the squared distance to those drawn before."""
+    drawn = [rng.choice(values)]
+    squares = (values - drawn[0]) ** 2
+    while len(drawn) < count and squares.any():
+        drawn.append(rng.choice(values, p=squares / squares.sum()))
+        squares = np.minimum(squares, (values - drawn[-1]) ** 2)
+    return np.pad(np.sort(drawn), (0, count - len(drawn)), mode="edge")
+
+
+def _k_means(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Centroids, each moved to the mean of the ascending `values` nearest to it until that moves none."""
+    sums = np.concatenate([[0], np.cumsum(values)])
+    for _ in range(_ROUNDS):
+        borders = np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)
+        edges = np.concatenate([[0], borders, [len(values)]])
+        sizes = np.diff(edges)
+        means = np.divide(np.diff(sums[edges]), sizes, out=centroids.copy(), where=sizes > 0)
+        if np.array_equal(means, centroids):
+            break
+        centroids = means
+    return np.sort(centroids)
+
+
+def _labels_of(w: np.ndarray) -> np.ndarray:
+    table = np.unique(w)
+    table = table[table != 0]
+    return np.where(w == 0, 0, np.searchsorted(table, w) + 1).astype(np.int32)
+
+
+def _is_shared_in_all(w: np.ndarray) -> bool:
+    return 0 < distinct(w) <= min(MAX_VALUES, _LARGEST_SHARE * int(np.count_nonzero(w)))
+
+
+def _is_shared_in_channels(w: np.ndarray) -> bool:
+    if w.ndim < 2:
+        return False
+    values = distinct_per_channel(w)
+    return bool(
+        0 < values.sum() <= _LARGEST_SHARE * np.count_nonzero(w) and values.max() <= MAX_VALUES
+    )

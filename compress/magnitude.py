@@ -1,0 +1,112 @@
+"""Which weights are small enough to drop, and at which steps of training: the arithmetic of magnitude pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Masks made on the way to full sparsity. More of them change nothing that was seen and cost a sort of each kernel.
+UPDATES = 25
+
+
+def magnitude_mask(w: np.ndarray, sparsity: float) -> np.ndarray:
+    """Which weights to keep so that `round(sparsity * w.size)` of them, the smallest by magnitude, are dropped.
+
+    Args:
+      w: any shape. Of equal magnitudes the earlier in memory order are dropped first.
+      sparsity: in [0, 1]. 0 keeps all, 1 keeps none.
+
+    Returns:
+      bool, shape of `w`.
+
+    >>> magnitude_mask(np.array([3.0, -1.0, 2.0, -4.0]), 0.5)
+    array([ True, False, False,  True])
+    """
+    return without_smallest(w, round(sparsity * w.size))
+
+
+def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
+    """Which weights to keep so that exactly so many, the smallest by magnitude, are dropped: bool, shape of `w`."""
+    mask = np.ones(w.size, dtype=bool)
+    # Stable sort: with ties, the same weights go on every machine.
+    mask[np.argsort(np.abs(w), axis=None, kind="stable")[:drops]] = False
+    return mask.reshape(w.shape)
+
+
+def lamp_scores(w: np.ndarray) -> np.ndarray:
+    """What each weight counts among all kernels: its square over the sum of squares of those not smaller in `w`.
+
+    The score of Lee et al. 2021 (https://arxiv.org/abs/2010.07611). It orders the weights of one kernel as their
+    magnitudes do, is the same for a kernel times any factor, and is 1 for the largest weight of every kernel.
+
+    Returns:
+      float64, shape of `w`, in [0, 1]; 0 for weights that are zero.
+
+    >>> lamp_scores(np.array([3.0, 0.0, -4.0])).tolist()
+    [0.36, 0.0, 1.0]
+    """
+    order = np.argsort(np.abs(w), axis=None, kind="stable")
+    largest = np.abs(w).max(initial=0) or 1
+    squares = np.square(w.astype(np.float64) / largest).ravel()[order]
+    scores = np.zeros(w.size)
+    scores[order] = np.divide(
+        squares, np.cumsum(squares[::-1])[::-1], out=np.zeros(w.size), where=squares > 0
+    )
+    return scores.reshape(w.shape)
+
+
+def drops_by_layer(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[str, int]:
+    """Kernel name -> how many weights to drop, its smallest ones: `round(sparsity * size)` of each.
+
+    >>> drops_by_layer({"a": np.ones(10), "b": np.ones(4)}, 0.5)
+    {'a': 5, 'b': 2}
+    """
+    return {name: round(sparsity * w.size) for name, w in kernels.items()}
+
+
+def drops_overall(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[str, int]:
+    """Kernel name -> how many weights to drop, its smallest ones, under one threshold of `lamp_scores` for all.
+
+    They add up to `round(sparsity * size)` of all kernels together. At least one weight of each kernel is kept.
+
+    Raises:
+      ValueError: so few weights are to be kept that a kernel would lose all of its own.
+
+    >>> drops_overall({"a": np.array([1.0, 1.0, 1.0, 1.0]), "b": np.array([9.0, 0.1, 0.2, 0.1])}, 0.5)
+    {'a': 1, 'b': 3}
+    """
+    asked = round(sparsity * sum(w.size for w in kernels.values()))
+    # The largest weight of each kernel, of score 1, is not up for dropping.
+    candidates = {name: np.sort(lamp_scores(w), axis=None)[:-1] for name, w in kernels.items()}
+    owners = np.repeat(np.arange(len(kernels)), [c.size for c in candidates.values()])
+    if asked > owners.size:
+        raise ValueError(
+            f"a sparsity of {sparsity} over {len(kernels)} kernels would leave one of them without weights."
+        )
+    scores = np.concatenate([*candidates.values(), []])
+    dropped = owners[np.argsort(scores, kind="stable")[:asked]]
+    counts = np.bincount(dropped, minlength=len(kernels))
+    return {name: int(count) for name, count in zip(kernels, counts, strict=True)}
+
+
+def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
+    """First step, last step and frequency of mask updates, such that the last step is an update.
+
+    Args:
+      begin, end: fractions of the training, begin < end.
+      total: steps of the training, at least 1; the first is number 1.
+
+    Returns:
+      begin_step, end_step, frequency with begin_step < end_step <= total and frequency dividing their difference:
+      tfmot updates only at multiples of the frequency, and would else stop below the sparsity asked for.
+
+    >>> ramp_steps(0.0, 0.4, total=664)
+    (0, 260, 10)
+    >>> ramp_steps(0.0, 0.4, total=1)
+    (0, 1, 1)
+    """
+    first = min(round(begin * total), total - 1)
+    last = max(round(end * total), first + 1)
+    frequency = max(1, (last - first) // UPDATES)
+    return first, last - (last - first) % frequency, frequency

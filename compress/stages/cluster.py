@@ -1,0 +1,173 @@
+"""cluster: let the weights of every kernel share a few values, and train those values on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import click
+import numpy as np
+
+from compress import tfmot_bridge, tfmot_cluster
+from compress.clusters import (
+    INITIALIZATIONS,
+    MAX_VALUES,
+    centroids_of,
+    distinct,
+    distinct_per_channel,
+    labels,
+    nearest,
+)
+from compress.layers import check_named, is_depthwise, layer_of
+from compress.model import KerasModel
+from compress.stage import Stage, option
+from compress.task import TaskView
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Stage):
+    """Let the weights of every kernel share a few values, and train those on."""
+
+    name: ClassVar = "cluster"
+    clusters: int = option(
+        16,
+        click.IntRange(2, MAX_VALUES),
+        "How many values, besides zero, a kernel's weights share.",
+    )
+    initialization: str = option(
+        INITIALIZATIONS[0],
+        click.Choice(INITIALIZATIONS),
+        "How the values are chosen to begin with.",
+    )
+    per_channel: bool = option(
+        False, click.BOOL, "Give each output channel of a Conv2D values of its own."
+    )
+    epochs: int = option(
+        12,
+        click.IntRange(min=0),
+        "Epochs of training while clustered; 0 clusters at once and trains nothing.",
+    )
+    learning_rate: float = option(
+        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    )
+    skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
+
+    def check(self, model: KerasModel) -> list[str]:
+        shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
+        check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")
+        if not any(self._clusters(name, shape) for name, shape in shapes.items()):
+            raise ValueError(
+                f"cluster: none of the model's {len(shapes)} kernels can be clustered with these options; "
+                "skip fewer layers, or give fewer clusters."
+            )
+        if self.epochs:
+            tfmot_bridge.check(model.keras)
+        notes = []
+        for name, shape in shapes.items():
+            if layer_of(name) in self.skip:
+                continue
+            if why := self._why_free(name, shape):
+                notes.append(f"cluster: {name} left as it is: {why}")
+            elif self.per_channel and not self._by_channel(name, model):
+                notes.append(
+                    f"cluster: the channels of {name} share their values: only a Conv2D whose channels have at "
+                    f"least {2 * self.clusters} weights each can have {self.clusters} values per channel."
+                )
+        return notes
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        self.check(model)
+        if not self.epochs:
+            return self._at_once(model, list(model.kernels()), seed)
+        # tfmot refuses frozen layers. Clustered now, they leave it to the others to make up for that.
+        frozen = [n for n in model.kernels() if not model.keras.get_layer(layer_of(n)).trainable]
+        return self._trained(self._at_once(model, frozen, seed), task, seed)
+
+    def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
+        return [
+            f"{name} has {most} distinct non-zero values in an output channel, expected at most {self.clusters}"
+            for name, w in kernels.items()
+            if self._clusters(name, w.shape)
+            and (most := _most_values(w, self.clusters)) > self.clusters
+        ]
+
+    def _why_free(self, name: str, shape: tuple[int, ...]) -> str:
+        """Why a kernel that is not skipped is not clustered, a sentence; empty if it is clustered."""
+        if is_depthwise(name):
+            return "depthwise kernels, a few weights for each channel, are not clustered."
+        size = int(np.prod(shape))
+        if size < 2 * self.clusters:
+            return f"its {size} weights are too few to share {self.clusters} values."
+        return ""
+
+    def _clusters(self, name: str, shape: tuple[int, ...]) -> bool:
+        return layer_of(name) not in self.skip and not self._why_free(name, shape)
+
+    def _by_channel(self, name: str, model: KerasModel) -> bool:
+        """Whether the output channels of a kernel have values of their own."""
+        shape = model.kernel_variables()[name].shape
+        conv2d = type(model.keras.get_layer(layer_of(name))).__name__ == "Conv2D"
+        return self.per_channel and conv2d and np.prod(shape[:-1]) >= 2 * self.clusters
+
+    def _to_be_clustered(self, model: KerasModel) -> dict[str, np.ndarray]:
+        """Kernels that have more values than asked, by name."""
+        return {
+            name: w
+            for name, w in model.kernels().items()
+            if self._clusters(name, w.shape) and self._values(name, w, model) > self.clusters
+        }
+
+    def _values(self, name: str, w: np.ndarray, model: KerasModel) -> int:
+        return int(distinct_per_channel(w).max()) if self._by_channel(name, model) else distinct(w)
+
+    def _centroids(self, name: str, w: np.ndarray, model: KerasModel, seed: int) -> np.ndarray:
+        """The values that a kernel begins with: [k], or [o, k] if its channels have their own."""
+        if not self._by_channel(name, model):
+            return centroids_of(w, self.clusters, self.initialization, seed)
+        channels = np.moveaxis(w, -1, 0)
+        return np.stack(
+            [centroids_of(c, self.clusters, self.initialization, seed) for c in channels]
+        )
+
+    def _at_once(self, model: KerasModel, kernels: Sequence[str], seed: int) -> KerasModel:
+        """A copy of `model` with each weight of those kernels at the nearest of the values that it begins with."""
+        copy = model.copy()
+        variables = copy.kernel_variables()
+        for name, w in self._to_be_clustered(model).items():
+            if name not in kernels:
+                continue
+            table = self._centroids(name, w, model, seed)
+            if table.ndim == 1:
+                placed = nearest(w, table)
+            else:
+                channels = zip(np.moveaxis(w, -1, 0), table, strict=True)
+                placed = np.stack([nearest(c, row) for c, row in channels], axis=-1)
+            variables[name].assign(placed)
+        return copy
+
+    def _trained(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        """A copy of `model`, trained on while tfmot clusters it; zeros, and clusters of other kernels, stay."""
+        kernels, chosen = model.kernels(), self._to_be_clustered(model)
+        held = {n: labels(w) for n, w in kernels.items() if n not in chosen}
+        tables = {}
+        for name, w in chosen.items():
+            table = self._centroids(name, w, model, seed)
+            tables[layer_of(name)] = table if w.all() else np.insert(table, 0, 0, axis=-1)
+        twin = tfmot_bridge.twin(model.keras, seed, held)
+        clustering = tfmot_cluster.with_clustering(twin, tables)
+        task.fit(
+            clustering,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            keras=tfmot_bridge.tf_keras(),
+        )
+        return KerasModel(tfmot_cluster.bring_home(clustering, model.keras))
+
+
+def _most_values(w: np.ndarray, clusters: int) -> int:
+    """The most values that an output channel has. A Conv2DTranspose has its output channels next to last."""
+    # That axis says nothing where a slice of it has too few weights to break the promise.
+    axes = (-1, -2) if w.ndim == 4 and w.size // w.shape[-2] > clusters else (-1,)
+    return min(int(distinct_per_channel(w, axis).max()) for axis in axes)

@@ -1,0 +1,173 @@
+"""prune-filters: take the least important filters out of a model, so that it is smaller and faster, and train on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import click
+import numpy as np
+
+from compress import backend, filter_scores, filter_surgery
+from compress.filter_choice import Candidates, Cost, Scope, candidates, choose, least_cost
+from compress.filter_groups import FilterGroups, follow
+from compress.layers import check_named
+from compress.model import KerasModel
+from compress.stage import Stage, option
+from compress.task import TaskView
+from compress.teaching import Teaching
+from compress.train import set_seed
+
+SHARE = click.FloatRange(0, 1, max_open=True)
+MACS = 0.5
+TAYLOR_IMAGES = 2048
+NAMES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneFilters(Stage):
+    """Take the least important filters out of the model, which gets smaller and faster, and train on."""
+
+    name: ClassVar = "prune-filters"
+    keeps_architecture: ClassVar = False
+    macs: float | None = option(
+        None, SHARE, f"Fraction of multiply-accumulates to save; {MACS} if no target is given."
+    )
+    params: float | None = option(None, SHARE, "In its place, fraction of parameters to save.")
+    filters: float | None = option(None, SHARE, "In its place, fraction of filters to take out.")
+    criterion: str = option(
+        "taylor",
+        click.Choice(["taylor", "l1", "l2", "batchnorm"]),
+        "What makes a filter important: see the page of this stage.",
+    )
+    scope: str = option(
+        "global",
+        click.Choice(["global", "layer"]),
+        "Weigh all layers against each other, or take the same fraction from each.",
+    )
+    round_to: int | None = option(
+        None,
+        click.IntRange(min=1),
+        "Filters kept are a multiple of this; if not given, of 8, and of less in narrow layers.",
+    )
+    skip: tuple[str, ...] = option((), str, "Name of a layer that keeps all its filters.")
+    epochs: int = option(
+        30, click.IntRange(min=0), "Epochs of training afterwards; 0 trains nothing."
+    )
+    learning_rate: float = option(
+        0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    )
+    alpha: float = option(
+        0.0,
+        click.FloatRange(0, 1),
+        "Weight, in the loss of that training, of what the whole model says about the images.",
+    )
+
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        given = [name for name in NAMES if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"prune-filters: option '{given[1]}' does not go with '{given[0]}': give one target."
+            )
+        if not given:
+            object.__setattr__(self, "macs", MACS)
+
+    def check(self, model: KerasModel) -> list[str]:
+        groups = self._follow(model)
+        scores = np.ones(groups.units)
+        if self.criterion == "batchnorm":
+            scores = filter_scores.scale_scores(model, groups)
+        ordered = self._ordered(groups, scores)
+        target, cost = self._target(model, groups)
+        least = least_cost(ordered, groups.units, cost)
+        scaled = "no BatchNormalization scales its filters"
+        unscored = [n for n, units in groups.groups().items() if np.isnan(scores[units]).any()]
+        reasons = groups.reasons() | dict.fromkeys(unscored, f"stays whole: {scaled}")
+        if not ordered or least > target:
+            whole = cost(np.ones(groups.units, dtype=bool))
+            because = "".join(f", {name} {reason}" for name, reason in reasons.items())
+            raise ValueError(
+                f"{self.name}: at most {1 - least / whole:.1%} of the {NAMES[self._by]} of this model can go"
+                f"{because}; ask for less, skip fewer layers, or set another --round-to or --criterion."
+            )
+        if self.criterion == "taylor" and len(model.keras.outputs) > 1:
+            raise ValueError(
+                f"{self.name}: criterion taylor needs a model with one output, this one has "
+                f"{len(model.keras.outputs)}; use l2."
+            )
+        return [f"{self.name}: {name} {reason}." for name, reason in reasons.items()]
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        self.check(model)
+        groups = self._follow(model)
+        ordered = self._ordered(groups, self._scores(model, groups, task, seed))
+        target, cost = self._target(model, groups)
+        kept = choose(ordered, groups.units, cost, target, cast("Scope", self.scope))
+        if cost(kept) > target:
+            raise ValueError(
+                f"{self.name}: too few filters have a score that is a number: the model has NaN or infinite weights, "
+                "its training may have diverged."
+            )
+        result = filter_surgery.without_filters(model, groups, kept)
+        if self.epochs:
+            result = result.trainable_copy()
+            if self.alpha:
+                task = task.taught(Teaching(teachers=(model,), weight=self.alpha))
+            task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
+        return result
+
+    def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
+        """A model with as much gone, though other filters may go for good."""
+        return dataclasses.replace(self, criterion="l2", epochs=0).apply(model, task, seed=0)
+
+    @property
+    def _by(self) -> str:
+        return next(name for name in NAMES if getattr(self, name) is not None)
+
+    def _follow(self, model: KerasModel) -> FilterGroups:
+        """The filters of the model and what ties them; ValueError naming a layer to skip that is not there."""
+        groups = follow(model.keras)
+        check_named(self.name, self.skip, groups.makers(), "with filters to skip")
+        return groups.holding(self.skip)
+
+    def _ordered(self, groups: FilterGroups, scores: np.ndarray) -> list[Candidates]:
+        """Groups that can lose filters; those with a unit that has no score stay whole."""
+        return [
+            candidates(units, scores[units], self.round_to)
+            for units in groups.groups().values()
+            if not np.isnan(scores[units]).any()
+        ]
+
+    def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
+        """The cost that must not be exceeded, and what the cost of a choice of units is."""
+        terms = {
+            "macs": lambda: filter_surgery.mac_terms(model, groups),
+            "params": lambda: filter_surgery.parameter_terms(model, groups),
+            "filters": lambda: filter_surgery.filter_terms(groups),
+        }[self._by]()
+
+        def cost(kept: np.ndarray) -> int:
+            return filter_surgery.amount(terms, kept)
+
+        whole = cost(np.ones(groups.units, dtype=bool))
+        return (1 - getattr(self, self._by)) * whole, cost
+
+    def _scores(
+        self, model: KerasModel, groups: FilterGroups, task: TaskView, seed: int
+    ) -> np.ndarray:
+        if self.criterion == "taylor":
+            # A run that was killed must come to the same filters when it goes on.
+            set_seed(backend.keras(), seed, task.deterministic)
+            order = np.random.default_rng(seed).permutation(len(task.train))[:TAYLOR_IMAGES]
+            images = task.train.images[order] * np.float32(task.task.input_scale)
+            slopes = filter_scores.loss_slopes(model, groups, images, task.train.labels[order])
+            return filter_scores.taylor_scores(slopes)
+        scores: dict[str, Callable[[], np.ndarray]] = {
+            "l1": lambda: filter_scores.norm_scores(model, groups, 1),
+            "l2": lambda: filter_scores.norm_scores(model, groups, 2),
+            "batchnorm": lambda: filter_scores.scale_scores(model, groups),
+        }
+        return scores[self.criterion]()

@@ -1,0 +1,107 @@
+"""qat: train the model on while its int8 arithmetic is simulated, then store it in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import click
+import numpy as np
+
+from compress import qat_rules, tflite_file, tfmot_bridge, tfmot_qat
+from compress.clusters import distinct_per_channel, is_clustered
+from compress.layers import is_depthwise
+from compress.model import KerasModel, TFLiteModel, exported
+from compress.stage import Stage, option
+from compress.task import TaskView
+
+
+def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> list[str]:
+    """A sentence for each clustered kernel of which an output channel has more values now.
+
+    Per channel, because in a file every channel has a scale of its own.
+
+    >>> w = np.array([[0.5, 2.0], [0.5, 1.0], [0.25, 1.0]])
+    >>> lost_clusters({"a": w}, {"a": np.array([[127, 127], [126, 64], [64, 64]])})
+    ['a has 3 values in a channel of what were 2 clusters']
+    """
+    lost = []
+    for name, w in before.items():
+        if is_clustered(w):
+            # Of a depthwise kernel [h, w, c, m] the last two axes are output channels.
+            shape = (*w.shape[:2], -1) if is_depthwise(name) else w.shape
+            old, new = (distinct_per_channel(k.reshape(shape)) for k in (w, stored[name]))
+            worst = int(np.argmax(new - old))
+            if new[worst] > old[worst]:
+                lost.append(
+                    f"{name} has {new[worst]} values in a channel of what were {old[worst]} clusters"
+                )
+    return lost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qat(Stage):
+    """Train on as int8 arithmetic will compute, then store that; the result is a finished .tflite file."""
+
+    name: ClassVar = "qat"
+    gives: ClassVar = "tflite"
+    epochs: int = option(6, click.IntRange(min=1), "Epochs of training while int8 is simulated.")
+    learning_rate: float = option(
+        0.002, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    )
+    calibration: int = option(
+        500,
+        click.IntRange(min=1),
+        "Training images that first ranges of activations are read from.",
+    )
+
+    def check(self, model: KerasModel) -> list[str]:
+        self._check_layers(model)
+        # What would stay float is seen in the file that would be written without training.
+        blank = np.ones((1, *model.input_shape), np.float32)
+        _whole(exported(tfmot_qat.quantizable(model.keras, blank), "int8"))
+        return []
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
+        self._check_layers(model)
+        chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
+        images = task.train.images[chosen] * np.float32(task.task.input_scale)
+        training = tfmot_qat.quantizable(model.keras, images, seed)
+        _whole(exported(training, "int8"))  # before any training
+        task.fit(
+            training,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            keras=tfmot_bridge.tf_keras(),
+        )
+        tfmot_qat.set_kernel_ranges(training)
+        result = _whole(exported(training, "int8"))
+        before = model.kernels()
+        if lost := lost_clusters(before, tflite_file.matched_kernels(result.content, before)):
+            raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))
+        return result
+
+    def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
+        return [f"{n} is not stored in int8" for n, w in kernels.items() if w.dtype.kind != "i"]
+
+    def _check_layers(self, model: KerasModel) -> None:
+        tfmot_bridge.check(model.keras)
+        qat_rules.check(model.keras)
+
+
+def _whole(file: TFLiteModel) -> TFLiteModel:
+    """The same file; ValueError if anything in it is computed in float."""
+    floating = [
+        operator
+        for operator in tflite_file.operators(file.content)
+        for tensor in (*operator.inputs, *operator.outputs)
+        if tensor is not None and tensor.dtype.startswith("float")
+    ]
+    if floating:
+        raise ValueError(
+            f"qat: the int8 file would compute {floating[0].name} ({floating[0].outputs[0].name}) in float: "
+            "build the model without the layer that it belongs to, or use quantize."
+        )
+    return file

@@ -1,0 +1,70 @@
+"""docs/adding-a-stage.md followed to the letter, in an empty folder, gives a stage that works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "adding-a-stage.md").read_text()
+
+
+def block(language: str) -> str:
+    """The first block of the page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)[0]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what `pip install` of the page's package would put on the path."""
+    folder = tmp_path_factory.mktemp("site")
+    points = tomllib.loads(block("toml"))["project"]["entry-points"]["compress.stages"]
+    ((name, target),) = points.items()
+    module, _, _ = target.partition(":")
+    (folder / f"{module}.py").write_text(block("python"))
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[compress.stages]\n{name} = {target}\n")
+    return folder
+
+
+def compress(*words: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = "from compress.cli import main; main()"
+    places = os.pathsep.join([str(path), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": places}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_it_takes_less_than_sixty_lines() -> None:
+    assert len((block("python") + block("toml")).splitlines()) < 60
+
+
+def test_the_stage_is_listed_and_explains_itself(installed: Path, tmp_path: Path) -> None:
+    listed = compress("stages", path=installed, cwd=tmp_path)
+    assert "Round the weights of every kernel" in " ".join(listed.stdout.split())
+    explained = compress("round", "--help", path=installed, cwd=tmp_path)
+    assert "Decimal digits that stay." in explained.stdout
+
+
+def test_the_stage_runs_in_a_pipeline_with_others(installed: Path, tmp_path: Path) -> None:
+    words = ["run", "--task", "toy", "round", "--digits", "1", "quantize"]
+    done = compress(*words, path=installed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "round --digits 1" in done.stdout
+    assert len((tmp_path / "reports" / "results.jsonl").read_text().splitlines()) == 3
+
+
+def test_its_options_are_checked(installed: Path, tmp_path: Path) -> None:
+    done = compress("run", "--task", "toy", "round", "--digits", "9", path=installed, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Invalid value for '--digits': 9 is not in the range 0<=x<=6" in done.stderr

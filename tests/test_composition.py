@@ -1,0 +1,109 @@
+"""Every two stages that fit run one after the other, and the longer chains people make; what they promised holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from conftest import Silent
+
+from baselines.toy import Toy
+from compress import registry
+from compress.model import KerasModel, TFLiteModel
+from compress.pipeline import Pipeline
+from compress.result import Result
+from compress.stage import Stage
+from compress.tflite_file import kernels
+from compress.workbench import Workbench
+
+FIRST = [n for n in registry.stage_names() if registry.stage(n).gives == "keras"]
+SECOND = [n for n in registry.stage_names() if registry.stage(n).takes == "keras"]
+CHAINS = [
+    "distill prune qat",
+    "distill quantize",
+    "prune-filters prune cluster qat",
+    "prune cluster quantize",
+    "prune-filters distill prune quantize",
+    "cluster prune finetune quantize",
+]
+
+
+def quick(name: str) -> Stage:
+    """The stage at its defaults, but for one epoch."""
+    cls = registry.stage(name)
+    options = {f.name for f in dataclasses.fields(cls)}
+    return cls(**({"epochs": 1} if "epochs" in options else {}))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """One for all tests here, so that shared prefixes are computed once, as they are for a user."""
+    folder = tmp_path_factory.mktemp("composed")
+    return Workbench(
+        task=Toy(), data=Toy().load(None, print), seed=0, out=folder / "runs",
+        results=folder / "results.jsonl", progress=Silent(), command="compress run ...",
+    )  # fmt: skip
+
+
+def run(names: list[str], model: KerasModel, bench: Workbench) -> list[Result]:
+    return Pipeline(tuple(quick(name) for name in names)).run(model, bench)
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(FIRST, SECOND)))
+def test_any_two_stages_that_fit_run_and_keep_their_promises(
+    first: str, second: str, toy_model: KerasModel, bench: Workbench
+) -> None:
+    rows = run([first, second], toy_model, bench)
+    assert [len(row.pipeline) for row in rows] == [0, 1, 2]
+    assert rows[-1].top1 > 0
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_longer_chains_run_and_keep_their_promises(
+    chain: str, toy_model: KerasModel, bench: Workbench
+) -> None:
+    assert len(run(chain.split(), toy_model, bench)) == len(chain.split()) + 1
+
+
+def test_few_shared_values_stay_shared_in_four_bits(
+    toy_model: KerasModel, bench: Workbench
+) -> None:
+    cluster, quantize = registry.stage("cluster"), registry.stage("quantize")
+    chain = Pipeline((cluster(clusters=4, epochs=1), quantize(scheme="int4")))  # type: ignore[call-arg]
+    assert len(chain.run(toy_model, bench)) == 3  # a broken promise would raise
+
+
+KEEPING = [n for n in SECOND if registry.stage(n).keeps_architecture]
+
+
+@pytest.mark.parametrize("second", KEEPING)
+def test_zeros_of_a_pruned_model_are_in_the_file_of_whatever_keeps_the_network(
+    second: str, toy_model: KerasModel, bench: Workbench
+) -> None:
+    row = run(["prune", second], toy_model, bench)[-1]
+    assert len(row.kernel_sparsity) == 3
+    assert min(row.kernel_sparsity.values()) >= 0.5
+
+
+@pytest.mark.parametrize("second", KEEPING)
+def test_shared_weights_are_in_the_file_of_whatever_keeps_the_network(
+    second: str, toy_model: KerasModel, bench: Workbench
+) -> None:
+    row = run(["cluster", second], toy_model, bench)[-1]
+    (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+    for kernel in kernels(TFLiteModel.load(folder / "model.tflite").content):
+        channels = np.moveaxis(kernel.values, kernel.channel_axes[0], 0)
+        for channel in channels.reshape(len(channels), -1):
+            assert len(set(channel[channel != 0])) <= 16
+
+
+def test_stages_of_a_shared_prefix_ran_once(toy_model: KerasModel, bench: Workbench) -> None:
+    """After the tests above, or alone: the second of two pipelines finds what the first one made."""
+    run(["finetune", "prune"], toy_model, bench)
+    again = Silent()
+    pipeline = Pipeline((quick("finetune"), quick("quantize")))
+    pipeline.run(toy_model, dataclasses.replace(bench, progress=again))
+    assert [n.split(":")[0] for n in again.notes][:2] == ["baseline", "finetune --epochs 1"]
+    assert all("reused" in n for n in again.notes[:2])

@@ -1,0 +1,46 @@
+"""Models that users bring go through the stages that train, if the doctor says that they will."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from model_zoo import NAMES, saved
+
+from compress.cli import cli
+
+PIPELINES = {
+    "cluster": "cluster --clusters 4 --epochs 0",
+    "distill": "distill --student {path} --epochs 1",
+    "prune-filters": "prune-filters --macs 0.3 --round-to 1 --epochs 1",
+    "qat": "qat --epochs 1 --calibration 8",
+}
+
+
+def compress(*words: str) -> Any:
+    return CliRunner().invoke(cli, list(words))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_that_train_take_it_as_the_doctor_says(name: str, tmp_path: Path) -> None:
+    path = saved(name, tmp_path)
+    words = {stage: run.format(path=path) for stage, run in PIPELINES.items()}
+    for run in words.values():
+        asked = compress("doctor", str(path), "--json", *run.split())
+        assert asked.exit_code == 0, asked.output
+        assert [o["can_work"] for o in json.loads(asked.stdout)["stages"]] == [True]
+    file = tmp_path / "all.toml"
+    file.write_text(
+        "\n".join(f'[[pipeline]]\nname = "{s}"\nrun = "{run}"\n' for s, run in words.items())
+    )
+    ran = compress("run", "--task", "toy", "--model", str(path), "--pipeline", str(file), "--json")
+    assert ran.exit_code == 0, ran.output
+    rows = {p["name"]: p["rows"] for p in json.loads(ran.stdout)}
+    before = rows["qat"][0]
+    assert rows["prune-filters"][-1]["macs"] <= 0.7 * before["macs"]
+    assert rows["distill"][-1]["macs"] == before["macs"]
+    assert rows["cluster"][-1]["gzip_bytes"] < before["gzip_bytes"]
+    assert set(rows["qat"][-1]["weight_types"]) <= {"int8", "int32"}
