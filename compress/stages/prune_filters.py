@@ -54,7 +54,7 @@ class PruneFilters(Stage):
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer that keeps all its filters.")
     epochs: int = option(
-        30, click.IntRange(min=0), "Epochs of training afterwards; 0 trains nothing."
+        60, click.IntRange(min=0), "Epochs of training afterwards; 0 trains nothing."
     )
     learning_rate: float = option(
         0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
