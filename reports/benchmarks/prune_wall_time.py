@@ -2,8 +2,8 @@
 
 Usage: python reports/benchmarks/prune_wall_time.py FOLDER_OF_BINARY_BATCHES [--rounds N] [--epochs N]
 
-Run it on a quiet machine. Writes prune_wall_time.json beside itself: every round's wall seconds and peak memory of
-both, the ratios pair by pair and their median, with machine, versions and commit.
+Run it on a quiet machine. Writes prune_wall_time.json beside itself: every round's wall seconds, CPU seconds (of all
+cores together) and peak memory of both, the ratios pair by pair and their median, with machine, versions and commit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 
 def timed(words: list[str], folder: Path) -> dict[str, float]:
-    """Wall seconds and peak memory of one process, which must succeed."""
+    """Wall seconds, CPU seconds and peak memory of one process, which must succeed."""
     log = folder / "log.txt"
     began = time.monotonic()
     with log.open("w") as file:
@@ -37,6 +37,7 @@ def timed(words: list[str], folder: Path) -> dict[str, float]:
         raise SystemExit(f"{shlex.join(words)} failed:\n{log.read_text()}")
     return {
         "seconds": round(time.monotonic() - began, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
 
