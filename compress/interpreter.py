@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend
+from compress.report.text import printable
 
 _TELL_EVERY = 250  # images
 
@@ -52,7 +53,8 @@ def scores_apart(
         if process.returncode == 0:
             return np.load(folder / "scores.npy", allow_pickle=False)
         said = (folder / "errors").read_text(errors="replace").split("\n")
-        why = next((s for s in reversed(said) if s.strip()), "it gave no reason").strip()
+        why = next((s for s in reversed(said) if s.strip()), "it gave no reason")
+        why = printable(why).strip()  # it may quote the file, which must not draw on the terminal
         if process.returncode < 0:
             why = f"it died of signal {-process.returncode}"
         raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")

@@ -73,6 +73,9 @@ WAYS_OUT = {
     "ClusterWeights": "apply strip_clustering of tensorflow_model_optimization before saving",
     "QuantizeLayer": "give the model as it was before quantize_model",
     "QuantizeWrapperV2": "give the model as it was before quantize_model",
+    "Int8QuantizationConfig": "give the model as it was before model.quantize()",
+    "Int4QuantizationConfig": "give the model as it was before model.quantize()",
+    "Float8QuantizationConfig": "give the model as it was before model.quantize()",
 }
 
 

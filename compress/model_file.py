@@ -14,6 +14,7 @@ from compress import backend
 from compress.layers import every_layer
 from compress.model import KerasModel, TFLiteModel
 from compress.model_copy import MAX_BYTES, copy_h5, copy_keras
+from compress.report.text import printable
 
 # Suffix -> how such a file begins (at which byte, with what), and what that is called.
 KINDS = {
@@ -129,11 +130,27 @@ def suffix_of(path: Path) -> str:
             f"{path} is not {called} (it begins with {head[:8]!r}); expected what model.save() "
             "or the TFLite converter wrote. Copy it again, or save the model again."
         )
-    if suffix == ".keras" and not zipfile.is_zipfile(path):
+    if not _opens(path, suffix):
         raise ValueError(
-            f"{path} is cut short or damaged; expected a whole archive. Copy it again."
+            f"{path} is cut short or damaged; expected {called}, whole. Copy it again."
         )
     return suffix
+
+
+def _opens(path: Path, suffix: str) -> bool:
+    """Whether the container of a file that begins as it should can be opened; LiteRT says so itself of a `.tflite`."""
+    if suffix == ".keras":
+        return zipfile.is_zipfile(path)
+    if suffix in (".h5", ".hdf5"):
+        import h5py
+
+        try:
+            h5py.File(path, "r").close()
+        except BlockingIOError:  # a whole file, locked by who writes it
+            raise
+        except DAMAGED:
+            return False
+    return True
 
 
 def _way_out_of(folder: Path) -> str:
@@ -174,7 +191,8 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
         try:
             return action()
         except errors as error:
-            reason = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+            # It may quote the file, which must not draw on the terminal.
+            reason = " ".join(printable(str(error) or type(error).__name__).split()).rstrip(".")
     # Keras quotes the whole configuration it could not read, and then says why.
     reason = reason.rpartition("Exception encountered: ")[2]
     shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."

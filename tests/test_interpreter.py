@@ -105,6 +105,17 @@ def test_an_operator_that_litert_does_not_know_is_a_sentence(content: bytes) -> 
         predict(edited(content, unknown), IMAGES, SCALE)
 
 
+def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: bytes) -> None:
+    def custom(model: Any) -> None:
+        code = model.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = 32
+        code.customCode = b"\x1b[2Jdrawn"
+
+    with pytest.raises(ValueError, match="drawn") as caught:
+        predict(edited(content, custom), IMAGES, SCALE)
+    assert str(caught.value).isprintable()
+
+
 def test_litert_dying_of_a_file_is_an_error_here(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

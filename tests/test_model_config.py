@@ -248,6 +248,12 @@ def test_names_from_the_file_cannot_draw_on_the_terminal(saved: Path) -> None:
     assert len(said) < 600
 
 
+def test_what_keras_quotes_of_the_file_cannot_draw_on_the_terminal(saved: Path) -> None:
+    drawing = {"kernel_regularizer": "\x1b[2J\x7f"}
+    path = edited(saved, lambda config: layer(config, "conv")["config"].update(drawing))
+    assert "regularizer identifier: [2J" in refused(path)
+
+
 @pytest.mark.parametrize(
     ("class_name", "way_out"),
     [
@@ -303,9 +309,14 @@ def test_a_changed_architecture_loads_or_is_refused_in_a_sentence(
 
     path = edited(saved, change)
     try:
-        model_file.load(path)
+        loaded = model_file.load(path)
     except ValueError:
         refused(path)
+    else:
+        assert isinstance(loaded, KerasModel)
+        whole = backend.keras().saving.load_model(saved)
+        for weight, stored in zip(loaded.keras.get_weights(), whole.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, stored)
 
 
 def places_in(node: Any) -> Iterator[tuple[Any, Any]]:

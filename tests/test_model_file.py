@@ -210,7 +210,7 @@ def test_a_missing_file_is_named() -> None:
         ("model.h5", b"PK\x03\x04........", r"rename it to model\.keras"),
         ("model.keras", b"\x1c\0\0\0TFL3....", r"rename it to model\.tflite"),
         ("model.keras", b"PK\x03\x04" + bytes(100), "is cut short or damaged"),
-        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be loaded"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "is cut short or damaged"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, words: str) -> None:
@@ -282,7 +282,7 @@ def test_a_truncated_file_is_refused(
     content = whole.read_bytes()
     path = Path(whole.name)
     path.write_bytes(content[: int(share * len(content))])
-    refused(path)
+    assert "Copy it again" in refused(path)
 
 
 # Number formats
@@ -297,12 +297,15 @@ def test_a_model_that_is_not_float32_is_refused(policy: str, suffix: str) -> Non
     assert "'logits'" in said or "/kernel'" in said
 
 
-def test_a_model_quantized_by_keras_is_refused() -> None:
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_a_model_quantized_by_keras_is_refused(mode: str) -> None:
     model = build()
     with warnings.catch_warnings(action="ignore"):  # that Conv2D stays as it is
-        model.quantize("int8")
+        model.quantize(mode)
     model.save("model.keras")
-    refused(Path("model.keras"))
+    said = refused(Path("model.keras"))
+    assert "layer 'logits'" in said
+    assert "give the model as it was before model.quantize()" in said
 
 
 def test_a_model_inside_the_model_that_is_not_float32_is_refused() -> None:
