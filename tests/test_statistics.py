@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2_contingency
+from scipy.stats import binomtest, chi2_contingency
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from compress.statistics import (
     holm,
@@ -147,8 +149,27 @@ def test_pairing_makes_the_interval_of_models_that_err_alike_narrower() -> None:
     assert high - low < (higher - lower) / 2
 
 
+@given(COUNTS, COUNTS)
+def test_intervals_are_those_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
+    assert wilson_interval(*a) == pytest.approx(proportion_confint(*a, method="wilson"), abs=1e-12)
+    theirs = confint_proportions_2indep(*a, *b, method="newcomb")
+    assert two_proportion_difference(*a, *b)[1:] == pytest.approx(theirs, abs=1e-9)
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000))
+def test_mcnemar_is_the_exact_binomial_test_of_scipy(only_a: int, only_b: int) -> None:
+    theirs = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1
+    assert mcnemar_p(*pair(1, only_a, only_b, 1)) == pytest.approx(theirs, rel=1e-9, abs=1e-300)
+
+
 # statsmodels collects garbage in each call, which takes a second where many models have been made.
 @settings(max_examples=15)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    theirs = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(list(theirs), abs=1e-12)
+
+
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> None:
     adjusted = holm(p_values)
