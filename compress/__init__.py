@@ -18,7 +18,7 @@ _HOMES = {
     "TFLiteModel": "compress.model",
     "Pipeline": "compress.pipeline",
     "Result": "compress.result",
-    "measure": "compress.measure",
+    "measure": "compress.measurement",
 }
 __all__ = list(_HOMES)
 

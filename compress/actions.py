@@ -13,7 +13,7 @@ import click
 from compress import console, model_file, opening, own_data, pipeline_file, proof, registry
 from compress.doctor import Fix, consult
 from compress.inspect import rows_of
-from compress.measure import measure
+from compress.measurement import measure
 from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.report import pages, references, tables

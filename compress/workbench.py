@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import provenance
-from compress.measure import digest_of_test, measure
+from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to, read_from
 from compress.store import digest, write_json

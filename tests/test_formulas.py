@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compress.measure import (
+from compress.measurement import (
     LEAST_PROBABILITY,
     cross_entropy,
     gzip_bytes,

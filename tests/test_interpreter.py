@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tflite_examples import Layer, edited, export, functional, int8
 
 from compress import interpreter
-from compress.measure import predict
+from compress.measurement import predict
 from compress.tflite_reader import read
 
 SCALE = 1 / 255

@@ -15,7 +15,7 @@ from twins import keras
 from baselines.toy import Toy
 from compress import tflite_file
 from compress.clusters import distinct_per_channel, nearest
-from compress.measure import predict
+from compress.measurement import predict
 from compress.model import KerasModel, TFLiteModel
 from compress.pattern import broken_groups
 from compress.pipeline import Pipeline

@@ -17,7 +17,7 @@ from tflite_examples import Layer, dataset, edited, export, float16, functional,
 import baselines
 import compress
 from compress import backend, tflite_file
-from compress.measure import (
+from compress.measurement import (
     digest_of_test,
     is_correct,
     measure,
@@ -202,7 +202,7 @@ def test_measure_alone_opens_the_test_images() -> None:
         or (isinstance(node, ast.Constant) and node.value == "open_test")
     }
     assert len(sources) > 20
-    assert openers == {"measure.py"}
+    assert openers == {"measurement.py"}
 
 
 def test_every_field_of_a_row_is_explained() -> None:
