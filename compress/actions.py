@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,12 @@ def train(training: Training, input_scale: float | None, as_json: bool, **words:
     own_data.suited(bench.task, bench.data, None, input_scale)
     folder, row, summary = training.run(bench)
     if as_json:
-        _print_json({"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)})
+        console.say_json(
+            {"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)}
+        )
         return
     console.print_summary(summary)
-    click.echo(f"\nRun folder: {folder}. Row: {bench.results}.")
+    console.say("", f"Run folder: {folder}. Row: {bench.results}.")
 
 
 def run_file(
@@ -78,9 +79,9 @@ def run_file(
         _write_report(read_from(bench.results), bench.results.parent)
     elif rows:
         _show(rows, bench, as_json)
-        click.echo()
+        console.say("")
     if as_json:
-        _print_json([outcome.record() for outcome in outcomes])
+        console.say_json([outcome.record() for outcome in outcomes])
     else:
         console.print_records([outcome.summary() for outcome in outcomes])
     failed = [outcome.planned.name for outcome in outcomes if outcome.error is not None]
@@ -105,7 +106,7 @@ def evaluate(
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured = measure(exported, dataset, chosen.input_scale)
     if as_json:
-        _print_json(
+        console.say_json(
             {"file": str(file), "task": task, "data": dataset.name} | dataclasses.asdict(measured)
         )
         return
@@ -127,7 +128,7 @@ def inspect(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
     rows = rows_of(model_file.load(file, trust))
     if as_json:
-        _print_json(rows)
+        console.say_json(rows)
     else:
         console.print_records(rows)
 
@@ -146,7 +147,7 @@ def doctor(
     images = _sample(task, words.pop("data"), words.pop("input_scale"))
     said = consult(file, stages, fix=Fix(fix, images) if fix else None, **words)
     if as_json:
-        _print_json(said)
+        console.say_json(said)
     else:
         console.print_opinions(said)
     return all(opinion["can_work"] for opinion in said["stages"])
@@ -168,24 +169,24 @@ def report(results: Path, out: Path | None) -> None:
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
     for path in _write_report(read_from(results), out or results.parent):
-        click.echo(str(path))
+        console.say(str(path))
 
 
 def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
     written = _write_report(read_from(bench.results), bench.results.parent)
     if as_json:
-        _print_json([dataclasses.asdict(r) for r in rows])
+        console.say_json([dataclasses.asdict(r) for r in rows])
         return
     figures = references.read_references(bench.task.references())
     table = tables.compact(tables.compared(rows, figures))
     console.print_records([dict(zip(map(str, table), r, strict=True)) for r in table.to_numpy()])
     for sentence in references.judgements(figures):
-        click.echo(f"\n{sentence}")
+        console.say("", sentence)
     if figures and bench.data.name not in {f.data for f in figures}:
-        click.echo(
-            f"\nPublished figures are not about {bench.data.name}; --data names the full set."
+        console.say(
+            "", f"Published figures are not about {bench.data.name}; --data names the full set."
         )
-    click.echo(f"\nRows: {bench.results}. Report: {written[0]}. Run folders: {bench.out}.")
+    console.say("", f"Rows: {bench.results}. Report: {written[0]}. Run folders: {bench.out}.")
 
 
 def _write_report(rows: Sequence[Result], out: Path) -> list[Path]:
@@ -209,7 +210,7 @@ def stages(as_json: bool) -> None:
         for name, cls in ((n, registry.stage(n)) for n in registry.stage_names())
     ]
     if as_json:
-        _print_json(listed)
+        console.say_json(listed)
     else:
         console.print_records([{k: v for k, v in s.items() if k != "options"} for s in listed])
 
@@ -220,7 +221,3 @@ def chain(stages: Sequence[Stage]) -> Pipeline:
         return Pipeline(tuple(stages))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))

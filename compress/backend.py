@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from compress.text import printable
+
 
 def _set_defaults() -> None:
     """Variables that TensorFlow reads once, on import; what the user has set stays."""
@@ -33,7 +35,9 @@ def stderr_held_back() -> Iterator[None]:
             raise
         except BaseException:
             held.seek(0)
-            os.write(real, held.read())
+            # It may quote a file, which must not draw on the terminal.
+            lines = held.read().decode(errors="replace").splitlines()
+            os.write(real, "".join(f"{printable(line)}\n" for line in lines).encode())
             raise
         finally:
             os.dup2(real, 2)

@@ -198,8 +198,10 @@ def stages(as_json: bool) -> None:
 @cli.command()
 def tasks() -> None:
     """List the tasks."""
+    from compress import console
+
     for name in registry.task_names():
-        click.echo(f"{name}  {(type(registry.task(name)).__doc__ or '').strip().splitlines()[0]}")
+        console.say(f"{name}  {(type(registry.task(name)).__doc__ or '').strip().splitlines()[0]}")
 
 
 def main() -> None:

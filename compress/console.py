@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compress.train import Row
+import click
+
+from compress.text import printable
+
+if TYPE_CHECKING:
+    from compress.train import Row
 
 
 class Lines:
@@ -31,7 +37,7 @@ class Lines:
         )
 
     def note(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
+        tell(sentence)
 
 
 class Live(Lines):
@@ -81,7 +87,24 @@ class Live(Lines):
             self.bar.remove_task(self.id)
 
     def note(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        self.console.print(printable(sentence), markup=False, soft_wrap=True)
+
+
+def say(*lines: str) -> None:
+    """Lines on standard output. What they quote from a file may hold anything: a terminal obeys none of it."""
+    for line in lines:
+        click.echo(printable(line))
+
+
+def tell(*lines: str) -> None:
+    """The same on standard error."""
+    for line in lines:
+        click.echo(printable(line), err=True)
+
+
+def say_json(value: Any) -> None:
+    """JSON on standard output, all of it in ASCII, controls escaped."""
+    click.echo(json.dumps(value, indent=2))
 
 
 def progress() -> Lines:
@@ -107,14 +130,12 @@ def print_records(records: Sequence[Mapping[str, Any]]) -> None:
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Names and values in two columns, on standard output."""
     wide = max(map(len, pairs))
-    for name, value in pairs.items():
-        print(f"{name:<{wide}}  {value}")
+    say(*(f"{name:<{wide}}  {value}" for name, value in pairs.items()))
 
 
 def print_opinions(said: Mapping[str, Any]) -> None:
     """What `doctor.consult` found, a table of stages and a block of sentences for each that has something to say."""
-    for note in said["notes"]:
-        print(note)
+    say(*said["notes"])
     print_records(
         [
             {
@@ -128,22 +149,17 @@ def print_opinions(said: Mapping[str, Any]) -> None:
     )
     for opinion in said["stages"]:
         if opinion["findings"]:
-            print(f"\n{opinion['stage']}: {opinion['verdict']}")
+            say("", f"{opinion['stage']}: {opinion['verdict']}")
         for finding in opinion["findings"]:
-            print(f"  {finding['why']}")
+            say(f"  {finding['why']}")
             if finding["rewrite"]:
-                print(f"    {finding['rewrite']}")
+                say(f"    {finding['rewrite']}")
     fixed = said["fixed"]
     if fixed:
-        print("\n" + "\n".join(fixed["rewrites"] or ["No rewrite would help: nothing is written."]))
-        print(
-            "\n".join(
-                [
-                    *fixed.get("says", ()),
-                    *([f"Written: {fixed['file']}."] if "file" in fixed else []),
-                ]
-            )
-        )
+        say("", *(fixed["rewrites"] or ["No rewrite would help: nothing is written."]))
+        say(*fixed.get("says", ()))
+        if "file" in fixed:
+            say(f"Written: {fixed['file']}.")
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -175,7 +191,7 @@ def _grouped(value: Any) -> str:
 def _escaped(value: Any) -> str:
     from rich.markup import escape
 
-    return escape(str(value))
+    return escape(printable(value))
 
 
 def _clock(seconds: float) -> str:

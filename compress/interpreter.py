@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend
-from compress.report.text import printable
+from compress.text import printable
 
 _TELL_EVERY = 250  # images
 

@@ -14,7 +14,7 @@ from compress import backend
 from compress.layers import every_layer
 from compress.model import KerasModel, TFLiteModel
 from compress.model_copy import MAX_BYTES, copy_h5, copy_keras
-from compress.report.text import printable
+from compress.text import printable
 
 # Suffix -> how such a file begins (at which byte, with what), and what that is called.
 KINDS = {

@@ -121,7 +121,8 @@ def run(plans: Sequence[Planned], starts: Starts) -> list[Outcome]:
             if isinstance(error, OSError | ValueError):
                 sentence = str(error)
             else:  # a defect, ours or a library's, which only its traceback explains
-                traceback.print_exc()
+                for line in traceback.format_exc().splitlines():
+                    note(line)
                 sentence = f"{type(error).__name__}: {error}"
             note(f"{planned.name}, seed {planned.seed}, failed: {sentence}")
             outcomes.append(Outcome(planned, [], sentence))

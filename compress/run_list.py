@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,10 +18,10 @@ def show(out: Path, as_json: bool) -> None:
     """List the run folders in `out`, the oldest first."""
     runs = found(out)
     if as_json:
-        click.echo(json.dumps([run.record() for run in runs], indent=2))
+        console.say_json([run.record() for run in runs])
         return
     console.print_records([_line(run) for run in runs])
-    click.echo(f"{_counted(runs)} in {out}.")
+    console.say(f"{_counted(runs)} in {out}.")
 
 
 def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
@@ -35,7 +34,7 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
     doomed = older(runs, age, datetime.now(UTC))
     busy = [run for run in runs if run.state == "in use"]
     for run in doomed:
-        click.echo(f"{run.folder}  {run.size_bytes:,} bytes, {run.state}", err=True)
+        console.tell(f"{run.folder}  {run.size_bytes:,} bytes, {run.state}")
     if doomed and not yes:
         if not sys.stdin.isatty():
             raise ValueError(
@@ -49,10 +48,10 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
             "deleted": [run.record() for run in doomed],
             "in_use": [str(r.folder) for r in busy],
         }
-        click.echo(json.dumps(said, indent=2))
+        console.say_json(said)
         return
     kept = f" {_counted(busy)} stayed: a process is at work there." if busy else ""
-    click.echo(f"Deleted {_counted(doomed)}.{kept}")
+    console.say(f"Deleted {_counted(doomed)}.{kept}")
 
 
 def _counted(runs: Sequence[Run]) -> str:

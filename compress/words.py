@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.text import printable
 
 if TYPE_CHECKING:
     from compress.stage import Stage
@@ -102,6 +103,9 @@ def _sentences() -> Iterator[None]:
     try:
         yield
         return
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)  # click means it to be final
+        raise
     except KeyboardInterrupt:
         message = "interrupted. The same words go on from the last whole epoch."
     except MemoryError:
@@ -111,7 +115,7 @@ def _sentences() -> Iterator[None]:
         message = f"{error.filename}: {error.strerror}." if named else str(error)
     except ValueError as error:
         message = str(error)
-    raise click.ClickException(message)
+    raise click.ClickException(printable(message))
 
 
 class Program(click.Group):

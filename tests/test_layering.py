@@ -178,6 +178,22 @@ def test_nothing_runs_a_shell_or_code_out_of_data() -> None:
     assert offenders(SOURCES, calls) == {}
 
 
+def prints(tree: ast.Module) -> list[str]:
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    ways = ("print", "click.echo", "click.secho", "traceback.print_exc")
+    return [c for c in calls if c in ways or c.startswith(("sys.stdout.w", "sys.stderr.w"))]
+
+
+def test_only_the_console_prints() -> None:
+    # It takes out of names what a terminal would obey. Error messages are printed by click: see words.py.
+    assert set(offenders(SOURCES, prints)) == {"compress/console.py"}
+
+
+@pytest.mark.parametrize("call", ["print('x')", "click.echo(x)", "sys.stderr.write(x)"])
+def test_printing_is_seen(call: str) -> None:
+    assert len(prints(ast.parse(call))) == 1
+
+
 def test_no_input_is_checked_by_assert() -> None:
     def asserts(tree: ast.Module) -> list[str]:
         return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]

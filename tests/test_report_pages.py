@@ -15,8 +15,8 @@ from report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 from compress.report import columns, pages, tables
 from compress.report.references import judgements, read_references
-from compress.report.text import printable
 from compress.result import Result
+from compress.text import printable
 
 BASE = bits(9000)
 HOSTILE = (

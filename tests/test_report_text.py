@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 
 from compress.report import text
 from compress.statistics import SIGNIFICANCE
+from compress.text import printable
 
 
 @given(st.text(max_size=40))
@@ -19,13 +20,7 @@ def test_markdown_shows_any_text_as_it_is_in_one_cell(said: str) -> None:
     assert [c.content for c in cells][1:] == ["end"]
     children = cells[0].children or []
     assert {c.type for c in children} <= {"text", "text_special"}
-    assert "".join(c.content for c in children).strip() == text.printable(said).strip()
-
-
-@given(st.text(max_size=40))
-def test_printable_text_stays_on_its_line_and_keeps_its_length(said: str) -> None:
-    assert text.printable(said).isprintable()
-    assert len(text.printable(said)) == len(said)
+    assert "".join(c.content for c in children).strip() == printable(said).strip()
 
 
 def test_names_of_stages_stay_readable_in_markdown() -> None:

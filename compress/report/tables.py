@@ -10,6 +10,7 @@ from compress.report import columns, text
 from compress.report.compare import SPREAD_OVER, Record, reference_records, row_records, spread
 from compress.report.references import Figure, read_references
 from compress.result import Result
+from compress.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,9 +116,9 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
         images = f"{r['images']:,} images"
         own = f"published, {r['data']}" if published else f"{r['data']}, {images}"
         if head != (head := (own, r["test_split"])):
-            shown.append(dict.fromkeys(_COMPACT, "") | {"model": text.printable(own)})
+            shown.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
         label = f"{r['split']}, {images}" if published else r["label"]
-        cells = (f"  {text.printable(label)}", *_brief(r))
+        cells = (f"  {printable(label)}", *_brief(r))
         shown.append(dict(zip(_COMPACT, cells, strict=True)))
     return _frame(shown, dict.fromkeys(_COMPACT, _TEXT))
 

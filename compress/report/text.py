@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compress.statistics import SIGNIFICANCE
+from compress.text import printable
 
 MISSING = ""
 
@@ -83,15 +84,6 @@ def decimals(number: float | None, digits: int, signed: str = "") -> str:
 def short(digest: str) -> str:
     """The first 12 signs of a digest, as run folders are named."""
     return digest[:12]
-
-
-def printable(text: object) -> str:
-    """Text with what does not print, line ends and terminal controls too, turned into spaces.
-
-    >>> printable("a\\x1b[2Jb")
-    'a [2Jb'
-    """
-    return "".join(c if c.isprintable() else " " for c in str(text))
 
 
 def markdown(text: object) -> str:
