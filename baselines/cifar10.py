@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
-from baselines import cnn
+from baselines.cnn import build as build_cnn
 from baselines.recipes import FINETUNING, RECIPES
 from compress.task import Dataset, Note, Task
 from compress.train import Recipe
 
-HERE = Path(__file__).parent
+HERE = Path(str(files("baselines")))
 
 
 class Cifar10(Task):
@@ -22,13 +23,19 @@ class Cifar10(Task):
 
     def load(self, path: Path | None, note: Note) -> Dataset:
         """See `cifar10_files.load`."""
-        from baselines import cifar10_files
+        from baselines.cifar10_files import load
 
-        return cifar10_files.load(path, note)
+        return load(path, note)
+
+    def sources(self, path: Path | None) -> Sequence[Path] | None:
+        """See `cifar10_files.sources`."""
+        from baselines.cifar10_files import sources
+
+        return sources(path)
 
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
         """See `cnn.build`."""
-        return cnn.build(width=width, dropout=dropout)
+        return build_cnn(width=width, dropout=dropout)
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:

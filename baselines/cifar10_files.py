@@ -9,7 +9,7 @@ from pathlib import Path
 from baselines.cifar10_archive import OFFICIAL
 from baselines.cifar10_checks import CLASSES, FULL, Counts, Files
 from baselines.cifar10_formats import open_copy
-from baselines.cifar10_sample import COUNTS, open_sample
+from baselines.cifar10_sample import COUNTS, FOLDER, open_sample
 from baselines.download import Remote, fetch
 from compress.task import Dataset, Split, content_order, split_by_class
 
@@ -67,6 +67,16 @@ def load(
     return _dataset(open_sample(), "cifar10-sample")
 
 
+def sources(path: Path | None) -> list[Path] | None:
+    """The files and folders that `load(path)` depends on; None where it would ask the net."""
+    variable = os.environ.get("CIFAR10_DIR")
+    named = path or (Path(variable) if variable else None)
+    if named is not None:
+        return [named]
+    places = _places()
+    return [*places, FOLDER] if _offline() or any(map(Path.exists, places)) else None
+
+
 def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:
     files = open_copy(place, counts)
     data = _dataset(files, "cifar10")
@@ -103,9 +113,13 @@ def _home() -> Path:
 
 
 def _download(archive: Remote, note: Callable[[str], None]) -> Path:
-    if os.environ.get("COMPRESS_OFFLINE", "0") not in ("", "0"):
+    if _offline():
         raise OSError("COMPRESS_OFFLINE forbids the download")
     return fetch(archive, _cached(), note)
+
+
+def _offline() -> bool:
+    return os.environ.get("COMPRESS_OFFLINE", "0") not in ("", "0")
 
 
 def _dataset(files: Files, name: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from baselines.cifar10_checks import CLASSES, PIXELS, SIDE, Arrays, Counts, File
 from baselines.png import read_png, write_png
 from compress.task import Split, content_order, split_by_class
 
-FOLDER = Path(__file__).parent / "sample"
+FOLDER = Path(str(files("baselines"))) / "sample"
 COUNTS = Counts(train=4_000, test=1_000)
 COLUMNS = 100  # images in a row of a sheet
 

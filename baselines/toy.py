@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,6 +53,9 @@ class Toy(Task):
             raise ValueError("task toy draws its own images: leave out --data.")
         train, validation = split_by_class(*draw(seed=0), 0.25)
         return Dataset("toy", CLASSES, train, validation, lambda: Split(*draw(seed=1)))
+
+    def sources(self, path: Path | None) -> Sequence[Path] | None:
+        return () if path is None else None
 
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
         layers = backend.keras().layers

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from compress import console, model_file, opening, own_data, pipeline_file, proof, registry
+from compress import console, model_file, opening, own_data, pipeline_file, proof, registry, reuse
 from compress.doctor import Fix, consult
 from compress.inspect import rows_of
 from compress.measurement import measure
@@ -17,68 +17,69 @@ from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.report import pages, references, tables
 from compress.result import Result, read_from
+from compress.reuse import Request
 from compress.stage import Stage
 from compress.trainer import Training
-from compress.workbench import Workbench
 
 
-def run(
-    pipeline: Pipeline,
-    model: Path | None,
-    input_scale: float | None,
-    as_json: bool,
-    trust: bool,
-    **words: Any,
-) -> None:
-    """Compress `model`, or the task's baseline, and show the rows beside what is published."""
-    if model:
-        model_file.suffix_of(model)  # before the data is looked for
-    start, bench = opening.start(model, opening.bench(trust=trust, **words), input_scale)
-    _show(pipeline.run(start, bench), bench, as_json)
+def run(pipeline: Pipeline, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+    """Compress a model, by default the task's baseline, and show the rows beside what is published."""
+    request = opening.request(**words)
+    if request.model:
+        model_file.suffix_of(request.model)  # before the data is looked for
+    rows = (
+        None if fresh else reuse.pipeline_rows(pipeline, request, results, console.progress().note)
+    )
+    if rows is None:
+        start, bench = opening.start(request, opening.bench(request, results=results, fresh=fresh))
+        rows = pipeline.run(start, bench)
+    _show(rows, request, results, as_json)
 
 
-def train(training: Training, input_scale: float | None, as_json: bool, **words: Any) -> None:
+def train(training: Training, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
     """Train from scratch and show the summary."""
-    asked = registry.task(words["task"])
+    request = opening.request(**words)
+    asked = request.task
     if not asked.recipes:
         raise ValueError(
             f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
         )
     training.resolved(asked)
-    bench = opening.bench(**words)
-    own_data.suited(bench.task, bench.data, None, input_scale)
-    folder, row, summary = training.run(bench)
+    note = console.progress().note
+    done = None if fresh else reuse.training_row(training, request, results, note)
+    if done is None:
+        bench = opening.bench(request, results=results, fresh=fresh)
+        own_data.suited(bench.task, bench.data, None, request.input_scale)
+        done = training.run(bench)
+    folder, row, summary = done
     if as_json:
         console.say_json(
             {"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)}
         )
         return
     console.print_summary(summary)
-    console.say("", f"Run folder: {folder}. Row: {bench.results}.")
+    console.say("", f"Run folder: {folder}. Row: {results}.")
 
 
-def run_file(
-    file: Path,
-    model: Path | None,
-    input_scale: float | None,
-    as_json: bool,
-    trust: bool,
-    seed: int,
-    **words: Any,
-) -> None:
+def run_file(file: Path, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
     """Run the pipelines of a file and show their rows; ValueError at the end if one failed."""
-    plans = pipeline_file.read(file, seed, model)
-    bench = opening.bench(seed=seed, trust=trust, **words)
-    models = {plan.model for plan in plans}
-    starts = {path: opening.start(path, bench, input_scale) for path in models}
-    pipeline_file.check(plans, starts)
-    outcomes = pipeline_file.run(plans, starts)
+    request = opening.request(**words)
+    plans = pipeline_file.read(file, request.seed, request.model)
+    outcomes = None if fresh else _kept_outcomes(plans, request, results)
+    if outcomes is None:
+        bench = opening.bench(request, results=results, fresh=fresh)
+        models = {plan.model for plan in plans}
+        starts = {
+            path: opening.start(dataclasses.replace(request, model=path), bench) for path in models
+        }
+        pipeline_file.check(plans, starts)
+        outcomes = pipeline_file.run(plans, starts)
     rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
     if as_json and rows:
-        _write_report(read_from(bench.results), bench.results.parent)
+        _write_report(read_from(results), results.parent, unless_current=True)
     elif rows:
-        _show(rows, bench, as_json)
+        _show(rows, request, results, as_json)
         console.say("")
     if as_json:
         console.say_json([outcome.record() for outcome in outcomes])
@@ -172,29 +173,43 @@ def report(results: Path, out: Path | None) -> None:
         console.say(str(path))
 
 
-def _show(rows: Sequence[Result], bench: Workbench, as_json: bool) -> None:
-    written = _write_report(read_from(bench.results), bench.results.parent)
+def _kept_outcomes(
+    plans: Sequence[pipeline_file.Planned], request: Request, results: Path
+) -> list[pipeline_file.Outcome] | None:
+    """The outcomes of plans that are all finished already; None if one is not."""
+    outcomes = []
+    for plan in plans:
+        asked = dataclasses.replace(request, model=plan.model, seed=plan.seed)
+        rows = reuse.pipeline_rows(plan.pipeline, asked, results, console.progress().note)
+        if rows is None:
+            return None
+        outcomes.append(pipeline_file.Outcome(plan, rows))
+    return outcomes
+
+
+def _show(rows: Sequence[Result], request: Request, results: Path, as_json: bool) -> None:
+    written = _write_report(read_from(results), results.parent, unless_current=True)
     if as_json:
         console.say_json([dataclasses.asdict(r) for r in rows])
         return
-    figures = references.read_references(bench.task.references())
-    table = tables.compact(tables.compared(rows, figures))
-    console.print_records([dict(zip(map(str, table), r, strict=True)) for r in table.to_numpy()])
+    figures = references.read_references(request.task.references())
+    console.print_records(tables.compact(tables.compared_records(rows, figures)))
     for sentence in references.judgements(figures):
         console.say("", sentence)
-    if figures and bench.data.name not in {f.data for f in figures}:
+    if figures and rows[0].data not in {f.data for f in figures}:
         console.say(
-            "", f"Published figures are not about {bench.data.name}; --data names the full set."
+            "", f"Published figures are not about {rows[0].data}; --data names the full set."
         )
-    console.say("", f"Rows: {bench.results}. Report: {written[0]}. Run folders: {bench.out}.")
+    console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {request.out}.")
 
 
-def _write_report(rows: Sequence[Result], out: Path) -> list[Path]:
+def _write_report(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
     # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
     names = sorted({r.task for r in rows} & set(registry.task_names()))
-    return pages.write_report(
-        rows, [p for name in names for p in registry.task(name).references()], out
-    )
+    figures = [p for name in names for p in registry.task(name).references()]
+    if unless_current and pages.are_current(rows, figures, out):
+        return pages.paths(out)
+    return pages.write_report(rows, figures, out)
 
 
 def stages(as_json: bool) -> None:

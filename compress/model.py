@@ -16,6 +16,8 @@ from compress import backend, layers
 from compress.clusters import keeper, labels
 from compress.store import replacing, write_bytes
 
+# Of how models are written as `.tflite`; raised with it, and kept runs go stale.
+EXPORT_VERSION = 1
 Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 # Which kernels an integer scheme may use, and the type of its input and output.
 _INTEGER = {

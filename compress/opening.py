@@ -9,41 +9,62 @@ from pathlib import Path
 from typing import Any
 
 from compress import console, model_file, own_data, registry
+from compress.digest_index import KnownModel
 from compress.graph import flattened
 from compress.model import KerasModel, TFLiteModel
+from compress.reuse import Request
 from compress.task import Dataset, Task
 from compress.workbench import Workbench
 
 
-def bench(*, task: str, data: Path | None, **words: Any) -> Workbench:
-    teller = console.progress()
-    chosen = registry.task(task)
-    return Workbench(
-        task=chosen,
-        data=chosen.load(data, teller.note),
-        progress=teller,
-        command=shlex.join(["compress", *sys.argv[1:]]),
+def request(
+    *, task: str, data: Path | None, out: Path, seed: int, deterministic: bool, **words: Any
+) -> Request:
+    """What the words that commands share ask for, with `model`, `input_scale` and `trust` where a command has them."""
+    return Request(
+        task=registry.task(task),
+        data=data,
+        out=out,
+        seed=seed,
+        deterministic=deterministic,
         **words,
     )
 
 
-def start(
-    path: Path | None, bench: Workbench, input_scale: float | None
-) -> tuple[KerasModel, Workbench]:
+def bench(request: Request, *, results: Path, fresh: bool) -> Workbench:
+    """The workbench of a request, its data loaded."""
+    teller = console.progress()
+    return Workbench(
+        task=request.task,
+        data=request.load(teller.note),
+        seed=request.seed,
+        deterministic=request.deterministic,
+        decided=request.decided,
+        out=request.out,
+        results=results,
+        progress=teller,
+        command=shlex.join(["compress", *sys.argv[1:]]),
+        fresh=fresh,
+        trust=request.trust,
+    )
+
+
+def start(request: Request, bench: Workbench) -> tuple[KerasModel, Workbench]:
     """The Keras model to begin with, by default the task's baseline, and the bench with the task as it suits it."""
-    path = path or bench.task.baseline_path()
+    path = request.model or request.task.baseline_path()
     if path is None:
         name = bench.task.name
         made = f"make one with `compress train --task {name}` and " if bench.task.recipes else ""
         raise ValueError(
             f"task {name} ships no trained baseline: {made}name a model file with --model."
         )
-    model, task = fitting(path, bench.task, bench.data, input_scale, bench.trust)
+    model, task = fitting(path, bench.task, bench.data, request.input_scale, request.trust)
     if not isinstance(model, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
     model, notes = flattened(model)
     for sentence in notes:
         bench.progress.note(sentence)
+    request.remember_model(path, KnownModel(model.digest, task.input_scale, tuple(notes)))
     return model, dataclasses.replace(bench, task=task)
 
 

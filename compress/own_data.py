@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +51,10 @@ class Images(Task):
         if path is None:
             raise ValueError("task images needs --data: a folder of images by class, or an .npz.")
         return read(path, note)
+
+    def sources(self, path: Path | None) -> Sequence[Path] | None:
+        """The folder or file itself."""
+        return None if path is None else [path]
 
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
         """ValueError: nobody said what a model of these images looks like."""

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compress import provenance
 from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to
 from compress.stage import Stage
-from compress.store import sha256
 from compress.task import TaskView
 from compress.tflite_file import matched_kernels
 from compress.workbench import Workbench, claimed, finished, keep
@@ -80,12 +78,8 @@ class Pipeline:
     def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
         stage = self.stages[-1] if self.stages else None
         specs = [s.spec() for s in self.stages]
-        # The task's code too: it builds students, and says how all are trained.
-        code = [provenance.code_digest(type(maker)) for maker in (*self.stages, bench.task)]
-        files = [sha256(Path(path)) for stage in self.stages for path in stage.files()]
-        parts = {"model": incoming, "pipeline": specs, "code": code}
-        run = bench.key(parts | ({"files": files} if files else {}))
-        folder = bench.out / f"{self._slug()}-{run[:12]}"
+        run = bench.keys.of_pipeline(self.stages, incoming)
+        folder = bench.out / self.folder_name(run)
         with claimed(folder, bench.progress.note):
             if bench.fresh:
                 for path in folder.iterdir():
@@ -141,10 +135,11 @@ class Pipeline:
         makers = [n for n, stage in enumerate(self.stages) if not stage.keeps_architecture]
         return self.stages[makers[-1] if makers else 0 :]
 
-    def _slug(self) -> str:
+    def folder_name(self, run: str) -> str:
+        """The name of the folder of the run with that key."""
         text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
         kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
-        return kept[:80] or "baseline"
+        return f"{kept[:80] or 'baseline'}-{run[:12]}"
 
 
 class _State:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
 import importlib
-import inspect
 import os
 import platform
 import resource
@@ -26,8 +22,6 @@ DISTRIBUTIONS = (
     "ai-edge-quantizer",
     "numpy",
 )
-# Where the code begins that decides the weights that any stage ends with, besides the stage's own module.
-SHARED_CODE = ("model.py", "task.py", "train.py")
 GIT_SECONDS = 20  # a file system that hangs must not take the run with it
 
 
@@ -49,13 +43,17 @@ def commit(package: Path = PACKAGE) -> str:
 
 def versions() -> dict[str, str]:
     """Python and the libraries that have a say in the numbers -> version, or "absent"; imports none of them."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {"python": platform.python_version()} | {
+        name: version_of(name) for name in DISTRIBUTIONS
+    }
+
+
+def version_of(distribution: str) -> str:
+    """The version of an installed distribution, or "absent"; it is not imported."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -73,54 +71,6 @@ def peak_memory_bytes() -> int:
     """The most memory this process has had at any time."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
-
-
-def code_digest(stage_class: type, package: Path = PACKAGE) -> str:
-    """SHA-256, in hex, of the source files that decide what a stage computes, so that a kept run of it can go stale.
-
-    They are its own module, models, tasks, training, and whatever of `package` these import, at first or second hand.
-    """
-    try:
-        own = Path(inspect.getfile(stage_class))
-    except (OSError, TypeError):
-        raise ValueError(
-            f"stage {stage_class.__name__!r} was not read from a file, so a kept run of it could not be told from an "
-            "outdated one: put the class into a module."
-        ) from None
-    sha = hashlib.sha256()
-    for path in _reached([own, *(package / name for name in SHARED_CODE)], package):
-        content = path.read_bytes()
-        sha.update(f"{path.name} {len(content)}\n".encode() + content)
-    return sha.hexdigest()
-
-
-def _reached(paths: list[Path], package: Path) -> list[Path]:
-    """The source files at `paths` and the modules of `package` to which their imports lead, sorted by name."""
-    reached: set[Path] = set()
-    waiting = [path.resolve() for path in paths]
-    while waiting:
-        path = waiting.pop()
-        if path in reached:
-            continue
-        reached.add(path)
-        for name in _imported(path.read_bytes()):
-            top, *rest = name.split(".")
-            module = package.joinpath(*rest).with_suffix(".py").resolve()
-            if top == package.name and module.is_file():
-                waiting.append(module)
-    return sorted(reached, key=lambda path: (path.name, str(path)))
-
-
-@functools.cache  # every stage of every prefix asks for much the same files
-def _imported(source: bytes) -> tuple[str, ...]:
-    """What a module imports by absolute names, and each name that it takes from there as if that were a module too."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(names)
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -40,6 +40,9 @@ class Stage(ABC):
     takes: ClassVar[Format] = "keras"
     gives: ClassVar[Format] = "keras"
     keeps_architecture: ClassVar[bool] = True
+    # Of the arithmetic and of what the defaults are; raised with either, and kept runs of the stage go stale.
+    version: ClassVar[int] = 1
+    trains: ClassVar[bool] = True  # whether what it gives depends on how the task trains
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -89,6 +92,16 @@ class Stage(ABC):
         values = [getattr(self, f.name) for f in fields]
         named = [v if isinstance(v, tuple) else (v,) for v in values]
         return [str(path) for paths in named for path in paths if path is not None]
+
+    def libraries(self) -> tuple[str, ...]:
+        """The installed distributions that the stage computes with: another version of one is another run."""
+        return ("tensorflow", "keras", "numpy")
+
+    def changed_options(self) -> dict[str, Any]:
+        """The options that are not at their defaults; only they are in the key of a run."""
+        spec = self.spec()
+        fields = dataclasses.fields(self)
+        return {f.name: spec[f.name] for f in fields if getattr(self, f.name) != f.default}
 
     def spec(self) -> dict[str, Any]:
         """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` makes the stage of it again."""

@@ -40,6 +40,15 @@ class Split:
 
 
 @dataclass(frozen=True)
+class DataDigests:
+    """What stands for data where only sameness counts: the name and the SHA-256, in hex, of each split."""
+
+    name: str
+    train: str
+    validation: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The data of a task, split. The test images come only through `open_test`, which only measuring code calls."""
 
@@ -48,6 +57,11 @@ class Dataset:
     train: Split
     validation: Split
     open_test: Callable[[], Split] = dataclasses.field(repr=False)
+
+    @property
+    def digests(self) -> DataDigests:
+        """The name and the digests of train and validation; the test split stays closed."""
+        return DataDigests(self.name, self.train.digest, self.validation.digest)
 
 
 def content_order(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -92,6 +106,8 @@ class Task(ABC):
     input_shape: ClassVar[tuple[int, int, int]]
     # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1].
     input_scale: ClassVar[float] = 1 / 255
+    # Of a task of this package, in place of its source; raised when its data, network or training change.
+    version: ClassVar[int] = 1
 
     @abstractmethod
     def load(self, path: Path | None, note: Note) -> Dataset:
@@ -113,6 +129,13 @@ class Task(ABC):
 
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""
+        return None
+
+    def sources(self, path: Path | None) -> Sequence[Path] | None:
+        """The files and folders that `load(path)` depends on, there or not; nothing is read and nobody is told.
+
+        None if that cannot be told, as when the data would be downloaded: then they are loaded to know them.
+        """
         return None
 
     def references(self) -> Sequence[Path]:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from compress.task import TaskView
 
 
+# Of what `fit` computes: batches, losses, optimizers, schedules. Raised with it, and kept trainings go stale.
+VERSION = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train: with data, seed and architecture, everything that decides the weights."""
@@ -40,6 +44,14 @@ class Recipe:
         0.0  # momentum per step of the averaged weights that are validated and kept; 0: none
     )
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
+
+    def changed_fields(self) -> dict[str, Any]:
+        """What decides the weights and is not at its default; only that is in the key of a run."""
+        return {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name != "summary" and getattr(self, f.name) != f.default
+        }
 
 
 class Progress(Protocol):
@@ -100,7 +112,7 @@ def fit(
     model.optimizer.build(model.trainable_variables)
     key = digest(
         {
-            "recipe": dataclasses.asdict(recipe),
+            "recipe": recipe.changed_fields(),
             "seed": seed,
             "train": task.train.digest,
             "validation": task.validation.digest,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress import backend, provenance
+from compress import backend
 from compress.model import KerasModel
 from compress.result import Result, append_to
 from compress.statistics import wilson_interval
@@ -51,13 +51,15 @@ class Training:
         epochs = "" if self.epochs is None else f" --epochs {self.epochs}"
         return f"train --recipe {self.recipe}{width}{epochs}"
 
+    def folder_name(self, run: str) -> str:
+        """The name of the folder of the run with that key."""
+        return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
+
     def run(self, bench: Workbench) -> tuple[Path, Result, dict[str, Any]]:
         """Train, or find the same training done. Gives the run folder, the row and the summary."""
         recipe = self.resolved(bench.task)
-        asked = dataclasses.asdict(recipe) | {"width": self.width}
-        code = [provenance.code_digest(cls) for cls in (Training, type(bench.task))]
-        run = bench.key({"train": asked, "code": code})
-        folder = bench.out / f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
+        run = bench.keys.of_training(recipe, self.width)
+        folder = bench.out / self.folder_name(run)
         with claimed(folder, bench.progress.note):
             if bench.fresh:
                 shutil.rmtree(folder / "checkpoint", ignore_errors=True)

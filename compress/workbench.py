@@ -5,19 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from compress import provenance
+from compress.keys import KeyContext
 from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to, read_from
-from compress.store import digest, write_json
-from compress.task import Dataset, Task, TaskView
+from compress.store import write_json
+from compress.task import Dataset, Note, Task, TaskView
 from compress.train import Progress
 
 MANIFEST = "manifest.json"
@@ -36,6 +37,8 @@ class Workbench:
     command: str
     deterministic: bool = False
     fresh: bool = False  # redo what is there already
+    # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.
+    decided: Mapping[str, Any] = field(default_factory=dict)
     trust: bool = False  # kept models may hold code, because the one to begin with may
 
     def __post_init__(self) -> None:
@@ -51,27 +54,21 @@ class Workbench:
         if self.results.exists():
             read_from(self.results)  # the report will want every row
 
-    def key(self, parts: dict[str, Any]) -> str:
-        """Digest of everything that decides the weights a run ends with: `parts`, data, seed and library versions."""
-        libraries = {k: v for k, v in provenance.versions().items() if k != "compress-cnn"}
-        return digest(
-            parts
-            | {
-                "task": self.task.name,
-                "input_scale": self.task.input_scale,
-                "finetuning": asdict(self.task.finetuning),
-                "data": [self.data.name, self.data.train.digest, self.data.validation.digest],
-                "seed": self.seed,
-                "deterministic": self.deterministic,
-                "versions": libraries,
-            }
+    @property
+    def keys(self) -> KeyContext:
+        """What is in the key of every run here."""
+        return KeyContext(
+            task=self.task,
+            input_scale=self.task.input_scale,
+            data=self.data.digests,
+            seed=self.seed,
+            deterministic=self.deterministic,
+            decided=self.decided,
         )
 
     def reuse(self, label: str, folder: Path, row: Result) -> None:
         """Say that a finished run is taken as it is; a process killed at the end may have left its row to be added."""
-        self.progress.note(f"{label}: reused from {folder}")
-        if not self.results.exists() or row not in read_from(self.results):
-            append_to(self.results, row)
+        add_kept_row(self.results, label, folder, row, self.progress.note)
 
     def view(self, folder: Path) -> TaskView:
         """The task as stages may see it, with checkpoints in a run folder."""
@@ -122,6 +119,13 @@ class Workbench:
             machine=provenance.machine(),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def add_kept_row(results: Path, label: str, folder: Path, row: Result, note: Note) -> None:
+    """Say that the row of a finished run is reused, and append it where a killed process left it out."""
+    note(f"{label}: reused from {folder}")
+    if not results.exists() or row not in read_from(results):
+        append_to(results, row)
 
 
 @contextmanager

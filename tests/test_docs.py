@@ -13,6 +13,7 @@ from baselines.toy import Toy
 from compress import pipeline_file, registry
 from compress.cli import cli
 from compress.report import pages, tables
+from compress.report.references import read_references
 from compress.result import read_from
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +45,10 @@ def comparison(first: int) -> str:
     """The table of the README: the first rows on the full data, as a console shows them. Rows are only ever added."""
     rows = [r for r in read_from(REPORTS / "results.jsonl")[:first] if r.data == "cifar10"]
     references = [p for n in {r.task for r in rows} for p in registry.task(n).references()]
-    return str(pages.markdown_table(tables.compact(tables.comparison(rows, references))))
+    import pandas as pd
+
+    lines = tables.compact(tables.compared_records(rows, read_references(references)))
+    return str(pages.markdown_table(pd.DataFrame(lines)))
 
 
 def readme_commands() -> list[list[str]]:

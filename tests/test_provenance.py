@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import types
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.toy import Toy
 from compress import provenance
-from compress.stages.prune import Prune
 
 
 def git(folder: Path, *words: str) -> str:
@@ -214,89 +211,3 @@ def test_peak_memory_knows_the_systems_unit(
     usage = types.SimpleNamespace(ru_maxrss=7)
     monkeypatch.setattr(provenance.resource, "getrusage", lambda who: usage)
     assert provenance.peak_memory_bytes() == 7 * unit
-
-
-# The digest of the code
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A copy of our sources that may be changed."""
-    copy = tmp_path / "copy" / "compress"
-    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
-
-
-def test_the_digest_is_the_same_wherever_the_package_is(package: Path) -> None:
-    digest = provenance.code_digest(Toy)
-    assert digest == provenance.code_digest(Toy, package)
-    assert len(bytes.fromhex(digest)) == 32
-
-
-DECIDING = ["train", "checkpoint", "task", "model", "layers", "backend", "tfmot_bridge"]
-
-
-@pytest.mark.parametrize("name", DECIDING)
-def test_the_digest_of_pruning_changes_with_each_file_that_decides(
-    name: str, package: Path
-) -> None:
-    before = provenance.code_digest(Prune, package)
-    with (package / f"{name}.py").open("a") as file:
-        file.write("\n")
-    assert provenance.code_digest(Prune, package) != before
-
-
-def test_the_digest_changes_with_a_module_imported_at_second_hand(package: Path) -> None:
-    (package / "layers.py").write_text("def f():\n    import compress.new.words\n")
-    (package / "new").mkdir()
-    digests = set()
-    for text in ("a = 1", "a = 2"):
-        (package / "new" / "words.py").write_text(text)
-        digests.add(provenance.code_digest(Prune, package))
-    assert len(digests) == 2
-
-
-def test_modules_that_import_each_other_are_taken_once(package: Path) -> None:
-    (package / "layers.py").write_text("from compress import pattern\n")
-    (package / "pattern.py").write_text("from compress.layers import x\n")
-    assert len(provenance.code_digest(Prune, package)) == 64
-
-
-@pytest.mark.parametrize(
-    "name", ["__init__", "result", "provenance", "registry", "pipeline", "cli"]
-)
-def test_the_digest_does_not_change_with_what_only_shows_or_keeps(name: str, package: Path) -> None:
-    before = provenance.code_digest(Prune, package)
-    (package / f"{name}.py").write_text("changed = True\n")
-    assert provenance.code_digest(Prune, package) == before
-
-
-def test_the_digest_changes_with_the_stages_own_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "own_stage.py"
-    digests = set()
-    for body in ("a = 1", "a = 2", "a = 1"):
-        source.write_text(body)
-        module = types.ModuleType("own_stage")
-        module.__file__ = str(source)
-        monkeypatch.setitem(sys.modules, "own_stage", module)
-        digests.add(provenance.code_digest(type("Own", (), {"__module__": "own_stage"})))
-    assert len(digests) == 2
-
-
-def test_what_ends_one_file_does_not_pass_for_the_beginning_of_the_next(package: Path) -> None:
-    layers, model = package / "layers.py", package / "model.py"
-    header = "model.py \n"  # as between the two in what is hashed, were sizes left out
-    digests = set()
-    for first, second in (("x\n", f"{header}y\n"), (f"x\n{header}", "y\n")):
-        layers.write_text(first)
-        model.write_text(second)
-        digests.add(provenance.code_digest(Prune, package))
-    assert len(digests) == 2
-
-
-def test_a_stage_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "typed_in", types.ModuleType("typed_in"))
-    with pytest.raises(ValueError, match=r"stage 'Typed' was not read from a file.*into a module"):
-        provenance.code_digest(type("Typed", (), {"__module__": "typed_in"}))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 from compress.report import columns, tables
+from compress.report.references import read_references
+from compress.result import Result
 
 BASE = bits(9000)
 
@@ -105,24 +110,30 @@ def test_without_several_seeds_the_table_over_seeds_is_empty() -> None:
     assert len(tables.display_over_seeds(table)) == 0
 
 
+def compact(rows: Sequence[Result], references: Sequence[Path]) -> list[dict[str, str]]:
+    return tables.compact(tables.compared_records(rows, read_references(references)))
+
+
 def test_compact_fits_a_console_and_heads_each_data_set() -> None:
-    compact = tables.compact(tables.comparison(example(), [PUBLISHED]))
-    wide = [max(map(len, [heading, *cells])) for heading, cells in compact.items()]
+    lines = compact(example(), [PUBLISHED])
+    wide = [
+        max(len(text) for text in [heading, *(r[heading] for r in lines)]) for heading in lines[0]
+    ]
     assert sum(wide) + 2 * (len(wide) - 1) <= 100
-    heads = [r["model"] for r in compact.to_dict("records") if not r["model"].startswith(" ")]
+    heads = [r["model"] for r in lines if not r["model"].startswith(" ")]
     assert heads == ["published, cifar10", "cifar10, 10,000 images", "cifar10-sample, 1,000 images"]
 
 
 def test_compact_says_not_distinguishable_instead_of_a_number() -> None:
     rows = [row(BASE), pruned(flipped(BASE, 60, 50)), pruned(flipped(BASE, 400, 100), 0.9)]
-    compact = tables.compact(tables.comparison(rows, []))
-    assert list(compact["from baseline"])[1:] == [
+    lines = compact(rows, [])
+    assert [r["from baseline"] for r in lines][1:] == [
         "", "not distinguishable", "-3.00 (-3.4 to -2.6)",
     ]  # fmt: skip
-    assert list(compact["gzip"])[1:] == ["440.0 KB", "264.0 KB", "88.0 KB"]
+    assert [r["gzip"] for r in lines][1:] == ["440.0 KB", "264.0 KB", "88.0 KB"]
 
 
 def test_compact_gives_a_terminal_no_control_signs() -> None:
     hostile = pruned(BASE, label="a\x1b[2Jb\nc\u202ed", model=digest("x"))
-    for cell in tables.compact(tables.comparison([hostile], [])).to_numpy().ravel():
-        assert cell.isprintable()
+    for line in compact([hostile], []):
+        assert all(cell.isprintable() for cell in line.values())

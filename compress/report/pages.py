@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -23,6 +24,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PAGES = ("comparison.md", "comparison.csv")
+PICTURES = ("accuracy_against_bytes.png", "accuracy_against_bytes.svg")
+MARK = "<!-- made of rows and figures with digest {} -->"
+
+
+def paths(folder: Path) -> list[Path]:
+    """The files that `write_report` writes."""
+    return [folder / name for name in (*PAGES, *PICTURES)]
+
+
+def are_current(rows: Sequence[Result], references: Sequence[Path], folder: Path) -> bool:
+    """Whether the files in `folder` were made of these very rows and published figures."""
+    if not all(path.is_file() for path in paths(folder)):
+        return False
+    return _mark(rows, references) in paths(folder)[0].read_text(encoding="utf-8", errors="replace")
+
+
+def _mark(rows: Sequence[Result], references: Sequence[Path]) -> str:
+    sha = hashlib.sha256("\n".join(row.to_json() for row in rows).encode())
+    for path in references:
+        sha.update(path.read_bytes())
+    return MARK.format(sha.hexdigest())
+
+
 def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Path) -> list[Path]:
     """Write comparison.md, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
 
@@ -30,13 +55,11 @@ def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Pat
     """
     figures = read_references(references)
     table = tables.compared(rows, figures)
-    pages = {
-        "comparison.md": comparison_page(table, figures).encode(),
-        "comparison.csv": csv(table),
-    }
-    for name, content in pages.items():
-        write_bytes(folder / name, content)
-    return [folder / name for name in pages] + plots.accuracy_against_bytes(table, figures, folder)
+    page = f"{comparison_page(table, figures)}\n{_mark(rows, references)}\n"
+    plots.accuracy_against_bytes(table, figures, folder)
+    write_bytes(folder / "comparison.csv", csv(table))
+    write_bytes(folder / "comparison.md", page.encode())  # last: it says of what all were made
+    return paths(folder)
 
 
 def csv(table: pd.DataFrame) -> bytes:

@@ -57,7 +57,13 @@ def compared(rows: Sequence[Result], figures: Sequence[Figure]) -> pd.DataFrame:
         raise ValueError(
             "there are no rows to report yet: `compress run prune --sparsity 0.5` makes some."
         )
-    return _frame([*reference_records(figures), *row_records(rows, figures)], FIELDS)
+    return _frame(compared_records(rows, figures), FIELDS)
+
+
+def compared_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Record]:
+    """The lines of `compared`, None where a value is missing: what needs no pandas."""
+    lines = [*reference_records(figures), *row_records(rows, figures)]
+    return [{**dict.fromkeys(FIELDS), **line} for line in lines]
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,14 +110,14 @@ def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     return _frame(shown, dict.fromkeys(shown[0] if shown else (), _TEXT))
 
 
-def compact(table: pd.DataFrame) -> pd.DataFrame:
-    """A comparison in six columns of strings, narrow enough for a console.
+def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
+    """The lines of a comparison in six columns of strings, narrow enough for a console.
 
     A line with a name of data and no numbers heads the lines below it: only those are comparable.
     """
     shown: list[dict[str, str]] = []
     head = None
-    for r in records(table):
+    for r in lines:
         published = r["kind"] == "reference"
         images = f"{r['images']:,} images"
         own = f"published, {r['data']}" if published else f"{r['data']}, {images}"
@@ -120,7 +126,7 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
         label = f"{r['split']}, {images}" if published else r["label"]
         cells = (f"  {printable(label)}", *_brief(r))
         shown.append(dict(zip(_COMPACT, cells, strict=True)))
-    return _frame(shown, dict.fromkeys(_COMPACT, _TEXT))
+    return shown
 
 
 _COMPACT = ("model", "top-1, %", "from baseline", "sparsity", "file", "gzip")

@@ -53,6 +53,9 @@ class Cluster(Stage):
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
+    def libraries(self) -> tuple[str, ...]:
+        return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
+
     def check(self, model: KerasModel) -> list[str]:
         shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
         check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")

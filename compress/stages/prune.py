@@ -90,6 +90,9 @@ class Prune(Stage):
                 )
             object.__setattr__(self, "sparsity", zeros / group)
 
+    def libraries(self) -> tuple[str, ...]:
+        return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
+
     def check(self, model: KerasModel) -> list[str]:
         shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
         check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")

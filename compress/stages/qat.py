@@ -56,6 +56,9 @@ class Qat(Stage):
         "Training images that first ranges of activations are read from.",
     )
 
+    def libraries(self) -> tuple[str, ...]:
+        return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
+
     def check(self, model: KerasModel) -> list[str]:
         self._check_layers(model)
         # What would stay float is seen in the file that would be written without training.

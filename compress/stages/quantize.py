@@ -26,6 +26,7 @@ class Quantize(Stage):
 
     name: ClassVar = "quantize"
     gives: ClassVar = "tflite"
+    trains: ClassVar = False
     scheme: str = option(
         "int8",
         click.Choice(["int8", "int16x8", "float16", "dynamic", "int4"]),
@@ -53,6 +54,10 @@ class Quantize(Stage):
                 raise ValueError(
                     f"quantize: option '{name}' goes with scheme int4, not with {self.scheme}; leave it out."
                 )
+
+    def libraries(self) -> tuple[str, ...]:
+        four = ("ai-edge-quantizer",) if self.scheme == "int4" else ()
+        return (*Stage.libraries(self), *four)
 
     def check(self, model: KerasModel) -> list[str]:
         if self.scheme != "int4":

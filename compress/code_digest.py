@@ -1,0 +1,135 @@
+"""A digest of somebody's source code that changes with what the code does, not with how or where it is written."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GENERATED = ("_version.py",)  # written by a build, different after each
+
+
+def source_digest(maker: type) -> str:
+    """SHA-256, in hex, of the source of the package that a class is from, so that a kept run of it can go stale.
+
+    A class in a module of no package stands for that module and the modules beside it that it imports. Comments,
+    docstrings, the order of imports and the names and places of files do not count.
+
+    Raises:
+      ValueError: the class was not read from a file.
+    """
+    module = sys.modules.get(maker.__module__)
+    file = getattr(module, "__file__", None)
+    if not file or not Path(file).is_file():
+        raise ValueError(
+            f"{maker.__name__!r} was not read from a file, so a kept run of it could not be told from an outdated "
+            "one: put the class into a module."
+        )
+    top = maker.__module__.split(".")[0]
+    places = getattr(sys.modules.get(top), "__path__", None)
+    if places is None:
+        return _combined(_modules_beside(Path(file)))
+    return _combined([module for place in places for module in _package(Path(place))])
+
+
+@dataclass(frozen=True)
+class _Module:
+    name: str  # dotted
+    package: str  # that relative imports begin from
+    source: bytes
+
+    @property
+    def code(self) -> str:
+        """SHA-256 of its code without imports."""
+        return hashlib.sha256(_parsed(self.source)[0].encode()).hexdigest()
+
+    def imports(self) -> Iterator[tuple[str, str, str]]:
+        """(module, name taken from it, name given to it) for each import."""
+        for level, module, word, alias in _parsed(self.source)[1]:
+            outer = self.package.split(".")[: 1 - level or None] if level else []
+            yield ".".join([*outer, *([module] if module else [])]), word, alias
+
+
+def _package(folder: Path) -> Iterator[_Module]:
+    """Every module below the folder of a package."""
+    for path in sorted(folder.rglob("*.py")):
+        if path.name not in GENERATED:
+            *outer, name = [folder.name, *path.relative_to(folder).with_suffix("").parts]
+            package = ".".join(outer)
+            yield _Module(
+                package if name == "__init__" else f"{package}.{name}", package, path.read_bytes()
+            )
+
+
+def _modules_beside(path: Path) -> list[_Module]:
+    """A module and those in the same folder that it imports, at first or second hand."""
+    found: dict[Path, _Module] = {}
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found[path] = _Module(path.stem, "", path.read_bytes())
+        waiting += [path.with_name(f"{name}.py") for name, _, _ in found[path].imports()]
+    return list(found.values())
+
+
+def _combined(modules: Sequence[_Module]) -> str:
+    """One digest of modules, whatever their names: of each its code, and the code of those that it imports."""
+    codes = {module.name: module.code for module in modules}
+    digests = set()
+    for module in modules:
+        told = {
+            codes[f"{other}.{word}"] if f"{other}.{word}" in codes
+            else f"{codes.get(other, other)} {word} {alias}"
+            for other, word, alias in module.imports()
+        }  # fmt: skip
+        if told or module.code != _Module("", "", b"").code:
+            text = "\n".join([module.code, *sorted(told)])
+            digests.add(hashlib.sha256(text.encode()).hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+@functools.cache  # every run of a process asks for the same files
+def _parsed(source: bytes) -> tuple[str, tuple[tuple[int, str, str, str], ...]]:
+    """The code of a module without docstrings and imports, and of its imports (level, module, name, alias)."""
+    tree = ast.parse(source)
+    imports = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, "", alias.asname or "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            imports += [(node.level, module, a.name, a.asname or "") for a in node.names]
+    return ast.dump(_Bare().visit(tree)), tuple(imports)
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes docstrings and imports out of a syntax tree."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        body = getattr(node, "body", None)
+        documented = isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        if documented and isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]  # type: ignore[attr-defined]
+        return super().generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """Gone."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Gone."""
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
