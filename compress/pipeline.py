@@ -13,9 +13,10 @@ from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to
 from compress.stage import Stage
+from compress.store import empty
 from compress.task import TaskView
 from compress.tflite_file import matched_kernels
-from compress.workbench import Workbench, claimed, finished, keep
+from compress.workbench import LOCK, Workbench, claimed, finished, keep
 
 AnyModel = KerasModel | TFLiteModel
 
@@ -82,9 +83,7 @@ class Pipeline:
         folder = bench.out / self.folder_name(run)
         with claimed(folder, bench.progress.note):
             if bench.fresh:
-                for path in folder.iterdir():
-                    if path.name != ".lock":
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                empty(folder, but=LOCK)
             if found := finished(folder):
                 row, _ = found
                 bench.reuse(self.label, folder, row)

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.result import Result
-from compress.workbench import MANIFEST, claimed
+from compress.workbench import LOCK, MANIFEST, claimed
 
-LOCK = ".lock"
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
 # What an unfinished run has in its folder, with what a killed process left of a file that it was writing. A folder
 # that holds anything else is not taken for one.
@@ -142,7 +141,7 @@ def _row(folder: Path) -> Result | None:
     """The row in the folder's manifest; None if it is not whole."""
     path = folder / MANIFEST
     try:
-        if path.is_symlink() or path.stat().st_size > MAX_MANIFEST_BYTES:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
             return None
         row = Result.from_json(json.dumps(json.loads(path.read_bytes())["result"]))
         _when(row)
@@ -158,7 +157,7 @@ def _when(row: Result) -> datetime:
 
 def _epochs(folder: Path) -> int:
     log = folder / "checkpoint" / "log.csv"
-    if log.is_symlink() or not log.is_file():
+    if log.parent.is_symlink() or log.is_symlink() or not log.is_file():
         return 0
     return max(0, len(log.read_bytes().splitlines()) - 1)
 

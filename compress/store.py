@@ -1,4 +1,4 @@
-"""Run folders: atomic writes and content digests."""
+"""Run folders: atomic writes, nothing followed out of them, and content digests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextlib.contextmanager
@@ -41,6 +43,42 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` whole, or leave `path` as it was."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """The file to lock, made if it is not there, its content untouched. ValueError if it is a link or a pipe."""
+    check_own(path)
+    # A link that takes its place just now is not followed, a pipe is not waited for.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+
+
+def check_own(path: Path) -> None:
+    """ValueError if `path`, or anything below it, is a link or a pipe: it would lead out of the run folder."""
+    below = (
+        Path(parent) / name
+        for parent, folders, files in os.walk(path)
+        for name in (*folders, *files)
+    )
+    for each in (path, *below):
+        try:
+            mode = each.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            is_no = "a link" if stat.S_ISLNK(mode) else "no regular file"
+            raise ValueError(
+                f"{each} is {is_no}, and what a run keeps stays in its folder: delete it, or use another --out."
+            )
+
+
+def empty(folder: Path, but: str) -> None:
+    """Delete what is in a folder, except the file called `but`; what links in it lead to stays."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != but:
+            path.unlink()
 
 
 def digest(value: Mapping[str, Any]) -> str:

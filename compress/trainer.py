@@ -15,10 +15,10 @@ from compress import backend
 from compress.model import KerasModel
 from compress.result import Result, append_to
 from compress.statistics import wilson_interval
-from compress.store import digest, replacing
+from compress.store import digest, empty, replacing
 from compress.task import Task
 from compress.train import History, Recipe, fit, set_seed
-from compress.workbench import Workbench, claimed, finished, keep
+from compress.workbench import LOCK, Workbench, claimed, finished, keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,7 @@ class Training:
         folder = bench.out / self.folder_name(run)
         with claimed(folder, bench.progress.note):
             if bench.fresh:
-                shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-                (folder / "manifest.json").unlink(missing_ok=True)
+                empty(folder, but=LOCK)
             if found := finished(folder):
                 row, manifest = found
                 bench.reuse(self.label, folder, row)

@@ -17,11 +17,11 @@ from compress.keys import KeyContext
 from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to, read_from
-from compress.store import write_json
+from compress.store import check_own, open_lock, write_json
 from compress.task import Dataset, Note, Task, TaskView
 from compress.train import Progress
 
-MANIFEST = "manifest.json"
+MANIFEST, LOCK = "manifest.json", ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +135,12 @@ def claimed(folder: Path, note: Callable[[str], None] | None = None) -> Iterator
     Raises:
       ValueError: another process is at work in it, and there is no `note`.
     """
-    path = folder / ".lock"
+    path = folder / LOCK
     while True:
+        if folder.is_symlink():
+            check_own(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
+        with open_lock(path) as lock:
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -155,10 +157,14 @@ def claimed(folder: Path, note: Callable[[str], None] | None = None) -> Iterator
 
 
 def finished(folder: Path) -> tuple[Result, dict[str, Any]] | None:
-    """The row and the manifest of a finished run, or None if there is none; ValueError if it cannot be read.
+    """The row and the manifest of a finished run, or None if there is none.
 
     The manifest is written last, so a folder that has one is whole.
+
+    Raises:
+      ValueError: it cannot be read, or something in the folder leads out of it.
     """
+    check_own(folder)
     path = folder / MANIFEST
     if not path.exists():
         return None
