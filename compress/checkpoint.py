@@ -18,16 +18,18 @@ History = list[Row]
 
 
 class Checkpoint:
-    """Weights, optimizer, best weights and history of a model in training. `folder` None: kept nowhere."""
+    """Weights, optimizer, averages, best weights and history of a model in training. `folder` None: kept nowhere."""
 
-    def __init__(self, model: Any, folder: Path | None, key: str) -> None:
-        self.model, self.key, self.folder = model, key, folder
+    def __init__(
+        self, model: Any, folder: Path | None, key: str, averages: Sequence[Any] = ()
+    ) -> None:
+        self.model, self.key, self.folder, self.averages = model, key, folder, averages
         self.history: History = []
         self.best: list[np.ndarray] = []
         self.validated: list[np.ndarray] = []  # the weights that the epoch's validation saw
 
     def _live(self) -> list[Any]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+        return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
 
     def restore(self) -> None:
         """Go back to the last saved epoch, if one was saved for the same key. ValueError if it cannot be read."""

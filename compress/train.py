@@ -14,6 +14,7 @@ from compress import backend, objective
 from compress.batches import batches, one_hot, with_targets
 from compress.checkpoint import Checkpoint, History, Row, assign
 from compress.store import digest
+from compress.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from compress.task import TaskView
@@ -40,9 +41,8 @@ class Recipe:
     dropout: float = 1.0  # multiplies the architecture's own rates
     flip: bool = False  # mirror half of the images
     crop: int = 0  # pixels of reflected border from which a crop of the old size is taken
-    weight_average: float = (
-        0.0  # momentum per step of the averaged weights that are validated and kept; 0: none
-    )
+    # Highest momentum per step of the averaged weights that are validated and kept; 0: none.
+    weight_average: float = 0.0
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
 
     def changed_fields(self) -> dict[str, Any]:
@@ -120,7 +120,8 @@ def fit(
         }
         | ({"teaching": teaching.spec()} if teaching else {})
     )
-    state = Checkpoint(model, task.checkpoints, key)
+    average = WeightAverage(model, recipe.weight_average) if recipe.weight_average else None
+    state = Checkpoint(model, task.checkpoints, key, average.variables if average else ())
     try:
         state.restore()
     except ValueError as error:
@@ -140,12 +141,16 @@ def fit(
                 one_hot(task.validation.labels, model.output_shape[-1]),
             ),
             validation_batch_size=500,
-            callbacks=[*_callbacks(recipe, state, task.progress, keras), *callbacks],
+            callbacks=[
+                *([average.callback(keras)] if average else []),
+                _watch(recipe, state, task.progress, keras),
+                *callbacks,
+            ],
             shuffle=False,  # the generator has done it
             verbose=0,
         )
-    elif recipe.weight_average:
-        model.optimizer.finalize_variable_values(model.trainable_variables)  # as `model.fit` ends
+    if average:
+        average.place()
     if recipe.keep == "best":
         assign(model.variables, state.best)
     model.compile()  # Keras copies what a model is compiled with too, and ours is no Keras object
@@ -199,8 +204,6 @@ def _optimizer(recipe: Recipe, steps: int, keras: Any) -> Any:
     elif recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
     settings: dict[str, Any] = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
-    if recipe.weight_average:
-        settings |= {"use_ema": True, "ema_momentum": recipe.weight_average}
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=recipe.momentum, nesterov=True, **settings)
     else:
@@ -210,7 +213,7 @@ def _optimizer(recipe: Recipe, steps: int, keras: Any) -> Any:
     return optimizer
 
 
-def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> list[Any]:
+def _watch(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> Any:
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.monotonic()
@@ -238,5 +241,4 @@ def _callbacks(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any
             state.save(row)
             progress.epoch(row)
 
-    averaged = [keras.callbacks.SwapEMAWeights()] if recipe.weight_average else []
-    return [*averaged, Watch()]
+    return Watch()
