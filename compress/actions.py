@@ -54,9 +54,7 @@ def train(training: Training, as_json: bool, results: Path, fresh: bool, **words
         done = training.run(bench)
     folder, row, summary = done
     if as_json:
-        console.say_json(
-            {"folder": str(folder), "summary": summary, "result": dataclasses.asdict(row)}
-        )
+        console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
         return
     console.print_summary(summary)
     console.say("", f"Run folder: {folder}. Row: {results}.")
@@ -190,7 +188,7 @@ def _kept_outcomes(
 def _show(rows: Sequence[Result], request: Request, results: Path, as_json: bool) -> None:
     written = _write_report(read_from(results), results.parent, unless_current=True)
     if as_json:
-        console.say_json([dataclasses.asdict(r) for r in rows])
+        console.say_json([r.record() for r in rows])
         return
     figures = references.read_references(request.task.references())
     console.print_records(tables.compact(tables.compared_records(rows, figures)))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from compress import interpreter, tflite_file
+from compress.bits import pack_bits
 from compress.model import TFLiteModel
-from compress.result import Measurement, pack_bits
+from compress.result import Measurement
 from compress.statistics import wilson_interval
 from compress.task import Dataset
 from compress.tflite_reader import Graph, read
@@ -143,8 +144,8 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def log_of_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Natural logarithms, float64 [n, classes], of probabilities not below `LEAST_PROBABILITY`."""
-    return np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
+    """Natural logarithms, float64 [n, classes], of probabilities brought between `LEAST_PROBABILITY` and 1."""
+    return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1))
 
 
 def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import shlex
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Outcome:
             "model": planned.model and str(planned.model),
             "seed": planned.seed,
             "error": self.error,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row.record() for row in self.rows],
         }
 
     def summary(self) -> dict[str, Any]:

@@ -2,119 +2,195 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import fcntl
 import json
-import math
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-import numpy as np
+from compress.bits import unpack_bits
+from compress.field_check import (
+    LARGEST,
+    AtLeastOne,
+    Between,
+    Count,
+    Digest,
+    Fraction,
+    Name,
+    NotNegative,
+    Time,
+    allows_none,
+    expected,
+    refusal,
+)
+
+# Of new rows. It rises when rows begin to say what code of before would misread, and not when fields are added: one
+# that is absent was not measured, and one that is unknown is kept as it is.
+SCHEMA = 2
+# What rounding may move a fraction by.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What measuring the exported file on the test images gave. Fractions are in [0, 1]."""
+    """What measuring the exported file on the test images gave. Fractions are in [0, 1].
 
-    top1: float
-    top1_low: float  # 95 % Wilson interval
-    top1_high: float
-    cross_entropy: float  # mean, natural logarithm
-    test_images: int
-    correct: str  # which test images were right, in the order of the test split: see `pack_bits`
-    stored_params: (
-        int  # numbers in the file's weight and bias tensors, BatchNormalization being folded in
+    Raises:
+      ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
+    """
+
+    top1: Fraction
+    top1_low: Fraction  # 95 % Wilson interval
+    top1_high: Fraction
+    cross_entropy: NotNegative  # mean, natural logarithm
+    test_images: AtLeastOne
+    correct: (
+        str  # which test images were right, in the order of the test split: see `bits.pack_bits`
     )
-    nonzero_params: int
-    sparsity: float  # fraction of kernel weights that are zero, all kernels together
-    kernel_sparsity: dict[str, float]  # tensor name -> the same, a kernel at a time
-    macs: int  # multiply-accumulates for one image
-    file_bytes: int
-    gzip_bytes: int  # the file after gzip -9
-    weight_types: dict[str, int]  # type of stored weights -> how many are stored as that
-    tflite_digest: str  # SHA-256 of the file
+    stored_params: (
+        Count  # numbers in the file's weights and biases, with BatchNormalization folded in
+    )
+    nonzero_params: Count
+    sparsity: Fraction  # of kernel weights that are zero, all kernels together
+    kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
+    macs: Count  # multiply-accumulates for one image
+    # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
+    file_bytes: Annotated[int, Between(100, LARGEST)]
+    gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
+    weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
+    tflite_digest: Digest  # of the file
+
+    def __post_init__(self) -> None:
+        for name, kind in _KINDS[type(self)].items():
+            if why := refusal(f"field {name!r}", getattr(self, name), kind):
+                raise ValueError(f"{why}.")
+        for why in _contradictions(self):
+            raise ValueError(f"{why}.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Measurement):
     """One row: a measurement with all that it takes to repeat it."""
 
-    run: str  # digest that names the run folder
-    task: str
-    data: str  # name of the data; rows of different data are never compared
-    splits: dict[str, str]  # train, validation, test -> SHA-256 of the split
+    run: Digest  # names the run folder
+    task: Name
+    data: Name  # rows of different data are never compared
+    splits: dict[str, Digest]  # train, validation, test -> digest of the split
     pipeline: list[dict[str, Any]]  # specs of the stages, in order; empty: the model that came in
-    label: str  # the stages as typed: "prune --sparsity 0.5"; "baseline" if there are none
-    model: (
-        str  # digest of the model that came in, the same for a baseline and all that was made of it
-    )
-    params: int | None  # as Keras counts them; None if only a .tflite was there
-    seed: int
-    seconds: float  # spent in this row's last stage
-    peak_memory_bytes: int
+    label: Name  # the stages as typed: "prune --sparsity 0.5"; "baseline" if there are none
+    model: Digest  # of the model that came in, the same for a baseline and all that was made of it
+    params: Count | None  # as Keras counts them; None if only a .tflite was there
+    seed: Count
+    seconds: NotNegative  # spent in this row's last stage
+    peak_memory_bytes: Count
     notes: list[str]
-    commit: str
+    commit: Name
     command: str
     versions: dict[str, str]
     machine: str
-    time: str  # when the row was made, UTC, ISO 8601
+    time: Time  # when the row was made, UTC, ISO 8601
+    schema: Annotated[int, Between(1, SCHEMA)] = SCHEMA
+    extra: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # fields that this code does not know
+
+    def record(self) -> dict[str, Any]:
+        """The row as a JSON object, with the fields that this code does not know in their places.
+
+        What was not measured is left out, and so is what rows of schema 1 did not say: they stay as they were.
+        """
+        said = dict(self.extra)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            new = value is not None and self.schema > 1
+            if field.name != "extra" and (new or _is_required(field) or value != _default(field)):
+                said[field.name] = value
+        if self.schema == 1:
+            del said["schema"]
+        return said
 
     def to_json(self) -> str:
-        """One line of JSON, keys sorted. ValueError if a number is not finite: JSON has no word for it."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+        """One line of JSON, keys sorted."""
+        return json.dumps(self.record(), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> Result:
+        """The row of a JSON object. A field that is absent was not measured; one that is unknown is kept.
+
+        Raises:
+          ValueError: a field that every row has is absent, or a value is not one that its field can have.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a row is a JSON object, this is {values!r:.40}.")
+        # The first rows did not say theirs.
+        given = {"schema": 1} | dict(values)
+        known = {f.name: f for f in dataclasses.fields(cls) if f.name != "extra"}
+        extra = {name: given.pop(name) for name in set(given) - set(known)}
+        for name, field in known.items():
+            if name in given or not _is_required(field):
+                continue
+            kind = _KINDS[cls][name]
+            if not allows_none(kind):
+                raise ValueError(f"field {name!r} is missing; expected {expected(kind)}.")
+            given[name] = None
+        return cls(**given, extra=extra)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Result:
-        """The row of a line. ValueError if a field is missing, unknown or of another type."""
-        values = json.loads(line)
-        if not isinstance(values, dict):
-            raise ValueError(f"a row is a JSON object, this is {line[:40]!r}.")
-        known = {f.name for f in dataclasses.fields(cls)}
-        odd = sorted(known ^ set(values))
-        if odd:
-            raise ValueError(f"row with unknown or missing fields: {', '.join(odd)}.")
-        kinds = get_type_hints(cls)
-        for field in dataclasses.fields(cls):
-            if not _is_a(values[field.name], kinds[field.name]):
-                raise ValueError(
-                    f"field {field.name!r} is {values[field.name]!r:.40}; expected {field.type}."
-                )
-        return cls(**values)
+        """The row of a line; see `from_record`."""
+        return cls.from_record(json.loads(line))
 
 
-def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is of an annotated type; an int passes as a float, a bool not as a number."""
-    if kind is Any:
-        return True
-    if isinstance(kind, UnionType):
-        return any(_is_a(value, k) for k in get_args(kind))
-    if get_origin(kind) is dict:
-        _, inner = get_args(kind)
-        return isinstance(value, dict) and all(_is_a(v, inner) for v in value.values())
-    if get_origin(kind) is list:
-        return isinstance(value, list) and all(_is_a(v, get_args(kind)[0]) for v in value)
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is kind
+def _contradictions(found: Measurement) -> Iterator[str]:
+    """What is wrong with fields that others contradict."""
+
+    def wrong(name: str, wanted: str) -> str:
+        return f"field {name!r} is {getattr(found, name)!r:.40}; expected {wanted}"
+
+    try:
+        right = int(unpack_bits(found.correct, found.test_images).sum())
+    except ValueError as error:
+        yield f"field 'correct': {error}"
+        return
+    if abs(found.top1 - right / found.test_images) > ROUNDING:
+        yield wrong("top1", f"{right} of {found.test_images}, as many as 'correct' marks")
+    if found.top1_low > found.top1 + ROUNDING:
+        yield wrong("top1_low", f"at most top1, {found.top1}")
+    if found.top1_high < found.top1 - ROUNDING:
+        yield wrong("top1_high", f"at least top1, {found.top1}")
+    if found.nonzero_params > found.stored_params:
+        yield wrong("nonzero_params", f"at most stored_params, {found.stored_params}")
+    if sum(found.weight_types.values()) != found.stored_params:
+        yield wrong("weight_types", f"numbers that add up to stored_params, {found.stored_params}")
+    # Deflate makes 1,032 bytes one at best, and wraps what it cannot make smaller.
+    least, most = found.file_bytes // 1032, found.file_bytes + found.file_bytes // 1000 + 64
+    if not least <= found.gzip_bytes <= most:
+        yield wrong("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")
+    if not isinstance(found, Result):
+        return
+    if "test" not in found.splits:
+        yield wrong("splits", "the digest of the test split")
+    if not all(isinstance(spec.get("stage"), str) for spec in found.pipeline):
+        yield wrong("pipeline", "specs that each name their stage")
+    if set(found.extra) & (set(_KINDS[Result]) - {"extra"}):
+        yield wrong("extra", "none of the fields that a row has")
 
 
-def pack_bits(correct: np.ndarray) -> str:
-    """Base64 of a bool [n] array, 8 images a byte.
-
-    >>> unpack_bits(pack_bits(np.array([True, False, True])), 3).tolist()
-    [True, False, True]
-    """
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+# Field -> its type with the range that stands beside it.
+_KINDS = {cls: get_type_hints(cls, include_extras=True) for cls in (Measurement, Result)}
 
 
-def unpack_bits(text: str, n: int) -> np.ndarray:
-    """The bool [n] array that `pack_bits` wrote."""
-    packed = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return np.unpackbits(packed, count=n).astype(bool)
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def append_to(path: Path, result: Result) -> None:
@@ -141,7 +217,7 @@ def read_from(path: Path) -> list[Result]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             rows.append(Result.from_json(line))
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
             ) from error

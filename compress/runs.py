@@ -143,7 +143,7 @@ def _row(folder: Path) -> Result | None:
     try:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
             return None
-        row = Result.from_json(json.dumps(json.loads(path.read_bytes())["result"]))
+        row = Result.from_record(json.loads(path.read_bytes())["result"])
         _when(row)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

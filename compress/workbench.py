@@ -170,7 +170,7 @@ def finished(folder: Path) -> tuple[Result, dict[str, Any]] | None:
         return None
     try:
         manifest = json.loads(path.read_bytes())
-        return Result.from_json(json.dumps(manifest["result"])), manifest
+        return Result.from_record(manifest["result"]), manifest
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder, and the "
@@ -185,4 +185,4 @@ def keep(
     if model is not None:
         model.save(folder / "model.keras")
     exported.save(folder / "model.tflite")
-    write_json(folder / MANIFEST, {"result": asdict(result)} | more)
+    write_json(folder / MANIFEST, {"result": result.record()} | more)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.result import Result, pack_bits
+from compress.bits import pack_bits
+from compress.result import Result
 from compress.statistics import wilson_interval
 
 PUBLISHED = Path(__file__).parents[1] / "baselines" / "references" / "published.csv"

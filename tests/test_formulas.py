@@ -47,6 +47,8 @@ def test_cross_entropy_at_its_ends() -> None:
     assert np.isfinite(cross_entropy(log_softmax(huge), np.array([1])))
     never = cross_entropy(log_of_probabilities(np.array([[1.0, 0.0]])), np.array([1]))
     assert never == pytest.approx(7 * np.log(10))
+    rounded_up = np.array([[1.0000001, 0.0]], np.float32)  # as a softmax in float32 may give
+    assert cross_entropy(log_of_probabilities(rounded_up), np.array([0])) == 0
 
 
 @given(LOGITS, ANY_LABELS)

@@ -17,6 +17,7 @@ from tflite_examples import Layer, dataset, edited, export, float16, functional,
 import baselines
 import compress
 from compress import backend, tflite_file
+from compress.bits import unpack_bits
 from compress.measurement import (
     digest_of_test,
     is_correct,
@@ -24,7 +25,7 @@ from compress.measurement import (
     predict,
 )
 from compress.model import TFLiteModel
-from compress.result import Result, unpack_bits
+from compress.result import Result
 from compress.statistics import wilson_interval
 from compress.task import Dataset, Split
 from compress.tflite_reader import read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,18 @@ def test_reused_run_is_added_to_another_results_file(
     other = replace(bench, results=tmp_path / "other.jsonl")
     Pipeline((Round(),)).run(toy_model, other)
     assert read_from(other.results) == rows
+
+
+def test_what_a_later_release_wrote_into_a_manifest_is_added_with_its_row(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    Pipeline(()).run(toy_model, bench)
+    (path,) = bench.out.glob("*/manifest.json")
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({"result": manifest["result"] | {"watts": 3.5}}))
+    bench.results.unlink()
+    Pipeline(()).run(toy_model, bench)
+    assert json.loads(bench.results.read_text())["watts"] == 3.5
 
 
 @pytest.mark.parametrize("content", ['{"half":', "{}", "[]", '{"result": {"top1": 1}}'])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 from report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
 
-from compress.report.compare import NO_BASELINE, Record, correct_images, row_records, spread
+from compress.bits import pack_bits
+from compress.report.compare import NO_BASELINE, Record, row_records, spread
 from compress.report.references import read_references
-from compress.result import Result, pack_bits
+from compress.result import Result
 from compress.statistics import holm, mcnemar_p, paired_difference
 
 BASE = bits(9000)
@@ -51,7 +51,7 @@ def test_a_baseline_is_not_held_against_itself() -> None:
         {"data": "cifar10-sample"},
         {"model": digest("another model")},
         {"task": "another task"},
-        {"splits": {"train": "a", "validation": "b", "test": "other images"}},
+        {"splits": {"test": digest("other images")}},
     ],
     ids=lambda fields: next(iter(fields)),
 )
@@ -109,12 +109,12 @@ def test_a_baseline_measured_under_two_seeds_stands_once() -> None:
 
 
 def test_a_training_stands_in_for_a_missing_baseline_and_gives_way_to_one() -> None:
-    trained = row(BASE, label="train --recipe strong", file_bytes=111)
+    trained = row(BASE, label="train --recipe strong", file_bytes=450_111)
     made = pruned(flipped(BASE, 10, 0))
     (record,) = compressed(trained, made)
-    assert record["file_ratio"] == made.file_bytes / 111
-    (record,) = compressed(row(BASE, file_bytes=222), trained, made)
-    assert record["file_ratio"] == made.file_bytes / 222
+    assert record["file_ratio"] == made.file_bytes / 450_111
+    (record,) = compressed(row(BASE, file_bytes=450_222), trained, made)
+    assert record["file_ratio"] == made.file_bytes / 450_222
 
 
 def test_a_baseline_comes_before_what_was_made_of_it() -> None:
@@ -126,20 +126,6 @@ def test_a_baseline_comes_before_what_was_made_of_it() -> None:
         ("prune --sparsity 0.75", digest("cnn")),
         ("baseline", other),
     ]
-
-
-def test_correct_images_that_disagree_with_the_accuracy_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"run r1: top1 0\.5 of 4 images .* 3 images marked"):
-        correct_images(row(bits(3, 4), top1=0.5, run="r1"))
-    with pytest.raises(ValueError, match="run r2: its field 'correct' cannot be read"):
-        correct_images(row(bits(3, 4), correct="~~~not base64", run="r2"))
-    np.testing.assert_array_equal(correct_images(row(bits(3, 4))), bits(3, 4))
-
-
-@pytest.mark.parametrize("field", ["test_images", "file_bytes", "gzip_bytes", "splits"])
-def test_a_row_that_cannot_have_been_measured_is_refused(field: str) -> None:
-    with pytest.raises(ValueError, match="run r1: a row needs the digest of its test split"):
-        compared(row(BASE), row(BASE, run="r1", **{field: {} if field == "splits" else 0}))
 
 
 def test_only_rows_of_the_same_data_are_held_against_published_figures() -> None:
@@ -164,9 +150,9 @@ def test_spread_over_seeds_is_worked_out_by_hand() -> None:
 
 def test_of_a_seed_run_twice_the_last_row_counts() -> None:
     rows = [
-        pruned(bits(10, 100), seed=0, run="a"),
-        pruned(bits(80, 100), seed=1, run="b"),
-        pruned(bits(90, 100), seed=0, run="c"),
+        pruned(bits(10, 100), seed=0, run=digest("a")),
+        pruned(bits(80, 100), seed=1, run=digest("b")),
+        pruned(bits(90, 100), seed=0, run=digest("c")),
     ]
     (joined,) = spread(compared(*rows))
     assert joined["n"] == 2
@@ -177,7 +163,7 @@ def test_of_a_seed_run_twice_the_last_row_counts() -> None:
 def test_an_option_that_came_later_does_not_part_seeds_and_another_value_does() -> None:
     old = pruned(bits(80, 100))
     named = [{"stage": "prune", "sparsity": 0.5, "scope": "layer"}]
-    new = dataclasses.replace(pruned(bits(82, 100), seed=1, run="b"), pipeline=named)
+    new = dataclasses.replace(pruned(bits(82, 100), seed=1, run=digest("b")), pipeline=named)
     (joined,) = spread(compared(row(bits(90, 100)), old, new))
     assert joined["n"] == 2
     other = [{"stage": "prune", "sparsity": 0.25}]
@@ -187,12 +173,17 @@ def test_an_option_that_came_later_does_not_part_seeds_and_another_value_does() 
 def test_one_seed_or_two_models_have_no_spread() -> None:
     one = pruned(bits(80, 100))
     assert spread(compared(one)) == []
-    assert spread(compared(one, dataclasses.replace(one, seed=1, run="x", model="other"))) == []
+    assert (
+        spread(
+            compared(one, dataclasses.replace(one, seed=1, run=digest("x"), model=digest("other")))
+        )
+        == []
+    )
 
 
 def test_trainings_of_two_seeds_are_joined_though_their_models_differ() -> None:
-    first = row(bits(80, 100), label="train --recipe strong", model="m0")
-    second = row(bits(90, 100), label="train --recipe strong", model="m1", seed=1)
+    first = row(bits(80, 100), label="train --recipe strong", model=digest("m0"))
+    second = row(bits(90, 100), label="train --recipe strong", model=digest("m1"), seed=1)
     (joined,) = spread(compared(first, second))
     assert joined["top1_mean"] == pytest.approx(0.85)
 

@@ -5,56 +5,32 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import multiprocessing
 import os
 import resource
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from report_rows import bits, digest, pruned
 
-from compress.result import Result, append_to, pack_bits, read_from, unpack_bits
+from compress.bits import pack_bits, unpack_bits
+from compress.field_check import Between
+from compress.result import Measurement, Result, append_to, read_from
 
-ROW = Result(
-    top1=0.75,
-    top1_low=0.3,
-    top1_high=0.95,
-    cross_entropy=0.5,
-    test_images=4,
-    correct=pack_bits(np.array([True, True, False, True])),
-    stored_params=10,
-    nonzero_params=6,
-    sparsity=0.5,
-    kernel_sparsity={"kernel": 0.5},
-    macs=100,
-    file_bytes=2000,
-    gzip_bytes=1000,
-    weight_types={"float32": 10},
-    tflite_digest="d" * 64,
-    run="r" * 64,
-    task="toy",
-    data="toy",
-    splits={"train": "a", "validation": "b", "test": "c"},
-    pipeline=[{"stage": "prune", "sparsity": 0.5}],
-    label="prune --sparsity 0.5",
-    model="m" * 64,
-    params=None,
-    seed=0,
-    seconds=1.5,
-    peak_memory_bytes=10**9,
-    notes=["a note of two\nlines, with \u2028 and é"],
-    commit="abc",
-    command="compress run prune",
-    versions={"keras": "3"},
-    machine="one",
-    time="2025-01-01T00:00:00+00:00",
+SCHEMA_1 = Path(__file__).parent / "rows" / "schema_1.jsonl"
+ROW = pruned(
+    bits(3, 4), params=None, notes=["a note of two\nlines, with \u2028 and é"], machine="one"
 )
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
+KINDS = get_type_hints(Result, include_extras=True)
+IN_ROWS = {name: kind for name, kind in KINDS.items() if name != "extra"}
 
 
 def write_rows(path: Path, writer: int) -> None:
@@ -67,13 +43,108 @@ def changed(**fields: Any) -> str:
     return json.dumps(json.loads(ROW.to_json()) | fields)
 
 
-@given(FINITE, st.text(), st.lists(st.text()), st.none() | st.integers(), st.integers())
-def test_a_row_is_the_same_after_json(
-    top1: float, label: str, notes: list[str], params: int | None, seed: int
-) -> None:
-    row = dataclasses.replace(
-        ROW, top1=top1, label=label, notes=notes, params=params, seed=seed, machine=label
+TEXTS = [
+    "",
+    "x",
+    "2026-01-02T03:04:05+00:00",
+    "f" * 64,
+    "F" * 64,
+    "g" * 64,
+    "f" * 63,
+    "f" * 64 + "\n",
+]
+OF_ANOTHER_TYPE: dict[Any, list[Any]] = {
+    float: ["0.5", None, True, [0.5], float("nan"), float("inf"), 10**400],
+    int: [1.5, "1", None, True, 10**400],
+    str: [1, None, ["x"]],
+    dict: [[], "x", None],
+    list: [{}, "x", None],
+}
+
+
+def outside(kind: Any) -> list[Any]:
+    """JSON values that no field of an annotated type can have: of another type, or just beyond its range."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return outside(inner[0]) + [v for limit in inner[1:] for v in beyond(inner[0], limit)]
+    if origin in (Union, UnionType):
+        return [value for value in outside(inner[0]) if value is not None]
+    if origin is dict:
+        return OF_ANOTHER_TYPE[dict] + [{"key": value} for value in outside(inner[1])]
+    if origin is list:
+        return OF_ANOTHER_TYPE[list] + [[value] for value in outside(inner[0])]
+    if origin is Literal:
+        return ["neither", None, 1]
+    return [float("nan")] if kind is Any else OF_ANOTHER_TYPE[kind]
+
+
+def beyond(kind: type, limit: Any) -> list[Any]:
+    if not isinstance(limit, Between):
+        return [text for text in TEXTS if not limit.holds(text)]
+    ends = [(limit.low, -math.inf), (limit.high, math.inf)]
+    steps = [v + (1 if to > 0 else -1) if kind is int else math.nextafter(v, to) for v, to in ends]
+    return [v for v in steps if math.isfinite(v)]
+
+
+def within(kind: Any) -> st.SearchStrategy[Any]:
+    """Values that a field of an annotated type can have."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        (limit,) = inner[1:]
+        if not isinstance(limit, Between):
+            return st.sampled_from([text for text in TEXTS if limit.holds(text)])
+        high = None if limit.high == math.inf else limit.high
+        made: Any = st.integers if inner[0] is int else st.floats
+        more = {} if inner[0] is int else {"allow_nan": False, "allow_infinity": False}
+        return made(limit.low, high, **more)
+    if origin in (Union, UnionType):
+        return st.none() | within(inner[0])
+    if origin is dict:
+        return st.dictionaries(st.text(), within(inner[1]), max_size=3)
+    if origin is list:
+        return st.lists(within(inner[0]), max_size=3)
+    if origin is Literal:
+        return st.sampled_from(inner)
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    plain = st.none() | st.booleans() | st.integers() | finite | st.text()
+    return plain | st.lists(plain) if kind is Any else st.text()
+
+
+# What a row of these says is bound to the rest of it: see `consistent`.
+BOUND = (
+    *("top1", "top1_low", "top1_high", "test_images", "correct", "stored_params"),
+    *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline"),
+)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Result:
+    """Rows of all values that rows can have."""
+    correct = draw(arrays(bool, st.integers(1, 40)))
+    top1 = float(correct.mean())
+    types = draw(st.dictionaries(st.text(), st.integers(0, 10**9), max_size=3))
+    stored = sum(types.values())
+    free = {name: draw(within(kind)) for name, kind in IN_ROWS.items() if name not in BOUND}
+    return Result(
+        **free,
+        top1=top1,
+        top1_low=draw(st.floats(0, top1)),
+        top1_high=draw(st.floats(top1, 1)),
+        test_images=len(correct),
+        correct=pack_bits(correct),
+        stored_params=stored,
+        nonzero_params=draw(st.integers(0, stored)),
+        weight_types=types,
+        gzip_bytes=free["file_bytes"],
+        splits={name: digest(name) for name in ("train", "validation", "test")},
+        pipeline=[{"stage": "x", **draw(within(dict[str, Any]))}],
+        extra={f"new {key}": value for key, value in draw(within(dict[str, Any])).items()},
     )
+
+
+@given(rows())
+@settings(max_examples=50)
+def test_a_row_is_the_same_after_json(row: Result) -> None:
     line = row.to_json()
     assert Result.from_json(line) == row
     assert len(line.splitlines()) == 1
@@ -145,35 +216,174 @@ def test_a_last_row_without_an_end_is_not_glued_to_the_next(tmp_path: Path) -> N
     assert read_from(path) == [ROW, ROW]
 
 
+def refused(path: Path, line: str) -> str:
+    """What is said of a file whose second row is this one."""
+    path.write_text(f"{ROW.to_json()}\n{line}\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 2: ") as error:
+        read_from(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", IN_ROWS)
+def test_a_value_outside_the_range_of_its_field_is_refused(name: str, tmp_path: Path) -> None:
+    values = outside(IN_ROWS[name])
+    assert values
+    for value in values:
+        said = refused(tmp_path / "results.jsonl", changed(**{name: value}))
+        assert f"line 2: field {name!r}" in said, value
+        assert "; expected " in said, value
+
+
+def test_every_number_of_a_row_has_a_range() -> None:
+    def bare(kind: Any) -> bool:
+        """Whether a type says a number, or a list or dict of them, without a range."""
+        if get_origin(kind) is Annotated:
+            return False
+        return kind in (int, float) or any(map(bare, get_args(kind)))
+
+    assert [name for name, kind in KINDS.items() if bare(kind)] == []
+    assert bare(dict[str, float])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"cross_entropy": -5}, "'cross_entropy' is -5; expected a number of 0 or more"),
+        ({"sparsity": 7}, "'sparsity' is 7; expected a number from 0 to 1"),
+        (
+            {"kernel_sparsity": {"a": 0.5, "b": 7}},
+            "field 'kernel_sparsity' at 'b' is 7; expected a number from 0 to 1",
+        ),
+        ({"file_bytes": 10}, "'file_bytes' is 10; expected a whole number of 100 or more"),
+        ({"model": "m" * 64}, "; expected a text of 64 hex digits, a SHA-256"),
+        ({"params": "many"}, "is 'many'; expected a whole number of 0 or more or null"),
+        ({"schema": 3}, "field 'schema' is 3; expected a whole number from 1 to 2"),
+        ({"time": "yesterday"}, "'yesterday'; expected a text that is a time in ISO 8601"),
+        ({"later": [{"a": math.inf}]}, "field 'extra' at 'later' at 0 at 'a' is inf; expected a "),
+        # What other fields contradict.
+        ({"top1": 0.5}, "'top1' is 0.5; expected 3 of 4, as many as 'correct' marks"),
+        ({"top1_low": 0.8}, "'top1_low' is 0.8; expected at most top1, 0.75"),
+        ({"top1_high": 0.7}, "'top1_high' is 0.7; expected at least top1, 0.75"),
+        ({"nonzero_params": 117_699}, "expected at most stored_params, 117698"),
+        ({"weight_types": {"int8": 5}}, "expected numbers that add up to stored_params, 117698"),
+        ({"gzip_bytes": 480_545}, "480545; expected 465 to 480544 for a file of 480000 bytes"),
+        ({"gzip_bytes": 464}, "'gzip_bytes' is 464; expected 465 to 480544"),
+        ({"splits": {"train": "a" * 64}}, "; expected the digest of the test split"),
+        ({"pipeline": [{"sparsity": 1}]}, "expected specs that each name their stage"),
+        # The record of which images were right.
+        ({"correct": ""}, "field 'correct': the bits are ''; expected 1 bytes in base64"),
+        ({"correct": "~~~~"}, "the bits are '~~~~'; expected 1 bytes in base64"),
+        ({"correct": "0A==\n"}, "expected 1 bytes in base64"),
+        ({"correct": "0B=="}, "expected 1 bytes in base64"),
+        ({"correct": "0AA="}, "expected 1 bytes in base64"),
+        ({"correct": "0A"}, "expected 1 bytes in base64"),
+        ({"correct": "é"}, "expected 1 bytes in base64"),
+        ({"correct": "4Q=="}, "a bit for each of 4 images and zeros after the last"),
+        ({"test_images": 2**62, "top1": 0.0, "top1_low": 0.0}, "a bit for each of"),
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_have_been_measured_is_refused_in_a_sentence(
+    fields: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    said = refused(tmp_path / "results.jsonl", changed(**fields))
+    assert sentence in said
+    assert said.endswith("; correct that line or take it out.")
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (changed(speed=1), "unknown or missing fields: speed"),
-        (json.dumps({"top1": 0.5}), "unknown or missing fields: command, commit"),
-        (changed(top1="0.75"), "field 'top1' is '0.75'; expected float"),
-        (changed(top1=float("nan")), "field 'top1' is nan; expected float"),
-        (changed(test_images=1.5), "field 'test_images' is 1.5; expected int"),
-        (changed(seed=True), "field 'seed' is True; expected int"),
-        (changed(params="many"), r"field 'params' is 'many'; expected int \| None"),
-        (changed(notes="one"), r"field 'notes' is 'one'; expected list\[str\]"),
-        (changed(weight_types={"int8": "x"}), r"'weight_types' is .*; expected dict\[str, int\]"),
-        (changed(pipeline=["prune"]), "field 'pipeline' is"),
-        ("[1, 2]", "a row is a JSON object"),
+        (json.dumps({"top1": 0.5}), "field 'top1_low' is missing; expected a number from 0 to 1"),
+        ("[1, 2]", "a row is a JSON object, this is [1, 2]"),
         ('{"top1": ', "Expecting value"),
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_refused_by_its_line(
-    tmp_path: Path, line: str, sentence: str
-) -> None:
-    path = tmp_path / "results.jsonl"
-    path.write_text(f"{ROW.to_json()}\n{line}\n")
-    with pytest.raises(ValueError, match=rf"results\.jsonl, line 2: .*{sentence}"):
-        read_from(path)
+def test_a_line_that_is_no_row_is_refused(line: str, sentence: str, tmp_path: Path) -> None:
+    assert sentence in refused(tmp_path / "results.jsonl", line)
 
 
-def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
-    path = tmp_path / "results.jsonl"
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        append_to(path, dataclasses.replace(ROW, cross_entropy=float("nan")))
-    assert not path.exists()
+def test_a_number_that_cannot_have_been_measured_is_never_written() -> None:
+    for field, value in {"cross_entropy": float("nan"), "sparsity": 1.5}.items():
+        with pytest.raises(ValueError, match=f"field '{field}' is {value}; expected a number"):
+            dataclasses.replace(ROW, **{field: value})
+
+
+@given(arrays(bool, st.integers(1, 70)), st.data())
+def test_no_other_text_stands_for_the_same_images(correct: np.ndarray, data: st.DataObject) -> None:
+    text = pack_bits(correct)
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = text[:at] + data.draw(st.characters()) + text[at + 1 :]
+    try:
+        read = unpack_bits(other, len(correct))
+    except ValueError:
+        return
+    assert pack_bits(read) == other
+
+
+# Rows of other releases
+
+
+def test_rows_of_schema_1_are_read_as_they_were_measured() -> None:
+    lines = SCHEMA_1.read_text().splitlines()
+    rows = read_from(SCHEMA_1)
+    assert len(rows) == len(lines) > 5
+    for row, line in zip(rows, lines, strict=True):
+        written = json.loads(line)
+        assert "schema" not in written
+        assert (row.schema, row.extra) == (1, {})
+        assert {name: getattr(row, name) for name in written} == written
+        assert row.to_json() == line
+
+
+def test_fields_of_the_first_rows_are_wanted_of_every_row(tmp_path: Path) -> None:
+    """Also where they could be empty, all but one, which could always be null."""
+    line = json.loads(SCHEMA_1.read_text().splitlines()[0])
+    for name in line.keys() - {"params"}:
+        without = json.dumps({k: v for k, v in line.items() if k != name})
+        assert f"field {name!r} is missing" in refused(tmp_path / "results.jsonl", without)
+
+
+def test_what_a_row_does_not_say_was_not_measured() -> None:
+    absent = json.loads(ROW.to_json())
+    del absent["params"]
+    assert Result.from_record(absent).params is None
+
+
+def test_a_row_does_not_say_what_was_not_measured_and_one_of_schema_1_nothing_new() -> None:
+    """So that one more field leaves every row as it is, and with it the mark of a report that was made of them."""
+    fields = {f.name: f for f in dataclasses.fields(Result)}
+    optional = {name for name, f in fields.items() if f.default is None}
+    assert optional & ROW.record().keys() == set()
+    assert ROW.record().keys() == fields.keys() - optional - {"extra"}
+    first = read_from(SCHEMA_1)[0]
+    assert first.record().keys() == ROW.record().keys() - {"schema"}
+
+
+def test_new_rows_say_their_schema() -> None:
+    assert json.loads(ROW.to_json())["schema"] == 2
+
+
+def test_a_field_that_is_unknown_outlives_reading_and_writing(tmp_path: Path) -> None:
+    new = {"watts": 3.5, "extra": {"watts": [1, None]}, "phones": {"a": 1}}
+    row = Result.from_json(changed(**new))
+    append_to(tmp_path / "rows.jsonl", row)
+    (again,) = read_from(tmp_path / "rows.jsonl")
+    assert again == row != ROW
+    assert new.items() <= json.loads((tmp_path / "rows.jsonl").read_text()).items()
+    later = dataclasses.replace(again, seed=7)
+    assert new.items() <= later.record().items()
+
+
+def test_no_unknown_field_hides_a_known_one() -> None:
+    with pytest.raises(ValueError, match=r"field 'extra' is .*; expected none of the fields"):
+        dataclasses.replace(ROW, extra={"top1": 1.0})
+
+
+def test_a_measurement_alone_is_held_to_its_ranges_too() -> None:
+    fields = {f.name for f in dataclasses.fields(Measurement)}
+    values = {name: getattr(ROW, name) for name in fields}
+    assert Measurement(**values).top1 == ROW.top1
+    with pytest.raises(ValueError, match="field 'macs' is -1; expected a whole number of 0"):
+        Measurement(**values | {"macs": -1})

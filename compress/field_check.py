@@ -1,0 +1,116 @@
+"""What a field of a row may hold: a range beside its type, declared once, and the check that derives from both."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+LARGEST = 2**63 - 1  # what a column of whole numbers can hold
+
+
+@dataclass(frozen=True)
+class Between:
+    """The range of a number, both ends included."""
+
+    low: float
+    high: float = math.inf
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is in the range."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        above = self.high in (math.inf, LARGEST)
+        return f"of {self.low} or more" if above else f"from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Only:
+    """What a text must be, in words, and whether one is."""
+
+    said: str
+    holds: Callable[[str], object]
+
+    def __str__(self) -> str:
+        return self.said
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+Fraction = Annotated[float, Between(0, 1)]
+Count = Annotated[int, Between(0, LARGEST)]
+AtLeastOne = Annotated[int, Between(1, LARGEST)]
+NotNegative = Annotated[float, Between(0)]
+Digest = Annotated[str, Only("of 64 hex digits, a SHA-256", re.compile("[0-9a-f]{64}").fullmatch)]
+Name = Annotated[str, Only("that is not empty", bool)]
+Time = Annotated[str, Only("that is a time in ISO 8601", _is_time)]
+
+_SAID = {float: "a number", int: "a whole number", str: "a text", dict: "an object", list: "a list"}
+
+
+def refusal(place: str, value: Any, kind: Any) -> str | None:
+    """Why a JSON value cannot stand at `place`, with what was expected there; None if it can.
+
+    Args:
+      kind: an annotated type of the names above, or `Any` for whatever JSON can say.
+
+    >>> refusal("field 'sparsity'", 7, Fraction)
+    "field 'sparsity' is 7; expected a number from 0 to 1"
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):  # of something and None
+        why = None if value is None else refusal(place, value, inner[0])
+        return why and f"{why} or null"
+    if isinstance(value, dict) and (kind is Any or origin is dict):
+        found = [(f" at {key!r:.40}", part) for key, part in value.items()]
+    elif isinstance(value, list) and (kind is Any or origin is list):
+        found = [(f" at {number}", part) for number, part in enumerate(value)]
+    elif _is_a(value, kind):
+        return None
+    else:
+        return f"{place} is {value!r:.40}; expected {expected(kind)}"
+    within = inner[-1] if inner else Any
+    return next((why for at, part in found if (why := refusal(place + at, part, within))), None)
+
+
+def expected(kind: Any) -> str:
+    """An annotated type in words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return " ".join([expected(inner[0]), *map(str, inner[1:])])
+    if origin in (Union, UnionType):
+        return f"{expected(inner[0])} or null"
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    return "a value that JSON has" if kind is Any else _SAID[origin or kind]
+
+
+def allows_none(kind: Any) -> bool:
+    """Whether a field of that type may say that something was not measured."""
+    return NoneType in get_args(kind)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type; an int passes as a float, a bool not as a number."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _is_a(value, inner[0]) and all(each.holds(value) for each in inner[1:])
+    if origin is Literal:
+        return value in inner
+    if kind is Any:
+        return value is None or any(_is_a(value, each) for each in (bool, str, float))
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) is kind
