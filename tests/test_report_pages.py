@@ -174,13 +174,13 @@ def test_the_csv_gives_back_the_rows(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_made_leaves_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(table: object) -> bytes:
-        raise ValueError("no numbers")
+    def broken(*words: object) -> str:
+        raise ValueError("no page")
 
     pages.write_report(example(), [PUBLISHED], tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(pages, "csv", broken)
-    with pytest.raises(ValueError, match="no numbers"):
+    monkeypatch.setattr(pages, "comparison_page", broken)
+    with pytest.raises(ValueError, match="no page"):
         pages.write_report([row(BASE)], [PUBLISHED], tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
