@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GENERATED = ("_version.py",)  # written by a build, different after each
+ENGINE = __name__.split(".")[0]
 
 
 def source_digest(maker: type) -> str:
@@ -85,13 +86,18 @@ def _combined(modules: Sequence[_Module]) -> str:
     for module in modules:
         told = {
             codes[f"{other}.{word}"] if f"{other}.{word}" in codes
-            else f"{codes.get(other, other)} {word} {alias}"
+            else f"{codes.get(other) or _outside(other)} {word} {alias}"
             for other, word, alias in module.imports()
         }  # fmt: skip
         if told or module.code != _Module("", "", b"").code:
             text = "\n".join([module.code, *sorted(told)])
             digests.add(hashlib.sha256(text.encode()).hexdigest())
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+
+
+def _outside(module: str) -> str:
+    """What stands for a module of another package. Where in the engine a name lies does not count."""
+    return ENGINE if module.split(".")[0] == ENGINE else module
 
 
 @functools.cache  # every run of a process asks for the same files

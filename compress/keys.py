@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import model, train
-from compress.code_digest import source_digest
+from compress.code_digest import ENGINE, source_digest
 from compress.provenance import version_of
 from compress.stage import Stage
 from compress.store import digest, sha256
@@ -16,7 +16,6 @@ from compress.task import DataDigests, Task
 from compress.train import Recipe
 
 FORMAT = 2  # of keys; another number makes every kept run stale
-ENGINE = __name__.split(".")[0]
 TRAINING_LIBRARIES = ("tensorflow", "keras", "numpy")
 EXPORT_LIBRARIES = ("tensorflow", "keras")
 

@@ -96,6 +96,20 @@ def test_it_does_not_change_with_how_the_code_is_written(
     assert digest_of(files) == digest_of(SHAPES)
 
 
+def test_it_does_not_change_when_modules_of_the_engine_move(
+    digest_of: Callable[..., str],
+) -> None:
+    before, after, other = (
+        changed(task=f"from {line}\n{SHAPES['task']}")
+        for line in (
+            "compress.task import Task",
+            "compress import Task",
+            "collections.abc import Callable as Task",
+        )
+    )
+    assert digest_of(before) == digest_of(after) != digest_of(other)
+
+
 def test_it_does_not_change_when_modules_move(digest_of: Callable[..., str]) -> None:
     moved = {
         "__init__": "",
