@@ -54,7 +54,9 @@ def cli() -> None:
 def run(**words: Any) -> None:
     """Compress a model: stages with their options, in the order typed.
 
-    For instance: compress run --seed 3 prune --sparsity 0.5
+    The options below stand before the first stage or after any.
+
+    For instance: compress run prune --sparsity 0.5 --seed 3
     """
 
 

@@ -17,7 +17,7 @@ from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.result import Result
 from compress.stage import Stage
-from compress.words import SEED, Chain
+from compress.words import OF_A_RUN, SEED, Chain
 from compress.workbench import Workbench
 
 MAX_BYTES = 1_000_000
@@ -142,6 +142,8 @@ def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) ->
         pipeline = Pipeline(
             _of_words(entry["run"]) if "run" in entry else _of_specs(entry["stages"])
         )
+    except click.NoSuchOption as error:
+        raise ValueError(f"{place}: {_why_not(error)}") from error
     except click.UsageError as error:
         raise ValueError(f"{place}: {error.format_message()}") from error
     except (TypeError, ValueError) as error:
@@ -167,6 +169,16 @@ def _of_words(text: Any) -> tuple[Stage, ...]:
     chain = Chain("run", chain=True, context_settings={"help_option_names": []})
     with chain.make_context("run", words) as context:
         return tuple(chain.invoke(context))
+
+
+def _why_not(error: click.NoSuchOption) -> str:
+    """Why there is no such option in the words of a pipeline."""
+    if error.option_name not in {flag for option in OF_A_RUN for flag in option.opts}:
+        return error.format_message()
+    return (
+        f"{error.option_name} is no option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "
+        "other options of `compress run` follow it on the command line."
+    )
 
 
 def _of_specs(specs: Any) -> tuple[Stage, ...]:

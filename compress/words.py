@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.late_options import StageInChain, late
 from compress.text import printable
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ BENCH = [
 ]
 MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
+OF_A_RUN = [MODEL, TRUST, *BENCH]
 
 
 @contextlib.contextmanager
@@ -145,7 +147,7 @@ class Program(click.Group):
             actions.run(actions.chain([stage]), **words)
 
         return click.Command(
-            name, params=[*cls.parameters(), MODEL, TRUST, *BENCH], callback=alone, help=cls.__doc__
+            name, params=[*cls.parameters(), *OF_A_RUN], callback=alone, help=cls.__doc__
         )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -166,7 +168,7 @@ class Program(click.Group):
 
 
 class Chain(click.Group):
-    """Stages one after another, each with its own options."""
+    """Stages one after another, each with its own options; those of the command may follow any of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return registry.stage_names()
@@ -175,8 +177,12 @@ class Chain(click.Group):
         if name not in registry.stage_names():
             return None
         cls = registry.stage(name)
-        return click.Command(
-            name, params=cls.parameters(), callback=lambda **o: _made(cls, o), help=cls.__doc__
+        own = cls.parameters()
+        return StageInChain(
+            name,
+            params=[*own, *late(self.params, own)],
+            callback=lambda **o: _made(cls, o),
+            help=cls.__doc__,
         )
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

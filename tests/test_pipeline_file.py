@@ -193,7 +193,7 @@ PROBLEMS = [
     ("[[pipeline]]\nrun = 'prune --sparsty 1'", "pipeline 1: No such option"),
     ("[[pipeline]]\nrun = 'prune --sparsity 2'", "'--sparsity': 2.0 is not in the range"),
     ("[[pipeline]]\nrun = 'prune --help'", "No such option"),
-    ("[[pipeline]]\nrun = '--seed 3 prune'", "No such option"),
+    ("[[pipeline]]\nrun = '--seed 3 prune'", "pipeline 1: --seed is no option of a stage: seeds and"),
     ("[[pipeline]]\nrun = 'quantize prune'", "quantize gives a tflite model but prune takes keras"),
     ("[[pipeline]]\nstages = 'round'", "stages is 'round'; expected [{stage ="),
     ("[[pipeline]]\nstages = []", "stages is []; expected [{stage ="),
