@@ -45,8 +45,9 @@ def train(training: Training, as_json: bool, results: Path, fresh: bool, **words
             f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
         )
-    training.resolved(asked)
     note = console.progress().note
+    for sentence in training.notes(asked):
+        note(sentence)
     done = None if fresh else reuse.training_row(training, request, results, note)
     if done is None:
         bench = opening.bench(request, results=results, fresh=fresh)

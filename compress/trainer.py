@@ -44,6 +44,13 @@ class Training:
         recipe = task.recipes[self.recipe]
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 
+    def notes(self, task: Task) -> list[str]:
+        """What the user, and a reader of the row, should know of this training. ValueError as `resolved`."""
+        untrained = (
+            "--epochs 0 trains nothing: these are the random weights that training begins with."
+        )
+        return [] if self.resolved(task).epochs else [untrained]
+
     @property
     def label(self) -> str:
         """The words that ask for this training."""
@@ -78,6 +85,7 @@ class Training:
                 incoming=model.digest,
                 params=model.params,
                 seconds=sum(r["seconds"] for r in history) or time.monotonic() - began,
+                notes=self.notes(bench.task),
             )
             summary = {"params_budget": _budget(bench.task)} | summarise(
                 history, row, recipe, len(bench.data.validation)

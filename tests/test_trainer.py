@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from conftest import Silent
 
 from baselines.cifar10 import Cifar10
 from baselines.toy import Toy
+from compress.cli import cli
 from compress.result import read_from
 from compress.task import Dataset
 from compress.train import Recipe
@@ -110,3 +113,12 @@ def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
     again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1]
     assert again == half
     assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
+
+
+def test_no_epochs_are_said_to_leave_random_weights_when_made_and_when_found_again() -> None:
+    sentence = "--epochs 0 trains nothing: these are the random weights that training begins with."
+    for epochs in (0, 0, 1):
+        words = ["train", "--task", "toy", "--json", "--epochs", str(epochs)]
+        done = CliRunner().invoke(cli, words)
+        assert json.loads(done.stdout)["result"]["notes"] == ([] if epochs else [sentence])
+        assert (sentence in done.stderr.splitlines()) == (epochs == 0)
