@@ -34,7 +34,7 @@ def option(default: Any, kind: Any, help: str) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage(ABC):
-    """Maps a model to a model. Subclasses are frozen keyword-only dataclasses whose fields are `option`s."""
+    """Maps a model to a model. Subclasses are frozen keyword-only dataclasses whose fields are made by `option`."""
 
     name: ClassVar[str]
     takes: ClassVar[Format] = "keras"

@@ -136,3 +136,11 @@ def test_the_pipelines_file_has_the_words_of_every_compressed_row() -> None:
     rows = {(r.label, r.seed) for r in read_from(REPORTS / "results.jsonl") if r.pipeline}
     assert rows
     assert rows - planned == set()
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    import compress
+
+    page = (ROOT / "docs" / "api.md").read_text()
+    named = re.findall(r"^\.\. auto(?:class|function):: (\w+)$", page, re.M)
+    assert sorted(named) == sorted(compress.__all__)
