@@ -1,4 +1,4 @@
-"""Exported file + test images -> numbers, one small function per number. Nothing else opens the test images."""
+"""Exported file + images -> numbers, one small function per number. Nothing else opens the test images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from compress import interpreter, tflite_file
 from compress.bits import pack_bits
 from compress.model import TFLiteModel
-from compress.result import Measurement
+from compress.result import MeasuredOn, Measurement
 from compress.statistics import wilson_interval
 from compress.task import Dataset
 from compress.tflite_reader import Graph, read
@@ -24,12 +24,14 @@ def measure(
     dataset: Dataset,
     input_scale: float,
     progress: Callable[[int], None] | None = None,
+    on: MeasuredOn = "test",
 ) -> Measurement:
-    """Everything a row says about a file, from the file and the test images alone.
+    """Everything a row says about a file, from the file and the images of a split alone.
 
     Args:
       input_scale: the task's; a model sees pixel * input_scale.
-      progress: is called with the number of test images done so far.
+      progress: is called with the number of images done so far.
+      on: the split. The test images are opened for "test" only.
 
     Raises:
       ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers.
@@ -37,20 +39,20 @@ def measure(
     graph = read(model.content)
     stored = tflite_file.stored_in(graph)
     sparsity = tflite_file.sparsity(stored)
-    test = dataset.open_test()
-    check_fits(graph, test.images.shape[1:], len(dataset.classes))
-    scores = predict(model.content, test.images, input_scale, progress)
+    split = dataset.open_test() if on == "test" else dataset.validation
+    check_fits(graph, split.images.shape[1:], len(dataset.classes))
+    scores = predict(model.content, split.images, input_scale, progress)
     softmax = tflite_file.ends_in_softmax(graph)
-    correct = is_correct(scores, test.labels)
+    correct = is_correct(scores, split.labels)
     low, high = wilson_interval(int(correct.sum()), len(correct))
     return Measurement(
-        top1=top1(scores, test.labels),
+        top1=top1(scores, split.labels),
         top1_low=low,
         top1_high=high,
         cross_entropy=cross_entropy(
-            log_of_probabilities(scores) if softmax else log_softmax(scores), test.labels
+            log_of_probabilities(scores) if softmax else log_softmax(scores), split.labels
         ),
-        test_images=len(test),
+        test_images=len(split),
         correct=pack_bits(correct),
         stored_params=tflite_file.stored_params(stored),
         nonzero_params=tflite_file.nonzero_params(stored),
@@ -61,6 +63,7 @@ def measure(
         gzip_bytes=gzip_bytes(model.content),
         weight_types=tflite_file.weight_types(stored),
         tflite_digest=model.digest,
+        measured_on=on,
     )
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from compress.bits import unpack_bits
 from compress.field_check import (
@@ -27,6 +27,8 @@ from compress.field_check import (
     refusal,
 )
 
+MeasuredOn = Literal["test", "validation"]
+TrainedOn = Literal["train", "train+validation"]
 # Of new rows. It rises when rows begin to say what code of before would misread, and not when fields are added: one
 # that is absent was not measured, and one that is unknown is kept as it is.
 SCHEMA = 2
@@ -36,7 +38,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What measuring the exported file on the test images gave. Fractions are in [0, 1].
+    """What measuring the exported file on the images of a split gave. Fractions are in [0, 1].
 
     Raises:
       ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
@@ -46,13 +48,9 @@ class Measurement:
     top1_low: Fraction  # 95 % Wilson interval
     top1_high: Fraction
     cross_entropy: NotNegative  # mean, natural logarithm
-    test_images: AtLeastOne
-    correct: (
-        str  # which test images were right, in the order of the test split: see `bits.pack_bits`
-    )
-    stored_params: (
-        Count  # numbers in the file's weights and biases, with BatchNormalization folded in
-    )
+    test_images: AtLeastOne  # how many images it was measured on
+    correct: str  # which of them were right, in the order of the split: see `bits.pack_bits`
+    stored_params: Count  # numbers in the file's weights and biases, BatchNormalization folded in
     nonzero_params: Count
     sparsity: Fraction  # of kernel weights that are zero, all kernels together
     kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
@@ -62,6 +60,7 @@ class Measurement:
     gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
     weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
     tflite_digest: Digest  # of the file
+    measured_on: MeasuredOn = "test"  # validation images had a part in making the model
 
     def __post_init__(self) -> None:
         for name, kind in _KINDS[type(self)].items():
@@ -92,6 +91,7 @@ class Result(Measurement):
     versions: dict[str, str]
     machine: str
     time: Time  # when the row was made, UTC, ISO 8601
+    trained_on: TrainedOn = "train"
     schema: Annotated[int, Between(1, SCHEMA)] = SCHEMA
     extra: dict[str, Any] = dataclasses.field(
         default_factory=dict
@@ -171,8 +171,10 @@ def _contradictions(found: Measurement) -> Iterator[str]:
         yield wrong("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")
     if not isinstance(found, Result):
         return
-    if "test" not in found.splits:
-        yield wrong("splits", "the digest of the test split")
+    if found.measured_on not in found.splits:
+        yield wrong("splits", f"the digest of the {found.measured_on} split")
+    if found.measured_on in found.trained_on.split("+"):
+        yield wrong("measured_on", f"other images than those of trained_on, {found.trained_on}")
     if not all(isinstance(spec.get("stage"), str) for spec in found.pipeline):
         yield wrong("pipeline", "specs that each name their stage")
     if set(found.extra) & (set(_KINDS[Result]) - {"extra"}):

@@ -16,7 +16,7 @@ from compress import provenance
 from compress.keys import KeyContext
 from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
-from compress.result import Result, append_to, read_from
+from compress.result import MeasuredOn, Result, TrainedOn, append_to, read_from
 from compress.store import check_own, open_lock, write_json
 from compress.task import Dataset, Note, Task, TaskView
 from compress.train import Progress
@@ -92,19 +92,21 @@ class Workbench:
         params: int | None,
         seconds: float,
         notes: Sequence[str] = (),
+        measured_on: MeasuredOn = "test",
+        trained_on: TrainedOn = "train",
     ) -> Result:
-        """Measure an exported file on the test images and make its row."""
-        measured = measure(exported, self.data, self.task.input_scale)
+        """Measure an exported file on the images of a split and make its row; only "test" opens the test images."""
+        measured = measure(exported, self.data, self.task.input_scale, on=measured_on)
+        digests = {"train": self.data.train.digest, "validation": self.data.validation.digest}
+        if measured_on == "test":
+            digests["test"] = digest_of_test(self.data)
         return Result(
             **asdict(measured),
             run=run,
             task=self.task.name,
             data=self.data.name,
-            splits={
-                "train": self.data.train.digest,
-                "validation": self.data.validation.digest,
-                "test": digest_of_test(self.data),
-            },
+            splits=digests,
+            trained_on=trained_on,
             pipeline=list(pipeline),
             label=label,
             model=incoming,

@@ -192,6 +192,24 @@ def test_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset)
     assert (unpack_bits(found.correct, 40) == is_correct(scores, LABELS)).all()
 
 
+def test_measuring_on_validation_images_does_not_open_the_test_images(content: bytes) -> None:
+    def never() -> Split:
+        raise AssertionError("opened")
+
+    none = Split(IMAGES[:0], LABELS[:0])
+    chosen = Split(IMAGES[:30], LABELS[:30])
+    data = Dataset("hand-made", ("a", "b", "c"), none, chosen, never)
+    found = measure(TFLiteModel(content), data, SCALE, on="validation")
+    assert (found.measured_on, found.test_images) == ("validation", 30)
+    correct = is_correct(predict(content, chosen.images, SCALE), chosen.labels)
+    assert (unpack_bits(found.correct, 30) == correct).all()
+
+
+def test_measuring_is_on_test_images_if_nothing_is_said(content: bytes, images: Dataset) -> None:
+    found = measure(TFLiteModel(content), images, SCALE)
+    assert (found.measured_on, found.test_images) == ("test", 40)
+
+
 def test_measure_alone_opens_the_test_images() -> None:
     roots = [Path(package.__path__[0]) for package in (compress, baselines)]
     sources = [source for root in roots for source in root.rglob("*.py")]

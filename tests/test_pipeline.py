@@ -20,9 +20,9 @@ from conftest import Silent
 from baselines.toy import Toy
 from compress.model import KerasModel, TFLiteModel
 from compress.pipeline import Pipeline
-from compress.result import read_from
+from compress.result import Result, read_from
 from compress.stage import Stage, option
-from compress.task import Dataset, TaskView
+from compress.task import Dataset, Split, TaskView
 from compress.workbench import Workbench, claimed
 
 
@@ -238,6 +238,28 @@ def test_note_of_a_stage_is_said_and_kept(
     rows = Pipeline((Train(epochs=0),)).run(toy_model, bench)
     assert silent.notes == ["train-on: a note."]
     assert rows[1].notes == ["train-on: a note."]
+
+
+def row_of(bench: Workbench, model: KerasModel, **how: Any) -> Result:
+    words = {"run": "0" * 64, "label": "baseline", "pipeline": [], "incoming": model.digest}
+    return bench.row(model.to_tflite(), params=None, seconds=0.0, **words, **how)
+
+
+def test_row_on_validation_images_opens_no_test_images(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    def never() -> Split:
+        raise AssertionError("opened")
+
+    closed = replace(bench, data=replace(bench.data, open_test=never))
+    row = row_of(closed, toy_model, measured_on="validation")
+    assert (row.measured_on, row.test_images) == ("validation", len(bench.data.validation))
+    assert row.splits.keys() == {"train", "validation"}
+
+
+def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -> None:
+    assert row_of(bench, toy_model).trained_on == "train"
+    assert row_of(bench, toy_model, trained_on="train+validation").trained_on == "train+validation"
 
 
 def claim_elsewhere(folder: Path, note: str) -> subprocess.Popen[str]:

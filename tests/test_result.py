@@ -23,7 +23,7 @@ from report_rows import bits, digest, pruned
 
 from compress.bits import pack_bits, unpack_bits
 from compress.field_check import Between
-from compress.result import Measurement, Result, append_to, read_from
+from compress.result import Measurement, Result, TrainedOn, append_to, read_from
 
 SCHEMA_1 = Path(__file__).parent / "rows" / "schema_1.jsonl"
 ROW = pruned(
@@ -113,7 +113,7 @@ def within(kind: Any) -> st.SearchStrategy[Any]:
 # What a row of these says is bound to the rest of it: see `consistent`.
 BOUND = (
     *("top1", "top1_low", "top1_high", "test_images", "correct", "stored_params"),
-    *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline"),
+    *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline", "trained_on"),
 )
 
 
@@ -137,6 +137,7 @@ def rows(draw: st.DrawFn) -> Result:
         weight_types=types,
         gzip_bytes=free["file_bytes"],
         splits={name: digest(name) for name in ("train", "validation", "test")},
+        trained_on="train" if free["measured_on"] == "validation" else draw(within(TrainedOn)),
         pipeline=[{"stage": "x", **draw(within(dict[str, Any]))}],
         extra={f"new {key}": value for key, value in draw(within(dict[str, Any])).items()},
     )
@@ -269,6 +270,15 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"gzip_bytes": 480_545}, "480545; expected 465 to 480544 for a file of 480000 bytes"),
         ({"gzip_bytes": 464}, "'gzip_bytes' is 464; expected 465 to 480544"),
         ({"splits": {"train": "a" * 64}}, "; expected the digest of the test split"),
+        (
+            {"measured_on": "validation", "splits": {"test": "a" * 64}},
+            "; expected the digest of the validation split",
+        ),
+        (
+            {"measured_on": "validation", "trained_on": "train+validation"},
+            "'validation'; expected other images than those of trained_on, train+validation",
+        ),
+        ({"measured_on": "train"}, "'train'; expected 'test' or 'validation'"),
         ({"pipeline": [{"sparsity": 1}]}, "expected specs that each name their stage"),
         # The record of which images were right.
         ({"correct": ""}, "field 'correct': the bits are ''; expected 1 bytes in base64"),
@@ -358,7 +368,7 @@ def test_a_row_does_not_say_what_was_not_measured_and_one_of_schema_1_nothing_ne
     assert optional & ROW.record().keys() == set()
     assert ROW.record().keys() == fields.keys() - optional - {"extra"}
     first = read_from(SCHEMA_1)[0]
-    assert first.record().keys() == ROW.record().keys() - {"schema"}
+    assert first.record().keys() == ROW.record().keys() - {"schema", "measured_on", "trained_on"}
 
 
 def test_new_rows_say_their_schema() -> None:

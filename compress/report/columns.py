@@ -19,6 +19,12 @@ class Column:
     cell: Callable[[Record], str]
 
 
+def name(record: Record) -> str:
+    """The stages as typed, marked if what they trained on was more than the training images."""
+    more = record["trained_on"] not in (None, "train")
+    return f"{record['label']}, trained on {record['trained_on']}" if more else record["label"]
+
+
 def difference(record: Record) -> str:
     """The difference from the baseline with its interval, and what the test makes of it."""
     if record["kind"] != "compressed":
@@ -28,7 +34,8 @@ def difference(record: Record) -> str:
     value = text.with_interval(
         record["difference"], record["difference_low"], record["difference_high"], "+"
     )
-    return value if distinguishable(record) else f"{value}, not distinguishable"
+    said = value if distinguishable(record) else f"{value}, not distinguishable"
+    return f"{said}, {record['remark']}" if record["remark"] else said
 
 
 def distinguishable(record: Record) -> bool:
@@ -54,7 +61,7 @@ MODEL = Column(
     "Model",
     "the stages as typed, `baseline` for the model as it came in, or `train ...` for one trained "
     "from scratch.",
-    lambda r: r["label"],
+    name,
 )
 OF = Column(
     "Of",
@@ -81,8 +88,8 @@ RUN = Column(
 )
 TOP1 = Column(
     "Top-1, %",
-    "share of the test images whose most likely class is the right one, with its 95 % Wilson "
-    "interval: how far chance in drawing the test images can have moved it.",
+    "share of the images whose most likely class is the right one, with its 95 % Wilson "
+    "interval: how far chance in drawing the images can have moved it.",
     lambda r: text.with_interval(r["top1"], r["top1_low"], r["top1_high"]),
 )
 DIFFERENCE = Column(

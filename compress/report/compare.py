@@ -24,12 +24,14 @@ NO_BASELINE = "no baseline among the rows"
 
 # What has a mean and a standard deviation over seeds.
 SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
+# What records share that may be joined over seeds.
+WHERE = ("task", "data", "split", "split_digest", "trained_on")
 # Fields of a row that a record takes over as they are.
 _KEPT = (
     *("task", "data", "label", "seed", "run", "model", "params", "top1", "top1_low", "top1_high"),
     *("cross_entropy", "stored_params", "nonzero_params", "sparsity", "macs", "file_bytes"),
     *("gzip_bytes", "seconds", "peak_memory_bytes", "tflite_digest", "commit", "time", "command"),
-    "machine",
+    *("machine", "trained_on"),
 )
 
 
@@ -58,14 +60,14 @@ def reference_records(figures: Sequence[Figure]) -> list[Record]:
 
 
 def row_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Record]:
-    """One record for each row that counts, in sections of the same task, data and test images.
+    """One record for each row that counts, in sections of the same task, data, split and images.
 
     In a section come first the baseline whose row is oldest, then what was made of it, then the
     next. p values are adjusted over the section. Nothing is compared across sections.
     """
-    sections: dict[tuple[str, str, str], list[Result]] = {}
+    sections: dict[tuple[str, ...], list[Result]] = {}
     for row in _counting(rows):
-        sections.setdefault((row.task, row.data, row.splits["test"]), []).append(row)
+        sections.setdefault(_where(row), []).append(row)
     records = []
     for key in sorted(sections):
         section = [
@@ -78,13 +80,18 @@ def row_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Recor
     return records
 
 
+def _where(row: Result) -> tuple[str, str, str, str]:
+    """What rows share that may be held against each other: on test and on validation images they never are."""
+    return row.task, row.data, row.measured_on, row.splits[row.measured_on]
+
+
 def _counting(rows: Sequence[Result]) -> list[Result]:
     """The rows without those that a later row of the same run, or of the same baseline, replaces."""
     last: dict[tuple[str, ...], Result] = {}
     for row in rows:
         # Measuring a model that came in as it is draws nothing at random: its seed says nothing.
         same = ("model", row.model, row.label) if not row.pipeline else ("run", row.run)
-        key = (*same, row.task, row.data, row.splits["test"])
+        key = (*same, row.trained_on, *_where(row))
         last.pop(key, None)
         last[key] = row
     return list(last.values())
@@ -99,23 +106,34 @@ def _in_order(section: Sequence[Result]) -> list[Result]:
 
 
 def _baseline(row: Result, section: Sequence[Result]) -> Result | None:
-    """The row of the model that `row` was made of, on the same test images."""
+    """The row of the model that `row` was made of, on the same images."""
     found = [r for r in section if r.model == row.model and not r.pipeline]
     # A row of `compress train` measures the same file and stands in where "baseline" is missing.
-    return max(found, key=lambda r: r.label == "baseline", default=None)
+    return max(
+        found,
+        key=lambda r: (r.trained_on == row.trained_on, r.label == "baseline"),
+        default=None,
+    )
+
+
+def _remark(row: Result, baseline: Result | None) -> str:
+    """What is to be said where a row stands beside its baseline."""
+    if not baseline:
+        return NO_BASELINE
+    return f"baseline trained on {baseline.trained_on}" * (row.trained_on != baseline.trained_on)
 
 
 def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> Record:
     record = {field: getattr(row, field) for field in _KEPT} | {
         "kind": "compressed" if row.pipeline else "baseline",
-        "split": "test",
+        "split": row.measured_on,
         "images": row.test_images,
-        "test_split": row.splits["test"],
+        "split_digest": row.splits[row.measured_on],
         "pipeline": json.dumps(row.pipeline, sort_keys=True),
         "weight_types": json.dumps(row.weight_types, sort_keys=True),
         "versions": json.dumps(row.versions, sort_keys=True),
         "notes": " ".join(row.notes),
-        "remark": "" if baseline else NO_BASELINE,
+        "remark": _remark(row, baseline),
         "p": None,
         "p_adjusted": None,
     }
@@ -131,7 +149,7 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> 
             "file_ratio": row.file_bytes / baseline.file_bytes,
             "gzip_ratio": row.gzip_bytes / baseline.gzip_bytes,
         }
-    for figure in accuracies(figures, row.data):
+    for figure in accuracies(figures, row.data, row.measured_on):
         _, low, high = two_proportion_difference(
             int(correct.sum()), len(correct), figure.successes, figure.images or 0
         )
@@ -158,7 +176,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
     for record in records:
         if record["label"] != "baseline":
             made_of = record["model"] if record["kind"] == "compressed" else ""
-            where = (record["task"], record["data"], record["test_split"])
+            where = tuple(record[k] for k in WHERE)
             stages = str(len(json.loads(record["pipeline"])))
             labelled.setdefault((*where, made_of, record["label"], stages), []).append(record)
     groups: dict[tuple[str, ...], dict[int, Record]] = {}
@@ -175,7 +193,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
         if len(seeds) < 2:
             continue
         first = next(iter(seeds.values()))
-        joined = {k: first[k] for k in ("task", "data", "test_split", "label")}
+        joined = {k: first[k] for k in (*WHERE, "label")}
         joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
         for field in SPREAD_OVER:
             values = [r[field] for r in seeds.values() if r.get(field) is not None]

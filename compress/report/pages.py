@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PAGES = ("comparison.md", "comparison.csv")
 PICTURES = ("accuracy_against_bytes.png", "accuracy_against_bytes.svg")
+SECTION = ("task", "data", "split", "split_digest")  # what rows of one section share
 MARK = "<!-- made of rows and figures with digest {} -->"
 
 
@@ -73,7 +74,7 @@ def csv(table: pd.DataFrame) -> bytes:
 def comparison_page(table: pd.DataFrame, figures: Sequence[Figure]) -> str:
     """The page on a comparison, in Markdown."""
     measured = [r for r in tables.records(table) if r["kind"] != "reference"]
-    keys = dict.fromkeys((r["task"], r["data"], r["test_split"]) for r in measured)
+    keys = dict.fromkeys(tuple(r[k] for k in SECTION) for r in measured)
     machines = list(dict.fromkeys(r["machine"] for r in measured))
     versions = list(dict.fromkeys(r["versions"] for r in measured))
     return _template().render(
@@ -143,16 +144,24 @@ def _interval(figure: Figure) -> str:
     return f"{text.points(low)} to {text.points(high)}"
 
 
-def _section(table: pd.DataFrame, key: tuple[str, str, str]) -> dict[str, Any]:
-    task, data, split = key
+def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
+    task, data, split, digest = key
     published = table[(table.kind == "reference") & (table.data == data)]
-    part = table[(table.task == task) & (table.data == data) & (table.test_split == split)]
-    shown = _without_published(columns.ACCURACY) if published.empty else columns.ACCURACY
+    if split != "test":
+        published = published[published.split == split]
+    measured = table[table.kind != "reference"]
+    part = measured[(measured[list(SECTION)] == list(key)).all(axis=1)]
+    shown: Sequence[columns.Column] = columns.ACCURACY
+    if published.empty:
+        shown = _without_published(shown)
+    elif split != "test":
+        shown = [c for c in shown if c is not columns.PUBLISHED_TEST]
     seeds = tables.display_over_seeds(tables.over_seeds(part))
     return {
         "task": task,
         "data": data,
-        "test_split": text.short(split),
+        "split": split,
+        "digest": text.short(digest),
         "images": text.count(part.images.iloc[0]),
         "held_against": not published.empty,
         "brief": markdown_table(_joined(published, part)),
@@ -181,7 +190,7 @@ def _runs(measured: Sequence[Record], machines: list[str], versions: list[str]) 
     for r in measured:
         run = text.short(r["run"])
         anchor = f'<a id="run-{run}"></a>' if re.fullmatch("[0-9a-f]{12}", run) else ""
-        cells = [r["label"], r["seed"], r["time"], text.short(r["commit"])]
+        cells = [columns.name(r), r["seed"], r["time"], text.short(r["commit"])]
         cells += [machines.index(r["machine"]) + 1, versions.index(r["versions"]) + 1]
         shown = [anchor + text.markdown(run), *map(text.markdown, cells)]
         command = f"<code>{text.markdown(r['command'])}</code>"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.report import text
+from compress.report import columns, text
 from compress.report.compare import Record
 from compress.report.references import Figure, accuracies, contradicts
 from compress.report.tables import records
@@ -78,10 +78,11 @@ def accuracy_against_bytes(
     Args:
       table: as `tables.comparison` gives it.
     """
-    panels: dict[tuple[str, str, str], list[Record]] = {}
+    panels: dict[tuple[str, ...], list[Record]] = {}
     for r in records(table):
         if r["kind"] != "reference":
-            panels.setdefault((r["task"], r["data"], r["test_split"]), []).append(r)
+            where = (r["task"], r["data"], r["split"], r["split_digest"])
+            panels.setdefault(where, []).append(r)
     heights = [max(3.8, 2.4 + 0.2 * len({_who(r) for r in rows})) for rows in panels.values()]
     with _picture(10, sum(heights)) as picture:
         grid = picture.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
@@ -96,15 +97,16 @@ def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[Figure]) -> Non
     for r in _without_trainings(rows):
         index = len(looks)
         look = (COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)])
-        label = text.drawn(r["label"], 40).lstrip("_")
+        label = text.drawn(columns.name(r), 40).lstrip("_")
         label += f" (of {text.drawn(text.short(r['model']))})" if several else ""
         # Seeds of one thing look alike and stand in the legend once: "_" keeps out of it.
         named = "_" if _who(r) in looks else label
         _point(axes, r, *looks.setdefault(_who(r), look), named)
     axes.plot([], [], "o", color="grey", mfc="white", label="hollow: the file before gzip")
-    _published(axes, [f for f in figures if f.data == rows[0]["data"]])
+    split = rows[0]["split"]
+    _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
     axes.set(
-        title=f"{text.drawn(rows[0]['data'])}: {rows[0]['images']:,} test images",
+        title=f"{text.drawn(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
         xlabel="Size after gzip -9, KB (1 KB = 1000 bytes), log scale",
         ylabel="Top-1, %, with 95 % interval",
     )
@@ -129,7 +131,7 @@ def _without_trainings(rows: Sequence[Record]) -> list[Record]:
 
 def _who(r: Record) -> tuple[str, str]:
     """What seeds of one thing have in common."""
-    return r["label"], r["model"]
+    return columns.name(r), r["model"]
 
 
 def _point(axes: Axes, r: Record, colour: str, mark: str, label: str) -> None:
@@ -140,9 +142,10 @@ def _point(axes: Axes, r: Record, colour: str, mark: str, label: str) -> None:
     axes.errorbar(x, y, yerr=spread, fmt=mark, color=colour, ms=5, capsize=3, lw=1, label=label)
 
 
-def _published(axes: Axes, figures: Sequence[Figure]) -> None:
+def _published(axes: Axes, figures: Sequence[Figure], split: str) -> None:
     """Lines for what was published; two accuracies that cannot both be true say so."""
-    for figure, dash in zip(accuracies(figures), ("--", "-.") * len(figures), strict=False):
+    shown = accuracies(figures, measured_on=split)
+    for figure, dash in zip(shown, ("--", "-.") * len(figures), strict=False):
         label = text.drawn(f"published, {figure.split}: {100 * figure.value:.2f} %")
         against = [f for f in accuracies(figures) if contradicts(f, figure)]
         if against:

@@ -62,9 +62,15 @@ def _figure(line: dict[str, str]) -> Figure:
     return Figure(**texts, images=images, value=value)
 
 
-def accuracies(figures: Sequence[Figure], data: str | None = None) -> list[Figure]:
-    """The published accuracies, on `data` only if it is given."""
-    return [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
+def accuracies(
+    figures: Sequence[Figure], data: str | None = None, measured_on: str = "test"
+) -> list[Figure]:
+    """The published accuracies, on `data` only if it is given, that rows measured on a split are shown beside.
+
+    Rows on test images stand beside all of them, those on validation images beside none that is on others.
+    """
+    found = [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
+    return [f for f in found if measured_on == "test" or f.split == measured_on]
 
 
 def find(figures: Sequence[Figure], name: str, quantity: str, split: str = "") -> Figure | None:

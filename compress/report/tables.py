@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.report import columns, text
-from compress.report.compare import SPREAD_OVER, Record, reference_records, row_records, spread
+from compress.report.compare import (
+    SPREAD_OVER,
+    WHERE,
+    Record,
+    reference_records,
+    row_records,
+    spread,
+)
 from compress.report.references import Figure, read_references
 from compress.result import Result
 from compress.text import printable
@@ -21,7 +28,7 @@ _PUBLISHED = [
 ]
 # Column -> type, in the order of comparison.csv.
 FIELDS = (
-    dict.fromkeys(("kind", "label", "task", "data", "split"), _TEXT)
+    dict.fromkeys(("kind", "label", "task", "data", "split", "trained_on"), _TEXT)
     | dict.fromkeys(("images", "seed"), _WHOLE)
     | dict.fromkeys(("run", "model"), _TEXT)
     | dict.fromkeys(("top1", "top1_low", "top1_high"), _REAL)
@@ -33,11 +40,11 @@ FIELDS = (
     | {"sparsity": _REAL, "macs": _WHOLE, "file_bytes": _WHOLE, "file_ratio": _REAL}
     | {"gzip_bytes": _WHOLE, "gzip_ratio": _REAL, "weight_types": _TEXT}
     | {"seconds": _REAL, "peak_memory_bytes": _WHOLE}
-    | dict.fromkeys(("pipeline", "notes", "tflite_digest", "test_split"), _TEXT)
+    | dict.fromkeys(("pipeline", "notes", "tflite_digest", "split_digest"), _TEXT)
     | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
 )
 SPREAD_FIELDS = (
-    dict.fromkeys(("task", "data", "test_split", "label"), _TEXT)
+    dict.fromkeys((*WHERE, "label"), _TEXT)
     | {"n": _WHOLE, "seeds": _TEXT}
     | dict.fromkeys((f"{f}_{part}" for f in SPREAD_OVER for part in ("mean", "sd")), _REAL)
 )
@@ -97,7 +104,7 @@ def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
         size, size_sd = both["gzip_bytes"]
         shown.append(
             {
-                "Model": r["label"],
+                "Model": columns.name(r),
                 "n": text.count(r["n"]),
                 "Seeds": r["seeds"],
                 "Top-1, %": plus_minus(*map(text.points, both["top1"])),
@@ -120,10 +127,11 @@ def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
     for r in lines:
         published = r["kind"] == "reference"
         images = f"{r['images']:,} images"
-        own = f"published, {r['data']}" if published else f"{r['data']}, {images}"
-        if head != (head := (own, r["test_split"])):
+        measured = r["data"] if r["split"] == "test" else f"{r['data']} {r['split']}"
+        own = f"published, {r['data']}" if published else f"{measured}, {images}"
+        if head != (head := (own, r["split_digest"])):
             shown.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
-        label = f"{r['split']}, {images}" if published else r["label"]
+        label = f"{r['split']}, {images}" if published else columns.name(r)
         cells = (f"  {printable(label)}", *_brief(r))
         shown.append(dict(zip(_COMPACT, cells, strict=True)))
     return shown
