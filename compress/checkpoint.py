@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compress import npz
 from compress.store import replacing, write_bytes
 
 Row = dict[str, float]
@@ -43,7 +43,7 @@ class Checkpoint:
                     return
                 best = [file[f"best{i}"] for i in range(meta["best"])]
                 live = [file[f"live{i}"] for i in range(len(self._live()))]
-        except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, *npz.DAMAGED, *npz.NO_HEADER) as error:
             raise ValueError(f"{path} is damaged ({error})") from error
         self.history, self.best = meta["history"], best
         assign(self._live(), live)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.stage import MAX_EPOCHS
 from compress.words import (
     BENCH,
     DATA,
@@ -85,7 +86,9 @@ def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
             ["--width"], type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
             help="Filters relative to the full model.",
         ),
-        click.Option(["--epochs"], type=click.IntRange(0), help="The recipe's own if not given."),
+        click.Option(
+            ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
+        ),
         click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
         *BENCH,
     ],

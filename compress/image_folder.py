@@ -153,6 +153,10 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _inside(path: Path, root: Path) -> Path:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if not path.is_symlink():
+        return path
+    if not path.exists():
+        raise ValueError(f"{path} is a link that leads nowhere: take it out.")
+    if not path.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{path} leads out of {root}: put the images themselves there.")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +15,8 @@ Header = tuple[tuple[int, ...], np.dtype]  # shape and type
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
+# What numpy lets through of a header that is no Python literal, or not of an array.
+NO_HEADER = (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def headers(path: Path) -> dict[str, Header]:
@@ -25,9 +28,7 @@ def headers(path: Path) -> dict[str, Header]:
                 if not member.endswith(".npy"):
                     continue
                 with archive.open(member) as file:
-                    _check_version(file)
-                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                found[member.removesuffix(".npy")] = (shape, dtype)
+                    found[member.removesuffix(".npy")] = _header(file)
     except DAMAGED as error:
         raise _damaged(path, error) from error
     return found
@@ -37,17 +38,22 @@ def array(path: Path, name: str) -> np.ndarray:
     """The array `name`, as long as its header said. Look at `headers` first: this makes room for it."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            _check_version(file)
+            _header(file)
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
     except DAMAGED as error:
         raise _damaged(path, error) from error
 
 
-def _check_version(file: IO[bytes]) -> None:
-    """ValueError unless a header follows that is at most 64 KiB long. numpy writes longer ones for records alone."""
-    if np.lib.format.read_magic(file) != (1, 0):
+def _header(file: IO[bytes]) -> Header:
+    """The header that begins here; ValueError if there is none that is at most 64 KiB long."""
+    if np.lib.format.read_magic(file) != (1, 0):  # numpy writes longer ones for records alone
         raise ValueError("an array has a header of another version than 1.0")
+    try:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    except NO_HEADER as error:
+        raise ValueError("an array has a header that describes none") from error
+    return shape, dtype
 
 
 def _damaged(path: Path, error: BaseException) -> ValueError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compress.task import TaskView
 
 Format = Literal["keras", "tflite"]
+MAX_EPOCHS = 100_000  # of any training; libraries count steps in 64 bits
 
 
 def option(default: Any, kind: Any, help: str) -> Any:

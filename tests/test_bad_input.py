@@ -36,6 +36,8 @@ def refused(words: list[str], code: int) -> str:
         (["run", "--seed", "-1", "prune"], "-1 is not in the range"),
         (["train", "--width", "0"], "0.0 is not in the range"),
         (["train", "--epochs", "-1"], "-1 is not in the range"),
+        (["train", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
+        (["prune", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
         (["evaluate"], "Missing argument 'FILE'"),
         (["doctor", "m.keras", "--data", "d.npz"], "--data is of no task: name it with --task"),
         (["doctor", "m.keras", "--input-scale", "1"], "--input-scale is of no task"),

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,17 @@ def other_meta(content: bytes) -> bytes:
     return held.getvalue()
 
 
+def unclosed(content: bytes) -> bytes:
+    """An array whose header begins and does not end."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("meta.npy", b"\x93NUMPY\1\0\1\0{")
+    return held.getvalue()
+
+
 DAMAGES = [
     truncated, flipped, without_an_array, without_the_last_array, without_meta, empty, text,
-    one_array, other_meta,
+    one_array, other_meta, unclosed,
 ]  # fmt: skip
 
 

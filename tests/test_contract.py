@@ -96,6 +96,16 @@ def test_option_outside_its_range_is_refused_by_name(name: str, option: str, val
 
 
 @every_stage
+def test_whole_numbers_have_both_ends(name: str) -> None:
+    kinds = {f.name: f.metadata["kind"] for f in dataclasses.fields(registry.stage(name))}
+    whole = {option: k for option, k in kinds.items() if isinstance(k, click.types.IntParamType)}
+    for option, kind in whole.items():
+        assert isinstance(kind, click.IntRange), option
+        assert None not in (kind.min, kind.max), option
+        assert kind.max < 2**31, option
+
+
+@every_stage
 def test_incoming_model_is_unchanged(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
     before = [w.copy() for w in toy_model.keras.get_weights()]
     quick(name).apply(toy_model, toy_view, seed=0)

@@ -102,6 +102,22 @@ def test_array_with_a_header_that_may_be_enormous_is_refused_unread(tmp_path: Pa
     assert peak < size / 10
 
 
+HEADERS = [
+    b"{'descr': (", b"\'\'\'", b"{'descr': '<,u1', 'fortran_order': False, 'shape': (3,)}", b"  1\n 2\n",
+    b"{1: 2, 'a': 3}", b"{[]: 1}", b"-" * 9000 + b"1", b"\xff", b"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+def test_header_that_describes_no_array_gets_a_sentence(tmp_path: Path, header: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "bugs.npz", "w") as archive:
+        for name in ("x_train.npy", "y_train.npy"):
+            size = len(header).to_bytes(2, "little")
+            archive.writestr(name, b"\x93NUMPY\1\0" + size + header)
+    with pytest.raises(ValueError, match=r"bugs\.npz: not a whole \.npz file .*savez\.$"):
+        read(tmp_path / "bugs.npz", quiet)
+
+
 def test_damage_is_a_sentence_however_the_arrays_are_packed(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", **arrays())
     with (

@@ -168,6 +168,19 @@ def folder_outside(root: Path) -> None:
     (root / "cat").symlink_to(class_folders(root.parent / "elsewhere") / "ant")
 
 
+def loop(root: Path) -> None:
+    (root / "bee/loop.png").symlink_to("loop.png")
+
+
+def loop_of_folders(root: Path) -> None:
+    (root / "cat").symlink_to("dog")
+    (root / "dog").symlink_to("cat")
+
+
+def broken_link(root: Path) -> None:
+    (root / "bee/gone.png").symlink_to("nowhere.png")
+
+
 def transparent(root: Path) -> None:
     save(root / "bee/9.png", images(1, shape=(6, 5, 4))[0])
 
@@ -182,6 +195,9 @@ def transparent(root: Path) -> None:
         (pipe, "pipe.png: expected only files ending in .png, .jpg, .jpeg here"),
         (outside, "link.png leads out of"),
         (folder_outside, "cat leads out of"),
+        (loop, "loop.png is a link that leads nowhere: take it out"),
+        (loop_of_folders, "cat is a link that leads nowhere"),
+        (broken_link, "gone.png is a link that leads nowhere"),
         (transparent, "mode RGBA, or with transparency; expected grey or RGB"),
         (lambda r: save(r / "bee/9.png", images(1, shape=(7, 5, 3))[0]), "5 x 7 pixels (width x height), but"),
         (lambda r: (r / "bee/notes.txt").write_text("x"), "notes.txt: expected only files ending in"),

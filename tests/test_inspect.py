@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_files import edited
 from tflite_examples import drawn, export, float16, functional
 
 from baselines import cnn
@@ -136,6 +137,19 @@ def test_a_model_of_open_image_size_has_no_multiply_accumulates_to_show() -> Non
     assert total["macs"] is None
     assert conv["output_shape"] == [None, None, 4]
     assert total["parameters"] == 76
+
+
+def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> None:
+    saved = tmp_path / "model.keras"
+    functional((6, 6, 2), ("Conv2D", {"filters": 4, "kernel_size": 3})).save(saved)
+
+    def open_up(config: Any) -> None:
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 4
+
+    image, conv, total = rows_of(edited(saved, open_up))
+    assert image["output_shape"] == [None] * 3
+    assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
+    assert total["macs"] is None
 
 
 def test_a_path_gives_the_same_records_as_its_model(model: KerasModel, tmp_path: Path) -> None:

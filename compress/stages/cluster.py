@@ -21,7 +21,7 @@ from compress.clusters import (
 )
 from compress.layers import check_named, is_depthwise, layer_of
 from compress.model import KerasModel
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 
 
@@ -45,7 +45,7 @@ class Cluster(Stage):
     )
     epochs: int = option(
         12,
-        click.IntRange(min=0),
+        click.IntRange(0, MAX_EPOCHS),
         "Epochs of training while clustered; 0 clusters at once and trains nothing.",
     )
     learning_rate: float = option(

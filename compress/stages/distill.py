@@ -12,7 +12,7 @@ from compress import model_file
 from compress.graph import flattened
 from compress.model import KerasModel
 from compress.own_data import takes_raw_pixels
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 from compress.teaching import LOSSES, Method, Teaching
 
@@ -47,7 +47,7 @@ class Distill(Stage):
     alpha: float = option(
         0.9, click.FloatRange(0, 1), "Weight of the teacher in the loss; the labels have the rest."
     )
-    epochs: int = option(40, click.IntRange(min=1), "Epochs of training.")
+    epochs: int = option(40, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)

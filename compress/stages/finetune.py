@@ -8,7 +8,7 @@ from typing import ClassVar
 import click
 
 from compress.model import KerasModel
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 
 
@@ -17,7 +17,7 @@ class Finetune(Stage):
     """Train on without compressing: what a stage's training alone would have done."""
 
     name: ClassVar = "finetune"
-    epochs: int = option(12, click.IntRange(min=1), "Epochs of training.")
+    epochs: int = option(12, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
     learning_rate: float = option(
         0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )

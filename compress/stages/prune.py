@@ -16,7 +16,7 @@ from compress.magnitude import drops_by_layer, drops_overall, ramp_steps, withou
 from compress.model import KerasModel
 from compress.normalization import has_statistics, with_new_statistics
 from compress.pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 from compress.teaching import Teaching
 
@@ -46,7 +46,7 @@ class Prune(Stage):
     )
     epochs: int = option(
         45,
-        click.IntRange(min=0),
+        click.IntRange(0, MAX_EPOCHS),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
     learning_rate: float = option(

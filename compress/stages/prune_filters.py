@@ -15,7 +15,7 @@ from compress.filter_choice import Candidates, Cost, Scope, candidates, choose, 
 from compress.filter_groups import FilterGroups, follow
 from compress.layers import check_named
 from compress.model import KerasModel
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 from compress.teaching import Teaching
 from compress.train import set_seed
@@ -49,12 +49,12 @@ class PruneFilters(Stage):
     )
     round_to: int | None = option(
         None,
-        click.IntRange(min=1),
+        click.IntRange(1, 1_000),
         "Filters kept are a multiple of this; if not given, of 8, and of less in narrow layers.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer that keeps all its filters.")
     epochs: int = option(
-        60, click.IntRange(min=0), "Epochs of training afterwards; 0 trains nothing."
+        60, click.IntRange(0, MAX_EPOCHS), "Epochs of training afterwards; 0 trains nothing."
     )
     learning_rate: float = option(
         0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."

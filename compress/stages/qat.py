@@ -13,7 +13,7 @@ from compress import qat_rules, tflite_file, tfmot_bridge, tfmot_qat
 from compress.clusters import distinct_per_channel, is_clustered
 from compress.layers import is_depthwise
 from compress.model import KerasModel, TFLiteModel, exported
-from compress.stage import Stage, option
+from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 
 
@@ -46,13 +46,15 @@ class Qat(Stage):
 
     name: ClassVar = "qat"
     gives: ClassVar = "tflite"
-    epochs: int = option(6, click.IntRange(min=1), "Epochs of training while int8 is simulated.")
+    epochs: int = option(
+        6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while int8 is simulated."
+    )
     learning_rate: float = option(
         0.002, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
     calibration: int = option(
         500,
-        click.IntRange(min=1),
+        click.IntRange(1, 1_000_000),
         "Training images that first ranges of activations are read from.",
     )
 

@@ -34,7 +34,7 @@ class Quantize(Stage):
     )
     calibration: int = option(
         500,
-        click.IntRange(min=1),
+        click.IntRange(1, 1_000_000),
         "Training images that ranges of activations are read from, and int4 rounds by.",
     )
     keep: tuple[str, ...] = option(
