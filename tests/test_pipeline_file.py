@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ from baselines.toy import Toy
 from compress import pipeline_file, registry
 from compress.cli import cli
 from compress.model import KerasModel
+from compress.result import read_from
 from compress.stage import Stage
 from compress.task import Dataset, TaskView
 from compress.workbench import Workbench
@@ -281,6 +283,21 @@ def test_people_get_a_table_of_rows_and_a_summary() -> None:
     assert [(x[1], x[-1]) for x in summary] == [("0", "done"), ("7", "done")]
     assert "Rows: reports/results.jsonl" in done.stdout
     assert "pipeline 2 of 2: tenths, seed 7" in done.stderr
+
+
+def test_a_baseline_stands_once_on_the_terminal_and_in_the_report_whatever_the_seeds() -> None:
+    written("seeds = [0, 7]\n[[pipeline]]\nrun = 'round'")
+    shown = [compress("run", "--task", "toy", "--pipeline", "pipelines.toml")]
+    shown.append(compress("run", "--task", "toy", "round", "--seed", "9"))
+    measured = [row.label for row in read_from(Path("reports/results.jsonl"))]
+    assert measured.count("baseline") == 3  # each seed measures its own
+    for done in shown:
+        assert done.exit_code == 0, done.output
+        assert len(re.findall("^ *baseline ", done.stdout, re.M)) == 1
+    tables = Path("reports/comparison.md").read_text().split("\n\n")
+    assert max(table.count("\n| baseline |") for table in tables) == 1
+    with Path("reports/comparison.csv").open(newline="") as file:
+        assert [line["label"] for line in csv.DictReader(file)].count("baseline") == 1
 
 
 def test_all_failing_is_no_traceback() -> None:
