@@ -9,6 +9,8 @@ from typing import Any
 _HOMES = {
     "Stage": "compress.stage",
     "option": "compress.stage",
+    "Finding": "compress.findings",
+    "CannotTreat": "compress.findings",
     "Task": "compress.task",
     "TaskView": "compress.task",
     "Dataset": "compress.task",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from compress import console, model_file, opening, own_data, pipeline_file, proof, registry, reuse
-from compress.doctor import Fix, consult
+from compress.doctor import Fix, diagnose
 from compress.inspect import rows_of
 from compress.measurement import measure
 from compress.model import KerasModel
@@ -145,12 +145,12 @@ def doctor(
     every = [registry.stage(name) for name in registry.stage_names()]
     stages = stages or [cls() for cls in every if cls.takes == KerasModel.format]
     images = _sample(task, words.pop("data"), words.pop("input_scale"))
-    said = consult(file, stages, fix=Fix(fix, images) if fix else None, **words)
+    record = diagnose(file, stages, fix=Fix(fix, images) if fix else None, **words)
     if as_json:
-        console.say_json(said)
+        console.say_json(record)
     else:
-        console.print_opinions(said)
-    return all(opinion["can_work"] for opinion in said["stages"])
+        console.print_diagnoses(record)
+    return all(diagnosis["can_work"] for diagnosis in record["stages"])
 
 
 def _sample(

@@ -15,12 +15,20 @@ Labels = np.ndarray
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
+@dataclass(frozen=True)
+class Hold:
+    """Why channels are not to be removed, and the layer that this is due to, if it is due to one."""
+
+    why: str
+    layer: str = ""
+
+
 class Ties:
     """Labels, which of them are tied to each other, and which are held: not to be removed, and why."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
-        self.held: dict[int, str] = {}
+        self.held: dict[int, Hold] = {}
 
     def new(self, count: int) -> Labels:
         """So many labels, tied to nothing."""
@@ -48,7 +56,7 @@ class Ties:
                 if high in self.held:
                     self.held.setdefault(low, self.held.pop(high))
 
-    def hold(self, labels: Labels, why: str) -> None:
+    def hold(self, labels: Labels, why: Hold) -> None:
         """Hold labels; the first reason given stays."""
         for label in labels.tolist():
             self.held.setdefault(self.root(label), why)
@@ -168,7 +176,7 @@ def _made(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
     for start in range(inside, len(taken), inside):
         ties.tie(taken[:inside], taken[start : start + inside])
     if mixes_channels(layer):
-        ties.hold(given, f"the activation of '{layer.name}' is not followed")
+        ties.hold(given, Hold(f"the activation of '{layer.name}' is not followed", layer.name))
     takes, makes = ("kernel", -2), ("kernel", -1)
     weights = {}
     if type(layer).__name__ == "Conv2DTranspose":

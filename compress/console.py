@@ -133,28 +133,28 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
     say(*(f"{name:<{wide}}  {value}" for name, value in pairs.items()))
 
 
-def print_opinions(said: Mapping[str, Any]) -> None:
-    """What `doctor.consult` found, a table of stages and a block of sentences for each that has something to say."""
-    say(*said["notes"])
+def print_diagnoses(record: Mapping[str, Any]) -> None:
+    """What `doctor.diagnose` gave: a table of stages, and a block of sentences for each that has findings."""
+    say(*record["notes"])
     print_records(
         [
             {
-                "stage": opinion["stage"],
-                "can treat it": opinion["verdict"],
-                "layers with nothing against": len(opinion["untouched"]),
-                "layers named": len({n for f in opinion["findings"] for n in f["layers"]}),
+                "stage": diagnosis["stage"],
+                "can treat it": diagnosis["verdict"],
+                "layers with nothing against": len(diagnosis["untouched"]),
+                "layers named": len({n for f in diagnosis["findings"] for n in f["layers"]}),
             }
-            for opinion in said["stages"]
+            for diagnosis in record["stages"]
         ]
     )
-    for opinion in said["stages"]:
-        if opinion["findings"]:
-            say("", f"{opinion['stage']}: {opinion['verdict']}")
-        for finding in opinion["findings"]:
+    for diagnosis in record["stages"]:
+        if diagnosis["findings"]:
+            say("", f"{diagnosis['stage']}: {diagnosis['verdict']}")
+        for finding in diagnosis["findings"]:
             say(f"  {finding['why']}")
             if finding["rewrite"]:
                 say(f"    {finding['rewrite']}")
-    fixed = said["fixed"]
+    fixed = record["fixed"]
     if fixed:
         say("", *(fixed["rewrites"] or ["No rewrite would help: nothing is written."]))
         say(*fixed.get("says", ()))

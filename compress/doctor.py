@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from compress import model_file, own_data
+from compress.findings import CannotTreat, Finding, as_findings
 from compress.graph import Rewrite, flattened, is_readable
 from compress.layers import KERNELS
 from compress.model import KerasModel
@@ -29,22 +29,22 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something a stage will not or cannot treat."""
+class Advice:
+    """What a stage will not or cannot treat, and what would help."""
 
-    layers: list[str]  # that the sentence is about; empty if it names none
+    layers: list[str]  # that it is about; empty if it is about none in particular
     why: str  # what the stage says
     rewrite: str  # what would help, and whether it can be done here; empty if nothing is known
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Diagnosis:
     """What one stage can make of a model."""
 
     stage: Stage
     verdict: Literal["yes", "in part", "no"]
-    findings: list[Finding]
-    untouched: list[str]  # layers with kernels that nothing is said against
+    findings: list[Advice]
+    untouched: list[str]  # layers with kernels that no finding is about
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class Fix:
             raise FileNotFoundError(f"no folder {self.out.parent} for --fix: make it first.")
 
 
-def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Opinion]:
-    """What each stage, alone, says of a flat model; the stages run nothing but their checks."""
-    return [_opinion(model, stage) for stage in stages]
+def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Diagnosis]:
+    """What each stage, alone, can make of a flat model; the stages run nothing but their checks."""
+    return [_diagnosis(model, stage) for stage in stages]
 
 
 def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[Rewrite]]:
-    """A flat model that computes the same and of which the stages say less; and the rewrites that made it so.
+    """A flat model that computes the same and that the stages have fewer findings in; and the rewrites that made it so.
 
-    A rewrite is done if it silences something a stage said, makes no stage refuse that did not, and, where it helps
-    no stage out of a refusal, leaves no more to be said than before.
+    A rewrite is done if it ends a finding, makes no stage refuse that did not, and, where it helps no stage out of a
+    refusal, leaves fewer findings than before.
     """
     done: list[Rewrite] = []
     complaints = _complaints(model, stages)
@@ -80,7 +80,7 @@ def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[
     return model, done
 
 
-def consult(
+def diagnose(
     file: Path, stages: Sequence[Stage], trust: bool, fix: Fix | None = None
 ) -> dict[str, Any]:
     """Everything `compress doctor` has to say of a model file, as plain data; with `fix`, the better file is written.
@@ -97,21 +97,25 @@ def consult(
     return {
         "file": str(file),
         "notes": notes,
-        "stages": [_record(opinion) for opinion in examined(model, stages)],
+        "stages": [_record(diagnosis) for diagnosis in examined(model, stages)],
         "fixed": written,
     }
 
 
-def _opinion(model: KerasModel, stage: Stage) -> Opinion:
+def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
     refusals, notes = _complaints(model, [stage])
-    said = [*refusals, *notes]
-    after, done = fixed(model, [stage]) if said else (model, [])
-    remaining = _complaints(after, [stage]) if done else (refusals, notes)
-    left = {text for texts in remaining for _, text in texts}
-    then = "".join(f" It refuses the model still: {text}" for _, text in remaining[0])
+    complaints = [*refusals, *notes]
+    after, done = fixed(model, [stage]) if complaints else (model, [])
+    refusals_left, notes_left = _complaints(after, [stage]) if done else (refusals, notes)
+    left = {*refusals_left, *notes_left}
+    then = "".join(f" It refuses the model still: {refusal.sentence}" for refusal in refusals_left)
     findings = [
-        Finding(_named(model, text), text, _help(model, text, [] if text in left else done, then))
-        for _, text in said
+        Advice(
+            complaint.layers(model),
+            complaint.sentence,
+            _help(model, complaint, [] if complaint in left else done, then),
+        )
+        for complaint in complaints
     ]
     named = {name for finding in findings for name in finding.layers}
     kernels = [layer.name for layer in model.keras.layers if type(layer).__name__ in KERNELS]
@@ -119,76 +123,83 @@ def _opinion(model: KerasModel, stage: Stage) -> Opinion:
         "no" if refusals else "in part" if findings else "yes"
     )
     untouched = [] if refusals else [name for name in kernels if name not in named]
-    return Opinion(stage, verdict, findings, untouched)
+    return Diagnosis(stage, verdict, findings, untouched)
 
 
-Said = list[tuple[int, str]]  # which stage, and its sentence
+@dataclass(frozen=True)
+class Complaint:
+    """A finding of one of the stages asked."""
+
+    stage: int  # its number among them
+    finding: Finding
+    by: str = ""  # the stage that the sentence begins with
+
+    @property
+    def sentence(self) -> str:
+        return self.finding.sentence(self.by)
+
+    def layers(self, model: KerasModel) -> list[str]:
+        """The layers of the model that it is about."""
+        names = {layer.name for layer in model.keras.layers}
+        return [name for name in self.finding.layers if name in names]
 
 
-def _complaints(model: KerasModel, stages: Sequence[Stage]) -> tuple[Said, Said]:
-    """What stages refuse the model for, and what they will leave untreated in it."""
-    refusals: Said = []
-    notes: Said = []
+Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will be left untreated
+
+
+def _complaints(model: KerasModel, stages: Sequence[Stage]) -> Complaints:
+    refusals: list[Complaint] = []
+    notes: list[Complaint] = []
     for number, stage in enumerate(stages):
         try:
-            notes += [(number, text) for text in stage.check(model)]
+            findings = as_findings(stage.check(model))
+            notes += [Complaint(number, finding, stage.name) for finding in findings]
+        except CannotTreat as error:
+            refusals += [Complaint(number, finding, error.stage) for finding in error.findings]
         except ValueError as error:
-            refusals.append((number, str(error)))
+            refusals.append(Complaint(number, Finding((), str(error))))
     return refusals, notes
 
 
 def _better(
-    model: KerasModel, stages: Sequence[Stage], complaints: tuple[Said, Said]
-) -> tuple[Rewrite, KerasModel, tuple[Said, Said]] | None:
-    """The first rewrite that helps, the model after it and what stages then say."""
+    model: KerasModel, stages: Sequence[Stage], complaints: Complaints
+) -> tuple[Rewrite, KerasModel, Complaints] | None:
+    """The first rewrite that helps, the model after it and what stages then complain of."""
     refusals, notes = complaints
     if not (refusals or notes) or not is_readable(model.keras):
         return None
-    about = {name for _, text in [*refusals, *notes] for name in _named(model, text)}
+    about = {name for complaint in [*refusals, *notes] for name in complaint.finding.layers}
+    refusing = {complaint.stage for complaint in refusals}
     for rewrite in rewrites(model):
         if about.isdisjoint(rewrite.touches):
             continue
         after = rewrite.applied(model)
         still, left = _complaints(after, stages)
-        if {n for n, _ in still} - {n for n, _ in refusals}:
+        if {complaint.stage for complaint in still} - refusing:
             continue
-        helped = {n for n, _ in refusals} and set(refusals) - set(still)
+        helped = refusing and set(refusals) - set(still)
         if helped or (set(notes) - set(left) and len(left) < len(notes)):
             return rewrite, after, (still, left)
     return None
 
 
-def _named(model: KerasModel, text: str) -> list[str]:
-    """The layers that a sentence is about: those in quotes, else the first whose name stands in it, and its list."""
-    names = {layer.name for layer in model.keras.layers}
-    quoted = [name for name in re.findall("'([^']*)'", text) if name in names]
-    if quoted:
-        return list(dict.fromkeys(quoted))
-    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    name = rf"(?<![\w.-])({known})(?![\w-])(?:/\w+)?"
-    found = re.search(rf"{name}(?:(?:, and |, | and ){name})*", text)
-    if not found:
-        return []
-    return list(dict.fromkeys(m[1] for m in re.finditer(name, found[0])))
-
-
-def _help(model: KerasModel, text: str, done: Sequence[Rewrite], then: str) -> str:
+def _help(model: KerasModel, complaint: Complaint, done: Sequence[Rewrite], then: str) -> str:
     if done:
         return "--fix does it: " + " ".join(rewrite.what for rewrite in done) + then
     kinds = {layer.name: type(layer).__name__ for layer in model.keras.layers}
-    reasons = {REASONS.get(kinds[name], "") for name in _named(model, text)}
+    reasons = {REASONS.get(kinds[name], "") for name in complaint.layers(model)}
     return " ".join(
         f"no rewrite keeps the function: {reason}." for reason in sorted(reasons) if reason
     )
 
 
-def _record(opinion: Opinion) -> dict[str, Any]:
+def _record(diagnosis: Diagnosis) -> dict[str, Any]:
     return {
-        "stage": " ".join(opinion.stage.argv()),
-        "can_work": opinion.verdict != "no",
-        "verdict": opinion.verdict,
-        "findings": [asdict(finding) for finding in opinion.findings],
-        "untouched": opinion.untouched,
+        "stage": " ".join(diagnosis.stage.argv()),
+        "can_work": diagnosis.verdict != "no",
+        "verdict": diagnosis.verdict,
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "untouched": diagnosis.untouched,
     }
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from compress import backend
-from compress.channel_rules import Call, Channels, Labels, Ties, rule_of
+from compress.channel_rules import Call, Channels, Hold, Labels, Ties, rule_of
+from compress.findings import Finding
 from compress.graph import check_readable
 from compress.layers import copy_of
 
-OUTPUT = "it gives the model's output"
-SKIPPED = "it is skipped"
+OUTPUT = Hold("it gives the model's output")
+SKIPPED = Hold("it is skipped")
+INPUT = Hold("it is computed with the model's input")
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class FilterGroups:
     """
 
     units: int
-    held: dict[int, str]  # unit -> why it stays
+    held: dict[int, Hold]  # unit -> why it stays
     calls: dict[str, Call]  # layer name -> what goes of the layer when units go
 
     def makers(self) -> dict[str, Labels]:
         """Layer name -> the unit of each of its filters, for layers that make channels, in layer order."""
         return {name: call.given for name, call in self.calls.items() if call.makes}
+
+    def makers_of(self, units: Labels) -> tuple[str, ...]:
+        """The names of the layers that make any of these units."""
+        return tuple(name for name, made in self.makers().items() if np.isin(units, made).any())
 
     def holding(self, layers: tuple[str, ...]) -> FilterGroups:
         """The same, but that these layers, makers all, keep their filters."""
@@ -54,14 +60,15 @@ class FilterGroups:
                 found["+".join(names)].append(unit)
         return {name: np.array(units) for name, units in found.items()}
 
-    def reasons(self) -> dict[str, str]:
-        """Layer name -> why it keeps all or some of its filters, where that is not what was asked for."""
+    def reasons(self) -> dict[str, Finding]:
+        """Layer name -> that and why it keeps all or some of its filters, where that is not what was asked for."""
         found = {}
         for name, given in self.makers().items():
-            whys = [self.held[unit] for unit in given.tolist() if unit in self.held]
-            if whys and whys[0] not in (OUTPUT, SKIPPED):
-                some = "stays whole" if len(whys) == len(given) else f"keeps {len(whys)} filters"
-                found[name] = f"{some}: {whys[0]}"
+            holds = [self.held[unit] for unit in given.tolist() if unit in self.held]
+            if holds and holds[0] not in (OUTPUT, SKIPPED):
+                some = "stays whole" if len(holds) == len(given) else f"keeps {len(holds)} filters"
+                layers = dict.fromkeys(filter(None, (name, holds[0].layer)))
+                found[name] = Finding(tuple(layers), f"{some}: {holds[0].why}", subject=name)
         return found
 
 
@@ -96,13 +103,12 @@ class _Graph:
     def __init__(self) -> None:
         self.ties = Ties()
         self.calls: dict[str, Call] = {}
-        self._lost: dict[
-            str, str
-        ] = {}  # layer name -> why, for layers of which a call is not followed
+        # Layer name -> why, for layers of which a call is not followed.
+        self._lost: dict[str, Hold] = {}
         self._channels: dict[int, Channels] = {}
         self._tensors: list[Any] = []  # kept, so that no other tensor gets the id of one
 
-    def channels(self, tensor: Any, why: str = "it is computed with the model's input") -> Channels:
+    def channels(self, tensor: Any, why: Hold = INPUT) -> Channels:
         """The channels of a tensor; those of one that no followed layer gave are held."""
         if id(tensor) not in self._channels:
             labels = self.ties.new(tensor.shape[-1] or 0 if len(tensor.shape) > 1 else 0)
@@ -126,7 +132,7 @@ class _Graph:
             self._know(given[0], call.given)
             self._remember(layer.name, call)
             return result
-        why = f"'{layer.name}' ({type(layer).__name__}) is not followed"
+        why = Hold(f"'{layer.name}' ({type(layer).__name__}) is not followed", layer.name)
         self._lost[layer.name] = why
         for each in inputs:
             self.ties.hold(each.labels, why)

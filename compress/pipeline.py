@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.checkpoint import seconds_logged
+from compress.findings import as_findings
 from compress.model import KerasModel, TFLiteModel
 from compress.result import Result, append_to
 from compress.stage import Stage
@@ -46,13 +47,13 @@ class Pipeline:
         """Notes of all stages on what they will leave untreated, before any work.
 
         Raises:
-          ValueError: a stage cannot treat the model.
+          CannotTreat, or another ValueError: a stage cannot treat the model.
         """
         notes: list[str] = []
         for number, stage in enumerate(self.stages):
             if stage.takes != "keras":
                 break
-            notes += stage.check(model)
+            notes += _notes(stage, model)
             if not stage.keeps_architecture:
                 model = stage.outline(model, task)
                 notes += [
@@ -91,7 +92,7 @@ class Pipeline:
             # Epochs that a killed process did count too.
             began = time.monotonic() - seconds_logged(folder / "checkpoint")
             before = state.model()
-            notes = stage.check(before) if stage and isinstance(before, KerasModel) else []
+            notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
             after: AnyModel = before
             if stage:
                 after = stage.apply(before, bench.view(folder), bench.seed)  # type: ignore[arg-type]
@@ -139,6 +140,10 @@ class Pipeline:
         text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
         kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
         return f"{kept[:80] or 'baseline'}-{run[:12]}"
+
+
+def _notes(stage: Stage, model: KerasModel) -> list[str]:
+    return [finding.sentence(stage.name) for finding in as_findings(stage.check(model))]
 
 
 class _State:

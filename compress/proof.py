@@ -17,7 +17,7 @@ TOLERANCE = 1e-4  # of the largest output, or of 1 if that is less
 
 
 @dataclass(frozen=True)
-class Proof:
+class Equivalence:
     """How far the outputs of two models are apart."""
 
     images: str  # on which
@@ -45,12 +45,12 @@ class Images:
     called: str
 
 
-def compared(before: KerasModel, after: KerasModel, images: Images) -> Proof:
+def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalence:
     """The outputs of two models of the same shapes on the same images."""
     ours, theirs = _outputs(before.keras, images.values), _outputs(after.keras, images.values)
     largest = float(np.abs(ours).max())
     difference = float(np.abs(ours - theirs).max())
-    return Proof(images.called, difference, largest, TOLERANCE * max(1.0, largest))
+    return Equivalence(images.called, difference, largest, TOLERANCE * max(1.0, largest))
 
 
 def random_images(model: KerasModel, why: str = "") -> Images:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from compress.findings import CannotTreat, about_layer
 from compress.graph import Call, Graph, graph_of
 
 # Layers that hold a kernel, and what they may apply to their output.
@@ -28,7 +29,7 @@ WAYS = {
 
 
 def check(model: Any) -> None:
-    """Raise ValueError, with the layer, the reason and the rewrite that would help, if a layer must stay float.
+    """Raise CannotTreat, with the layer, the reason and the rewrite that would help, if a layer must stay float.
 
     Args:
       model: a Keras 3 model that has a tf_keras twin.
@@ -86,16 +87,18 @@ def _normalized(graph: Graph, call: Call) -> None:
     of = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
     if type(maker.layer).__name__ not in BEFORE_NORM:
         way = "put it between a convolution and the activation after that"
-        raise _refusal(call, f"comes after {of}, which it does not fold into", way)
+        raise _refusal(call, f"comes after {of}, which it does not fold into", way, maker.layer)
     activation = maker.layer.activation.__name__
     if activation != "linear":
         way = f"build {maker.layer.name} without activation, and a layer for {activation} after the normalization"
-        raise _refusal(call, f"comes after {of} and its activation {activation}", way)
+        raise _refusal(call, f"comes after {of} and its activation {activation}", way, maker.layer)
     if graph.sole_user(maker) is not call:
         way = "give the normalization a layer of its own that nothing else uses"
-        raise _refusal(call, f"is not alone in using {of}, which it is to be folded into", way)
+        why = f"is not alone in using {of}, which it is to be folded into"
+        raise _refusal(call, why, way, maker.layer)
 
 
-def _refusal(call: Call, why: str, way: str) -> ValueError:
+def _refusal(call: Call, why: str, way: str, *others: Any) -> CannotTreat:
+    """What to raise about the layer of a call; `others` are layers that the reason speaks of."""
     name, kind = call.layer.name, type(call.layer).__name__
-    return ValueError(f"layer '{name}' ({kind}) {why}: {way}.")
+    return CannotTreat(about_layer(name, kind, why, way, *(other.name for other in others)))

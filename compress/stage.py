@@ -1,11 +1,26 @@
-"""Stage: a frozen set of options that maps a model to a model. An option is declared once, by `option`."""
+"""Stage: a frozen set of options that maps a model to a model.
+
+The whole contract of a stage:
+
+- It is a frozen keyword-only dataclass that derives from `Stage`. Each field is declared once, by `option`; flag,
+  help, range check, JSON form and label of a row derive from that. `__post_init__` refuses options that do not go
+  together, by ValueError.
+- `name` is its word on the command line, `takes` and `gives` are the formats it maps between, `keeps_architecture`
+  and `trains` say what its result depends on; `version` is raised when its arithmetic changes.
+- `check(model)` comes before any work and runs without data. It gives a `Finding` for all that the stage will leave
+  untreated, and raises `CannotTreat` if the stage cannot treat the model at all.
+- `apply(model, task, seed)` gives a new model and leaves the one that came in as it was. The same seed gives the same
+  weights, and weights that are zero stay zero. A stage does not print, measure or write files.
+- `outline(model, task)` belongs to a stage that makes another network: what the next stages are checked against.
+- `broken_promises(kernels)` reads off the exported file whether the stage kept what it promised.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
@@ -13,6 +28,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
+    from compress.findings import Finding
     from compress.model import KerasModel, TFLiteModel
     from compress.task import TaskView
 
@@ -64,11 +80,14 @@ class Stage(ABC):
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel | TFLiteModel:
         """A new model in format `gives`; the one that came in is unchanged."""
 
-    def check(self, model: KerasModel) -> list[str]:
-        """What this stage will leave untreated in `model`, one sentence each, found before any work.
+    def check(self, model: KerasModel) -> Sequence[Finding | str]:
+        """What this stage will leave untreated in `model`, found before any work.
+
+        A finding names the layers it is about, so that other code can tell them. A plain string names none.
 
         Raises:
-          ValueError: the stage cannot treat `model` at all; the message says why and what to do.
+          CannotTreat: the stage cannot treat `model` at all; its findings say why. Any other ValueError that is
+            raised, such as one for an option that names a layer that is not there, refuses the model too.
         """
         return []
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend, twin_layers
+from compress.findings import CannotTreat, about_layer
 from compress.graph import check_readable
 from compress.model import KerasModel
 
@@ -49,16 +50,15 @@ def tfmot() -> Any:
 
 
 def check(model: Any) -> None:
-    """Raise ValueError, naming the layer and the way out, if a Keras 3 model cannot have a tf_keras twin."""
+    """Raise CannotTreat, with the layer and the way out, if a Keras 3 model cannot have a tf_keras twin."""
     check_readable(model)
     keras = backend.keras()
     functional = type(model) is not keras.Sequential
     for layer in model.operations if functional else model.layers:
         if isinstance(layer, keras.Model):
-            raise ValueError(
-                f"layer '{layer.name}' ({type(layer).__name__}) is a model inside the model: "
-                "call its layers one after another in the outer model instead."
-            )
+            way = "call its layers one after another in the outer model instead"
+            kind = type(layer).__name__
+            raise CannotTreat(about_layer(layer.name, kind, "is a model inside the model", way))
         twin_layers.check(layer)
     for layer in model.get_config()["layers"] if functional else ():
         for node in layer["inbound_nodes"]:
@@ -75,7 +75,7 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
         another label equal.
 
     Raises:
-      ValueError: a layer has no twin; the message names it.
+      CannotTreat: a layer has no twin.
     """
     check(model)
     layers = model.operations if type(model).__name__ == "Functional" else model.layers
@@ -173,17 +173,16 @@ def _connected(config: Mapping[str, Any], twins: Mapping[str, Any]) -> Any:
 
 
 def _check_call(layer: Mapping[str, Any], node: Mapping[str, Any]) -> None:
-    """Raise ValueError unless a layer is called with nothing but outputs of layers, which its twin takes alike."""
+    """Raise CannotTreat unless a layer is called with nothing but outputs of layers, which its twin takes alike."""
     ranks = [t and len(t["config"]["shape"]) for t in _tensors(node["args"])]
     # Keras 3 notes a `training` at each call, but what the whole model is called with overrides it.
     ignored = ("training", "mask")
     others = [k for k, v in node["kwargs"].items() if k not in ignored and v is not None]
     operation = layer["module"] != "keras.layers"
     if None in ranks or not ranks or others or (operation and len(set(ranks)) > 1):
-        raise ValueError(
-            f"layer '{layer['name']}' ({layer['class_name']}) is called with something else than outputs of layers "
-            "of one rank: say the same with Keras's layers, such as Rescaling and Reshape."
-        )
+        why = "is called with something else than outputs of layers of one rank"
+        way = "say the same with Keras's layers, such as Rescaling and Reshape"
+        raise CannotTreat(about_layer(layer["name"], layer["class_name"], why, way))
 
 
 def _tensors(arguments: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from compress import backend
 from compress.clusters import keeper
+from compress.findings import CannotTreat, about_layer
 from compress.layers import kernel_names
 
 # Keras layers whose twin, of the same name and with the same configuration, was found to give the same outputs.
@@ -34,7 +35,7 @@ KINDS = {"_regularizer": "regularizers", "_constraint": "constraints"}
 
 
 def check(layer: Any) -> None:
-    """Raise ValueError, with the layer's name, its class and the way out, if `layer` has no Keras 2 twin."""
+    """Raise CannotTreat, with the layer, the reason and the way out, if `layer` has no Keras 2 twin."""
     cls = type(layer)
     operation = cls.__module__ == "keras.src.ops.numpy" and cls.__name__ in OPERATIONS
     if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
@@ -91,8 +92,8 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
     return target(**config)
 
 
-def _refusal(layer: Any, why: str, way: str) -> ValueError:
-    return ValueError(f"layer '{layer.name}' ({type(layer).__name__}) {why}: {way}.")
+def _refusal(layer: Any, why: str, way: str) -> CannotTreat:
+    return CannotTreat(about_layer(layer.name, type(layer).__name__, why, way))
 
 
 def _defaults(cls: type) -> dict[str, Any]:

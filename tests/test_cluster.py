@@ -161,7 +161,7 @@ def test_channels_have_values_of_their_own_with_bias_or_without(epochs: int) -> 
         assert distinct_per_channel(after[name]).max() <= 4 < 7 < distinct(after[name]), name
         assert not after[name][model.kernels()[name] == 0].any(), name
     assert distinct(after["scores"]) <= 4
-    assert stage.check(model) == [
+    assert [f.sentence("cluster") for f in stage.check(model)] == [
         "cluster: the channels of scores share their values: only a Conv2D whose channels have at least 8 weights "
         "each can have 4 values per channel."
     ]
@@ -270,10 +270,12 @@ def test_what_is_left_as_it_is_is_said() -> None:
         "left as it is: depthwise kernels, a few weights for each channel, are not clustered."
     )
     few = "left as it is: its 64 weights are too few to share 40 values."
-    assert Cluster(clusters=40, skip=("depthwise",)).check(residual()) == [
+    findings = Cluster(clusters=40, skip=("depthwise",)).check(residual())
+    assert [f.sentence("cluster") for f in findings] == [
         f"cluster: separable/depthwise_kernel {depthwise}",
         f"cluster: separable/pointwise_kernel {few}",
     ]
+    assert [f.layers for f in findings] == [("separable",), ("separable",)]
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,9 @@ def test_a_file_that_wants_other_pixels_than_the_incoming_model_is_named(
     raw = KerasModel(keras.Model(image, toy_model.keras(keras.layers.Rescaling(1 / 255)(image))))
     raw.save(Path(path))
     stage = Distill(teacher=(path,)) if role == "teacher" else Distill(student=path)
-    (note,) = stage.check(toy_model)
-    assert note.startswith(f"distill: the {role} {path} begins with a Rescaling of pixels from 0")
+    (finding,) = stage.check(toy_model)
+    assert finding.layers == ()
+    assert finding.clause.startswith(f"the {role} {path} begins with a Rescaling of pixels from 0")
     assert stage.check(raw) == []
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +17,7 @@ from model_zoo import IMAGE, images, nested, outputs, randomised, residual
 from baselines.toy import Toy
 from compress import backend, doctor, graph, model_file, registry
 from compress.cli import cli
+from compress.findings import CannotTreat, Finding, as_findings
 from compress.model import KerasModel
 from compress.stage import Stage
 
@@ -24,16 +28,40 @@ class Says(Stage):
     """Says what it was made to say."""
 
     name: ClassVar = "says"
-    notes: ClassVar[list[str]] = []
-    refusal: ClassVar[str] = ""
+    notes: ClassVar[list[Finding | str]] = []
+    refusal: ClassVar[Finding | None] = None
 
     def apply(self, model: Any, task: Any, seed: int) -> Any:
         raise NotImplementedError
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding | str]:
         if self.refusal:
-            raise ValueError(self.refusal)
+            raise CannotTreat(self.refusal)
         return self.notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbled(Stage):
+    """What another stage says of a model, in words that nobody can read."""
+
+    name: ClassVar = "garbled"
+    of: Stage
+
+    def __post_init__(self) -> None:
+        """It has no options to check."""
+
+    def apply(self, model: Any, task: Any, seed: int) -> Any:
+        raise NotImplementedError
+
+    def check(self, model: KerasModel) -> list[Finding]:
+        try:
+            return [self._garbled(finding) for finding in as_findings(self.of.check(model))]
+        except CannotTreat as error:
+            raise CannotTreat(*map(self._garbled, error.findings), stage=error.stage) from None
+
+    def _garbled(self, finding: Finding) -> Finding:
+        words = " ".join((finding.subject, finding.reason, finding.remedy))
+        return Finding(finding.layers, sha256(words.encode()).hexdigest(), subject="#")
 
 
 def asked(*words: str) -> Result:
@@ -52,10 +80,10 @@ def augmented(name: str = "model.keras") -> str:
 def test_every_installed_stage_is_asked_if_none_is_named() -> None:
     said = asked(BASELINE, "--json")
     assert said.exit_code == 0, said.output
-    opinions = json.loads(said.stdout)["stages"]
+    diagnoses = json.loads(said.stdout)["stages"]
     takes_keras = [n for n in registry.stage_names() if registry.stage(n).takes == "keras"]
-    assert [o["stage"].split()[0] for o in opinions] == takes_keras
-    assert all(o["can_work"] for o in opinions)
+    assert [d["stage"].split()[0] for d in diagnoses] == takes_keras
+    assert all(d["can_work"] for d in diagnoses)
 
 
 def test_options_stand_before_the_file_or_after_it() -> None:
@@ -66,14 +94,17 @@ def test_options_stand_before_the_file_or_after_it() -> None:
 
 def test_it_says_what_the_check_says_of_the_stage_with_its_options() -> None:
     said = json.loads(asked(BASELINE, "--json", "prune", "--pattern", "2:4").stdout)
-    (opinion,) = said["stages"]
+    (diagnosis,) = said["stages"]
     model = model_file.load(Path(BASELINE))
     assert isinstance(model, KerasModel)
     stage = registry.stage("prune")(pattern="2:4")
-    assert [f["why"] for f in opinion["findings"]] == stage.check(model) != []
-    assert opinion["verdict"] == "in part"
-    assert opinion["findings"][0]["layers"] == ["conv1"]
-    assert set(opinion["untouched"]) == {"conv2", "logits"}
+    findings = as_findings(stage.check(model))
+    assert findings
+    assert [f["why"] for f in diagnosis["findings"]] == [f.sentence("prune") for f in findings]
+    assert [f["layers"] for f in diagnosis["findings"]] == [list(f.layers) for f in findings]
+    assert diagnosis["verdict"] == "in part"
+    assert diagnosis["findings"][0]["layers"] == ["conv1"]
+    assert set(diagnosis["untouched"]) == {"conv2", "logits"}
 
 
 def test_a_stage_that_cannot_work_is_exit_code_1_and_comes_with_the_rewrite_that_helps() -> None:
@@ -203,20 +234,69 @@ def test_code_in_the_file_is_run_only_if_trusted() -> None:
     assert CliRunner().invoke(cli, ["inspect", "code.keras", "--trust"]).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("sentence", "layers"),
-    [
-        ("says: conv left dense: why.", ["conv"]),
-        ("layer 'dense' (Dense) is like 'conv'.", ["dense", "conv"]),
-        ("conv/depthwise_kernel, conv_2 and dense stay float.", ["conv", "conv_2", "dense"]),
-        ("nothing here.", []),
-    ],
-)
-def test_a_sentence_is_about_the_layers_it_names(sentence: str, layers: list[str]) -> None:
+def small() -> KerasModel:
+    """A model in which stages find something: names, a normalization far from its kernel, augmentation."""
     k = backend.keras().layers
-    stack = [k.Input(IMAGE), k.Conv2D(2, 3, name="conv"), k.Conv2D(2, 3, name="conv_2")]
-    model = KerasModel(backend.keras().Sequential([*stack, k.Flatten(), k.Dense(3, name="dense")]))
-    assert doctor._named(model, sentence) == layers
+    stack = [
+        k.Input(IMAGE),
+        k.RandomFlip(name="flip"),
+        k.Conv2D(4, 3, activation="relu", name="a b"),
+    ]
+    stack += [
+        k.BatchNormalization(name="norm"),
+        k.DepthwiseConv2D(3, name="deep"),
+        k.PReLU(name="slopes"),
+    ]
+    stack += [k.GlobalAveragePooling2D(), k.Dense(3, name="scores")]
+    return KerasModel(randomised(backend.keras().Sequential(stack)))
+
+
+MODELS: dict[str, Callable[[], KerasModel]] = {
+    "small": small,
+    "residual": lambda: KerasModel(residual()),
+    "baseline": lambda: KerasModel(model_file.load(Path(BASELINE)).keras),  # type: ignore[union-attr]
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_word_of_a_finding_decides_anything(model: str) -> None:
+    patient = MODELS[model]()
+    stages = [registry.stage(name)() for name in registry.stage_names()]
+    stages = [stage for stage in stages if stage.takes == "keras"]
+    stages += [registry.stage("prune")(pattern="2:4"), registry.stage("quantize")(scheme="int4")]
+    garbled = [Garbled(of=stage) for stage in stages]
+    plain, unreadable = (doctor.examined(patient, each) for each in (stages, garbled))
+    assert {diagnosis.verdict for diagnosis in plain} - {"yes"}
+    for before, after in zip(plain, unreadable, strict=True):
+        assert after.verdict == before.verdict, before.stage
+        assert after.untouched == before.untouched
+        assert [f.layers for f in after.findings] == [f.layers for f in before.findings]
+        assert [bool(f.rewrite) for f in after.findings] == [
+            bool(f.rewrite) for f in before.findings
+        ]
+        assert {f.why for f in after.findings}.isdisjoint(f.why for f in before.findings)
+    done, done_unread = (doctor.fixed(patient, each)[1] for each in (stages, garbled))
+    assert [rewrite.what for rewrite in done_unread] == [rewrite.what for rewrite in done]
+
+
+def test_a_plain_string_is_said_as_it_is_and_is_about_no_layer() -> None:
+    class Notes(Says):
+        notes: ClassVar = ["says: 'stem' left dense: why."]
+
+    (diagnosis,) = doctor.examined(KerasModel(residual()), [Notes()])
+    assert diagnosis.verdict == "in part"
+    assert diagnosis.findings == [doctor.Advice([], "says: 'stem' left dense: why.", "")]
+    assert "stem" in diagnosis.untouched
+
+
+def test_a_refusal_in_a_plain_error_is_said_as_it_is() -> None:
+    class Refuses(Says):
+        def check(self, model: KerasModel) -> list[str]:
+            raise ValueError("says: no 'stem'.")
+
+    (diagnosis,) = doctor.examined(KerasModel(residual()), [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert diagnosis.findings == [doctor.Advice([], "says: no 'stem'.", "")]
 
 
 def test_what_no_rewrite_mends_is_explained() -> None:
@@ -225,31 +305,34 @@ def test_what_no_rewrite_mends_is_explained() -> None:
     model = KerasModel(backend.keras().Sequential(stack))
 
     class Refuses(Says):
-        refusal = "layer 'slopes' is not known."
+        refusal = Finding(("slopes",), "is not known")
 
-    (opinion,) = doctor.examined(model, [Refuses()])
-    assert opinion.verdict == "no"
-    assert opinion.untouched == []
-    assert "train with ReLU or LeakyReLU" in opinion.findings[0].rewrite
+    (diagnosis,) = doctor.examined(model, [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert diagnosis.untouched == []
+    assert "train with ReLU or LeakyReLU" in diagnosis.findings[0].rewrite
 
 
 def test_what_is_left_after_the_rewrites_is_said() -> None:
     class Refuses(Says):
         def check(self, model: KerasModel) -> list[str]:
             names = [layer.name for layer in model.keras.layers]
-            raise ValueError("no 'flip'." if "flip" in names else "no 'conv'.")
+            layer = "flip" if "flip" in names else "conv"
+            raise CannotTreat(Finding((layer,), "is not known"), stage="says")
 
     model = model_file.load(Path(augmented()))
     assert isinstance(model, KerasModel)
-    (opinion,) = doctor.examined(model, [Refuses()])
-    assert opinion.verdict == "no"
-    assert "flip: left out" in opinion.findings[0].rewrite
-    assert opinion.findings[0].rewrite.endswith("It refuses the model still: no 'conv'.")
+    (diagnosis,) = doctor.examined(model, [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert "flip: left out" in diagnosis.findings[0].rewrite
+    assert diagnosis.findings[0].rewrite.endswith(
+        "It refuses the model still: says: conv is not known."
+    )
 
 
 def test_a_rewrite_that_silences_nobody_is_not_done() -> None:
     class Notes(Says):
-        notes: ClassVar = ["stem left dense: for ever."]
+        notes: ClassVar = [Finding(("stem",), "left dense: for ever")]
 
     model = KerasModel(residual())
     after, done = doctor.fixed(model, [Notes()])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from compress import backend
-from compress.channel_rules import Ties
+from compress.channel_rules import Hold, Ties
 from compress.filter_groups import follow
+from compress.findings import Finding
 from compress.model import KerasModel
 
 
@@ -62,7 +63,9 @@ def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
 
     groups = follow(zoo.functional(body).keras)
     assert list(groups.groups()) == ["free", "after"]
-    assert groups.reasons() == {"before": "stays whole: 'turned' (Permute) is not followed"}
+    (finding,) = groups.reasons().values()
+    assert finding.clause == "before stays whole: 'turned' (Permute) is not followed"
+    assert finding.layers == ("before", "turned")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_what_takes_channels_together_is_not_followed(make: Any) -> None:
     x = k.Flatten()(make(k)(zoo.conv(k, 4, "before")(image)))
     groups = follow(backend.keras().Model(image, k.Dense(2)(x)))
     assert "before" not in groups.groups()
-    assert "'mixed'" in groups.reasons()["before"]
+    assert groups.reasons()["before"].layers == ("before", "mixed")
 
 
 def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
@@ -100,7 +103,8 @@ def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
     image = k.Input(zoo.IMAGE)
     x = ReLU(name="own")(zoo.conv(k, 4, "before")(image))
     groups = follow(keras.Model(image, k.Dense(2)(k.Flatten()(x))))
-    assert groups.reasons() == {"before": "stays whole: 'own' (ReLU) is not followed"}
+    reason = "stays whole: 'own' (ReLU) is not followed"
+    assert groups.reasons() == {"before": Finding(("before", "own"), reason, subject="before")}
 
 
 def test_a_layer_of_which_one_call_is_not_followed_stays_whole() -> None:
@@ -126,7 +130,9 @@ def test_what_is_added_to_the_image_stays() -> None:
         return k.Add()([x, zoo.conv(k, 3, "same")(x)])
 
     why = "stays whole: it is computed with the model's input"
-    assert follow(zoo.functional(body).keras).reasons() == {"same": why}
+    assert follow(zoo.functional(body).keras).reasons() == {
+        "same": Finding(("same",), why, subject="same")
+    }
 
 
 def test_a_layer_may_keep_some_of_its_filters() -> None:
@@ -136,7 +142,7 @@ def test_a_layer_may_keep_some_of_its_filters() -> None:
 
     groups = follow(zoo.functional(body).keras)
     assert {len(units) for units in groups.groups().values()} == {4}
-    assert groups.reasons()["wide"].startswith("keeps 3 filters: ")
+    assert groups.reasons()["wide"].reason.startswith("keeps 3 filters: ")
 
 
 def test_following_changes_nothing_in_the_model() -> None:
@@ -168,18 +174,20 @@ def test_a_model_inside_the_model_stays_whole() -> None:
 
     groups = follow(zoo.functional(body).keras)
     assert list(groups.groups()) == ["after"]
-    assert groups.reasons() == {"before": "stays whole: 'inner' (Sequential) is not followed"}
+    reason = "stays whole: 'inner' (Sequential) is not followed"
+    assert groups.reasons() == {"before": Finding(("before", "inner"), reason, subject="before")}
 
 
 def test_ties_pass_on_and_keep_the_first_reason() -> None:
     ties = Ties()
     a, b, c = ties.new(2), ties.new(2), ties.new(2)
-    ties.hold(c, "first")
+    first, second = Hold("first"), Hold("second")
+    ties.hold(c, first)
     ties.tie(a, b)
     ties.tie(b, c)
-    ties.hold(a, "second")
+    ties.hold(a, second)
     assert [ties.root(label) for label in c.tolist()] == [0, 1]
-    assert ties.held == {0: "first", 1: "first"}
+    assert ties.held == {0: first, 1: first}
     assert ties.roots() == [0, 1, 0, 1, 0, 1]
 
 

@@ -280,8 +280,9 @@ def test_options_that_do_not_go_together_are_refused(
 
 def test_what_cannot_be_stored_in_4_bits_is_refused_or_noted(mixed: KerasModel) -> None:
     stage = Quantize(scheme="int4")
-    (note,) = stage.check(mixed)
-    assert note.startswith("quantize: separable/depthwise_kernel is stored in 8 bits")
+    (finding,) = stage.check(mixed)
+    assert finding.layers == ("separable",)
+    assert finding.clause.startswith("separable/depthwise_kernel is stored in 8 bits")
     assert Quantize().check(mixed) == []
     with pytest.raises(ValueError, match="no layer 'frist' with a kernel to keep; did you mean"):
         Quantize(scheme="int4", keep=("frist",)).check(mixed)

@@ -110,7 +110,9 @@ def test_pattern_holds_in_groups_and_other_layers_stay_dense() -> None:
         assert np.any((after[name] != 0) & (after[name] != model.kernels()[name]))
     assert zeros(after["first"]) == 0
     depthwise = "depthwise kernels, a few weights for each channel, are not pruned."
-    assert stage.check(model) == [
+    findings = stage.check(model)
+    assert [f.layers for f in findings] == [("first",), ("depthwise",), ("separable",)]
+    assert [f.sentence("prune") for f in findings] == [
         "prune: first left dense: its 3 input channels do not form groups of 4.",
         f"prune: depthwise/depthwise_kernel left dense: {depthwise}",
         f"prune: separable/depthwise_kernel left dense: {depthwise}",

@@ -164,18 +164,19 @@ def test_what_stays_whole_is_said() -> None:
         return zoo.conv(k, 16, "after")(k.Permute((2, 1, 3), name="turned")(x))
 
     model = zoo.functional(body)
-    assert PruneFilters(macs=0.2).check(model) == [
-        "prune-filters: before stays whole: 'turned' (Permute) is not followed."
-    ]
+    (finding,) = PruneFilters(macs=0.2).check(model)
+    sentence = "prune-filters: before stays whole: 'turned' (Permute) is not followed."
+    assert finding.sentence("prune-filters") == sentence
+    assert finding.layers == ("before", "turned")
     assert PruneFilters(macs=0.2, criterion="batchnorm", skip=("before",)).name == "prune-filters"
 
 
 def test_layers_without_batchnorm_stay_whole_under_that_criterion() -> None:
     model = zoo.functional(wide)
     stage = PruneFilters(filters=0.2, criterion="batchnorm", epochs=0)
-    assert stage.check(model) == [
-        "prune-filters: second stays whole: no BatchNormalization scales its filters."
-    ]
+    (finding,) = stage.check(model)
+    assert finding.layers == ("second",)
+    assert finding.clause == "second stays whole: no BatchNormalization scales its filters"
     assert pruned(model, filters=0.2, criterion="batchnorm").kernels()["second"].shape[-1] == 20
 
 
@@ -183,7 +184,7 @@ def test_layers_without_batchnorm_stay_whole_under_that_criterion() -> None:
     ("options", "words"),
     [
         ({"macs": 0.99}, r"at most 85\.0% of the multiply-accumulates of this model can go"),
-        ({"round_to": 64}, r"at most 0\.0% of the multiply-accumulates .* can go; ask for less"),
+        ({"round_to": 64}, r"at most 0\.0% of the multiply-accumulates .* can go: ask for less"),
         ({"skip": ("frist",)}, "no layer 'frist' with filters to skip; did you mean 'first'"),
         ({"skip": ("norm", "x")}, "no layer 'norm' with filters to skip"),
         ({"skip": ("first", "second", "third")}, r"at most 0\.0%"),
@@ -202,7 +203,7 @@ def test_what_stays_whole_is_said_where_too_little_can_go() -> None:
     image = k.Input((6, 6, 3))
     x = k.LayerNormalization(name="odd")(k.Conv2D(8, 3, name="conv")(image))
     x = k.Dense(3)(k.GlobalAveragePooling2D()(x))
-    words = r"at most 0\.0% of .* can go, conv stays whole: 'odd' \(LayerNormalization\) is not followed; ask"
+    words = r"at most 0\.0% of .* can go, conv stays whole: 'odd' \(LayerNormalization\) is not followed: ask"
     with pytest.raises(ValueError, match=words):
         PruneFilters().check(KerasModel(backend.keras().Model(image, x)))
 

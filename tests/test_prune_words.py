@@ -78,7 +78,7 @@ def test_a_pattern_survives_its_spellings(stage: Prune) -> None:
             {"pattern": "1:128"},
             "(first: its 3 input channels do not form groups of 128; depthwise/depthwise_kernel: depthwise kernels,",
         ),
-        ({"pattern": "1:128"}, "; ...); skip fewer layers, or choose another pattern."),
+        ({"pattern": "1:128"}, "; ...): skip fewer layers, or choose another pattern."),
     ],
 )
 def test_what_cannot_be_pruned_is_refused(options: dict[str, Any], sentence: str) -> None:

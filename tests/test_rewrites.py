@@ -13,6 +13,7 @@ from model_zoo import IMAGE, KERAS_3, images, outputs, randomised
 
 from compress import affine, backend
 from compress.doctor import fixed
+from compress.findings import CannotTreat, Finding
 from compress.graph import flattened
 from compress.model import KerasModel
 from compress.rewrites import rewrites
@@ -27,7 +28,7 @@ class Picky(Stage):
     def apply(self, model: Any, task: Any, seed: int) -> Any:
         raise NotImplementedError
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         before = None
         for layer in model.keras.layers:
             kind = type(layer).__name__
@@ -35,15 +36,14 @@ class Picky(Stage):
             if kind == "BatchNormalization" and getattr(before, "activation", None) is not None:
                 linear = before.activation.__name__ == "linear"
                 if after_kernel and not linear:
-                    raise ValueError(
-                        f"layer '{before.name}' has an activation before '{layer.name}'."
-                    )
+                    reason = f"has an activation before {layer.name}"
+                    raise CannotTreat(Finding((before.name, layer.name), reason))
             if kind == "BatchNormalization" and not after_kernel:
-                raise ValueError(f"layer '{layer.name}' is not right after a kernel.")
+                raise CannotTreat(Finding((layer.name,), "is not right after a kernel"))
             if kind in ("Rescaling", "Normalization", "RandomFlip", "GaussianNoise"):
-                raise ValueError(f"layer '{layer.name}' is a {kind}.")
+                raise CannotTreat(Finding((layer.name,), f"is a {kind}"))
             if " " in layer.name:
-                raise ValueError(f"layer '{layer.name}' has a space in its name.")
+                raise CannotTreat(Finding((layer.name,), "has a space in its name"))
             before = layer
         return []
 
@@ -109,7 +109,7 @@ def assert_same_function(before: KerasModel, after: KerasModel) -> None:
 def test_what_a_stage_complains_of_is_mended_and_the_function_kept(name: str) -> None:
     model = model_of(MENDED[name]())
     before = [w.copy() for w in model.keras.get_weights()]
-    with pytest.raises(ValueError, match="layer '"):
+    with pytest.raises(CannotTreat):
         Picky().check(model)
     after, done = fixed(model, [Picky()])
     assert Picky().check(after) == []

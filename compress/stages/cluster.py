@@ -19,6 +19,7 @@ from compress.clusters import (
     labels,
     nearest,
 )
+from compress.findings import CannotTreat, Finding
 from compress.layers import check_named, is_depthwise, layer_of
 from compress.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
@@ -56,28 +57,31 @@ class Cluster(Stage):
     def libraries(self) -> tuple[str, ...]:
         return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
         check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")
         if not any(self._clusters(name, shape) for name, shape in shapes.items()):
-            raise ValueError(
-                f"cluster: none of the model's {len(shapes)} kernels can be clustered with these options; "
-                "skip fewer layers, or give fewer clusters."
-            )
+            layers = tuple(dict.fromkeys(map(layer_of, shapes)))
+            reason = "can be clustered with these options"
+            way = "skip fewer layers, or give fewer clusters"
+            none = f"none of the model's {len(shapes)} kernels"
+            raise CannotTreat(Finding(layers, reason, way, none), stage=self.name)
         if self.epochs:
             tfmot_bridge.check(model.keras)
-        notes = []
+        findings = []
         for name, shape in shapes.items():
-            if layer_of(name) in self.skip:
+            layer = layer_of(name)
+            if layer in self.skip:
                 continue
             if why := self._why_free(name, shape):
-                notes.append(f"cluster: {name} left as it is: {why}")
+                findings.append(Finding((layer,), f"left as it is: {why}", subject=name))
             elif self.per_channel and not self._by_channel(name, model):
-                notes.append(
-                    f"cluster: the channels of {name} share their values: only a Conv2D whose channels have at "
-                    f"least {2 * self.clusters} weights each can have {self.clusters} values per channel."
+                reason = (
+                    f"share their values: only a Conv2D whose channels have at least {2 * self.clusters} weights each "
+                    f"can have {self.clusters} values per channel"
                 )
-        return notes
+                findings.append(Finding((layer,), reason, subject=f"the channels of {name}"))
+        return findings
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
@@ -96,12 +100,12 @@ class Cluster(Stage):
         ]
 
     def _why_free(self, name: str, shape: tuple[int, ...]) -> str:
-        """Why a kernel that is not skipped is not clustered, a sentence; empty if it is clustered."""
+        """Why a kernel that is not skipped is not clustered; empty if it is clustered."""
         if is_depthwise(name):
-            return "depthwise kernels, a few weights for each channel, are not clustered."
+            return "depthwise kernels, a few weights for each channel, are not clustered"
         size = int(np.prod(shape))
         if size < 2 * self.clusters:
-            return f"its {size} weights are too few to share {self.clusters} values."
+            return f"its {size} weights are too few to share {self.clusters} values"
         return ""
 
     def _clusters(self, name: str, shape: tuple[int, ...]) -> bool:

@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import click
 
 from compress import model_file
+from compress.findings import CannotTreat, Finding
 from compress.graph import flattened
 from compress.model import KerasModel
 from compress.own_data import takes_raw_pixels
@@ -56,10 +57,10 @@ class Distill(Stage):
                 "distill: option 'student_width': a student from a file has its own width; leave one of them out."
             )
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         files = [("teacher", path) for path in self.teacher]
         files += [("student", self.student)] if self.student else []
-        return [note for role, path in files for note in self._fits(path, model, role)]
+        return [finding for role, path in files for finding in self._fits(path, model, role)]
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
         return self._student(task, seed=0)
@@ -83,26 +84,26 @@ class Distill(Stage):
     def _teachers(self, model: KerasModel) -> tuple[KerasModel, ...]:
         return tuple(_loaded(path) for path in self.teacher) or (model,)
 
-    def _fits(self, path: str, model: KerasModel, role: str) -> list[str]:
-        """A note if the model in a file seems to want other pixels; ValueError if it is for other images or classes."""
+    def _fits(self, path: str, model: KerasModel, role: str) -> list[Finding]:
+        """A finding if the model in a file seems to want other pixels; CannotTreat if other images or classes."""
         other = _loaded(path)
         ours, theirs = (
             f"images {list(m.input_shape)} and {m.classes} classes" for m in (model, other)
         )
         if ours != theirs:
-            raise ValueError(
-                f"distill: the {role} is for {theirs}, but the incoming model for {ours}; "
-                f"choose a {role} made for the same task."
-            )
+            reason = f"is for {theirs}, but the incoming model for {ours}"
+            way = f"choose a {role} made for the same task"
+            raise CannotTreat(Finding((), reason, way, f"the {role}"), stage=self.name)
         raw, other_raw = (takes_raw_pixels(m.keras) for m in (model, other))
         if raw == other_raw:
             return []
         names = ("the incoming model", f"the {role} {path}")
         has, lacks = names if raw else names[::-1]
-        return [
-            f"distill: {has} begins with a Rescaling of pixels from 0 to 255 and {lacks} does not, "
-            "but both are given the same numbers: use models that take the same."
-        ]
+        reason = (
+            f"begins with a Rescaling of pixels from 0 to 255 and {lacks} does not, "
+            "but both are given the same numbers"
+        )
+        return [Finding((), reason, "use models that take the same", has)]
 
 
 def _loaded(path: str) -> KerasModel:

@@ -11,6 +11,7 @@ import numpy as np
 
 from compress import tfmot_bridge
 from compress.clusters import is_clustered, labels
+from compress.findings import CannotTreat, Finding
 from compress.layers import check_named, is_depthwise, layer_of
 from compress.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
 from compress.model import KerasModel
@@ -93,7 +94,7 @@ class Prune(Stage):
     def libraries(self) -> tuple[str, ...]:
         return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         shapes = {name: tuple(v.shape) for name, v in model.kernel_variables().items()}
         check_named(self.name, self.skip, map(layer_of, shapes), "with a kernel to skip")
         if not any(self._prunes(name, shape) for name, shape in shapes.items()):
@@ -101,20 +102,21 @@ class Prune(Stage):
                 f"{name}: {'skipped' if layer_of(name) in self.skip else self._why_dense(name, shape)}"
                 for name, shape in shapes.items()
             ]
-            shown = "; ".join(r.rstrip(".") for r in reasons[:3])
-            raise ValueError(
-                f"prune: none of the model's {len(shapes)} kernels can be pruned with these options "
-                f"({shown}{'; ...' if reasons[3:] else ''}); skip fewer layers, or choose another pattern."
-            )
+            shown = "; ".join([*reasons[:3], *(["..."] if reasons[3:] else [])])
+            reason = f"can be pruned with these options ({shown})"
+            way = "skip fewer layers, or choose another pattern"
+            layers = tuple(dict.fromkeys(map(layer_of, shapes)))
+            none = f"none of the model's {len(shapes)} kernels"
+            raise CannotTreat(Finding(layers, reason, way, none), stage=self.name)
         self._drops(model)
         if self.renew_statistics and not has_statistics(model):
-            raise ValueError(
-                "prune: option 'renew_statistics': the model has no BatchNormalization; leave it out."
-            )
+            option = "option 'renew_statistics': the model"
+            finding = Finding((), "has no BatchNormalization", "leave it out", option)
+            raise CannotTreat(finding, stage=self.name)
         if self.epochs:
             tfmot_bridge.check(model.keras)
         return [
-            f"prune: {name} left dense: {why}"
+            Finding((layer_of(name),), f"left dense: {why}", subject=name)
             for name, shape in shapes.items()
             if layer_of(name) not in self.skip and (why := self._why_dense(name, shape))
         ]
@@ -165,12 +167,12 @@ class Prune(Stage):
         ]
 
     def _why_dense(self, name: str, shape: tuple[int, ...]) -> str:
-        """Why a kernel that is not skipped is not pruned, a sentence; empty if it is pruned."""
+        """Why a kernel that is not skipped is not pruned; empty if it is pruned."""
         if is_depthwise(name):
-            return "depthwise kernels, a few weights for each channel, are not pruned."
+            return "depthwise kernels, a few weights for each channel, are not pruned"
         _, group = zeros_and_group(self.pattern) if self.pattern else (0, 1)
         if shape[-2] % group:
-            return f"its {shape[-2]} input channels do not form groups of {group}."
+            return f"its {shape[-2]} input channels do not form groups of {group}"
         return ""
 
     def _prunes(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -187,7 +189,8 @@ class Prune(Stage):
         try:
             return drops_overall(kernels, self.sparsity)
         except ValueError as error:
-            raise ValueError(f"prune: option 'sparsity': {error} Give a smaller one.") from None
+            text = f"prune: option 'sparsity': {error} Give a smaller one."
+            raise CannotTreat(Finding((), text)) from None
 
     def _mask(self, w: np.ndarray, drops: int) -> np.ndarray:
         """Which weights to keep."""

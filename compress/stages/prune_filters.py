@@ -13,6 +13,7 @@ import numpy as np
 from compress import backend, filter_scores, filter_surgery
 from compress.filter_choice import Candidates, Cost, Scope, candidates, choose, least_cost
 from compress.filter_groups import FilterGroups, follow
+from compress.findings import CannotTreat, Finding
 from compress.layers import check_named
 from compress.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
@@ -75,7 +76,7 @@ class PruneFilters(Stage):
         if not given:
             object.__setattr__(self, "macs", MACS)
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         groups = self._follow(model)
         scores = np.ones(groups.units)
         if self.criterion == "batchnorm":
@@ -83,22 +84,24 @@ class PruneFilters(Stage):
         ordered = self._ordered(groups, scores)
         target, cost = self._target(model, groups)
         least = least_cost(ordered, groups.units, cost)
-        scaled = "no BatchNormalization scales its filters"
-        unscored = [n for n, units in groups.groups().items() if np.isnan(scores[units]).any()]
-        reasons = groups.reasons() | dict.fromkeys(unscored, f"stays whole: {scaled}")
+        scaled = "stays whole: no BatchNormalization scales its filters"
+        findings = groups.reasons() | {
+            name: Finding(groups.makers_of(units), scaled, subject=name)
+            for name, units in groups.groups().items()
+            if np.isnan(scores[units]).any()
+        }
         if not ordered or least > target:
             whole = cost(np.ones(groups.units, dtype=bool))
-            because = "".join(f", {name} {reason}" for name, reason in reasons.items())
-            raise ValueError(
-                f"{self.name}: at most {1 - least / whole:.1%} of the {NAMES[self._by]} of this model can go"
-                f"{because}; ask for less, skip fewer layers, or set another --round-to or --criterion."
-            )
+            layers = dict.fromkeys(name for f in findings.values() for name in f.layers)
+            because = "".join(f", {finding.clause}" for finding in findings.values())
+            way = "ask for less, skip fewer layers, or set another --round-to or --criterion"
+            most = f"at most {1 - least / whole:.1%} of the {NAMES[self._by]} of this model"
+            finding = Finding(tuple(layers), f"can go{because}", way, most)
+            raise CannotTreat(finding, stage=self.name)
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:
-            raise ValueError(
-                f"{self.name}: criterion taylor needs a model with one output, this one has "
-                f"{len(model.keras.outputs)}; use l2."
-            )
-        return [f"{self.name}: {name} {reason}." for name, reason in reasons.items()]
+            reason = f"needs a model with one output, this one has {len(model.keras.outputs)}"
+            raise CannotTreat(Finding((), reason, "use l2", "criterion taylor"), stage=self.name)
+        return list(findings.values())
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)

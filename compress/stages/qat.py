@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,10 +12,12 @@ import numpy as np
 
 from compress import qat_rules, tflite_file, tfmot_bridge, tfmot_qat
 from compress.clusters import distinct_per_channel, is_clustered
+from compress.findings import CannotTreat, Finding
 from compress.layers import is_depthwise
 from compress.model import KerasModel, TFLiteModel, exported
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
+from compress.tfmot_qat import PREFIX
 
 
 def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> list[str]:
@@ -61,11 +64,11 @@ class Qat(Stage):
     def libraries(self) -> tuple[str, ...]:
         return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         self._check_layers(model)
         # What would stay float is seen in the file that would be written without training.
         blank = np.ones((1, *model.input_shape), np.float32)
-        _whole(exported(tfmot_qat.quantizable(model.keras, blank), "int8"))
+        _whole(exported(tfmot_qat.quantizable(model.keras, blank), "int8"), model)
         return []
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
@@ -73,7 +76,7 @@ class Qat(Stage):
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
         training = tfmot_qat.quantizable(model.keras, images, seed)
-        _whole(exported(training, "int8"))  # before any training
+        _whole(exported(training, "int8"), model)  # before any training
         task.fit(
             training,
             epochs=self.epochs,
@@ -82,7 +85,7 @@ class Qat(Stage):
             keras=tfmot_bridge.tf_keras(),
         )
         tfmot_qat.set_kernel_ranges(training)
-        result = _whole(exported(training, "int8"))
+        result = _whole(exported(training, "int8"), model)
         before = model.kernels()
         if lost := lost_clusters(before, tflite_file.matched_kernels(result.content, before)):
             raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))
@@ -96,8 +99,8 @@ class Qat(Stage):
         qat_rules.check(model.keras)
 
 
-def _whole(file: TFLiteModel) -> TFLiteModel:
-    """The same file; ValueError if anything in it is computed in float."""
+def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
+    """The same file; CannotTreat, with the layers of `model`, if anything in it is computed in float."""
     floating = [
         operator
         for operator in tflite_file.operators(file.content)
@@ -105,8 +108,12 @@ def _whole(file: TFLiteModel) -> TFLiteModel:
         if tensor is not None and tensor.dtype.startswith("float")
     ]
     if floating:
-        raise ValueError(
-            f"qat: the int8 file would compute {floating[0].name} ({floating[0].outputs[0].name}) in float: "
-            "build the model without the layer that it belongs to, or use quantize."
-        )
+        # A tensor is called by a path, in which a layer has the name that tfmot gives it.
+        paths = [tensor.name for operator in floating for tensor in operator.outputs]
+        parts = {part.removeprefix(PREFIX) for path in paths for part in re.split("[/;]", path)}
+        layers = tuple(layer.name for layer in model.keras.layers if layer.name in parts)
+        first = floating[0]
+        reason = f"would compute {first.name} ({first.outputs[0].name}) in float"
+        way = "build the model without the layer that it belongs to, or use quantize"
+        raise CannotTreat(Finding(layers, reason, way, "the int8 file"), stage=Qat.name)
     return file

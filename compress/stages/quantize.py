@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from compress import four_bits
+from compress.findings import CannotTreat, Finding, about_layer
 from compress.layers import check_named, is_depthwise, layer_of
 from compress.model import KerasModel, Scheme, TFLiteModel
 from compress.rounding import LARGEST, most_sensitive
@@ -59,7 +60,7 @@ class Quantize(Stage):
         four = ("ai-edge-quantizer",) if self.scheme == "int4" else ()
         return (*Stage.libraries(self), *four)
 
-    def check(self, model: KerasModel) -> list[str]:
+    def check(self, model: KerasModel) -> list[Finding]:
         if self.scheme != "int4":
             return []
         four_bits.check()
@@ -67,16 +68,17 @@ class Quantize(Stage):
         check_named(self.name, self.keep, map(layer_of, kernels), "with a kernel to keep")
         for layer, kind in four_bits.refused(model).items():
             if layer not in self.keep:
-                raise ValueError(
-                    f"quantize: layer '{layer}' ({kind}) cannot be stored in 4 bits: "
-                    f"add --keep {layer}, or use scheme int8."
-                )
+                way = f"add --keep {layer}, or use scheme int8"
+                finding = about_layer(layer, kind, "cannot be stored in 4 bits", way)
+                raise CannotTreat(finding, stage=self.name)
         if not any(self._coarse(name) for name in kernels):
-            raise ValueError(
-                "quantize: no kernel is left to store in 4 bits; keep fewer layers, or use scheme int8."
-            )
+            layers = tuple(dict.fromkeys(map(layer_of, kernels)))
+            way = "keep fewer layers, or use scheme int8"
+            finding = Finding(layers, "is left to store in 4 bits", way, "no kernel")
+            raise CannotTreat(finding, stage=self.name)
+        why = "is stored in 8 bits: TFLite has no 4-bit depthwise kernels"
         return [
-            f"quantize: {name} is stored in 8 bits: TFLite has no 4-bit depthwise kernels."
+            Finding((layer_of(name),), why, subject=name)
             for name in kernels
             if is_depthwise(name) and layer_of(name) not in self.keep
         ]

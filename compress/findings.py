@@ -1,0 +1,58 @@
+"""Findings: what a stage leaves untreated in a model, or cannot treat, as values. Only here they become sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a stage leaves untreated in a model, or why it cannot treat the model.
+
+    >>> Finding(("conv1",), "left dense: it has 3 input channels", "skip it").sentence("prune")
+    'prune: conv1 left dense: it has 3 input channels: skip it.'
+    """
+
+    layers: tuple[
+        str, ...
+    ]  # names of the layers it is about; empty if it is about none in particular
+    reason: (
+        str  # what is said of the subject, without a full stop; without a subject, a whole sentence
+    )
+    remedy: str = ""  # what to do about it, in the imperative; empty if there is nothing to do
+    subject: str = ""  # what a sentence calls the layers; their names if not given
+
+    @property
+    def clause(self) -> str:
+        """Subject and reason, as a part of a sentence."""
+        return f"{self.subject or ', '.join(self.layers)} {self.reason}".lstrip()
+
+    def sentence(self, stage: str = "") -> str:
+        """The stage, the subject, the reason and the remedy. What is a whole sentence already stays as it is."""
+        if not (self.layers or self.subject or self.remedy):
+            return self.reason
+        by, way = f"{stage}: " if stage else "", f": {self.remedy}" if self.remedy else ""
+        return f"{by}{self.clause}{way}."
+
+
+class CannotTreat(ValueError):
+    """A stage cannot treat a model at all; its findings say why."""
+
+    def __init__(self, first: Finding, *more: Finding, stage: str = "") -> None:
+        self.findings, self.stage = (first, *more), stage
+        ValueError.__init__(self, " ".join(f.sentence(stage) for f in self.findings))
+
+
+def as_findings(said: Iterable[Finding | str]) -> list[Finding]:
+    """What a stage's check gave, as findings: a plain string is one about no layer in particular."""
+    return [f if isinstance(f, Finding) else Finding((), f) for f in said]
+
+
+def about_layer(name: str, kind: str, reason: str, remedy: str, *others: str) -> Finding:
+    """A finding about a layer, called by name and class in its sentence, and about others that the reason speaks of.
+
+    >>> about_layer("flip", "RandomFlip", "acts in training alone", "leave it out").sentence()
+    "layer 'flip' (RandomFlip) acts in training alone: leave it out."
+    """
+    return Finding((name, *others), reason, remedy, f"layer '{name}' ({kind})")

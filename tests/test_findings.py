@@ -1,0 +1,47 @@
+"""A finding is a value; its sentence has the stage first, then the subject, the reason and the remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from compress.findings import CannotTreat, Finding, about_layer, as_findings
+
+
+@pytest.mark.parametrize(
+    ("finding", "sentence"),
+    [
+        (Finding(("a",), "left dense: why"), "prune: a left dense: why."),
+        (Finding(("a", "b"), "left dense"), "prune: a, b left dense."),
+        (Finding(("a",), "left dense", "skip it"), "prune: a left dense: skip it."),
+        (Finding(("a",), "left dense", subject="a/kernel"), "prune: a/kernel left dense."),
+        (Finding((), "has no input", "build it", "the model"), "prune: the model has no input: build it."),
+        (Finding((), "The model has two outputs", "use one"), "prune: The model has two outputs: use one."),
+        (Finding((), "mine: a whole sentence."), "mine: a whole sentence."),
+        (
+            about_layer("a", "ReLU", "comes after 'b'", "swap them", "b"),
+            "prune: layer 'a' (ReLU) comes after 'b': swap them.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_sentence_has_stage_subject_reason_and_remedy(finding: Finding, sentence: str) -> None:
+    assert finding.sentence("prune") == sentence
+    assert finding.sentence() == sentence.removeprefix("prune: ")
+
+
+def test_a_finding_about_a_layer_is_about_those_that_its_reason_speaks_of_too() -> None:
+    assert about_layer("a", "ReLU", "comes after 'b'", "swap them", "b").layers == ("a", "b")
+
+
+def test_a_plain_string_is_a_finding_about_no_layer() -> None:
+    finding = Finding(("a",), "left dense")
+    assert as_findings(["round: a stays.", finding]) == [Finding((), "round: a stays."), finding]
+    assert as_findings(["round: a stays."])[0].sentence("round") == "round: a stays."
+
+
+def test_a_refusal_carries_its_findings_and_is_their_sentences() -> None:
+    first, second = Finding(("a",), "is odd", "leave it out"), Finding(("b",), "is odd too")
+    error = CannotTreat(first, second, stage="prune")
+    assert isinstance(error, ValueError)
+    assert error.findings == (first, second)
+    assert str(error) == "prune: a is odd: leave it out. prune: b is odd too."
+    assert str(CannotTreat(first)) == "a is odd: leave it out."
