@@ -94,8 +94,9 @@ class Pipeline:
             before = state.model()
             notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
             after: AnyModel = before
+            view = bench.view(folder)
             if stage:
-                after = stage.apply(before, bench.view(folder), bench.seed)  # type: ignore[arg-type]
+                after = stage.apply(before, view, bench.seed)  # type: ignore[arg-type]
             exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
             kept = after if isinstance(after, KerasModel) else None
             # A finished file is held against the Keras model that it was made of.
@@ -111,6 +112,7 @@ class Pipeline:
                 params=kept.params if kept else None,
                 seconds=time.monotonic() - began,
                 notes=notes,
+                recorded=view.recorded,
             )
             keep(folder, row, exported, kept)
             append_to(bench.results, row)

@@ -92,6 +92,7 @@ class Result(Measurement):
     machine: str
     time: Time  # when the row was made, UTC, ISO 8601
     trained_on: TrainedOn = "train"
+    recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
     schema: Annotated[int, Between(1, SCHEMA)] = SCHEMA
     extra: dict[str, Any] = dataclasses.field(
         default_factory=dict
@@ -103,10 +104,9 @@ class Result(Measurement):
         What was not measured is left out, and so is what rows of schema 1 did not say: they stay as they were.
         """
         said = dict(self.extra)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            new = value is not None and self.schema > 1
-            if field.name != "extra" and (new or _is_required(field) or value != _default(field)):
+        for field in _fields().values():
+            value, usual = getattr(self, field.name), _default(field)
+            if value != usual or _is_required(field) or (usual and self.schema > 1):
                 said[field.name] = value
         if self.schema == 1:
             del said["schema"]
@@ -127,9 +127,8 @@ class Result(Measurement):
             raise ValueError(f"a row is a JSON object, this is {values!r:.40}.")
         # The first rows did not say theirs.
         given = {"schema": 1} | dict(values)
-        known = {f.name: f for f in dataclasses.fields(cls) if f.name != "extra"}
-        extra = {name: given.pop(name) for name in set(given) - set(known)}
-        for name, field in known.items():
+        extra = {name: given.pop(name) for name in set(given) - set(_fields())}
+        for name, field in _fields().items():
             if name in given or not _is_required(field):
                 continue
             kind = _KINDS[cls][name]
@@ -177,12 +176,17 @@ def _contradictions(found: Measurement) -> Iterator[str]:
         yield wrong("measured_on", f"other images than those of trained_on, {found.trained_on}")
     if not all(isinstance(spec.get("stage"), str) for spec in found.pipeline):
         yield wrong("pipeline", "specs that each name their stage")
-    if set(found.extra) & (set(_KINDS[Result]) - {"extra"}):
+    if set(found.extra) & set(_fields()):
         yield wrong("extra", "none of the fields that a row has")
 
 
 # Field -> its type with the range that stands beside it.
 _KINDS = {cls: get_type_hints(cls, include_extras=True) for cls in (Measurement, Result)}
+
+
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a row by name."""
+    return {f.name: f for f in dataclasses.fields(Result) if f.name != "extra"}
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ class TaskView:
     progress: Progress
     deterministic: bool = False
     teaching: Teaching | None = None  # what `fit` adds to the loss
+    recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, width: float, seed: int) -> Any:
         """A new model as `fit_anew` trains it, its weights drawn from `seed`. See `Task.build`."""
@@ -167,6 +169,26 @@ class TaskView:
     def taught(self, teaching: Teaching) -> TaskView:
         """The same task, in which `fit` also learns from teachers."""
         return dataclasses.replace(self, teaching=teaching)
+
+    def record(self, name: str, value: Any) -> None:
+        """Say what the stage decided while it ran, such as a learning rate; it stands in the row of the run.
+
+        Args:
+          value: a number, a text, a bool, None, or lists and dicts of them. Of what is said twice the last holds.
+        """
+        try:
+            plain = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            plain = None
+        # JSON would turn a tuple into a list, and a key into a text.
+        if not (
+            isinstance(name, str) and name and (plain is None) == (value is None) and plain == value
+        ):
+            raise ValueError(
+                f"record({name!r}, {value!r:.40}): expected a name, and a number, a text, a bool, None, or lists and "
+                "dicts of them that JSON can hold."
+            )
+        self.recorded[name] = plain
 
     def fit(
         self,

@@ -92,6 +92,7 @@ class Workbench:
         params: int | None,
         seconds: float,
         notes: Sequence[str] = (),
+        recorded: Mapping[str, Any] | None = None,
         measured_on: MeasuredOn = "test",
         trained_on: TrainedOn = "train",
     ) -> Result:
@@ -115,6 +116,7 @@ class Workbench:
             seconds=round(seconds, 2),
             peak_memory_bytes=provenance.peak_memory_bytes(),
             notes=list(notes),
+            recorded=dict(recorded or {}),
             commit=provenance.commit(),
             command=self.command,
             versions=provenance.versions(),

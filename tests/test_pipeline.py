@@ -66,6 +66,19 @@ class Train(Stage):
         return ["train-on: a note."]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decide(Stage):
+    """Choose digits by looking at the model, and say so."""
+
+    name: ClassVar = "decide"
+    most: int = option(3, click.IntRange(0), "The most digits.")
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        task.record("digits", self.most - 1)
+        task.record("kernels", sorted(model.kernels()))
+        return Round(digits=self.most - 1).apply(model, task, seed)
+
+
 @pytest.fixture
 def bench(tmp_path: Path, toy_data: Dataset, silent: Silent) -> Workbench:
     return Workbench(
@@ -260,6 +273,17 @@ def test_row_on_validation_images_opens_no_test_images(
 def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -> None:
     assert row_of(bench, toy_model).trained_on == "train"
     assert row_of(bench, toy_model, trained_on="train+validation").trained_on == "train+validation"
+
+
+def test_what_a_stage_decided_stands_in_its_row_and_its_manifest(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    pipeline = Pipeline((Decide(most=2), Round(digits=0)))
+    rows = pipeline.run(toy_model, bench)
+    decided = {"digits": 1, "kernels": sorted(toy_model.kernels())}
+    assert [row.recorded for row in rows] == [{}, decided, {}]
+    assert read_from(bench.results) == rows
+    assert [row.recorded for row in pipeline.run(toy_model, bench)] == [{}, decided, {}]
 
 
 def claim_elsewhere(folder: Path, note: str) -> subprocess.Popen[str]:

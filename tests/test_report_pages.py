@@ -143,6 +143,16 @@ def test_every_row_links_its_run_and_every_run_is_told_with_command_and_commit()
     assert "norm1 has no kernel: left alone." in runs
 
 
+def test_what_a_stage_decided_stands_among_the_notes() -> None:
+    decided = {"learning_rate": 0.02, "precision": "int8", "kept": ["a|b", 1]}
+    made = pruned(BASE, recorded=decided, notes=["norm1 was left alone."])
+    said = page(row(BASE), made).split("What stages said while they ran:")[1]
+    assert f"- {made.run[:12]}: norm1 was left alone. decided: " in said
+    for part in ("learning_rate 0.02", "precision int8", 'kept &#91;"a&#124;b", 1&#93;'):
+        assert part in said
+    assert "What stages said" not in page(row(BASE))
+
+
 def test_rows_of_two_machines_name_theirs() -> None:
     text = page(row(BASE, machine="small"), pruned(BASE, machine="large", run=digest("r")))
     made = [r for r in cells(text) if len(r) == 8][1:]

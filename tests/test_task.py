@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.task import Split, TaskView, content_order, split_by_class
+from compress.teaching import Teaching
 
 
 def images_of(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -83,4 +85,55 @@ def test_view_of_a_task_has_no_way_to_the_test_set(toy_view: TaskView) -> None:
     names = {f.name for f in dataclasses.fields(toy_view)}
     assert names == {
         "task", "train", "validation", "checkpoints", "progress", "deterministic", "teaching",
+        "recorded",
     }  # fmt: skip
+
+
+def test_what_a_stage_records_is_kept_as_it_was_then(toy_view: TaskView) -> None:
+    kept = ["a", "b"]
+    toy_view.record("teachers", kept)
+    toy_view.record("learning_rate", 0.1)
+    toy_view.record("learning_rate", np.float64(0.02))
+    kept.append("c")
+    taught = toy_view.taught(Teaching(teachers=()))
+    taught.record("precision", {"weights": "int8", "signed": True, "bias": None})
+    assert toy_view.recorded == {
+        "teachers": ["a", "b"],
+        "learning_rate": 0.02,
+        "precision": {"weights": "int8", "signed": True, "bias": None},
+    }
+
+
+def test_two_views_record_apart(toy_view: TaskView) -> None:
+    other = TaskView(*(getattr(toy_view, f.name) for f in dataclasses.fields(toy_view)[:5]))
+    other.record("a", 1)
+    assert toy_view.recorded == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"), float("inf"), b"bytes", np.float32(0.5), np.zeros(2), (1, 2), {1: "one"},
+        [{"a": {1, 2}}], object(),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_value_that_a_row_cannot_hold_is_not_recorded(value: object, toy_view: TaskView) -> None:
+    with pytest.raises(
+        ValueError, match=r"record\('rate', .*expected a name, and a number, a text, a bool"
+    ):
+        toy_view.record("rate", value)
+    assert toy_view.recorded == {}
+
+
+def test_a_list_that_holds_itself_is_not_recorded(toy_view: TaskView) -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match=r"record\('endless', "):
+        toy_view.record("endless", endless)
+
+
+@pytest.mark.parametrize("name", ["", 3])
+def test_what_is_recorded_has_a_name(name: object, toy_view: TaskView) -> None:
+    with pytest.raises(ValueError, match="expected a name"):
+        toy_view.record(name, 1)  # type: ignore[arg-type]

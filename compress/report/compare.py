@@ -123,6 +123,12 @@ def _remark(row: Result, baseline: Result | None) -> str:
     return f"baseline trained on {baseline.trained_on}" * (row.trained_on != baseline.trained_on)
 
 
+def _decided(row: Result) -> list[str]:
+    """What the row's last stage decided while it ran, in words; nothing if it did not say."""
+    told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.recorded.items()}
+    return [f"decided: {', '.join(f'{k} {v}' for k, v in told.items())}"] if told else []
+
+
 def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> Record:
     record = {field: getattr(row, field) for field in _KEPT} | {
         "kind": "compressed" if row.pipeline else "baseline",
@@ -132,7 +138,7 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> 
         "pipeline": json.dumps(row.pipeline, sort_keys=True),
         "weight_types": json.dumps(row.weight_types, sort_keys=True),
         "versions": json.dumps(row.versions, sort_keys=True),
-        "notes": " ".join(row.notes),
+        "notes": " ".join([*row.notes, *_decided(row)]),
         "remark": _remark(row, baseline),
         "p": None,
         "p_adjusted": None,
