@@ -43,7 +43,8 @@ def bench(request: Request, *, results: Path, fresh: bool) -> Workbench:
         out=request.out,
         results=results,
         progress=teller,
-        command=shlex.join(["compress", *sys.argv[1:]]),
+        # Names of files may be no text; a row is.
+        command=shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode(),
         fresh=fresh,
         trust=request.trust,
     )

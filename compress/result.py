@@ -125,6 +125,12 @@ class Result(Measurement):
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"a row is a JSON object, this is {values!r:.40}.")
+        try:
+            json.dumps(dict(values), ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "a text holds half of a character, a lone surrogate; expected whole ones."
+            ) from None
         # The first rows did not say theirs.
         given = {"schema": 1} | dict(values)
         extra = {name: given.pop(name) for name in set(given) - set(_fields())}

@@ -156,6 +156,10 @@ def _convert(kind: click.ParamType, value: Any) -> Any:
     converted = kind.convert(value, None, None)
     if isinstance(converted, float) and not math.isfinite(converted):
         raise click.BadParameter(f"{value} is not a finite number.")
+    try:
+        str(converted).encode()  # a row will hold it
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
     return converted
 
 

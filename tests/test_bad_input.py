@@ -12,6 +12,7 @@ from compress import backend
 from compress.cli import cli
 
 BASELINE = str(Toy().baseline_path())
+from compress.result import read_from
 
 
 def refused(words: list[str], code: int) -> str:
@@ -143,3 +144,29 @@ def test_results_that_are_a_folder_are_refused_before_any_work(tmp_path: Path) -
     words = ["run", "--task", "toy", "--results", "rows", "prune", "--epochs", "0"]
     assert "rows: Is a directory" in refused(words, code=1)
     assert not list(tmp_path.glob("runs/*"))
+def test_a_command_with_bytes_that_are_no_text_is_kept_as_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [
+        "run",
+        "--task",
+        "toy",
+        "--results",
+        "caf\udce9.jsonl",
+        "quantize",
+        "--scheme",
+        "float16",
+    ]
+    monkeypatch.setattr(sys, "argv", ["compress", *words])
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    rows = read_from(Path("caf\udce9.jsonl"))
+    assert "caf\\udce9.jsonl" in rows[-1].command
+
+
+def test_an_option_that_is_no_text_is_refused() -> None:
+    Path("caf\udce9.keras").write_bytes(Path(BASELINE).read_bytes())
+    words = ["distill", "--task", "toy", "--teacher", "caf\udce9.keras"]
+    said = refused(words, code=2)
+    assert "option 'teacher': 'caf\\udce9.keras' is no text in UTF-8: rename it" in said
+
+

@@ -308,6 +308,13 @@ def test_a_row_that_cannot_have_been_measured_is_refused_in_a_sentence(
         ("[1, 2]", "a row is a JSON object, this is [1, 2]"),
         ('{"top1": ', "Expecting value"),
         ("[" * 100_000, "recursion"),
+        (
+            changed(label="prune \ud800"),
+            "half of a character, a lone surrogate; expected whole ones",
+        ),
+        (changed(notes=["a", "\udcff"]), "half of a character"),
+        (changed(versions={"\ud800": "3"}), "half of a character"),
+        (changed(later={"unknown": ["\ud800"]}), "half of a character"),
     ],
 )
 def test_a_line_that_is_no_row_is_refused(line: str, sentence: str, tmp_path: Path) -> None:
