@@ -9,6 +9,7 @@ from baselines.cifar10_batches import BINARY, PYTHON, open_batches
 from baselines.cifar10_checks import Counts, Files
 from baselines.cifar10_npz import open_npz
 from baselines.cifar10_pngs import open_class_folders
+from compress.input_file import regular
 
 FORMS = (
     "a folder of binary or Python batches, a folder with train/<class>/*.png and test/<class>/*.png, "
@@ -21,7 +22,7 @@ def open_copy(path: Path, counts: Counts) -> Files:
 
     What can be checked without reading images is checked here: FileNotFoundError or ValueError, in one sentence.
     """
-    if path.is_dir():
+    if regular(path).is_dir():
         return _open_folder(path, counts)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; expected {FORMS}.")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.image_folder import png_bits
+from compress.input_file import regular
+
 # Modes that become RGB without losing a value: PNG optimisers store grey images as L, few-coloured ones as P.
 LOSSLESS_MODES = ("RGB", "L", "P")
 
@@ -19,7 +22,8 @@ def read_png(path: Path, height: int, width: int) -> np.ndarray:
     """
     from PIL import Image
 
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
+        _check_bits(path, png_bits(file))
         try:
             with Image.open(file, formats=["PNG"]) as image:
                 size, mode = image.size, image.mode
@@ -38,15 +42,22 @@ def read_png(path: Path, height: int, width: int) -> np.ndarray:
 
 def check_png(path: Path, height: int, width: int) -> None:
     """ValueError if a file does not begin and end as a PNG of this size does. Its pixels are not looked at."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
+        bits = png_bits(file)
         head = file.read(24)
         file.seek(-min(12, path.stat().st_size), os.SEEK_END)
         whole = head.startswith(b"\x89PNG\r\n\x1a\n") and file.read()[4:8] == b"IEND"
     if not whole:
         raise ValueError(f"{path}: not a whole PNG file; get it again.")
+    _check_bits(path, bits)
     size = struct.unpack(">II", head[16:24])
     if size != (width, height):
         raise ValueError(_size_sentence(path, size, height, width))
+
+
+def _check_bits(path: Path, bits: int) -> None:
+    if bits > 8:
+        raise ValueError(f"{path}: a PNG of {bits} bits a channel; expected 8.")
 
 
 def _size_sentence(path: Path, size: tuple[int, ...], height: int, width: int) -> str:

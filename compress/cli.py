@@ -22,6 +22,7 @@ from compress.words import (
     Age,
     Chain,
     FileThenChain,
+    Finite,
     Program,
     TaskName,
     Train,
@@ -83,7 +84,7 @@ def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
     params=[
         click.Option(["--recipe"], help="How to train; the task's first recipe if not given."),
         click.Option(
-            ["--width"], type=click.FloatRange(0, 8, min_open=True), default=1.0, show_default=True,
+            ["--width"], type=Finite(0, 8, min_open=True), default=1.0, show_default=True,
             help="Filters relative to the full model.",
         ),
         click.Option(

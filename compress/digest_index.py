@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compress.input_file import regular
 from compress.store import digest, write_json
 from compress.task import DataDigests
 
@@ -69,7 +70,7 @@ class DigestIndex:
 
     def _entries(self) -> dict[str, Any]:
         try:
-            if self.path.is_symlink() or self.path.stat().st_size > MAX_BYTES:
+            if self.path.is_symlink() or regular(self.path).stat().st_size > MAX_BYTES:
                 return {}
             entries = json.loads(self.path.read_bytes())
         except (OSError, ValueError, RecursionError):

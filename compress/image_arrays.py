@@ -30,19 +30,19 @@ def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
     size = sum(math.prod(headers[f"x_{part}"][0]) for part in parts)
     if size > MAX_BYTES:
         raise ValueError(f"{path}: {size:,} bytes of pixels; expected at most {MAX_BYTES:,}.")
-    splits = {}
-    for part in parts:
-        images, labels = npz.array(path, f"x_{part}"), npz.array(path, f"y_{part}")
-        splits[part] = Split(
-            images if images.ndim == 4 else images[..., None], labels.reshape(-1).astype(np.int64)
-        )
-    low = min(int(split.labels.min()) for split in splits.values())
-    high = max(int(split.labels.max()) for split in splits.values())
+    labels = {part: npz.array(path, f"y_{part}").reshape(-1) for part in parts}
+    low = min(int(of_part.min()) for of_part in labels.values())
+    high = max(int(of_part.max()) for of_part in labels.values())
     if low < 0 or not 1 <= high < MAX_CLASSES:
         raise ValueError(
             f"{path}: its labels go from {low} to {high}; expected 0 to the number of classes less one, "
             "of two classes or more."
         )
+    splits = {}
+    for part in parts:
+        images = npz.array(path, f"x_{part}")
+        shaped = images if images.ndim == 4 else images[..., None]
+        splits[part] = Split(shaped, labels[part].astype(np.int64))
     return tuple(map(str, range(high + 1))), splits
 
 

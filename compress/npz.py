@@ -11,6 +11,8 @@ from typing import IO
 
 import numpy as np
 
+from compress.input_file import regular
+
 Header = tuple[tuple[int, ...], np.dtype]  # shape and type
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
@@ -22,6 +24,7 @@ NO_HEADER = (tokenize.TokenError, SyntaxError, TypeError, MemoryError, Recursion
 def headers(path: Path) -> dict[str, Header]:
     """Name -> shape and type of every array in the file, none of which is read. ValueError if it is no `.npz`."""
     found = {}
+    regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():

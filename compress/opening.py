@@ -14,7 +14,7 @@ from compress.graph import flattened
 from compress.model import KerasModel, TFLiteModel
 from compress.reuse import Request
 from compress.task import Dataset, Task
-from compress.workbench import Workbench
+from compress.workbench import Workbench, check_places
 
 
 def request(
@@ -33,6 +33,7 @@ def request(
 
 def bench(request: Request, *, results: Path, fresh: bool) -> Workbench:
     """The workbench of a request, its data loaded."""
+    check_places(request.out, results)  # before the data are looked for
     teller = console.progress()
     return Workbench(
         task=request.task,

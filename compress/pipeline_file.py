@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from compress import registry
+from compress.input_file import regular
 from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.result import Result
@@ -77,7 +78,7 @@ def read(path: Path, seed: int, model: Path | None) -> list[Planned]:
     Raises:
       ValueError: something in the file is unknown or wrong; the message names the file and the place.
     """
-    if path.stat().st_size > MAX_BYTES:
+    if regular(path).stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: more than {MAX_BYTES:,} bytes; expected a few pipelines.")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -225,8 +225,10 @@ def append_to(path: Path, result: Result) -> None:
 
 def read_from(path: Path) -> list[Result]:
     """All rows, oldest first. ValueError naming the line of a row that cannot be read."""
+    from compress.input_file import regular
+
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
         try:
             rows.append(Result.from_json(line))
         except (ValueError, RecursionError) as error:

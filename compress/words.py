@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.input_file import FilePath
 from compress.late_options import StageInChain, late
 from compress.text import printable
 
@@ -62,7 +63,17 @@ class TaskName(click.ParamType):
         return value
 
 
-FILE = click.Path(path_type=Path)
+class Finite(click.FloatRange):
+    """A number in a range, and not nan, which no comparison keeps out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = click.FloatRange.convert(self, value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+FILE = FilePath(path_type=Path)
 SEED = click.IntRange(0, 2**31 - 1)
 TASK = click.Option(
     ["--task"], type=TaskName(), default="cifar10", show_default=True,

@@ -42,17 +42,7 @@ class Workbench:
     trust: bool = False  # kept models may hold code, because the one to begin with may
 
     def __post_init__(self) -> None:
-        """Find out before any work whether results can be kept and reported."""
-        for folder in (self.out, self.results.parent):
-            try:
-                write_json(folder / ".writable", {})
-                (folder / ".writable").unlink()
-            except OSError as error:
-                raise OSError(
-                    f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
-                ) from error
-        if self.results.exists():
-            read_from(self.results)  # the report will want every row
+        check_places(self.out, self.results)
 
     @property
     def keys(self) -> KeyContext:
@@ -123,6 +113,20 @@ class Workbench:
             machine=provenance.machine(),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def check_places(out: Path, results: Path) -> None:
+    """Find out before any work whether results can be kept and reported."""
+    for folder in (out, results.parent):
+        try:
+            write_json(folder / ".writable", {})
+            (folder / ".writable").unlink()
+        except OSError as error:
+            raise OSError(
+                f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
+            ) from error
+    if results.exists():
+        read_from(results)  # the report will want every row
 
 
 def add_kept_row(results: Path, label: str, folder: Path, row: Result, note: Note) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ from click.testing import CliRunner
 from baselines.toy import Toy
 from compress import backend
 from compress.cli import cli
+from compress.result import read_from
 
 BASELINE = str(Toy().baseline_path())
-from compress.result import read_from
 
 
 def refused(words: list[str], code: int) -> str:
@@ -36,6 +38,8 @@ def refused(words: list[str], code: int) -> str:
         (["prnue"], "Did you mean 'prune'?"),
         (["run", "--seed", "-1", "prune"], "-1 is not in the range"),
         (["train", "--width", "0"], "0.0 is not in the range"),
+        (["train", "--width", "nan"], "'--width': nan is not a finite number"),
+        (["distill", "--temperature", "1e-300"], "1e-300 is not in the range 0.1<=x<=1000"),
         (["train", "--epochs", "-1"], "-1 is not in the range"),
         (["train", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
         (["prune", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
@@ -114,6 +118,32 @@ def test_tflite_file_cannot_be_compressed_further(tmp_path: Path) -> None:
     assert "stages start from a .keras or .h5 model" in refused(words, code=1)
 
 
+DEVICES = [
+    ["run", "--task", "toy", "--results", "/dev/null", "prune"],
+    ["prune", "--task", "toy", "--results", "/dev/null"],
+    ["train", "--task", "toy", "--results", "/dev/zero"],
+    ["report", "--results", "/dev/zero"],
+    ["run", "--task", "toy", "--pipeline", "/dev/zero"],
+    ["run", "--task", "toy", "--model", "/dev/zero", "prune"],
+    ["distill", "--task", "toy", "--teacher", "/dev/zero"],
+    ["evaluate", "--task", "toy", "/dev/zero"],
+    ["inspect", "/dev/zero"],
+    ["doctor", "/dev/zero"],
+    ["evaluate", BASELINE, "--data", "/dev/zero"],
+    ["evaluate", BASELINE, "--task", "images", "--data", "/dev/zero"],
+    ["evaluate", BASELINE, "--task", "images", "--data", "pipe"],
+    ["report", "--results", "link"],
+]
+
+
+@pytest.mark.parametrize("words", DEVICES, ids=" ".join)
+def test_devices_and_pipes_are_refused_at_once(words: list[str], tmp_path: Path) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("/dev/zero")
+    assert "is a device or a pipe; expected a file" in refused(words, code=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
 @pytest.mark.parametrize("option", ["--out", "--results"])
 def test_folder_that_cannot_be_written_is_refused_before_any_work(
     option: str, tmp_path: Path
@@ -139,11 +169,6 @@ def test_broken_row_is_found_before_any_work(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_results_that_are_a_folder_are_refused_before_any_work(tmp_path: Path) -> None:
-    (tmp_path / "rows").mkdir()
-    words = ["run", "--task", "toy", "--results", "rows", "prune", "--epochs", "0"]
-    assert "rows: Is a directory" in refused(words, code=1)
-    assert not list(tmp_path.glob("runs/*"))
 def test_a_command_with_bytes_that_are_no_text_is_kept_as_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -170,3 +195,8 @@ def test_an_option_that_is_no_text_is_refused() -> None:
     assert "option 'teacher': 'caf\\udce9.keras' is no text in UTF-8: rename it" in said
 
 
+def test_results_that_are_a_folder_are_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    words = ["run", "--task", "toy", "--results", "rows", "prune", "--epochs", "0"]
+    assert "rows: Is a directory" in refused(words, code=1)
+    assert not list(tmp_path.glob("runs/*"))

@@ -17,6 +17,7 @@ from cifar10_copies import (
     write_pngs,
     write_python,
 )
+from own_images import save_16_bits
 from PIL import Image
 
 from baselines import cifar10_archive
@@ -63,6 +64,13 @@ def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
     Image.new("RGB", (32, 31)).save(path)
     sentence = complaint(tmp_path / "copy")
     assert sentence == f"{path}: 32 x 31 pixels (width x height); expected 32 x 32."
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_png_of_16_bits_is_not_cut_to_8(part, tmp_path):
+    path = sorted((write_pngs(tmp_path / "copy") / part / "dog").iterdir())[0]
+    save_16_bits(path, 32, 32)
+    assert complaint(tmp_path / "copy") == f"{path}: a PNG of 16 bits a channel; expected 8."
 
 
 def test_a_png_with_transparency(tmp_path):

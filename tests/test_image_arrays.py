@@ -60,6 +60,10 @@ def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
         (arrays(y_train=np.arange(40) % 2 - 1), "labels go from -1 to 0"),
         (arrays(y_train=np.zeros(40, int)), "labels go from 0 to 0"),
         (arrays(y_train=np.arange(40) % 2 * 2**62), "labels go from 0 to 4611686018427387904"),
+        (
+            arrays(y_train=np.arange(40, dtype=np.uint64) % 2 * (2**64 - 1)),
+            "labels go from 0 to 18446744073709551615",
+        ),
         (arrays(y_train=np.arange(40) % 2 * 2), "no image of class 1 in train"),
         (arrays(x_val=images(4)), "has the arrays x_train, y_train, x_val; expected x_train and y_train"),
         (arrays(x_test=images(4)), "expected x_train and y_train"),

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from own_images import class_folders, digests, images, of_sides, pixels_of, quiet, save
+from own_images import (
+    class_folders,
+    digests,
+    images,
+    of_sides,
+    pixels_of,
+    quiet,
+    save,
+    save_16_bits,
+)
 from PIL import Image
 
 from compress import backend
@@ -198,6 +207,8 @@ def transparent(root: Path) -> None:
         (loop, "loop.png is a link that leads nowhere: take it out"),
         (loop_of_folders, "cat is a link that leads nowhere"),
         (broken_link, "gone.png is a link that leads nowhere"),
+        (lambda r: save_16_bits(r / "bee/9.png", 6, 5), "bee/9.png: an image of 16 bits a channel; expected 8"),
+        (lambda r: save_16_bits(r / "bee/9.png", 6, 5, colour=False), "an image of 16 bits a channel; expected 8"),
         (transparent, "mode RGBA, or with transparency; expected grey or RGB"),
         (lambda r: save(r / "bee/9.png", images(1, shape=(7, 5, 3))[0]), "5 x 7 pixels (width x height), but"),
         (lambda r: (r / "bee/notes.txt").write_text("x"), "notes.txt: expected only files ending in"),

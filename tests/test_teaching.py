@@ -14,6 +14,7 @@ from tiny_training import SEED, Tiny, Watcher, train, view
 from compress import backend
 from compress.batches import batches
 from compress.model import KerasModel
+from compress.stages.distill import Distill
 from compress.teaching import LOSSES, Method, Teaching, relation_loss, soft_target_loss, softened
 from compress.train import Recipe, fit, set_seed
 
@@ -92,6 +93,15 @@ def test_a_student_that_equals_its_teacher_is_left_alone(
     teacher = logits(seed)
     assert np.abs(gradient(method, teacher, teacher, temperature)).max() < 1e-2
     assert np.abs(gradient(method, teacher, logits(seed + 100), temperature)).max() > 1e-2
+
+
+@every_method
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_a_temperature_at_an_end_of_its_range_still_teaches(method: str, end: str) -> None:
+    (kind,) = [f.metadata["kind"] for f in dataclasses.fields(Distill) if f.name == "temperature"]
+    slope = gradient(method, logits(1, size=5.0), logits(2, size=5.0), getattr(kind, end))
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
 
 
 def test_the_gradient_does_not_shrink_as_temperature_grows() -> None:

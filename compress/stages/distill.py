@@ -11,13 +11,14 @@ import click
 from compress import model_file
 from compress.findings import CannotTreat, Finding
 from compress.graph import flattened
+from compress.input_file import FilePath
 from compress.model import KerasModel
 from compress.own_data import takes_raw_pixels
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 from compress.teaching import LOSSES, Method, Teaching
 
-MODEL = click.Path(exists=True, dir_okay=False)
+MODEL = FilePath(exists=True, dir_okay=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Distill(Stage):
         "What to learn: the teacher's probabilities, or how they correlate.",
     )
     temperature: float = option(
-        4.0, click.FloatRange(0, min_open=True), "Softens probabilities: 1 leaves them as they are."
+        4.0, click.FloatRange(0.1, 1000), "Softens probabilities: 1 leaves them as they are."
     )
     alpha: float = option(
         0.9, click.FloatRange(0, 1), "Weight of the teacher in the loss; the labels have the rest."

@@ -1,0 +1,65 @@
+"""Only files that are kept somewhere are read, and folders: a device or a pipe may have no end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from baselines.cifar10_checks import Counts
+from baselines.cifar10_formats import open_copy
+from baselines.png import check_png, read_png
+from compress import npz, pipeline_file
+from compress.digest_index import DigestIndex
+from compress.input_file import FilePath, regular
+from compress.result import read_from
+from compress.store import sha256
+
+READERS: list[Callable[[Path], Any]] = [
+    read_from,
+    sha256,
+    npz.headers,
+    lambda path: pipeline_file.read(path, 0, None),
+    lambda path: open_copy(path, Counts(200, 50)),
+    lambda path: read_png(path, 32, 32),
+    lambda path: check_png(path, 32, 32),
+]
+
+
+@pytest.mark.parametrize("read", READERS, ids=range(len(READERS)))
+def test_a_reader_refuses_a_device(read: Callable[[Path], Any]) -> None:
+    Path("x.npz").symlink_to("/dev/null")  # which at least has an end, should it be read
+    with pytest.raises(
+        ValueError, match=r"^x\.npz is a device or a pipe; expected a file or a folder\.$"
+    ):
+        read(Path("x.npz"))
+
+
+def test_a_pipe_is_no_file() -> None:
+    os.mkfifo("pipe")
+    with pytest.raises(ValueError, match=r"^pipe is a device or a pipe"):
+        regular(Path("pipe"))
+
+
+def test_files_folders_links_to_them_and_what_is_not_there_pass() -> None:
+    Path("file").touch()
+    Path("folder").mkdir()
+    for name in ("file", "folder"):
+        Path(f"link-to-{name}").symlink_to(name)
+    for name in ("file", "folder", "link-to-file", "link-to-folder", "nowhere"):
+        assert regular(Path(name)) == Path(name)
+
+
+@pytest.mark.parametrize("kind", [FilePath(path_type=Path), FilePath(exists=True, dir_okay=False)])
+def test_an_option_for_a_file_refuses_a_device(kind: FilePath) -> None:
+    with pytest.raises(click.BadParameter, match="/dev/zero is a device or a pipe"):
+        kind.convert("/dev/zero", None, None)
+
+
+def test_what_was_learnt_is_not_read_from_a_pipe() -> None:
+    os.mkfifo(".index.json")
+    assert DigestIndex(Path()).data("key") is None
