@@ -214,6 +214,48 @@ def test_without_published_figures_nothing_is_said_of_them() -> None:
     assert "not distinguishable" in text
 
 
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1+1",
+    "\r=1+1",
+    " =1+1",
+    "\n@A1",
+    "\uff1d1+1",
+    "=",
+    "-",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_text_of_the_csv_is_a_formula_to_a_spreadsheet(text: str) -> None:
+    rows = [
+        row(
+            BASE,
+            [{"stage": text}],
+            **dict.fromkeys(("label", "task", "data", "machine", "command", "commit"), text),
+            notes=[text],
+            versions={text: text},
+        )
+    ]
+    written = pages.csv(tables.comparison(rows, [])).decode()
+    (read,) = csv.DictReader(io.StringIO(written))
+    texts = {name: read[name] for name, kind in tables.FIELDS.items() if kind == "string"}
+    assert texts["label"].endswith(text.strip())
+    for name, cell in texts.items():
+        assert cell.isprintable(), name
+        assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d")), name
+
+
+def test_text_that_is_no_formula_is_in_the_csv_as_it_is() -> None:
+    made = row(BASE, label="prune --sparsity 0.5 = half")
+    (read,) = csv.DictReader(io.StringIO(pages.csv(tables.comparison([made], [])).decode()))
+    assert read["label"] == "prune --sparsity 0.5 = half"
+    assert read["top1"] == "0.9"
+
+
 def test_the_csv_does_not_hang_on_the_last_digits_of_a_library() -> None:
     made = pruned(bits(3333, 9999), cross_entropy=0.1 + 0.2)
     lines = pages.csv(tables.comparison([made], [])).decode().splitlines()

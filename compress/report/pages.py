@@ -66,9 +66,12 @@ def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Pat
 def csv(table: pd.DataFrame) -> bytes:
     """A comparison as CSV, UTF-8, one line a model.
 
+    Text that a spreadsheet would take for a formula begins with an apostrophe, as spreadsheets have it.
     Twelve digits are more than any number here knows, and fewer than libraries disagree on.
     """
-    return str(table.to_csv(index=False, lineterminator="\n", float_format="%.12g")).encode()
+    texts = [name for name, kind in tables.FIELDS.items() if kind == "string"]
+    shown = table.assign(**{n: table[n].map(text.cell, na_action="ignore") for n in texts})
+    return str(shown.to_csv(index=False, lineterminator="\n", float_format="%.12g")).encode()
 
 
 def comparison_page(table: pd.DataFrame, figures: Sequence[Figure]) -> str:

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, and untrusted text as Markdown and pictures can bear it."""
+"""Numbers as a reader wants them, and untrusted text as Markdown, spreadsheets and pictures can bear it."""
 
 from __future__ import annotations
 
@@ -104,6 +104,17 @@ def markdown(text: object) -> str:
         )
         shown.append(f"&#{ord(c)};" if c in "\\`*_[]<>|&~$!#" and not word else c)
     return "".join(shown)
+
+
+def cell(text: object) -> str:
+    """Text for a cell of a spreadsheet, which takes one that begins with one of these signs for a formula.
+
+    >>> cell("=1+1"), cell("prune --sparsity 0.5")
+    ("'=1+1", 'prune --sparsity 0.5')
+    """
+    printed = printable(text)
+    formula = printed.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
+    return f"'{printed}" if formula else printed
 
 
 def drawn(text: str, longest: int = 60) -> str:
