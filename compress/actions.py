@@ -19,7 +19,10 @@ from compress.report import pages, references, tables
 from compress.result import Result, read_from
 from compress.reuse import Request
 from compress.stage import Stage
-from compress.trainer import Training
+from compress.task import Task
+from compress.trainer import Training, measured_summary, read_log
+
+CURVES = "training_curves.png"
 
 
 def run(pipeline: Pipeline, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
@@ -48,17 +51,36 @@ def train(training: Training, as_json: bool, results: Path, fresh: bool, **words
     note = console.progress().note
     for sentence in training.notes(asked):
         note(sentence)
-    done = None if fresh else reuse.training_row(training, request, results, note)
+    done = None if fresh else reuse.training(training, request, results, note)
     if done is None:
         bench = opening.bench(request, results=results, fresh=fresh)
         own_data.suited(bench.task, bench.data, None, request.input_scale)
         done = training.run(bench)
-    folder, row, summary = done
+    folder, kept = done
+    _draw_curves(folder)
+    row = kept.rows[request.measured_on]
+    summary = {"params_budget": _params_budget(asked)}
+    summary |= measured_summary(kept, request.measured_on)
     if as_json:
         console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
         return
-    console.print_summary(summary)
+    console.print_summary(summary, request.measured_on)
     console.say("", f"Run folder: {folder}. Row: {results}.")
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw the curves of a training beside its log, unless they are there."""
+    history = read_log(folder)
+    if history and not (folder / CURVES).exists():
+        from compress.report.plots import training_curves
+
+        training_curves(history, folder)
+
+
+def _params_budget(task: Task) -> int | None:
+    """The number of parameters that the task's published model was to keep to, if one is published."""
+    figures = references.read_references(task.references())
+    return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
 
 
 def run_file(file: Path, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:

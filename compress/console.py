@@ -162,8 +162,8 @@ def print_diagnoses(record: Mapping[str, Any]) -> None:
             say(f"Written: {fixed['file']}.")
 
 
-def print_summary(summary: Mapping[str, Any]) -> None:
-    """The summary of a training: see `trainer.summarise`."""
+def print_summary(summary: Mapping[str, Any], measured_on: str) -> None:
+    """The summary of a training: see `trainer.measured_summary`."""
     budget = summary.get("params_budget")
     of = f" of a budget of {budget:,}" if budget else ""
     pairs = {"parameters": f"{summary['params']:,}{of}"}
@@ -176,10 +176,12 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             f" (epoch {summary['best_validation_accuracy_epoch']:.0f};"
             f" 95 % interval {low:.2%} to {high:.2%})",
         }
-    low, high = summary["test_accuracy_interval"]
+    low, high = summary[f"{measured_on}_accuracy_interval"]
+    name = "test" if measured_on == "test" else "validation of the file,"
     pairs |= {
-        "test cross-entropy": f"{summary['test_cross_entropy']:.4f}",
-        "test accuracy": f"{summary['test_accuracy']:.2%} (95 % interval {low:.2%} to {high:.2%})",
+        f"{name} cross-entropy": f"{summary[f'{measured_on}_cross_entropy']:.4f}",
+        f"{name} accuracy": f"{summary[f'{measured_on}_accuracy']:.2%}"
+        f" (95 % interval {low:.2%} to {high:.2%})",
     }
     print_pairs(pairs)
 

@@ -44,6 +44,7 @@ def bench(request: Request, *, results: Path, fresh: bool) -> Workbench:
         out=request.out,
         results=results,
         progress=teller,
+        measured_on=request.measured_on,
         # Names of files may be no text; a row is.
         command=shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode(),
         fresh=fresh,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from compress.checkpoint import seconds_logged
 from compress.findings import as_findings
 from compress.model import KerasModel, TFLiteModel
-from compress.result import Result, append_to
+from compress.result import Result
+from compress.run_folder import RunFolder
 from compress.stage import Stage
-from compress.store import empty
 from compress.task import TaskView
 from compress.tflite_file import matched_kernels
-from compress.workbench import LOCK, Workbench, claimed, finished, keep
+from compress.workbench import Made, Workbench
 
 AnyModel = KerasModel | TFLiteModel
 
@@ -68,7 +64,7 @@ class Pipeline:
 
     def run(self, model: KerasModel, bench: Workbench) -> list[Result]:
         """One row per prefix, the baseline first. A prefix that is finished in `bench.out` is reused."""
-        for sentence in self.check(model, bench.view(bench.out)):
+        for sentence in self.check(model, bench.view(None)):
             bench.progress.note(sentence)
         incoming = model.digest
         rows, state = [], _State(model)
@@ -78,46 +74,46 @@ class Pipeline:
         return rows
 
     def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
-        stage = self.stages[-1] if self.stages else None
-        specs = [s.spec() for s in self.stages]
+        """The row of this prefix, whose last stage is applied to what the one before gave, and what it gives."""
         run = bench.keys.of_pipeline(self.stages, incoming)
-        folder = bench.out / self.folder_name(run)
-        with claimed(folder, bench.progress.note):
-            if bench.fresh:
-                empty(folder, but=LOCK)
-            if found := finished(folder):
-                row, _ = found
-                bench.reuse(self.label, folder, row)
-                return row, _State(folder, stage.gives if stage else "keras", bench.trust)
-            # Epochs that a killed process did count too.
-            began = time.monotonic() - seconds_logged(folder / "checkpoint")
-            before = state.model()
-            notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
-            after: AnyModel = before
-            view = bench.view(folder)
-            if stage:
-                after = stage.apply(before, view, bench.seed)  # type: ignore[arg-type]
-            exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
-            kept = after if isinstance(after, KerasModel) else None
-            # A finished file is held against the Keras model that it was made of.
-            source = kept or before
-            if isinstance(source, KerasModel):
-                self._verify(source, exported)
-            row = bench.row(
-                exported,
-                run=run,
-                label=self.label,
-                pipeline=specs,
-                incoming=incoming,
-                params=kept.params if kept else None,
-                seconds=time.monotonic() - began,
-                notes=notes,
-                recorded=view.recorded,
-            )
-            keep(folder, row, exported, kept)
-            append_to(bench.results, row)
-            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        return row, _State(after)
+        folder = RunFolder(bench.out / self.folder_name(run))
+        format = self.stages[-1].gives if self.stages else "keras"
+        after = _State(folder, format, bench.trust)
+
+        def make() -> Made:
+            nonlocal after
+            made, model = self._apply_last(state.model(), run, incoming, bench, folder)
+            after = _State(model)
+            return made
+
+        kept = bench.run(folder, self.label, make)
+        return kept.rows[bench.measured_on], after
+
+    def _apply_last(
+        self, before: AnyModel, run: str, incoming: str, bench: Workbench, folder: RunFolder
+    ) -> tuple[Made, AnyModel]:
+        stage = self.stages[-1] if self.stages else None
+        notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
+        view = bench.view(folder)
+        after: AnyModel = before
+        if stage:
+            after = stage.apply(before, view, bench.seed)  # type: ignore[arg-type]
+        exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
+        model = after if isinstance(after, KerasModel) else None
+        # A finished file is held against the Keras model that it was made of.
+        source = model or before
+        if isinstance(source, KerasModel):
+            self._verify(source, exported)
+        made = Made(
+            run=run,
+            exported=exported,
+            model=model,
+            pipeline=[s.spec() for s in self.stages],
+            incoming=incoming,
+            notes=notes,
+            recorded=view.recorded,
+        )
+        return made, after
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
         """Every zero of the model, and every promise of every stage so far, must be in the file."""
@@ -151,13 +147,14 @@ def _notes(stage: Stage, model: KerasModel) -> list[str]:
 class _State:
     """A model in memory, or still in the run folder of a prefix that was reused."""
 
-    def __init__(self, source: AnyModel | Path, format: str = "keras", trust: bool = False) -> None:
+    def __init__(
+        self, source: AnyModel | RunFolder, format: str = "keras", trust: bool = False
+    ) -> None:
         self._source, self._format, self._trust = source, format, trust
 
     def model(self) -> AnyModel:
-        if isinstance(self._source, Path):
+        if isinstance(self._source, RunFolder):
             from compress import model_file
 
-            suffix = "keras" if self._format == "keras" else "tflite"
-            self._source = model_file.load(self._source / f"model.{suffix}", self._trust)
+            self._source = model_file.load(self._source.model_file(self._format), self._trust)
         return self._source

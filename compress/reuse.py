@@ -10,11 +10,12 @@ from typing import Any
 from compress import keys
 from compress.digest_index import DigestIndex, KnownData, KnownModel, files_key
 from compress.pipeline import Pipeline
-from compress.result import Result
+from compress.result import MeasuredOn, Result
+from compress.run_folder import Kept, RunFolder
 from compress.store import digest, sha256
 from compress.task import Dataset, Note, Task
 from compress.trainer import Training
-from compress.workbench import add_kept_row, finished
+from compress.workbench import add_kept_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Request:
     model: Path | None = None  # None: the task's baseline
     input_scale: float | None = None
     trust: bool = False
+    measured_on: MeasuredOn = "test"
     decided: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,35 +95,36 @@ def pipeline_rows(
     if model is None:
         return None
     context = request.context(data, model.input_scale)
-    kept = []
+    found = []
     for prefix in pipeline.prefixes():
         run = context.of_pipeline(prefix.stages, model.digest)
-        folder = request.out / prefix.folder_name(run)
-        if not (found := finished(folder)):
+        folder = RunFolder(request.out / prefix.folder_name(run))
+        kept = folder.load()
+        if kept is None or request.measured_on not in kept.rows:
             return None
-        kept.append((prefix.label, folder, found[0]))
+        found.append((prefix.label, folder, kept.rows[request.measured_on]))
     for sentence in (*data.notes, *model.notes):
         note(sentence)
-    for label, folder, row in kept:
+    for label, folder, row in found:
         add_kept_row(results, label, folder, row, note)
-    return [row for _, _, row in kept]
+    return [row for _, _, row in found]
 
 
-def training_row(
-    training: Training, request: Request, results: Path, note: Note
-) -> tuple[Path, Result, dict[str, Any]] | None:
-    """The run folder, the row and the summary of a training; None unless it is finished and its data are known."""
+def training(
+    asked: Training, request: Request, results: Path, note: Note
+) -> tuple[Path, Kept] | None:
+    """The run folder of a training and what is kept there; None unless it is finished and its data are known."""
     key = request.data_key()
     data = request.index.data(key) if key else None
     if data is None:
         return None
     context = request.context(data, request.task.input_scale)
-    run = context.of_training(training.resolved(request.task), training.width)
-    folder = request.out / training.folder_name(run)
-    if not (found := finished(folder)):
+    run = context.of_training(asked.resolved(request.task), asked.width)
+    folder = RunFolder(request.out / asked.folder_name(run))
+    kept = folder.load()
+    if kept is None or request.measured_on not in kept.rows:
         return None
-    row, manifest = found
     for sentence in data.notes:
         note(sentence)
-    add_kept_row(results, training.label, folder, row, note)
-    return folder, row, manifest["summary"]
+    add_kept_row(results, asked.label, folder, kept.rows[request.measured_on], note)
+    return folder.path, kept

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.result import Result
-from compress.workbench import LOCK, MANIFEST, claimed
+from compress.run_folder import LOCK, MANIFEST, RunFolder
 
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
 # What an unfinished run has in its folder, with what a killed process left of a file that it was writing. A folder
@@ -25,7 +22,6 @@ OURS = re.compile(
     r"model\.keras|model\.tflite|log\.csv|manifest\.json|training_curves\.(png|svg)|"
     r"\.(model\.keras|model\.tflite|log\.csv|manifest\.json|training_curves\.(png|svg))\.\w+(\.\w+)?"
 )
-MAX_MANIFEST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -80,23 +76,9 @@ def delete(run: Run) -> None:
     """
     if not _is_run(run.folder):
         raise ValueError(f"{run.folder} is no run folder any more: it stays.")
-    with claimed(run.folder):
-        # First, so that what is left of an interrupted deletion is not taken for a finished run.
-        (run.folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(run.folder)
-
-
-def in_use(folder: Path) -> bool:
-    """Whether another process holds the folder's lock; nothing is written."""
-    # Shared, and for an instant: two that ask at once do not see each other.
-    handle = os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return True
-    finally:
-        os.close(handle)
-    return False
+    folder = RunFolder(run.folder)
+    with folder.lock():
+        folder.delete()
 
 
 def _is_run(folder: Path) -> bool:
@@ -130,7 +112,7 @@ def _run(folder: Path) -> Run:
 
 
 def _state(folder: Path, row: Result | None) -> str:
-    if in_use(folder):
+    if RunFolder(folder).in_use():
         return "in use"
     if row:
         return "finished"
@@ -139,15 +121,13 @@ def _state(folder: Path, row: Result | None) -> str:
 
 def _row(folder: Path) -> Result | None:
     """The row in the folder's manifest; None if it is not whole."""
-    path = folder / MANIFEST
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
-            return None
-        row = Result.from_record(json.loads(path.read_bytes())["result"])
-        _when(row)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        kept = RunFolder(folder).load_manifest()
+        if kept:
+            _when(kept.row)
+    except (OSError, ValueError):
         return None
-    return row
+    return kept.row if kept else None
 
 
 def _when(row: Result) -> datetime:

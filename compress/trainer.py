@@ -1,24 +1,25 @@
-"""Train a task's model from scratch into a run folder: weights, exported file, log, curves, summary, row."""
+"""Train a task's model from scratch into a run folder: weights, exported file, log, summary, row."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import importlib.util
-import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compress import backend
 from compress.model import KerasModel
-from compress.result import Result, append_to
+from compress.result import MeasuredOn
+from compress.run_folder import Kept, RunFolder
 from compress.statistics import wilson_interval
-from compress.store import digest, empty, replacing
+from compress.store import digest, replacing
 from compress.task import Task
 from compress.train import History, Recipe, fit, set_seed
-from compress.workbench import LOCK, Workbench, claimed, finished, keep
+from compress.workbench import Made, Workbench
+
+LOG = "log.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,46 +63,39 @@ class Training:
         """The name of the folder of the run with that key."""
         return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
 
-    def run(self, bench: Workbench) -> tuple[Path, Result, dict[str, Any]]:
-        """Train, or find the same training done. Gives the run folder, the row and the summary."""
+    def run(self, bench: Workbench) -> tuple[Path, Kept]:
+        """Train, or find the same training done. Gives the run folder and what is kept there."""
         recipe = self.resolved(bench.task)
         run = bench.keys.of_training(recipe, self.width)
-        folder = bench.out / self.folder_name(run)
-        with claimed(folder, bench.progress.note):
-            if bench.fresh:
-                empty(folder, but=LOCK)
-            if found := finished(folder):
-                row, manifest = found
-                bench.reuse(self.label, folder, row)
-                return folder, row, manifest["summary"]
-            began = time.monotonic()
+        folder = RunFolder(bench.out / self.folder_name(run))
+
+        def make() -> Made:
             model, history = self._fit(recipe, bench, folder)
-            exported = model.to_tflite()
-            row = bench.row(
-                exported,
+            _write_log(folder.path, history)
+            summary = summarise(history, recipe, model.params, len(bench.data.validation))
+            return Made(
                 run=run,
-                label=self.label,
+                exported=model.to_tflite(),
+                model=model,
                 pipeline=[],
                 incoming=model.digest,
-                params=model.params,
-                seconds=sum(r["seconds"] for r in history) or time.monotonic() - began,
                 notes=self.notes(bench.task),
+                seconds=sum(r["seconds"] for r in history) or None,
+                manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
             )
-            summary = {"params_budget": _budget(bench.task)} | summarise(
-                history, row, recipe, len(bench.data.validation)
-            )
-            _publish(folder, history)
-            keep(folder, row, exported, model, summary=summary, recipe=dataclasses.asdict(recipe))
-            append_to(bench.results, row)
-            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-        return folder, row, summary
 
-    def _fit(self, recipe: Recipe, bench: Workbench, folder: Path) -> tuple[KerasModel, History]:
+        return folder.path, bench.run(folder, self.label, make)
+
+    def _fit(
+        self, recipe: Recipe, bench: Workbench, folder: RunFolder
+    ) -> tuple[KerasModel, History]:
         keras = backend.keras()
         set_seed(keras, bench.seed, bench.deterministic)
         model = bench.task.build(width=self.width, dropout=recipe.dropout)
         boards = (
-            [keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if self.tensorboard else []
+            [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
+            if self.tensorboard
+            else []
         )
         history = fit(
             model, recipe, bench.view(folder), seed=bench.seed, title=self.label, callbacks=boards
@@ -109,32 +103,29 @@ class Training:
         return KerasModel(model), history
 
 
-def _publish(folder: Path, history: History) -> None:
-    """Write log and curves. Not the checkpoint's log: a process killed between the two lets it lag behind."""
-    from compress.report.plots import training_curves
-
+def _write_log(folder: Path, history: History) -> None:
+    """Write log.csv. The checkpoint's own log lags behind if a process was killed between the two."""
     if not history:
         return
-    with replacing(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
+    with replacing(folder / LOG) as temporary, temporary.open("w", newline="") as file:
         log = csv.DictWriter(file, list(history[0]), lineterminator="\n")
         log.writeheader()
         log.writerows(history)
-    training_curves(history, folder)
 
 
-def _budget(task: Task) -> int | None:
-    """The number of parameters that the task's published model was to keep to, if one is published."""
-    from compress.report.references import read_references
-
-    figures = read_references(task.references())
-    return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
+def read_log(folder: Path) -> History:
+    """The rows of log.csv as `fit` gave them; none if nothing was trained."""
+    if not (folder / LOG).is_file():
+        return []
+    with (folder / LOG).open(newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
 def summarise(
-    history: History, row: Result, recipe: Recipe, validation_images: int
+    history: History, recipe: Recipe, params: int, validation_images: int
 ) -> dict[str, Any]:
     """The figures the published baseline was described with, each accuracy with its 95 % Wilson interval."""
-    summary: dict[str, Any] = {"params": row.params, "digest": digest(dataclasses.asdict(recipe))}
+    summary: dict[str, Any] = {"params": params, "digest": digest(dataclasses.asdict(recipe))}
     if history:
         loss = min(history, key=lambda r: r["validation_cross_entropy"])
         best = max(history, key=lambda r: r["validation_accuracy"])
@@ -146,9 +137,14 @@ def summarise(
             "best_validation_accuracy_epoch": best["epoch"],
             "best_validation_accuracy_interval": list(wilson_interval(right, validation_images)),
         }
-    return summary | {
-        "kept": recipe.keep,
-        "test_cross_entropy": row.cross_entropy,
-        "test_accuracy": row.top1,
-        "test_accuracy_interval": [row.top1_low, row.top1_high],
+    return summary | {"kept": recipe.keep}
+
+
+def measured_summary(kept: Kept, measured_on: MeasuredOn) -> dict[str, Any]:
+    """The summary of a kept training, with what the file of its model was measured at."""
+    row = kept.rows[measured_on]
+    return dict(kept.manifest["summary"]) | {
+        f"{measured_on}_cross_entropy": row.cross_entropy,
+        f"{measured_on}_accuracy": row.top1,
+        f"{measured_on}_accuracy_interval": [row.top1_low, row.top1_high],
     }

@@ -103,6 +103,13 @@ BENCH = [
     OUT,
     RESULTS,
     click.Option(["--fresh"], is_flag=True, help="Redo what is finished already."),
+    click.Option(
+        ["--measure-on", "measured_on"],
+        type=click.Choice(["test", "validation"]),
+        default="test",
+        show_default=True,
+        help="Which images to measure on; validation, to choose by, leaves the test images closed.",
+    ),
     JSON,
 ]
 MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,27 @@ from compress import provenance
 from compress.keys import KeyContext
 from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
-from compress.result import MeasuredOn, Result, TrainedOn, append_to, read_from
-from compress.store import check_own, open_lock, write_json
+from compress.result import MeasuredOn, Measurement, Result, TrainedOn, append_to, read_from
+from compress.run_folder import Kept, RunFolder
+from compress.store import write_json
 from compress.task import Dataset, Note, Task, TaskView
 from compress.train import Progress
 
-MANIFEST, LOCK = "manifest.json", ".lock"
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a run computed: the file, the Keras model that it was made of if there is one, and what the row says."""
+
+    run: str  # the key
+    exported: TFLiteModel
+    model: KerasModel | None
+    pipeline: Sequence[dict[str, Any]]  # specs of the stages
+    incoming: str  # digest of the model that came in
+    notes: Sequence[str] = ()
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: TrainedOn = "train"
+    seconds: float | None = None  # None: from the beginning of the work to its end
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +51,7 @@ class Workbench:
     fresh: bool = False  # redo what is there already
     # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.
     decided: Mapping[str, Any] = field(default_factory=dict)
+    measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     trust: bool = False  # kept models may hold code, because the one to begin with may
 
     def __post_init__(self) -> None:
@@ -56,63 +69,81 @@ class Workbench:
             decided=self.decided,
         )
 
-    def reuse(self, label: str, folder: Path, row: Result) -> None:
-        """Say that a finished run is taken as it is; a process killed at the end may have left its row to be added."""
-        add_kept_row(self.results, label, folder, row, self.progress.note)
+    def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> Kept:
+        """The run in `folder`: as it was kept, or made now; with a row measured on the split that was asked for."""
+        with folder.lock(self.progress.note):
+            if self.fresh:
+                folder.clear()
+            if (kept := folder.load()) is None:
+                # Epochs that a killed process did count too.
+                began = time.monotonic() - folder.seconds_so_far()
+                made = make()
+                row = self.row(made, label, time.monotonic() - began)
+                kept = folder.save(row, made.exported, made.model, **made.manifest)
+                append_to(self.results, row)
+                return kept
+            if self.measured_on not in kept.rows:
+                row = self._measured_again(kept.row, folder)
+                kept = folder.add(row, kept.manifest)
+            add_kept_row(
+                self.results, label, folder, kept.rows[self.measured_on], self.progress.note
+            )
+            return kept
 
-    def view(self, folder: Path) -> TaskView:
+    def view(self, folder: RunFolder | None) -> TaskView:
         """The task as stages may see it, with checkpoints in a run folder."""
         return TaskView(
             self.task,
             self.data.train,
             self.data.validation,
-            folder / "checkpoint",
+            folder.checkpoint if folder else None,
             self.progress,
             self.deterministic,
         )
 
-    def row(
-        self,
-        exported: TFLiteModel,
-        *,
-        run: str,
-        label: str,
-        pipeline: Sequence[dict[str, Any]],
-        incoming: str,
-        params: int | None,
-        seconds: float,
-        notes: Sequence[str] = (),
-        recorded: Mapping[str, Any] | None = None,
-        measured_on: MeasuredOn = "test",
-        trained_on: TrainedOn = "train",
-    ) -> Result:
-        """Measure an exported file on the images of a split and make its row; only "test" opens the test images."""
-        measured = measure(exported, self.data, self.task.input_scale, on=measured_on)
-        digests = {"train": self.data.train.digest, "validation": self.data.validation.digest}
-        if measured_on == "test":
-            digests["test"] = digest_of_test(self.data)
+    def row(self, made: Made, label: str, seconds: float) -> Result:
+        """Measure what a run made on the images of the split that was asked for; only "test" opens the test images."""
+        measured, splits = self._measured(made.exported)
         return Result(
             **asdict(measured),
-            run=run,
+            run=made.run,
             task=self.task.name,
             data=self.data.name,
-            splits=digests,
-            trained_on=trained_on,
-            pipeline=list(pipeline),
+            splits=splits,
+            trained_on=made.trained_on,
+            pipeline=list(made.pipeline),
             label=label,
-            model=incoming,
-            params=params,
+            model=made.incoming,
+            params=made.model.params if made.model else None,
             seed=self.seed,
-            seconds=round(seconds, 2),
+            seconds=round(made.seconds or seconds, 2),
             peak_memory_bytes=provenance.peak_memory_bytes(),
-            notes=list(notes),
-            recorded=dict(recorded or {}),
-            commit=provenance.commit(),
-            command=self.command,
-            versions=provenance.versions(),
-            machine=provenance.machine(),
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            notes=list(made.notes),
+            recorded=dict(made.recorded),
+            **self._circumstances(),
         )
+
+    def _measured_again(self, row: Result, folder: RunFolder) -> Result:
+        """The row of a kept file on another split of the same data."""
+        measured, splits = self._measured(TFLiteModel.load(folder.model_file("tflite")))
+        return replace(row, **asdict(measured), splits=splits, **self._circumstances())
+
+    def _measured(self, exported: TFLiteModel) -> tuple[Measurement, dict[str, str]]:
+        measured = measure(exported, self.data, self.task.input_scale, on=self.measured_on)
+        splits = {"train": self.data.train.digest, "validation": self.data.validation.digest}
+        if self.measured_on == "test":
+            splits["test"] = digest_of_test(self.data)
+        return measured, splits
+
+    def _circumstances(self) -> dict[str, Any]:
+        """By what code, where and when a row is made."""
+        return {
+            "commit": provenance.commit(),
+            "command": self.command,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
 
 
 def check_places(out: Path, results: Path) -> None:
@@ -129,68 +160,8 @@ def check_places(out: Path, results: Path) -> None:
         read_from(results)  # the report will want every row
 
 
-def add_kept_row(results: Path, label: str, folder: Path, row: Result, note: Note) -> None:
+def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
     """Say that the row of a finished run is reused, and append it where a killed process left it out."""
-    note(f"{label}: reused from {folder}")
+    note(f"{label}: reused from {folder.path}")
     if not results.exists() or row not in read_from(results):
         append_to(results, row)
-
-
-@contextmanager
-def claimed(folder: Path, note: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold a run folder for this process. While another is at work in it, wait, and say so to `note`.
-
-    Raises:
-      ValueError: another process is at work in it, and there is no `note`.
-    """
-    path = folder / LOCK
-    while True:
-        if folder.is_symlink():
-            check_own(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open_lock(path) as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not note:
-                    raise ValueError(
-                        f"another process is at work in {folder}: wait for it, or use another --out."
-                    ) from None
-                note(f"waiting for another process that is at work in {folder}")
-                fcntl.lockf(lock, fcntl.LOCK_EX)
-            # It may have deleted the folder: then this lock keeps nobody out.
-            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                yield
-                return
-
-
-def finished(folder: Path) -> tuple[Result, dict[str, Any]] | None:
-    """The row and the manifest of a finished run, or None if there is none.
-
-    The manifest is written last, so a folder that has one is whole.
-
-    Raises:
-      ValueError: it cannot be read, or something in the folder leads out of it.
-    """
-    check_own(folder)
-    path = folder / MANIFEST
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_bytes())
-        return Result.from_record(manifest["result"]), manifest
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder, and the "
-            "same words make it anew."
-        ) from error
-
-
-def keep(
-    folder: Path, result: Result, exported: TFLiteModel, model: KerasModel | None, **more: Any
-) -> None:
-    """Write a run folder's files, the manifest last."""
-    if model is not None:
-        model.save(folder / "model.keras")
-    exported.save(folder / "model.tflite")
-    write_json(folder / MANIFEST, {"result": result.record()} | more)

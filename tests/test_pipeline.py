@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +17,10 @@ from conftest import Silent
 from baselines.toy import Toy
 from compress.model import KerasModel, TFLiteModel
 from compress.pipeline import Pipeline
-from compress.result import Result, read_from
+from compress.result import read_from
 from compress.stage import Stage, option
 from compress.task import Dataset, Split, TaskView
-from compress.workbench import Workbench, claimed
+from compress.workbench import Made, Workbench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +45,18 @@ class Boast(Stage):
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         return [f"{name}: no zeros" for name, kernel in kernels.items() if kernel.all()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Stage):
+    """Copy, and count how often."""
+
+    name: ClassVar = "counted"
+    applied: ClassVar = 0
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        Counted.applied += 1
+        return model.copy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,26 +262,51 @@ def test_note_of_a_stage_is_said_and_kept(
     assert rows[1].notes == ["train-on: a note."]
 
 
-def row_of(bench: Workbench, model: KerasModel, **how: Any) -> Result:
-    words = {"run": "0" * 64, "label": "baseline", "pipeline": [], "incoming": model.digest}
-    return bench.row(model.to_tflite(), params=None, seconds=0.0, **words, **how)
+def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -> None:
+    for trained_on in ("train", "train+validation"):
+        made = Made(
+            run="0" * 64, exported=toy_model.to_tflite(), model=None, pipeline=[],
+            incoming=toy_model.digest, trained_on=trained_on,  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert bench.row(made, "baseline", 0.0).trained_on == trained_on
 
 
-def test_row_on_validation_images_opens_no_test_images(
-    bench: Workbench, toy_model: KerasModel
-) -> None:
+def never_opened(bench: Workbench) -> Workbench:
+    """The bench, whose test images are an error to open, measuring on validation."""
+
     def never() -> Split:
         raise AssertionError("opened")
 
-    closed = replace(bench, data=replace(bench.data, open_test=never))
-    row = row_of(closed, toy_model, measured_on="validation")
-    assert (row.measured_on, row.test_images) == ("validation", len(bench.data.validation))
-    assert row.splits.keys() == {"train", "validation"}
+    return replace(bench, data=replace(bench.data, open_test=never), measured_on="validation")
 
 
-def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -> None:
-    assert row_of(bench, toy_model).trained_on == "train"
-    assert row_of(bench, toy_model, trained_on="train+validation").trained_on == "train+validation"
+def test_rows_on_validation_images_open_no_test_images(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    closed = never_opened(bench)
+    rows = Pipeline((Round(),)).run(toy_model, closed)
+    assert {row.measured_on for row in rows} == {"validation"}
+    assert {row.test_images for row in rows} == {len(bench.data.validation)}
+    assert rows[0].splits.keys() == {"train", "validation"}
+    assert read_from(bench.results) == rows
+    assert Pipeline((Round(),)).run(toy_model, closed) == rows
+
+
+def test_a_kept_file_is_measured_on_another_split_without_computing_it_again(
+    bench: Workbench, toy_model: KerasModel, silent: Silent
+) -> None:
+    pipeline = Pipeline((Counted(),))
+    Counted.applied = 0
+    first = pipeline.run(toy_model, never_opened(bench))
+    second = pipeline.run(toy_model, bench)
+    assert Counted.applied == 1
+    assert [row.measured_on for row in second] == ["test", "test"]
+    assert [row.run for row in second] == [row.run for row in first]
+    assert [row.tflite_digest for row in second] == [row.tflite_digest for row in first]
+    assert second[1].top1 != first[1].top1
+    assert read_from(bench.results) == [*first, *second]
+    assert pipeline.run(toy_model, bench) == second
+    assert pipeline.run(toy_model, never_opened(bench)) == first
 
 
 def test_what_a_stage_decided_stands_in_its_row_and_its_manifest(
@@ -284,43 +318,6 @@ def test_what_a_stage_decided_stands_in_its_row_and_its_manifest(
     assert [row.recorded for row in rows] == [{}, decided, {}]
     assert read_from(bench.results) == rows
     assert [row.recorded for row in pipeline.run(toy_model, bench)] == [{}, decided, {}]
-
-
-def claim_elsewhere(folder: Path, note: str) -> subprocess.Popen[str]:
-    code = f"""
-from pathlib import Path
-from compress.workbench import claimed
-try:
-    with claimed(Path({str(folder)!r}), {note}): print("got it")
-except ValueError as error: print(error)
-"""
-    return subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
-
-
-def test_folder_in_use_by_another_is_refused(tmp_path: Path) -> None:
-    with claimed(tmp_path):
-        assert "another process is at work" in claim_elsewhere(tmp_path, "None").communicate()[0]
-    assert claim_elsewhere(tmp_path, "None").communicate()[0] == "got it\n"
-
-
-def test_folder_in_use_by_another_is_waited_for(tmp_path: Path) -> None:
-    with claimed(tmp_path):
-        waiting = claim_elsewhere(tmp_path, "print")
-        assert waiting.stdout
-        said = waiting.stdout.readline()
-    assert said == f"waiting for another process that is at work in {tmp_path}\n"
-    assert waiting.communicate()[0] == "got it\n"
-
-
-def test_folder_that_another_deletes_is_made_anew(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with claimed(folder):
-        waiting = claim_elsewhere(folder, "print")
-        assert waiting.stdout
-        waiting.stdout.readline()
-        shutil.rmtree(folder)
-    assert waiting.communicate()[0] == "got it\n"
-    assert (folder / ".lock").exists()
 
 
 def test_folder_that_cannot_be_written_is_refused_at_once(bench: Workbench, tmp_path: Path) -> None:

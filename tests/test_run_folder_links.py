@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from compress import runs
 from compress.cli import cli
-from compress.workbench import claimed, finished
+from compress.run_folder import RunFolder
 
 VICTIM = "not to be touched"
 
@@ -31,7 +31,7 @@ def refusal(action: Callable[[], object]) -> str:
 
 
 def claim(folder: Path) -> None:
-    with claimed(folder):
+    with RunFolder(folder).lock():
         pytest.fail("it was claimed")
 
 
@@ -64,27 +64,27 @@ def test_a_run_folder_that_is_a_link_is_refused(victim: Path) -> None:
 def test_a_folder_of_run_folders_may_be_a_link(tmp_path: Path) -> None:
     Path("disk").mkdir()
     Path("runs").symlink_to("disk")
-    with claimed(Path("runs/run")):
-        assert finished(Path("runs/run")) is None
+    with RunFolder(Path("runs/run")).lock():
+        assert RunFolder(Path("runs/run")).load() is None
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.keras", "checkpoint", "tensorboard"])
 def test_a_link_in_a_run_folder_is_refused_before_any_work(name: str, victim: Path) -> None:
     Path("run").mkdir()
     Path("run", name).symlink_to(victim if "." in name else victim.parent)
-    assert f"run/{name} is a link" in refusal(lambda: finished(Path("run")))
+    assert f"run/{name} is a link" in refusal(RunFolder(Path("run")).load)
 
 
 def test_a_link_deeper_in_a_run_folder_is_refused(victim: Path) -> None:
     Path("run/checkpoint").mkdir(parents=True)
     Path("run/checkpoint/log.csv").symlink_to(victim)
-    assert "run/checkpoint/log.csv is a link" in refusal(lambda: finished(Path("run")))
+    assert "run/checkpoint/log.csv is a link" in refusal(RunFolder(Path("run")).load)
 
 
 def test_a_manifest_that_is_a_pipe_is_refused_at_once() -> None:
     Path("run").mkdir()
     os.mkfifo("run/manifest.json")
-    assert "run/manifest.json is no regular file" in refusal(lambda: finished(Path("run")))
+    assert "run/manifest.json is no regular file" in refusal(RunFolder(Path("run")).load)
 
 
 # By the commands

@@ -310,7 +310,7 @@ def test_manifest_goes_first_so_that_what_is_left_is_no_finished_run(
     def killed(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.shutil, "rmtree", killed)
+    monkeypatch.setattr("compress.run_folder.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         runs.delete(listed()[0])
     assert path.exists()

@@ -15,14 +15,15 @@ from baselines.cifar10 import Cifar10
 from baselines.toy import Toy
 from compress.cli import cli
 from compress.result import read_from
+from compress.run_folder import Kept
 from compress.task import Dataset
 from compress.train import Recipe
-from compress.trainer import Training, summarise
+from compress.trainer import Training, measured_summary, summarise
 from compress.workbench import Workbench
 
 RECIPE = Recipe(summary="", epochs=3, learning_rate=0.1)
 ROW: Any = SimpleNamespace(
-    params=7, cross_entropy=0.5, top1=0.8, top1_low=0.75, top1_high=0.85
+    cross_entropy=0.5, top1=0.8, top1_low=0.75, top1_high=0.85
 )  # what a summary reads of a Result
 
 
@@ -36,7 +37,7 @@ def epoch(number: int, accuracy: float, cross_entropy: float) -> dict[str, float
 
 def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None:
     history = [epoch(1, 0.5, 1.0), epoch(2, 0.6, 0.7), epoch(3, 0.7, 0.9)]
-    summary = summarise(history, ROW, RECIPE, validation_images=100)
+    summary = summarise(history, RECIPE, params=7, validation_images=100)
     assert summary["best_validation_cross_entropy"] == 0.7
     assert summary["best_validation_cross_entropy_epoch"] == 2
     assert summary["best_validation_accuracy"] == 0.7
@@ -44,12 +45,17 @@ def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None
     low, high = summary["best_validation_accuracy_interval"]
     # Wilson's interval of 70 in 100, from a table.
     assert (round(low, 4), round(high, 4)) == (0.6042, 0.7811)
-    assert (summary["test_accuracy"], summary["test_cross_entropy"]) == (0.8, 0.5)
+    measured = measured_summary(Kept({"validation": ROW}, {"summary": summary}), "validation")
+    assert measured == summary | {
+        "validation_accuracy": 0.8,
+        "validation_cross_entropy": 0.5,
+        "validation_accuracy_interval": [0.75, 0.85],
+    }
 
 
 def test_of_equal_epochs_the_first_is_best() -> None:
     history = [epoch(1, 0.5, 1.0), epoch(2, 0.7, 0.7), epoch(3, 0.7, 0.7)]
-    assert summarise(history, ROW, RECIPE, 100)["best_validation_accuracy_epoch"] == 2
+    assert summarise(history, RECIPE, 7, 100)["best_validation_accuracy_epoch"] == 2
 
 
 def test_label_is_the_words() -> None:
@@ -78,10 +84,10 @@ def test_reused_training_has_its_row_in_the_results(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress train ...",
     )  # fmt: skip
-    row = Training(recipe="toy", epochs=0).run(bench)[1]
+    row = Training(recipe="toy", epochs=0).run(bench)[1].row
     bench.results.unlink()  # as if the process had been killed before it was added
     for _ in range(2):
-        assert Training(recipe="toy", epochs=0).run(bench)[1] == row
+        assert Training(recipe="toy", epochs=0).run(bench)[1].row == row
         assert read_from(bench.results) == [row]
 
 
@@ -93,7 +99,7 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
         progress=silent, command="compress train ...",
     )  # fmt: skip
     monkeypatch.setattr("compress.checkpoint.write_bytes", lambda path, content: None)
-    folder, _, _ = Training(recipe="toy", epochs=1).run(bench)
+    folder, _ = Training(recipe="toy", epochs=1).run(bench)
     head, line = (folder / "log.csv").read_text().splitlines()
     assert head.split(",") == list(silent.rows[0])
     assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
@@ -106,11 +112,11 @@ def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress train ...",
     )  # fmt: skip
-    whole, half = (Training(recipe="toy", width=w, epochs=0).run(bench)[1] for w in (1.0, 0.5))
+    whole, half = (Training(recipe="toy", width=w, epochs=0).run(bench)[1].row for w in (1.0, 0.5))
     # conv1 3*3*3*8+8, norm 4*8, conv2 3*3*8*8+8, logits 8*3+3; then the same with 4 filters.
     assert whole.params == 224 + 32 + 584 + 27
     assert half.params == 112 + 16 + 148 + 15
-    again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1]
+    again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1].row
     assert again == half
     assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
 
