@@ -97,7 +97,7 @@ def test_rows_that_were_lost_come_back_and_the_pages_are_drawn_anew(folder: Path
     (folder / "reports/results.jsonl").unlink()
     compress(folder, *PRUNE)
     assert (folder / "reports/results.jsonl").read_text().splitlines() == rows[1:]
-    assert "train" not in (folder / "reports/comparison.csv").read_text()
+    assert "train --recipe" not in (folder / "reports/comparison.csv").read_text()
 
 
 def test_pages_that_were_lost_are_drawn_anew(folder: Path) -> None:
