@@ -9,14 +9,24 @@ from typing import Any
 
 import click
 
-from compress import console, model_file, opening, own_data, pipeline_file, proof, registry, reuse
+from compress import (
+    console,
+    model_file,
+    opening,
+    own_data,
+    pipeline_file,
+    proof,
+    registry,
+    report_output,
+    reuse,
+)
 from compress.doctor import Fix, diagnose
 from compress.inspect import rows_of
 from compress.measurement import measure
 from compress.model import KerasModel
 from compress.pipeline import Pipeline
-from compress.report import pages, references, tables
-from compress.result import Result, read_from
+from compress.report import references
+from compress.result import read_from
 from compress.reuse import Request
 from compress.stage import Stage
 from compress.task import Task
@@ -36,7 +46,7 @@ def run(pipeline: Pipeline, as_json: bool, results: Path, fresh: bool, **words: 
     if rows is None:
         start, bench = opening.start(request, opening.bench(request, results=results, fresh=fresh))
         rows = pipeline.run(start, bench)
-    _show(rows, request, results, as_json)
+    report_output.show(rows, request, results, as_json)
 
 
 def train(training: Training, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
@@ -98,9 +108,9 @@ def run_file(file: Path, as_json: bool, results: Path, fresh: bool, **words: Any
         outcomes = pipeline_file.run(plans, starts)
     rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
     if as_json and rows:
-        _write_report(read_from(results), results.parent, unless_current=True)
+        report_output.write_pages(read_from(results), results.parent, unless_current=True)
     elif rows:
-        _show(rows, request, results, as_json)
+        report_output.show(rows, request, results, as_json)
         console.say("")
     if as_json:
         console.say_json([outcome.record() for outcome in outcomes])
@@ -190,7 +200,7 @@ def report(results: Path, out: Path | None) -> None:
     """Write the comparison pages of all rows."""
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
-    for path in _write_report(read_from(results), out or results.parent):
+    for path in report_output.write_pages(read_from(results), out or results.parent):
         console.say(str(path))
 
 
@@ -206,31 +216,6 @@ def _kept_outcomes(
             return None
         outcomes.append(pipeline_file.Outcome(plan, rows))
     return outcomes
-
-
-def _show(rows: Sequence[Result], request: Request, results: Path, as_json: bool) -> None:
-    written = _write_report(read_from(results), results.parent, unless_current=True)
-    if as_json:
-        console.say_json([r.record() for r in rows])
-        return
-    figures = references.read_references(request.task.references())
-    console.print_records(tables.compact(tables.compared_records(rows, figures)))
-    for sentence in references.judgements(figures):
-        console.say("", sentence)
-    if figures and rows[0].data not in {f.data for f in figures}:
-        console.say(
-            "", f"Published figures are not about {rows[0].data}; --data names the full set."
-        )
-    console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {request.out}.")
-
-
-def _write_report(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
-    # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
-    names = sorted({r.task for r in rows} & set(registry.task_names()))
-    figures = [p for name in names for p in registry.task(name).references()]
-    if unless_current and pages.are_current(rows, figures, out):
-        return pages.paths(out)
-    return pages.write_report(rows, figures, out)
 
 
 def stages(as_json: bool) -> None:
