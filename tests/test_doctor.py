@@ -253,7 +253,6 @@ def small() -> KerasModel:
 
 MODELS: dict[str, Callable[[], KerasModel]] = {
     "small": small,
-    "residual": lambda: KerasModel(residual()),
     "baseline": lambda: KerasModel(model_file.load(Path(BASELINE)).keras),  # type: ignore[union-attr]
 }
 
