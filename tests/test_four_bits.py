@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compress import backend, four_bit_file, four_bits, measure, tflite_file
+from compress import backend, four_bit_file, four_bits, measurement, tflite_file
 from compress.inspect import rows_of
 from compress.model import KerasModel, TFLiteModel
 from compress.rounding import LARGEST, grid_steps, rounded
@@ -103,7 +103,7 @@ def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
 
 def test_scores_are_those_of_the_rounded_model(coarse: KerasModel, small: bytes) -> None:
     exact = coarse.keras(SEEN, training=False).numpy()
-    found = measure.predict(small, IMAGES, 1 / 255)
+    found = measurement.predict(small, IMAGES, 1 / 255)
     assert np.abs(found - exact).max() < 0.05 * np.ptp(exact)
     assert np.abs(found - exact).mean() < 0.02 * np.ptp(exact)
 
@@ -153,7 +153,7 @@ def test_a_4_bit_file_is_smaller_than_an_8_bit_one_and_inspected_by_type(
         toy_model.kernels()
     )
     large = Quantize(calibration=40).apply(toy_model, toy_view, seed=0)
-    assert measure.gzip_bytes(small.content) < measure.gzip_bytes(large.content)
+    assert measurement.gzip_bytes(small.content) < measurement.gzip_bytes(large.content)
     kernel_bytes = {
         model: sum(len(s.tensor.data) for s in tflite_file.stored_tensors(model.content) if s.role == "kernel")
         for model in (small, large)
@@ -166,7 +166,7 @@ def test_a_channel_of_zeros_keeps_its_bias() -> None:
     kernel, _ = model.keras.get_layer("conv").get_weights()
     kernel[..., 1] = 0
     model.keras.get_layer("conv").set_weights([kernel, np.array([0, 3, 0, 0], np.float32)])
-    scores = measure.predict(four_bits.export(model, ["conv"], SEEN).content, IMAGES, 1 / 255)
+    scores = measurement.predict(four_bits.export(model, ["conv"], SEEN).content, IMAGES, 1 / 255)
     np.testing.assert_allclose(scores[:, 1], 3, atol=0.05)
 
 
