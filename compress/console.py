@@ -141,7 +141,7 @@ def print_diagnoses(record: Mapping[str, Any]) -> None:
             {
                 "stage": diagnosis["stage"],
                 "can treat it": diagnosis["verdict"],
-                "layers with nothing against": len(diagnosis["untouched"]),
+                "layers without findings": len(diagnosis["untouched"]),
                 "layers named": len({n for f in diagnosis["findings"] for n in f["layers"]}),
             }
             for diagnosis in record["stages"]

@@ -8,16 +8,21 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+
+from compress.findings import CannotTreat, Finding
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-stage.md").read_text()
 
 
-def block(language: str) -> str:
-    """The first block of the page in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)[0]
+def block(language: str, number: int = 0) -> str:
+    """The first block of the page in a language, or a later one."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)[number]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,18 @@ def test_the_stage_runs_in_a_pipeline_with_others(installed: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert "round --digits 1" in done.stdout
     assert len((tmp_path / "reports" / "results.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_check_on_the_page_gives_findings_or_refuses() -> None:
+    names: dict[str, Any] = {"Finding": Finding, "CannotTreat": CannotTreat, "KerasModel": Any}
+    exec(block("python", 1), names)
+    kernels = {"conv": np.ones(9), "dense": np.ones(10)}
+    stage, model = SimpleNamespace(name="round"), SimpleNamespace(kernels=lambda: kernels)
+    (finding,) = names["check"](stage, model)
+    assert finding.sentence("round") == "round: conv left as it is: it has fewer than 10 weights."
+    kernels.clear()
+    with pytest.raises(CannotTreat, match=r"^round: the model has no kernels: give another\.$"):
+        names["check"](stage, model)
 
 
 def test_its_options_are_checked(installed: Path, tmp_path: Path) -> None:
