@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from compress import model_file, own_data
 from compress.findings import CannotTreat, Finding, as_findings
-from compress.graph import Rewrite, flattened, is_readable
+from compress.graph import is_readable
 from compress.layers import KERNELS
 from compress.model import KerasModel
 from compress.proof import Images, compared
+from compress.rebuild import Rewrite, flattened
 from compress.rewrites import rewrites
 from compress.stage import Stage
 from compress.store import replacing

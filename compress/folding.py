@@ -8,8 +8,9 @@ import numpy as np
 
 from compress import affine, backend
 from compress.affine import Affine
-from compress.graph import Call, Graph, Piece, Rewrite
+from compress.graph import Call, Graph
 from compress.layers import KERNELS
+from compress.rebuild import LayerSpec, Rewrite
 
 # Layers that a scale and a shift of channels can pass. With a maximum only if no scale is negative, and where zeros
 # are put around the image only if there is no shift.
@@ -35,12 +36,12 @@ def into_previous_kernel(graph: Graph, call: Call) -> Rewrite | None:
     scale, shift = change
     kernels, bias = _weights(before.layer)
     kernels[-1] = affine.scaled_outputs(kernels[-1], scale, kind)
-    piece = _with(before.layer, kernels, bias * scale + shift)
+    spec = _with(before.layer, kernels, bias * scale + shift)
     name, into = call.layer.name, before.layer.name
     return Rewrite(
         f"{name}: folded into the kernel of {into}, which is right before it.",
         (name, into),
-        {name: (), into: (piece,)},
+        {name: (), into: (spec,)},
     )
 
 
@@ -75,7 +76,7 @@ def into_a_convolution(graph: Graph, call: Call) -> Rewrite | None:
         return None
     scale, shift = (values.astype(np.float32) for values in change)
     name = call.layer.name
-    piece = Piece(
+    spec = LayerSpec(
         backend.keras().layers.DepthwiseConv2D,
         {"name": name, "kernel_size": 1},
         [scale.reshape(1, 1, -1, 1), shift],
@@ -83,7 +84,7 @@ def into_a_convolution(graph: Graph, call: Call) -> Rewrite | None:
     return Rewrite(
         f"{name}: becomes a 1x1 DepthwiseConv2D; no kernel beside it can take it exactly.",
         (name,),
-        {name: (piece,)},
+        {name: (spec,)},
     )
 
 
@@ -147,8 +148,8 @@ def _weights(layer: Any) -> tuple[list[np.ndarray], np.ndarray]:
     return weights, np.zeros(layer.output.shape[-1])
 
 
-def _with(layer: Any, kernels: list[np.ndarray], bias: np.ndarray) -> Piece:
+def _with(layer: Any, kernels: list[np.ndarray], bias: np.ndarray) -> LayerSpec:
     """The layer with other weights, and with a bias if it needs one."""
     biased = layer.use_bias or bool(bias.any())
     weights = [w.astype(np.float32) for w in (*kernels, *([bias] if biased else []))]
-    return Piece(type(layer), layer.get_config() | {"use_bias": biased}, weights)
+    return LayerSpec(type(layer), layer.get_config() | {"use_bias": biased}, weights)

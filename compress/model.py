@@ -154,6 +154,7 @@ def _calls(model: Any) -> list[Any]:
     """
     if type(model).__name__ != "Functional":
         return []
+    # Not by graph_of: digests are in the keys of kept runs, so all is said here as Keras writes it to a file.
     steps = model.get_config()["layers"]
     place = {step["name"]: number for number, step in enumerate(steps)}
 

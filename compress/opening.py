@@ -10,8 +10,8 @@ from typing import Any
 
 from compress import console, model_file, own_data, registry
 from compress.digest_index import KnownModel
-from compress.graph import flattened
 from compress.model import KerasModel, TFLiteModel
+from compress.rebuild import flattened
 from compress.reuse import Request
 from compress.task import Dataset, Task
 from compress.workbench import Workbench, check_places

@@ -8,9 +8,10 @@ from typing import Any
 
 from compress import backend, twin_layers
 from compress.folding import into_a_convolution, into_next_kernel, into_previous_kernel
-from compress.graph import Call, Graph, Piece, Rewrite, graph_of
+from compress.graph import Call, Graph, graph_of
 from compress.layers import KERNELS
 from compress.model import KerasModel
+from compress.rebuild import LayerSpec, Rewrite
 
 # What changes images or activations while training, and passes them on as they are otherwise.
 TRAINING_ONLY = """
@@ -35,21 +36,22 @@ def rewrites(model: KerasModel) -> list[Rewrite]:
 def renamed(graph: Graph, call: Call) -> Rewrite | None:
     """A layer whose name Keras 2 does not take gets one that it takes."""
     layer, new = call.layer, _plain(call.layer.name, graph)
-    config, weights = layer.get_config() | {"name": new}, getattr(layer, "get_weights", list)
-    return _called(layer.name, Piece(type(layer), config, weights())) if new != layer.name else None
+    weights: list[Any] = getattr(layer, "get_weights", list)()
+    spec = LayerSpec(type(layer), layer.get_config() | {"name": new}, weights)
+    return _called(layer.name, spec) if new != layer.name else None
 
 
 def input_renamed(graph: Graph, image: Any) -> Rewrite | None:
     """What goes into the model gets a name that Keras 2 takes."""
     new = _plain(image.name, graph)
     config = {"batch_shape": image.shape, "dtype": image.dtype, "name": new}
-    piece = Piece(backend.keras().layers.InputLayer, config)
-    return _called(image.name, piece) if new != image.name else None
+    spec = LayerSpec(backend.keras().layers.InputLayer, config)
+    return _called(image.name, spec) if new != image.name else None
 
 
-def _called(name: str, piece: Piece) -> Rewrite:
-    what = f"{name}: called {piece.config['name']}, a name that Keras 2 takes."
-    return Rewrite(what, (name,), {name: (piece,)})
+def _called(name: str, spec: LayerSpec) -> Rewrite:
+    what = f"{name}: called {spec.config['name']}, a name that Keras 2 takes."
+    return Rewrite(what, (name,), {name: (spec,)})
 
 
 def _plain(name: str, graph: Graph) -> str:
@@ -80,12 +82,12 @@ def activation_apart(graph: Graph, call: Call) -> Rewrite | None:
         return None
     called = activation if isinstance(activation, str) else "activation"
     new = _unused(f"{layer.name}_{called}", graph)
-    pieces = (
-        Piece(type(layer), config | {"activation": "linear"}, layer.get_weights()),
-        Piece(backend.keras().layers.Activation, {"activation": activation, "name": new}),
+    specs = (
+        LayerSpec(type(layer), config | {"activation": "linear"}, layer.get_weights()),
+        LayerSpec(backend.keras().layers.Activation, {"activation": activation, "name": new}),
     )
     what = f"{layer.name}: its {called} becomes a layer of its own, {new}."
-    return Rewrite(what, (layer.name,), {layer.name: pieces})
+    return Rewrite(what, (layer.name,), {layer.name: specs})
 
 
 def _unused(name: str, graph: Graph) -> str:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from model_zoo import IMAGE, images, nested, outputs, randomised, residual
 
 from baselines.toy import Toy
-from compress import backend, doctor, graph, model_file, registry
+from compress import backend, doctor, model_file, rebuild, registry
 from compress.cli import cli
 from compress.findings import CannotTreat, Finding, as_findings
 from compress.model import KerasModel
@@ -143,7 +143,7 @@ def test_a_nested_model_is_written_flat() -> None:
 
 
 def test_nothing_is_written_if_the_function_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = graph.rebuilt
+    real = rebuild.rebuilt
 
     def wrong(model: Any, instead: Any) -> Any:
         result = real(model, instead)
@@ -151,7 +151,7 @@ def test_nothing_is_written_if_the_function_would_change(monkeypatch: pytest.Mon
         return result
 
     path = augmented()
-    monkeypatch.setattr(graph, "rebuilt", wrong)
+    monkeypatch.setattr(rebuild, "rebuilt", wrong)
     said = asked(path, "--fix", "better.keras", "prune")
     assert said.exit_code == 1
     assert "is not the same function: the largest difference" in said.stderr

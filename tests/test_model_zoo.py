@@ -14,8 +14,8 @@ from model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, 
 
 from compress import backend, model_file
 from compress.cli import cli
-from compress.graph import flattened
 from compress.model import KerasModel
+from compress.rebuild import flattened
 
 every_model = pytest.mark.parametrize("name", NAMES)
 

@@ -14,8 +14,8 @@ from model_zoo import IMAGE, KERAS_3, images, outputs, randomised
 from compress import affine, backend
 from compress.doctor import fixed
 from compress.findings import CannotTreat, Finding
-from compress.graph import flattened
 from compress.model import KerasModel
+from compress.rebuild import flattened
 from compress.rewrites import rewrites
 from compress.stage import Stage
 

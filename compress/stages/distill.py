@@ -10,10 +10,10 @@ import click
 
 from compress import model_file
 from compress.findings import CannotTreat, Finding
-from compress.graph import flattened
 from compress.input_file import FilePath
 from compress.model import KerasModel
 from compress.own_data import takes_raw_pixels
+from compress.rebuild import flattened
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.task import TaskView
 from compress.teaching import LOSSES, Method, Teaching
