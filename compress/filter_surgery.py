@@ -11,8 +11,8 @@ import numpy as np
 
 from compress import backend
 from compress.filter_groups import FilterGroups
-from compress.inspect import rows_of
 from compress.layers import copy_of, give_weights, kernel_names
+from compress.macs import macs_by_layer
 from compress.model import KerasModel
 
 
@@ -60,16 +60,15 @@ def parameter_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
 
 
 def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
-    """Terms that add up to the multiply-accumulates of the model, as `inspect` counts them.
+    """Terms that add up to the multiply-accumulates of the model, as `macs` counts them.
 
     Raises:
       ValueError: the image size is open, so that there is no such number.
     """
     terms = []
-    macs = {row["name"]: row["macs"] for row in rows_of(model)[:-1]}
-    if None in macs.values():
-        raise ValueError("the model takes images of any size: build it for one image shape.")
-    for name, number in macs.items():
+    for name, number in macs_by_layer(model.keras).items():
+        if number is None:
+            raise ValueError("the model takes images of any size: build it for one image shape.")
         layer = model.keras.get_layer(name) if "/" not in name else None
         kernels = [getattr(layer, a) for a in kernel_names(layer).values()] if layer else []
         numbers = sum(math.prod(kernel.shape) for kernel in kernels)

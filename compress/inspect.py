@@ -1,16 +1,15 @@
-"""A model file layer by layer, as plain data: what each layer is, holds and costs."""
+"""A model layer by layer, as plain data: what each layer is, holds and costs."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from compress import backend, layers, model_file, tflite_file
+from compress import backend, tflite_file
+from compress.macs import macs_by_layer
 from compress.model import KerasModel, TFLiteModel
 from compress.tflite_reader import Operator, read
 from compress.tflite_tensor import Tensor
@@ -18,16 +17,14 @@ from compress.tflite_tensor import Tensor
 Record = dict[str, Any]
 
 
-def rows_of(model: Path | KerasModel | TFLiteModel) -> list[Record]:
+def rows_of(model: KerasModel | TFLiteModel) -> list[Record]:
     """One record per layer or operator, in order, and a last one of totals.
 
     Keys: name, type, output_shape (without the batch axis), dtype (of the weights; of the output if there are none),
     parameters, nonzero, macs (for one image; None if the image size is open), bytes (of its numbers as stored).
     """
-    if isinstance(model, Path):
-        model = model_file.load(model)
     if isinstance(model, KerasModel):
-        rows = list(_keras_rows(model.keras, ""))
+        rows = list(_keras_rows(model.keras, macs_by_layer(model.keras), ""))
         shape = _without_batch(model.keras.output_shape)
     else:
         rows = _tflite_rows(model.content)
@@ -35,14 +32,12 @@ def rows_of(model: Path | KerasModel | TFLiteModel) -> list[Record]:
     return [*rows, _total(rows, model.format, shape)]
 
 
-def _keras_rows(model: Any, prefix: str) -> Iterator[Record]:
-    calls = _calls(model)
+def _keras_rows(model: Any, macs: Mapping[str, int | None], prefix: str) -> Iterator[Record]:
     for layer in model.layers:
         if isinstance(layer, backend.keras().Model):
-            yield from _keras_rows(layer, f"{prefix}{layer.name}/")
+            yield from _keras_rows(layer, macs, f"{prefix}{layer.name}/")
             continue
         weights = [np.array(w) for w in layer.weights]
-        one_call = _keras_macs(layer)
         yield {
             "name": prefix + layer.name,
             "type": type(layer).__name__,
@@ -50,31 +45,9 @@ def _keras_rows(model: Any, prefix: str) -> Iterator[Record]:
             "dtype": str(weights[0].dtype if weights else layer.compute_dtype),
             "parameters": sum(w.size for w in weights),
             "nonzero": sum(int(np.count_nonzero(w)) for w in weights),
-            "macs": None if one_call is None else one_call * calls[layer.name],
+            "macs": macs[prefix + layer.name],
             "bytes": sum(w.nbytes for w in weights),
         }
-
-
-def _keras_macs(layer: Any) -> int | None:
-    """Multiply-accumulates of one call: every number of a kernel meets the image once at every position."""
-    names = layers.kernel_names(layer).values()
-    if not names:
-        return 0
-    # A transposed convolution slides over its input, all others give one output per position.
-    slides = layer.input if type(layer).__name__ == "Conv2DTranspose" else layer.output
-    first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    positions = slides.shape[2:] if first else slides.shape[1:-1]
-    if None in positions:
-        return None
-    return math.prod(positions) * sum(math.prod(getattr(layer, n).shape) for n in names)
-
-
-def _calls(model: Any) -> Counter[str]:
-    """Layer name -> how often the model calls it: once, or more if the layer is shared."""
-    if isinstance(model, backend.keras().Sequential):
-        return Counter(layer.name for layer in model.layers)
-    steps = model.get_config()["layers"]
-    return Counter({step["name"]: len(step["inbound_nodes"]) for step in steps})
 
 
 def _tflite_rows(content: bytes) -> list[Record]:

@@ -11,7 +11,7 @@ from model_files import edited
 from tflite_examples import drawn, export, float16, functional
 
 from baselines import cnn
-from compress import backend
+from compress import backend, model_file
 from compress.inspect import rows_of
 from compress.model import KerasModel, TFLiteModel
 
@@ -146,17 +146,17 @@ def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> 
     def open_up(config: Any) -> None:
         config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 4
 
-    image, conv, total = rows_of(edited(saved, open_up))
+    image, conv, total = rows_of(model_file.load(edited(saved, open_up)))
     assert image["output_shape"] == [None] * 3
     assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
     assert total["macs"] is None
 
 
-def test_a_path_gives_the_same_records_as_its_model(model: KerasModel, tmp_path: Path) -> None:
+def test_a_file_gives_the_same_records_as_its_model(model: KerasModel, tmp_path: Path) -> None:
     exported = TFLiteModel(export(model.keras))
     for name, held in (("model.keras", model), ("model.tflite", exported)):
         held.save(tmp_path / name)
-        assert rows_of(tmp_path / name) == rows_of(held)
+        assert rows_of(model_file.load(tmp_path / name)) == rows_of(held)
 
 
 def test_inspecting_changes_no_weight(model: KerasModel) -> None:
