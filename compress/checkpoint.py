@@ -17,6 +17,10 @@ Row = dict[str, float]
 History = list[Row]
 
 
+class DamagedCheckpoint(ValueError):
+    """A checkpoint cannot be read; nothing of it is used."""
+
+
 class Checkpoint:
     """Weights, optimizer, averages, best weights and history of a model in training. `folder` None: kept nowhere."""
 
@@ -32,7 +36,7 @@ class Checkpoint:
         return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
 
     def restore(self) -> None:
-        """Go back to the last saved epoch, if one was saved for the same key. ValueError if it cannot be read."""
+        """Go back to the last saved epoch, if one was saved for the same key. DamagedCheckpoint if it cannot be."""
         path = self.folder / "checkpoint.npz" if self.folder else None
         if path is None or not path.exists():
             return
@@ -41,11 +45,14 @@ class Checkpoint:
                 meta = json.loads(str(file["meta"]))
                 if meta["key"] != self.key:
                     return
+                history = meta["history"]
                 best = [file[f"best{i}"] for i in range(meta["best"])]
                 live = [file[f"live{i}"] for i in range(len(self._live()))]
+                for kept, now in ((best, self.model.variables), (live, self._live())):
+                    _check_shapes(kept, now)
         except (OSError, *npz.DAMAGED, *npz.NO_HEADER) as error:
-            raise ValueError(f"{path} is damaged ({error})") from error
-        self.history, self.best = meta["history"], best
+            raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
+        self.history, self.best = history, best
         assign(self._live(), live)
 
     def see_validation(self) -> None:
@@ -71,6 +78,12 @@ class Checkpoint:
             ",".join(str(v) for v in r.values()) for r in self.history
         ]
         write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
+
+
+def _check_shapes(kept: Sequence[np.ndarray], now: Sequence[Any]) -> None:
+    for array, variable in zip(kept, now, strict=False):  # no weights are best before there are any
+        if array.shape != tuple(variable.shape):
+            raise ValueError(f"an array is {array.shape}, expected {tuple(variable.shape)}")
 
 
 def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:

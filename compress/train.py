@@ -12,7 +12,7 @@ import numpy as np
 
 from compress import backend, objective
 from compress.batches import batches, one_hot, with_targets
-from compress.checkpoint import Checkpoint, History, Row, assign
+from compress.checkpoint import Checkpoint, DamagedCheckpoint, History, Row, assign
 from compress.store import digest
 from compress.weight_average import WeightAverage
 
@@ -124,7 +124,7 @@ def fit(
     state = Checkpoint(model, task.checkpoints, key, average.variables if average else ())
     try:
         state.restore()
-    except ValueError as error:
+    except DamagedCheckpoint as error:
         task.progress.note(f"{error}: training begins from the start.")
     done = len(state.history)
     task.progress.begin(title, recipe.epochs, steps, batch, done)

@@ -92,6 +92,14 @@ def without(content: bytes, name: str) -> bytes:
     return held.getvalue()
 
 
+def with_an_array_of_another_shape(content: bytes) -> bytes:
+    with np.load(io.BytesIO(content)) as file:
+        kept = {key: file[key] for key in file.files}
+    held = io.BytesIO()
+    np.savez(held, **{**kept, "live3": kept["live3"].ravel()[:1]})
+    return held.getvalue()
+
+
 def empty(content: bytes) -> bytes:
     return b""
 
@@ -122,7 +130,7 @@ def unclosed(content: bytes) -> bytes:
 
 DAMAGES = [
     truncated, flipped, without_an_array, without_the_last_array, without_meta, empty, text,
-    one_array, other_meta, unclosed,
+    with_an_array_of_another_shape, one_array, other_meta, unclosed,
 ]  # fmt: skip
 
 
