@@ -60,7 +60,7 @@ def harm_of_rounding(
 
 
 def coarse(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
-    """A copy whose named kernels are rounded to 4 bits, in order, each for the inputs it then gets."""
+    """A copy whose named kernels are rounded to 4 bits in order, each for the inputs that those before give it."""
     result = model.copy()
     for name, variable in result.kernel_variables().items():
         if name in names:
@@ -69,7 +69,10 @@ def coarse(model: KerasModel, names: Collection[str], images: np.ndarray) -> Ker
 
 
 def _rounded(model: KerasModel, name: str, images: np.ndarray) -> np.ndarray:
-    """A kernel rounded for its inputs; one whose weights are shared to the nearest steps, which part no cluster."""
+    """A kernel rounded to 4 bits so that its outputs change least.
+
+    Shared weights are rounded to the nearest step instead: weights of one value stay of one value.
+    """
     kernel = model.kernels()[name]
     return rounded(kernel, None if is_clustered(kernel) else input_moments(model, name, images))
 

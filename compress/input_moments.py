@@ -1,4 +1,4 @@
-"""What a kernel meets: the mean products of its inputs, by which an error in one weight is weighed against others."""
+"""Second moments of a kernel's inputs: how much errors in its weights, alone and together, change its outputs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _channels_first(layer: Any) -> bool:
 
 
 def _windows(layer: Any, given: Any) -> Any:
-    """What each position of a layer meets, [..., n]; of a Dense layer, its input."""
+    """The inputs that a kernel is multiplied by at each position, [..., n]; of a Dense layer, its input."""
     if type(layer).__name__ == "Dense":
         return given
     ops = backend.keras().ops

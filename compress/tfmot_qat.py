@@ -56,7 +56,10 @@ def set_kernel_ranges(quantized: Any) -> None:
 
 
 def _in_tfmots_words(layer: Any) -> Any:
-    """A layer of its own, and a ReLU that is something else by its class as that."""
+    """A copy of a layer. A ReLU with a slope becomes a LeakyReLU, an Activation of relu or relu6 a ReLU.
+
+    tfmot tells by its class how a layer is quantized.
+    """
     k, config = tf_keras().layers, layer.get_config()
     if type(layer) is k.ReLU and config["negative_slope"]:
         return k.LeakyReLU(float(config["negative_slope"]), name=layer.name)
