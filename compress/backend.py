@@ -37,7 +37,8 @@ def stderr_held_back() -> Iterator[None]:
             held.seek(0)
             # It may quote a file, which must not draw on the terminal.
             lines = held.read().decode(errors="replace").splitlines()
-            os.write(real, "".join(f"{printable(line)}\n" for line in lines).encode())
+            with contextlib.suppress(OSError):  # nobody may be there to read it
+                os.write(real, "".join(f"{printable(line)}\n" for line in lines).encode())
             raise
         finally:
             os.dup2(real, 2)

@@ -212,4 +212,7 @@ def tasks() -> None:
 
 def main() -> None:
     """The console script."""
+    from compress import streams
+
+    streams.prepare()
     cli(prog_name="compress")

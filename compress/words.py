@@ -130,6 +130,8 @@ def _sentences() -> Iterator[None]:
         message = "interrupted. The same words go on from the last whole epoch."
     except MemoryError:
         message = "out of memory."
+    except BrokenPipeError:
+        raise  # whoever read the results has gone: click ends quietly
     except OSError as error:
         named = error.filename and error.strerror
         message = f"{error.filename}: {error.strerror}." if named else str(error)

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -184,11 +183,18 @@ def test_pipelines_of_a_file_are_named_without_controls() -> None:
 
 
 def run_folder() -> None:
-    made = row(bits(9_000), run="0123456789ab", label=EVIL, task=EVIL, data=EVIL, time="2020-01-01")
+    made = row(
+        bits(9_000),
+        run="0123456789ab".ljust(64, "0"),
+        label=EVIL,
+        task=EVIL,
+        data=EVIL,
+        time="2020-01-01T00:00:00",
+    )
     folder = Path("runs") / f"{EVIL.replace(chr(10), '')}-0123456789ab"
     folder.mkdir(parents=True)
     (folder / ".lock").touch()
-    write_json(folder / "manifest.json", {"result": asdict(made)})
+    write_json(folder / "manifest.json", {"result": made.record()})
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
@@ -206,7 +212,7 @@ def test_rows_are_reported_without_controls() -> None:
     Path(EVIL).mkdir()
     Path(EVIL, "rows.jsonl").write_text("".join(f"{one.to_json()}\n" for one in made))
     assert "]0;owned" in shown("report", "--results", f"{EVIL}/rows.jsonl").stdout
-    Path("bad.jsonl").write_text(json.dumps({EVIL: 1}))
+    Path("bad.jsonl").write_text(json.dumps(made[0].record() | {"measured_on": EVIL}))
     assert "]0;owned" in shown("report", "--results", "bad.jsonl").stderr
 
 
