@@ -136,7 +136,7 @@ def evaluate(
     dataset = chosen.load(data, teller.note)
     model, chosen = opening.fitting(file, chosen, dataset, input_scale, trust)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
-    measured = measure(exported, dataset, chosen.input_scale)
+    measured, _ = measure(exported, dataset, chosen.input_scale)
     if as_json:
         console.say_json(
             {"file": str(file), "task": task, "data": dataset.name} | dataclasses.asdict(measured)

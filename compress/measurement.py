@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compress import interpreter, tflite_file
+from compress import interpreter, predictions, tflite_file
 from compress.bits import pack_bits
 from compress.model import TFLiteModel
+from compress.predictions import Predictions
 from compress.result import MeasuredOn, Measurement
 from compress.statistics import wilson_interval
 from compress.task import Dataset
@@ -25,8 +26,8 @@ def measure(
     input_scale: float,
     progress: Callable[[int], None] | None = None,
     on: MeasuredOn = "test",
-) -> Measurement:
-    """Everything a row says about a file, from the file and the images of a split alone.
+) -> tuple[Measurement, Predictions]:
+    """Everything a row says about a file, from it and the images of a split alone; and what it said of each image.
 
     Args:
       input_scale: the task's; a model sees pixel * input_scale.
@@ -43,15 +44,14 @@ def measure(
     check_fits(graph, split.images.shape[1:], len(dataset.classes))
     scores = predict(model.content, split.images, input_scale, progress)
     softmax = tflite_file.ends_in_softmax(graph)
+    log_probabilities = log_of_probabilities(scores) if softmax else log_softmax(scores)
     correct = is_correct(scores, split.labels)
     low, high = wilson_interval(int(correct.sum()), len(correct))
-    return Measurement(
+    measured = Measurement(
         top1=top1(scores, split.labels),
         top1_low=low,
         top1_high=high,
-        cross_entropy=cross_entropy(
-            log_of_probabilities(scores) if softmax else log_softmax(scores), split.labels
-        ),
+        cross_entropy=cross_entropy(log_probabilities, split.labels),
         test_images=len(split),
         correct=pack_bits(correct),
         stored_params=tflite_file.stored_params(stored),
@@ -65,6 +65,7 @@ def measure(
         tflite_digest=model.digest,
         measured_on=on,
     )
+    return measured, predictions.of(scores, log_probabilities, split.labels)
 
 
 def digest_of_test(dataset: Dataset) -> str:

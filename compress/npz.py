@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import lzma
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -25,27 +28,36 @@ def headers(path: Path) -> dict[str, Header]:
     """Name -> shape and type of every array in the file, none of which is read. ValueError if it is no `.npz`."""
     found = {}
     regular(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if not member.endswith(".npy"):
-                    continue
-                with archive.open(member) as file:
-                    found[member.removesuffix(".npy")] = _header(file)
-    except DAMAGED as error:
-        raise _damaged(path, error) from error
+    with _opened(path) as archive:
+        for member in archive.namelist():
+            if not member.endswith(".npy"):
+                continue
+            with archive.open(member) as file:
+                found[member.removesuffix(".npy")] = _header(file)
     return found
 
 
 def array(path: Path, name: str) -> np.ndarray:
     """The array `name`, as long as its header said. Look at `headers` first: this makes room for it."""
+    with _opened(path) as archive, archive.open(f"{name}.npy") as file:
+        _header(file)
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive; what is wrong with it while it is read is a ValueError that names it."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            _header(file)
-            file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except DAMAGED as error:
-        raise _damaged(path, error) from error
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (*DAMAGED, OSError) as error:
+        # A place that cannot be in a file has EINVAL, and bytes that bz2 never wrote have none; others are of the disk.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise ValueError(
+            f"{path}: not a whole .npz file ({error}); save it again with numpy.savez."
+        ) from error
 
 
 def _header(file: IO[bytes]) -> Header:
@@ -57,7 +69,3 @@ def _header(file: IO[bytes]) -> Header:
     except NO_HEADER as error:
         raise ValueError("an array has a header that describes none") from error
     return shape, dtype
-
-
-def _damaged(path: Path, error: BaseException) -> ValueError:
-    return ValueError(f"{path}: not a whole .npz file ({error}); save it again with numpy.savez.")

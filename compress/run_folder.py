@@ -14,6 +14,7 @@ from typing import Any
 
 from compress.checkpoint import seconds_logged
 from compress.model import KerasModel, TFLiteModel
+from compress.predictions import Predictions
 from compress.result import MeasuredOn, Result
 from compress.store import check_own, empty, open_lock, write_json
 
@@ -23,6 +24,11 @@ CHECKPOINT = "checkpoint"
 MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
 # Split that a row was measured on -> where the manifest has that row.
 ROWS: dict[MeasuredOn, str] = {"test": "result", "validation": "result_on_validation"}
+# The same -> what the model said of each of its images.
+PREDICTIONS: dict[MeasuredOn, str] = {
+    "test": "predictions.npz",
+    "validation": "predictions_on_validation.npz",
+}
 MAX_MANIFEST_BYTES = 10_000_000
 
 
@@ -53,6 +59,10 @@ class RunFolder:
     def model_file(self, format: str) -> Path:
         """The model as kept, "keras" or "tflite"."""
         return self.path / MODELS[format]
+
+    def predictions_file(self, row: Result) -> Path:
+        """What the model said of every image that `row` was measured on."""
+        return self.path / PREDICTIONS[row.measured_on]
 
     @contextmanager
     def lock(self, note: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -127,18 +137,24 @@ class RunFolder:
         return Kept(rows, manifest)
 
     def save(
-        self, row: Result, exported: TFLiteModel, model: KerasModel | None, **more: Any
+        self,
+        row: Result,
+        said: Predictions,
+        exported: TFLiteModel,
+        model: KerasModel | None,
+        **more: Any,
     ) -> Kept:
         """Write what a run keeps, the manifest last; `more` are entries of the manifest besides the row."""
         if model is not None:
             model.save(self.model_file("keras"))
         exported.save(self.model_file("tflite"))
-        kept = self.add(row, more)
+        kept = self.add(row, said, more)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         return kept
 
-    def add(self, row: Result, manifest: Mapping[str, Any]) -> Kept:
-        """Write the manifest with one row more."""
+    def add(self, row: Result, said: Predictions, manifest: Mapping[str, Any]) -> Kept:
+        """Write the manifest with one row more, and before it what the model said of every image."""
+        said.write(self.predictions_file(row))
         whole = {**manifest, ROWS[row.measured_on]: row.record()}
         write_json(self.path / MANIFEST, whole)
         rows = {s: Result.from_record(whole[name]) for s, name in ROWS.items() if name in whole}

@@ -17,11 +17,11 @@ from compress.run_folder import LOCK, MANIFEST, RunFolder
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
 # What an unfinished run has in its folder, with what a killed process left of a file that it was writing. A folder
 # that holds anything else is not taken for one.
-OURS = re.compile(
-    r"\.lock|checkpoint|tensorboard|"
-    r"model\.keras|model\.tflite|log\.csv|manifest\.json|training_curves\.(png|svg)|"
-    r"\.(model\.keras|model\.tflite|log\.csv|manifest\.json|training_curves\.(png|svg))\.\w+(\.\w+)?"
+_FILES = (
+    r"(model\.keras|model\.tflite|log\.csv|predictions(_on_validation)?\.npz|manifest\.json|"
+    r"training_curves\.(png|svg))"
 )
+OURS = re.compile(rf"\.lock|checkpoint|tensorboard|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
 
 
 @dataclass(frozen=True)

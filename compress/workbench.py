@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compress import provenance
+from compress import predictions, provenance
 from compress.keys import KeyContext
 from compress.measurement import digest_of_test, measure
 from compress.model import KerasModel, TFLiteModel
-from compress.result import MeasuredOn, Measurement, Result, TrainedOn, append_to, read_from
+from compress.predictions import Predictions
+from compress.result import MeasuredOn, Result, TrainedOn, append_to, read_from
 from compress.run_folder import Kept, RunFolder
 from compress.store import write_json
 from compress.task import Dataset, Note, Task, TaskView
@@ -78,13 +79,12 @@ class Workbench:
                 # Epochs that a killed process did count too.
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
-                row = self.row(made, label, time.monotonic() - began)
-                kept = folder.save(row, made.exported, made.model, **made.manifest)
-                append_to(self.results, row)
+                row, said = self.row(made, label, time.monotonic() - began)
+                kept = folder.save(row, said, made.exported, made.model, **made.manifest)
+                append_row(self.results, folder, row)
                 return kept
             if self.measured_on not in kept.rows:
-                row = self._measured_again(kept.row, folder)
-                kept = folder.add(row, kept.manifest)
+                kept = folder.add(*self._measured_again(kept.row, folder), kept.manifest)
             add_kept_row(
                 self.results, label, folder, kept.rows[self.measured_on], self.progress.note
             )
@@ -101,15 +101,14 @@ class Workbench:
             self.deterministic,
         )
 
-    def row(self, made: Made, label: str, seconds: float) -> Result:
+    def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
         """Measure what a run made on the images of the split that was asked for; only "test" opens the test images."""
-        measured, splits = self._measured(made.exported)
-        return Result(
-            **asdict(measured),
+        measured, said = self._measured(made.exported)
+        row = Result(
+            **measured,
             run=made.run,
             task=self.task.name,
             data=self.data.name,
-            splits=splits,
             trained_on=made.trained_on,
             pipeline=list(made.pipeline),
             label=label,
@@ -122,18 +121,20 @@ class Workbench:
             recorded=dict(made.recorded),
             **self._circumstances(),
         )
+        return row, said
 
-    def _measured_again(self, row: Result, folder: RunFolder) -> Result:
+    def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
         """The row of a kept file on another split of the same data."""
-        measured, splits = self._measured(TFLiteModel.load(folder.model_file("tflite")))
-        return replace(row, **asdict(measured), splits=splits, **self._circumstances())
+        measured, said = self._measured(TFLiteModel.load(folder.model_file("tflite")))
+        return replace(row, **measured, **self._circumstances()), said
 
-    def _measured(self, exported: TFLiteModel) -> tuple[Measurement, dict[str, str]]:
-        measured = measure(exported, self.data, self.task.input_scale, on=self.measured_on)
+    def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
+        """What a row says of a file and of the images that it was measured on."""
+        measured, said = measure(exported, self.data, self.task.input_scale, on=self.measured_on)
         splits = {"train": self.data.train.digest, "validation": self.data.validation.digest}
         if self.measured_on == "test":
             splits["test"] = digest_of_test(self.data)
-        return measured, splits
+        return asdict(measured) | {"splits": splits, "predictions": said.digest}, said
 
     def _circumstances(self) -> dict[str, Any]:
         """By what code, where and when a row is made."""
@@ -164,4 +165,11 @@ def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note
     """Say that the row of a finished run is reused, and append it where a killed process left it out."""
     note(f"{label}: reused from {folder.path}")
     if not results.exists() or row not in read_from(results):
-        append_to(results, row)
+        append_row(results, folder, row)
+
+
+def append_row(results: Path, folder: RunFolder, row: Result) -> None:
+    """Append the row of a run folder to the others; what it said of every image comes first, beside them."""
+    if path := predictions.beside(results, row):
+        predictions.read(folder.predictions_file(row), row).write(path)
+    append_to(results, row)

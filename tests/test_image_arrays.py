@@ -122,11 +122,12 @@ def test_header_that_describes_no_array_gets_a_sentence(tmp_path: Path, header: 
         read(tmp_path / "bugs.npz", quiet)
 
 
-def test_damage_is_a_sentence_however_the_arrays_are_packed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_is_a_sentence_however_the_arrays_are_packed(packing: int, tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", **arrays())
     with (
         zipfile.ZipFile(tmp_path / "plain.npz") as plain,
-        zipfile.ZipFile(tmp_path / "packed.npz", "w", zipfile.ZIP_LZMA) as packed,
+        zipfile.ZipFile(tmp_path / "packed.npz", "w", packing) as packed,
     ):
         for name in plain.namelist():
             packed.writestr(name, plain.read(name))

@@ -21,6 +21,7 @@ from compress.bits import unpack_bits
 from compress.measurement import (
     digest_of_test,
     is_correct,
+    log_softmax,
     measure,
     predict,
 )
@@ -66,7 +67,7 @@ def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
     shown[np.arange(7), 0, 0, brightest] = 200
     labels = np.array([0, 1, 2, 1, 0, 0, 0])  # the last two are wrong
     content = pointer()
-    found = measure(TFLiteModel(content), dataset(Split(shown, labels), 3), SCALE)
+    found, _ = measure(TFLiteModel(content), dataset(Split(shown, labels), 3), SCALE)
     assert found.top1 == 5 / 7
     assert (found.top1_low, found.top1_high) == wilson_interval(5, 7)
     assert found.test_images == 7
@@ -91,8 +92,8 @@ def test_a_softmax_in_the_file_changes_no_number_but_its_own_macs_and_bytes(
         theirs.set_weights([w / 10 for w in ours.get_weights()])
     tamed = functional((6, 6, 2), CONV, *HEAD)
     tamed.set_weights([w / 10 for w in model.get_weights()])
-    with_softmax = dataclasses.asdict(measure(TFLiteModel(export(twin)), images, SCALE))
-    without = dataclasses.asdict(measure(TFLiteModel(export(tamed)), images, SCALE))
+    with_softmax = dataclasses.asdict(measure(TFLiteModel(export(twin)), images, SCALE)[0])
+    without = dataclasses.asdict(measure(TFLiteModel(export(tamed)), images, SCALE)[0])
     assert with_softmax["cross_entropy"] == pytest.approx(without["cross_entropy"], rel=1e-4)
     for key in ("top1", "correct", "stored_params", "macs", "sparsity"):
         assert with_softmax[key] == without[key]
@@ -180,13 +181,23 @@ def test_flipped_bytes_never_bring_this_process_down(content: bytes, images: Dat
     assert refused > 3
 
 
+def test_measuring_tells_what_was_said_of_each_image(content: bytes, images: Dataset) -> None:
+    found, predicted = measure(TFLiteModel(content), images, SCALE)
+    scores = predict(content, IMAGES, SCALE)
+    assert (predicted.classes == scores.argmax(axis=1)).all()
+    assert (predicted.labels == LABELS).all()
+    assert ((predicted.classes == LABELS) == unpack_bits(found.correct, 40)).all()
+    highest = np.exp(log_softmax(scores)).max(axis=1)
+    np.testing.assert_allclose(predicted.probabilities.astype(float), highest, rtol=1e-3)
+
+
 def test_the_digest_of_the_test_split_is_that_of_its_images(images: Dataset) -> None:
     assert digest_of_test(images) == Split(IMAGES, LABELS).digest
     assert digest_of_test(images) != Split(IMAGES, LABELS[::-1].copy()).digest
 
 
 def test_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset) -> None:
-    found = measure(TFLiteModel(content), images, SCALE)
+    found, _ = measure(TFLiteModel(content), images, SCALE)
     assert len(base64.b64decode(found.correct)) == 5
     scores = predict(content, IMAGES, SCALE)
     assert (unpack_bits(found.correct, 40) == is_correct(scores, LABELS)).all()
@@ -199,14 +210,14 @@ def test_measuring_on_validation_images_does_not_open_the_test_images(content: b
     none = Split(IMAGES[:0], LABELS[:0])
     chosen = Split(IMAGES[:30], LABELS[:30])
     data = Dataset("hand-made", ("a", "b", "c"), none, chosen, never)
-    found = measure(TFLiteModel(content), data, SCALE, on="validation")
+    found, _ = measure(TFLiteModel(content), data, SCALE, on="validation")
     assert (found.measured_on, found.test_images) == ("validation", 30)
     correct = is_correct(predict(content, chosen.images, SCALE), chosen.labels)
     assert (unpack_bits(found.correct, 30) == correct).all()
 
 
 def test_measuring_is_on_test_images_if_nothing_is_said(content: bytes, images: Dataset) -> None:
-    found = measure(TFLiteModel(content), images, SCALE)
+    found, _ = measure(TFLiteModel(content), images, SCALE)
     assert (found.measured_on, found.test_images) == ("test", 40)
 
 

@@ -15,9 +15,11 @@ from compress_round import Round
 from conftest import Silent
 
 from baselines.toy import Toy
+from compress import predictions
 from compress.model import KerasModel, TFLiteModel
 from compress.pipeline import Pipeline
 from compress.result import read_from
+from compress.run_folder import RunFolder
 from compress.stage import Stage, option
 from compress.task import Dataset, Split, TaskView
 from compress.workbench import Made, Workbench
@@ -127,7 +129,7 @@ def test_run_gives_a_row_and_a_folder_per_prefix(bench: Workbench, toy_model: Ke
     for row in rows:
         (folder,) = bench.out.glob(f"*-{row.run[:12]}")
         names = {p.name for p in folder.iterdir()} - {".lock"}
-        assert names == {"model.tflite", "manifest.json"} | (
+        assert names == {"model.tflite", "manifest.json", "predictions.npz"} | (
             {"model.keras"} if row.params else set()
         )
         assert (folder / "model.tflite").stat().st_size == row.file_bytes
@@ -206,6 +208,61 @@ def test_what_a_later_release_wrote_into_a_manifest_is_added_with_its_row(
     assert json.loads(bench.results.read_text())["watts"] == 3.5
 
 
+def test_every_row_has_its_predictions_beside_the_rows_and_in_its_run_folder(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    rows = Pipeline((Round(digits=1),)).run(toy_model, bench)
+    labels = bench.data.open_test().labels
+    for row in rows:
+        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+        beside = predictions.beside(bench.results, row)
+        assert beside
+        kept = predictions.read(beside, row)
+        assert kept.labels.tolist() == labels.tolist()
+        assert predictions.read(folder / "predictions.npz", row).digest == kept.digest
+    assert len(list((bench.results.parent / "results.predictions").iterdir())) == 2
+
+
+def test_reused_run_whose_row_is_added_again_has_its_predictions_beside_it(
+    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    Pipeline(()).run(toy_model, bench)
+    other = replace(bench, results=tmp_path / "elsewhere" / "other.jsonl")
+    (row,) = Pipeline(()).run(toy_model, other)
+    (path,) = (tmp_path / "elsewhere" / "other.predictions").iterdir()
+    assert predictions.read(path, row).digest == row.predictions
+
+
+def test_no_row_is_added_before_its_predictions(
+    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    """Of a run folder that lost them, or has others."""
+    Pipeline(()).run(toy_model, bench)
+    (path,) = bench.out.glob("*/predictions.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    other = replace(bench, results=tmp_path / "other.jsonl")
+    with pytest.raises(ValueError, match=r"predictions\.npz: not a whole \.npz file"):
+        Pipeline(()).run(toy_model, other)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"there is no such file\): delete its run folder"):
+        Pipeline(()).run(toy_model, other)
+    assert not other.results.exists()
+
+
+def test_row_of_before_predictions_were_kept_is_added_again_without(
+    bench: Workbench, toy_model: KerasModel
+) -> None:
+    Pipeline(()).run(toy_model, bench)
+    (path,) = bench.out.glob("*/manifest.json")
+    manifest = json.loads(path.read_text())
+    del manifest["result"]["predictions"]
+    path.write_text(json.dumps(manifest))
+    path.with_name("predictions.npz").unlink()
+    bench.results.unlink()
+    assert [r.predictions for r in Pipeline(()).run(toy_model, bench)] == [None]
+    assert len(read_from(bench.results)) == 1
+
+
 @pytest.mark.parametrize("content", ['{"half":', "{}", "[]", '{"result": {"top1": 1}}'])
 def test_manifest_that_cannot_be_read_is_named(
     content: str, bench: Workbench, toy_model: KerasModel
@@ -268,7 +325,7 @@ def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -
             run="0" * 64, exported=toy_model.to_tflite(), model=None, pipeline=[],
             incoming=toy_model.digest, trained_on=trained_on,  # type: ignore[arg-type]
         )  # fmt: skip
-        assert bench.row(made, "baseline", 0.0).trained_on == trained_on
+        assert bench.row(made, "baseline", 0.0)[0].trained_on == trained_on
 
 
 def never_opened(bench: Workbench) -> Workbench:
@@ -305,6 +362,12 @@ def test_a_kept_file_is_measured_on_another_split_without_computing_it_again(
     assert [row.tflite_digest for row in second] == [row.tflite_digest for row in first]
     assert second[1].top1 != first[1].top1
     assert read_from(bench.results) == [*first, *second]
+    for row in (*first, *second):
+        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+        beside = predictions.beside(bench.results, row)
+        assert beside
+        for path in (beside, RunFolder(folder).predictions_file(row)):
+            assert len(predictions.read(path, row).labels) == row.test_images
     assert pipeline.run(toy_model, bench) == second
     assert pipeline.run(toy_model, never_opened(bench)) == first
 

@@ -92,7 +92,10 @@ def test_finished_and_unfinished_runs_are_told_apart() -> None:
     folder("qat-epochs-9-aaaaaaaaaaaa", days_ago(2))
     # As a process leaves it that is killed while it writes a file.
     # What a process killed while it wrote them leaves.
-    for name in (".model.keras.k3_x1a2b.keras", ".log.csv.x_1.csv", ".training_curves.svg.x_1.svg"):
+    for name in (
+        *(".model.keras.k3_x1a2b.keras", ".log.csv.x_1.csv", ".training_curves.svg.x_1.svg"),
+        *("predictions.npz", ".predictions_on_validation.npz.x_1.npz"),
+    ):
         Path("runs/qat-epochs-9-aaaaaaaaaaaa", name).write_bytes(b"x")
     done, unfinished = sorted(listed(), key=lambda run: run.label)
     assert (unfinished.label, unfinished.state, unfinished.epochs) == (
