@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from compress import backend
+from compress.text import nearest
 
 # Keras 3 class name -> what follows the layer's name in the name of each kernel, and the attribute that holds it, in
 # the order Keras makes them. A depthwise kernel is told by its name, for those who see names and arrays alone.
@@ -71,8 +71,8 @@ def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: st
     there = sorted(set(known))
     for layer in layers:
         if layer not in there:
-            near = difflib.get_close_matches(layer, there, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"choose of {there}."
+            near = nearest(layer, there)
+            hint = f"did you mean '{near}'?" if near else f"choose of {there}."
             raise ValueError(f"{stage}: no layer '{layer}' {use}; {hint}")
 
 

@@ -18,6 +18,7 @@ from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.result import Result
 from compress.stage import Stage
+from compress.text import no_such
 from compress.words import OF_A_RUN, SEED, Chain
 from compress.workbench import Workbench
 
@@ -191,7 +192,7 @@ def _of_specs(specs: Any) -> tuple[Stage, ...]:
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:
     for key in table:
         if key not in known:
-            raise ValueError(f"{place}: unknown key {key!r}; keys here: {', '.join(known)}.")
+            raise ValueError(f"{place}: {no_such('key', key, known, 'unknown')}")
 
 
 def _is_seed(value: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
+
+from compress.text import no_such
 
 if TYPE_CHECKING:
     from compress.stage import Stage
@@ -45,12 +46,10 @@ def build(spec: Mapping[str, Any]) -> Stage:
     if "stage" not in options:
         raise ValueError(f"a stage's spec needs the key 'stage'; this one has {sorted(options)}.")
     cls = stage(options.pop("stage"))
-    unknown = sorted(set(options) - {p.name for p in cls.parameters()})
+    known = [str(p.name) for p in cls.parameters()]
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(
-            f"{cls.name}: no option {unknown[0]!r}; options here: "
-            + ", ".join(str(p.name) for p in cls.parameters())
-        )
+        raise ValueError(f"{cls.name}: {no_such('option', unknown[0], known)}")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
 
 
@@ -92,9 +91,7 @@ def _found(kind: str) -> dict[str, EntryPoint]:
 def _load(kind: str, name: str) -> Any:
     found = _found(kind)
     if name not in found:
-        near = difflib.get_close_matches(name, found, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no {kind} {name!r}; {kind}s here: {', '.join(sorted(found))}.{hint}")
+        raise ValueError(no_such(kind, name, sorted(found)))
     try:
         return found[name].load()
     except (ImportError, AttributeError) as error:

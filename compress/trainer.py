@@ -16,6 +16,7 @@ from compress.run_folder import Kept, RunFolder
 from compress.statistics import wilson_interval
 from compress.store import digest, replacing
 from compress.task import Task
+from compress.text import no_such
 from compress.train import History, Recipe, fit, set_seed
 from compress.workbench import Made, Workbench
 
@@ -38,10 +39,7 @@ class Training:
                 "--tensorboard needs a package that is not installed: pip install tensorboard."
             )
         if self.recipe not in task.recipes:
-            raise ValueError(
-                f"task {task.name} has no recipe {self.recipe!r}; recipes here: "
-                + ", ".join(task.recipes)
-            )
+            raise ValueError(f"task {task.name} has {no_such('recipe', self.recipe, task.recipes)}")
         recipe = task.recipes[self.recipe]
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 

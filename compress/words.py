@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import re
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import click
 from compress import registry
 from compress.input_file import FilePath
 from compress.late_options import StageInChain, late
-from compress.text import printable
+from compress.text import no_such, printable
 
 if TYPE_CHECKING:
     from compress.stage import Stage
@@ -237,9 +236,7 @@ def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> 
     """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
     if word in there or word.startswith("-"):
         return
-    near = difflib.get_close_matches(word, there, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise click.UsageError(f"no {kind} {word!r}; {kind}s here: {', '.join(there)}.{hint}", ctx)
+    raise click.UsageError(no_such(kind, word, there), ctx)
 
 
 def _made(cls: type[Stage], options: dict[str, Any]) -> Stage:

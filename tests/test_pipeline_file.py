@@ -185,7 +185,7 @@ PROBLEMS = [
     ("x = ", "pipelines.toml is no TOML file"),
     ("x = " + "[" * 3000, "pipelines.toml is no TOML file"),
     ("seed = 1\n[[pipeline]]\nrun = 'round'", "unknown key 'seed'; keys here: pipeline, model, seeds."),
-    ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds."),
+    ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds. Did you"),
     ("[[pipeline]]\nname = 'x'", "pipeline 1: expected either run ="),
     ("[[pipeline]]\nrun = 'round'\nstages = [{stage = 'round'}]", "expected either run ="),
     ("[[pipeline]]\nrun = ''", "run is ''; expected stages"),
