@@ -18,7 +18,7 @@ from compress.model import KerasModel
 from compress.pipeline import Pipeline
 from compress.result import Result
 from compress.stage import Stage
-from compress.text import no_such
+from compress.text import no_such, sentence_of
 from compress.words import OF_A_RUN, SEED, Chain
 from compress.workbench import Workbench
 
@@ -121,7 +121,7 @@ def run(plans: Sequence[Planned], starts: Starts) -> list[Outcome]:
             outcomes.append(Outcome(planned, rows))
         except Exception as error:
             if isinstance(error, OSError | ValueError):
-                sentence = str(error)
+                sentence = sentence_of(error)
             else:  # a defect, ours or a library's, which only its traceback explains
                 for line in traceback.format_exc().splitlines():
                     note(line)

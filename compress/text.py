@@ -33,3 +33,14 @@ def no_such(kind: str, word: str, known: Collection[str], no: str = "no") -> str
     near = nearest(word, known)
     hint = f" Did you mean {near!r}?" if near else ""
     return f"{no} {kind} {word!r}; {kind}s here: {', '.join(known)}.{hint}"
+
+
+def sentence_of(error: OSError | ValueError) -> str:
+    """What a user is told of an error; of one about a file that is from the system, the file and what happened.
+
+    >>> sentence_of(FileNotFoundError(2, "No such file or directory", "model.keras"))
+    'model.keras: No such file or directory.'
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)

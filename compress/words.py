@@ -15,7 +15,7 @@ import click
 from compress import registry
 from compress.input_file import FilePath
 from compress.late_options import StageInChain, late
-from compress.text import no_such, printable
+from compress.text import no_such, printable, sentence_of
 
 if TYPE_CHECKING:
     from compress.stage import Stage
@@ -131,11 +131,8 @@ def _sentences() -> Iterator[None]:
         message = "out of memory."
     except BrokenPipeError:
         raise  # whoever read the results has gone: click ends quietly
-    except OSError as error:
-        named = error.filename and error.strerror
-        message = f"{error.filename}: {error.strerror}." if named else str(error)
-    except ValueError as error:
-        message = str(error)
+    except (OSError, ValueError) as error:
+        message = sentence_of(error)
     raise click.ClickException(printable(message))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import shlex
@@ -48,6 +49,16 @@ class Break(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Full(Stage):
+    """Find no room on the disk."""
+
+    name: ClassVar = "full"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.keras")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refuse(Stage):
     """Treat no model."""
 
@@ -67,7 +78,7 @@ def stages_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_these(group: str) -> list[EntryPoint]:
         mine = [
             EntryPoint(c.lower(), f"{__name__}:{c}", "compress.stages")
-            for c in ("Break", "Fail", "Refuse")
+            for c in ("Break", "Fail", "Full", "Refuse")
         ]
         return [*found(group=group), *(mine if group == "compress.stages" else [])]
 
@@ -185,7 +196,7 @@ PROBLEMS = [
     ("x = ", "pipelines.toml is no TOML file"),
     ("x = " + "[" * 3000, "pipelines.toml is no TOML file"),
     ("seed = 1\n[[pipeline]]\nrun = 'round'", "unknown key 'seed'; keys here: pipeline, model, seeds."),
-    ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds. Did you"),
+    ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds. Did"),
     ("[[pipeline]]\nname = 'x'", "pipeline 1: expected either run ="),
     ("[[pipeline]]\nrun = 'round'\nstages = [{stage = 'round'}]", "expected either run ="),
     ("[[pipeline]]\nrun = ''", "run is ''; expected stages"),
@@ -298,6 +309,15 @@ def test_a_baseline_stands_once_on_the_terminal_and_in_the_report_whatever_the_s
     assert max(table.count("\n| baseline |") for table in tables) == 1
     with Path("reports/comparison.csv").open(newline="") as file:
         assert [line["label"] for line in csv.DictReader(file)].count("baseline") == 1
+
+
+def test_a_full_disk_is_said_as_without_a_file_of_pipelines() -> None:
+    written("[[pipeline]]\nrun = 'full'")
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
+    alone = compress("full", "--task", "toy")
+    assert alone.stderr.splitlines()[-1] == "Error: model.keras: No space left on device."
+    assert json.loads(done.stdout)[0]["error"] == "model.keras: No space left on device."
+    assert "full, seed 0, failed: model.keras: No space left on device." in done.stderr
 
 
 def test_all_failing_is_no_traceback() -> None:
