@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 import zipfile
@@ -90,6 +91,23 @@ def check_fits(
             f"model takes {takes} and gives {gives}; {wanted}: give a model built for these images, "
             "or the task that this model was built for."
         )
+    _check_names(model.keras)
+
+
+def _check_names(model: Any) -> None:
+    """ValueError if the model cannot be exported for the name of it or of a layer; inputs are called anything."""
+    names = [("model", model.name, "[A-Za-z0-9.]")]
+    names += [
+        ("layer", layer.name, "")
+        for layer in every_layer(model)
+        if type(layer).__name__ != "InputLayer" and not getattr(layer, "layers", ())
+    ]
+    for kind, name, begins in names:
+        if not re.fullmatch(f"{begins}[A-Za-z0-9_.>-]*", name):
+            raise ValueError(
+                f"{kind} {name!r:.60} has a name that TensorFlow does not take: call it something of letters, digits, "
+                "_, . and -, a letter first, where the model is built."
+            )
 
 
 def _by(shape: Any) -> str:

@@ -88,21 +88,22 @@ def test_doctor_says_of_layers_what_a_terminal_can_bear(more: list[str], evil_ke
 
 @pytest.mark.parametrize("stage", ["prune", "prune-filters", "cluster", "qat", "quantize"])
 def test_a_refused_layer_is_named_without_its_controls(stage: str, evil_keras: str) -> None:
-    assert " ]0;owned" in shown(stage, *TOY, "--model", evil_keras).stderr
-    assert " ]0;owned" in shown("run", *TOY, "--model", evil_keras, stage).stderr
+    assert "]0;owned" in shown(stage, *TOY, "--model", evil_keras).stderr
+    assert "]0;owned" in shown("run", *TOY, "--model", evil_keras, stage).stderr
 
 
 @pytest.mark.parametrize("stage", ["distill", "finetune"])
 def test_a_layer_that_tensorflow_refuses_is_named_without_its_controls(
     stage: str, evil_keras: str
 ) -> None:
-    done = shown(stage, *TOY, "--epochs", "1", "--model", evil_keras)
-    assert done.exit_code == 1
+    said = shown(stage, *TOY, "--epochs", "1", "--model", evil_keras).stderr
+    assert "]0;owned" in said
+    assert "has a name that TensorFlow does not take" in said
 
 
 def test_a_measured_file_is_described_without_controls(evil_keras: str, evil_tflite: str) -> None:
     assert shown("evaluate", evil_tflite, *TOY).exit_code == 0
-    assert " ]0;owned" in shown("evaluate", evil_keras, *TOY).stderr
+    assert "]0;owned" in shown("evaluate", evil_keras, *TOY).stderr
 
 
 # Data

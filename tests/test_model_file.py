@@ -359,6 +359,31 @@ def test_a_model_of_another_shape_is_refused(model: Any, words: str) -> None:
     assert "give a model" in str(caught.value) or "build it again" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("scores 1", "m", "layer 'scores 1' has a name that TensorFlow does not take: call it"),
+        ("scor\u00e9s", "m", "layer 'scor\u00e9s' has"),
+        ("scores", "my model", "model 'my model' has a name that TensorFlow does not take"),
+        ("scores", "_m", "model '_m' has"),
+        ("_scores-1.5", "m-1.5", ""),
+    ],
+)
+def test_a_name_that_no_export_survives_is_refused(name: str, model: str, said: str) -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((8, 8, 3), name="my image")  # which is no scope
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    made = KerasModel(keras.Model(image, keras.layers.Dense(3, name=name)(x), name=model))
+    if said:
+        with pytest.raises(ValueError, match=said):
+            model_file.check_fits(made, (8, 8, 3), 3)
+        with pytest.raises(ValueError, match="is not a valid"):
+            made.to_tflite()
+    else:
+        model_file.check_fits(made, (8, 8, 3), 3)
+        made.to_tflite()
+
+
 def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
     keras = backend.keras()
     image = keras.layers.Input(batch_shape=(16, 32, 32, 3))
