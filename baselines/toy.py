@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compress import backend
-from compress.task import Dataset, Note, Split, Task, split_by_class
-from compress.train import Recipe
+from compress.tasks.task import Dataset, Note, Split, Task, split_by_class
+from compress.training.fit import Recipe
 
 CLASSES = ("stripes", "columns", "checks")
 IMAGES_PER_CLASS = 200

@@ -13,7 +13,7 @@ from compress.text import no_such
 
 if TYPE_CHECKING:
     from compress.stage import Stage
-    from compress.task import Task
+    from compress.tasks.task import Task
 
 
 def stage_names() -> list[str]:
@@ -55,7 +55,7 @@ def build(spec: Mapping[str, Any]) -> Stage:
 
 def _of_code(name: str) -> Task:
     """The task in `module:object`: a subclass of Task or an instance, in this folder or installed."""
-    from compress.task import Task
+    from compress.tasks.task import Task
 
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:

@@ -93,7 +93,9 @@ class Result(Measurement):
     time: Time  # when the row was made, UTC, ISO 8601
     trained_on: TrainedOn = "train"
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
-    predictions: Digest | None = None  # of what it said of every image: see predictions.py
+    predictions: Digest | None = (
+        None  # of what it said of every image: see measurement/predictions.py
+    )
     schema: Annotated[int, Between(1, SCHEMA)] = SCHEMA
     extra: dict[str, Any] = dataclasses.field(
         default_factory=dict

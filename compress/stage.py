@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from compress.findings import Finding
-    from compress.model import KerasModel, TFLiteModel
-    from compress.task import TaskView
+    from compress.keras_models.model import KerasModel, TFLiteModel
+    from compress.tasks.task import TaskView
 
 Format = Literal["keras", "tflite"]
 MAX_EPOCHS = 100_000  # of any training; libraries count steps in 64 bits

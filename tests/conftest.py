@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.model import KerasModel
-from compress.task import Dataset, TaskView
+from compress.keras_models.model import KerasModel
+from compress.tasks.task import Dataset, TaskView
 
 # A folder with a dist-info is an installed distribution: the plugin's entry point is found as any other.
 sys.path.insert(0, str(Path(__file__).parent / "plugin"))
@@ -59,11 +59,11 @@ def toy_data() -> Dataset:
 def toy_model() -> KerasModel:
     """The toy task's trained baseline. Tests must not change it: one checks that none did."""
     from baselines.toy import Toy
-    from compress import model_file
+    from compress.model_files import load
 
     path = Toy().baseline_path()
     assert path is not None
-    model = model_file.load(path)
+    model = load.load(path)
     assert isinstance(model, KerasModel)
     return model
 

@@ -41,7 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compress(*words: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from compress.cli import main; main()"
+    code = "from compress.cli.main import main; main()"
     places = os.pathsep.join([str(path), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": places}
     return subprocess.run(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from baselines.toy import Toy
 from compress import backend
-from compress.cli import cli
+from compress.cli.main import cli
 from compress.result import read_from
 
 BASELINE = str(Toy().baseline_path())
@@ -111,9 +111,9 @@ def test_model_of_another_task_is_refused(
 
 
 def test_tflite_file_cannot_be_compressed_further(tmp_path: Path) -> None:
-    from compress import model_file
+    from compress.model_files import load
 
-    model_file.load(Path(BASELINE)).to_tflite().save(tmp_path / "m.tflite")  # type: ignore[union-attr]
+    load.load(Path(BASELINE)).to_tflite().save(tmp_path / "m.tflite")  # type: ignore[union-attr]
     words = ["run", "--task", "toy", "--model", "m.tflite", "prune"]
     assert "stages start from a .keras or .h5 model" in refused(words, code=1)
 

@@ -7,16 +7,16 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import Silent
 
 from baselines.toy import Toy
 from compress import registry
-from compress.model import KerasModel, TFLiteModel
-from compress.pipeline import Pipeline
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.pipelines.pipeline import Pipeline
 from compress.result import Result
+from compress.runs.context import Workbench
 from compress.stage import Stage
-from compress.tflite_file import kernels
-from compress.workbench import Workbench
+from compress.tflite.contents import kernels
+from conftest import Silent
 
 FIRST = [n for n in registry.stage_names() if registry.stage(n).gives == "keras"]
 SECOND = [n for n in registry.stage_names() if registry.stage(n).takes == "keras"]

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from compress import registry
-from compress.cli import cli
-from compress.model import KerasModel
+from compress.cli.main import cli
+from compress.keras_models.model import KerasModel
 from compress.stage import Stage
-from compress.task import TaskView
+from compress.tasks.task import TaskView
 
 DOCS = Path(__file__).parent.parent / "docs" / "stages"
 PLUGGED_IN = {"round"}
@@ -162,7 +162,7 @@ def test_it_is_documented(name: str) -> None:
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
-        "import sys; from compress.cli import cli\n"
+        "import sys; from compress.cli.main import cli\n"
         f"cli({[*words, '--help']!r}, standalone_mode=False)\n"
         "heavy = {'tensorflow', 'keras', 'tf_keras', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from baselines.toy import Toy
-from compress import pipeline_file, registry
-from compress.cli import cli
+from compress import registry
+from compress.cli.main import cli
+from compress.pipelines import toml_file
 from compress.report import pages, tables
 from compress.report.references import read_references
 from compress.result import read_from
@@ -131,7 +132,7 @@ def test_plugin_page_shows_the_plugin_that_is_tested() -> None:
 
 
 def test_the_pipelines_file_has_the_words_of_every_compressed_row() -> None:
-    plans = pipeline_file.read(REPORTS / "pipelines.toml", 0, None)
+    plans = toml_file.read(REPORTS / "pipelines.toml", 0, None)
     planned = {(prefix.label, plan.seed) for plan in plans for prefix in plan.pipeline.prefixes()}
     rows = {(r.label, r.seed) for r in read_from(REPORTS / "results.jsonl") if r.pipeline}
     assert rows

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from baselines.toy import Toy
-from compress.cli import cli
+from compress.cli.main import cli
 
 PRUNE = ["run", "--task", "toy", "prune", "--sparsity", "0.5", "--epochs", "1"]
 
@@ -24,7 +24,7 @@ def compress(*words: str) -> Result:
 
 def process(*words: str, before: str = "") -> subprocess.Popen[str]:
     """The program in a process of its own; `before` is Python that runs first."""
-    code = f"{before}\nfrom compress.cli import main\nimport sys\nsys.argv = {['compress', *words]!r}\nmain()"
+    code = f"{before}\nfrom compress.cli.main import main\nimport sys\nsys.argv = {['compress', *words]!r}\nmain()"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -126,7 +126,7 @@ def test_model_of_ones_own_is_compressed(tmp_path: Path) -> None:
 TRAIN = ["train", "--task", "toy", "--epochs", "4", "--deterministic", "--json"]
 # Stops the process, for good or as by a keyboard, in the middle of the third epoch.
 AT_EPOCH_3 = """
-import os, signal, compress.console as console
+import os, signal, compress.cli.console as console
 # A process begun in the background of a shell ignores interrupts, and so would its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def step(self, step, loss, accuracy):

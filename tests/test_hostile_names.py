@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from own_images import class_folders, images
-from report_rows import bits, row
 
 from baselines.toy import Toy
-from compress import backend, console, model_file, registry
-from compress.cli import cli
-from compress.store import write_json
+from compress import backend, registry
+from compress.cli import console
+from compress.cli.main import cli
+from compress.files import write_json
+from compress.model_files import load
+from support.own_images import class_folders, images
+from support.report_rows import bits, row
 
 # A title for the window, colours, overwriting the line, a line of its own, text backwards.
 EVIL = "\x1b]0;owned\x07\x1b[31m\x9b31m\r\n\x7fforged\u2028\u202e"
@@ -56,7 +58,7 @@ def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The toy's baseline as a file, its tensors called otherwise."""
     baseline = Toy().baseline_path()
     assert baseline is not None
-    content = model_file.load(baseline).to_tflite().content  # type: ignore[union-attr]
+    content = load.load(baseline).to_tflite().content  # type: ignore[union-attr]
     assert b"relu1" in content
     path = tmp_path_factory.mktemp("models") / "evil.tflite"
     path.write_bytes(

@@ -10,20 +10,21 @@ from typing import Any
 import click
 import pytest
 
-from baselines.cifar10_checks import Counts
-from baselines.cifar10_formats import open_copy
-from baselines.png import check_png, read_png
-from compress import npz, pipeline_file
-from compress.digest_index import DigestIndex
+from baselines.cifar10.formats import open_copy
+from baselines.cifar10.png import check_png, read_png
+from baselines.cifar10.spec import Counts
+from compress.data import npz
+from compress.files import sha256
 from compress.input_file import FilePath, regular
+from compress.pipelines import toml_file
 from compress.result import read_from
-from compress.store import sha256
+from compress.runs.digest_index import DigestIndex
 
 READERS: list[Callable[[Path], Any]] = [
     read_from,
     sha256,
     npz.headers,
-    lambda path: pipeline_file.read(path, 0, None),
+    lambda path: toml_file.read(path, 0, None),
     lambda path: open_copy(path, Counts(200, 50)),
     lambda path: read_png(path, 32, 32),
     lambda path: check_png(path, 32, 32),

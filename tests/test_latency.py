@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.model import KerasModel
+from compress.keras_models.model import KerasModel
 
 SCRIPT = Path(__file__).parents[1] / "reports" / "benchmarks" / "latency.py"
 

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, saved
 
-from compress import backend, model_file
-from compress.cli import cli
-from compress.model import KerasModel
-from compress.rebuild import flattened
+from compress import backend
+from compress.cli.main import cli
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.model_files import load
+from support.model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, saved
 
 every_model = pytest.mark.parametrize("name", NAMES)
 
 
 def loaded(path: Path) -> KerasModel:
-    model = model_file.load(path)
+    model = load.load(path)
     assert isinstance(model, KerasModel)
     return model
 

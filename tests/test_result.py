@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from report_rows import bits, digest, pruned
 
 from compress.bits import pack_bits, unpack_bits
 from compress.field_check import Between
 from compress.result import Measurement, Result, TrainedOn, append_to, read_from
+from support.report_rows import bits, digest, pruned
 
 SCHEMA_1 = Path(__file__).parent / "rows" / "schema_1.jsonl"
 ROW = pruned(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from model_zoo import NAMES, saved
 
-from compress.cli import cli
+from compress.cli.main import cli
+from support.model_zoo import NAMES, saved
 
 PIPELINES = {
     "cluster": "cluster --clusters 4 --epochs 0",

@@ -1,1 +1,4 @@
-"""The report: tables, pictures and pages, a pure function of rows and published figures."""
+"""Rows, published references and pictures: a pure function of rows.
+
+The only door to pandas and matplotlib; runs no model. Start at `pages`.
+"""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compress.report import text
 from compress.report.compare import Record
-from compress.statistics import SIGNIFICANCE
+from compress.significance import SIGNIFICANCE
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from compress.bits import unpack_bits
 from compress.report.references import Figure, accuracies, find
 from compress.result import Result
-from compress.statistics import (
+from compress.significance import (
     holm,
     mcnemar_p,
     paired_difference,

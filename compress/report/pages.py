@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from compress.files import write_bytes
 from compress.report import columns, plots, tables, text
 from compress.report.compare import Record
 from compress.report.references import Figure, judgements, read_references
 from compress.result import Result
-from compress.statistics import wilson_interval
-from compress.store import write_bytes
+from compress.significance import wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd

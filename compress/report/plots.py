@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.files import write_bytes
 from compress.report import columns, text
 from compress.report.compare import Record
 from compress.report.references import Figure, accuracies, contradicts
 from compress.report.tables import records
-from compress.store import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> lis
     """Draw accuracy and cross-entropy over epochs into training_curves.{png,svg}.
 
     Args:
-      history: rows as `compress.train.fit` returns them, one or more.
+      history: rows as `compress.training.fit.fit` returns them, one or more.
     """
     if not history:
         raise ValueError("there are no epochs to draw: train for one at least.")

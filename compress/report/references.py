@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compress.report.text import p_value
-from compress.statistics import SIGNIFICANCE, two_proportion_p, two_proportion_z
+from compress.significance import SIGNIFICANCE, two_proportion_p, two_proportion_z
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.statistics import SIGNIFICANCE
+from compress.significance import SIGNIFICANCE
 from compress.text import printable
 
 MISSING = ""

@@ -9,8 +9,14 @@ from typing import ClassVar
 import click
 import numpy as np
 
-from compress import tfmot_bridge, tfmot_cluster
-from compress.clusters import (
+from compress.findings import CannotTreat, Finding
+from compress.keras_models.layers import check_named, is_depthwise, layer_of
+from compress.keras_models.model import KerasModel
+from compress.stage import MAX_EPOCHS, Stage, option
+from compress.tasks.task import TaskView
+from compress.tfmot import bridge
+from compress.tfmot import clustering as tfmot_clustering
+from compress.weight_sharing import (
     INITIALIZATIONS,
     MAX_VALUES,
     centroids_of,
@@ -19,11 +25,6 @@ from compress.clusters import (
     labels,
     nearest,
 )
-from compress.findings import CannotTreat, Finding
-from compress.layers import check_named, is_depthwise, layer_of
-from compress.model import KerasModel
-from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class Cluster(Stage):
             none = f"none of the model's {len(shapes)} kernels"
             raise CannotTreat(Finding(layers, reason, way, none), stage=self.name)
         if self.epochs:
-            tfmot_bridge.check(model.keras)
+            bridge.check(model.keras)
         findings = []
         for name, shape in shapes.items():
             layer = layer_of(name)
@@ -161,16 +162,16 @@ class Cluster(Stage):
         for name, w in chosen.items():
             table = self._centroids(name, w, model, seed)
             tables[layer_of(name)] = table if w.all() else np.insert(table, 0, 0, axis=-1)
-        twin = tfmot_bridge.twin(model.keras, seed, held)
-        clustering = tfmot_cluster.with_clustering(twin, tables)
+        twin = bridge.twin(model.keras, seed, held)
+        clustering = tfmot_clustering.with_clustering(twin, tables)
         task.fit(
             clustering,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
-            keras=tfmot_bridge.tf_keras(),
+            keras=bridge.tf_keras(),
         )
-        return KerasModel(tfmot_cluster.bring_home(clustering, model.keras))
+        return KerasModel(tfmot_clustering.bring_home(clustering, model.keras))
 
 
 def _most_values(w: np.ndarray, clusters: int) -> int:

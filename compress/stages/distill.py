@@ -8,15 +8,15 @@ from typing import ClassVar, cast
 
 import click
 
-from compress import model_file
 from compress.findings import CannotTreat, Finding
 from compress.input_file import FilePath
-from compress.model import KerasModel
-from compress.own_data import takes_raw_pixels
-from compress.rebuild import flattened
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.model_files import load
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
-from compress.teaching import LOSSES, Method, Teaching
+from compress.tasks.images import takes_raw_pixels
+from compress.tasks.task import TaskView
+from compress.training.distillation import LOSSES, Method, Teaching
 
 MODEL = FilePath(exists=True, dir_okay=False)
 
@@ -108,7 +108,7 @@ class Distill(Stage):
 
 
 def _loaded(path: str) -> KerasModel:
-    model = model_file.load(Path(path))
+    model = load.load(Path(path))
     if not isinstance(model, KerasModel):
         raise ValueError(f"distill: {path} is a .tflite file; give a .keras or .h5 model.")
     return flattened(model)[0]

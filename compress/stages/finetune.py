@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import click
 
-from compress.model import KerasModel
+from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
+from compress.tasks.task import TaskView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,17 @@ from typing import ClassVar
 import click
 import numpy as np
 
-from compress import tfmot_bridge
-from compress.clusters import is_clustered, labels
 from compress.findings import CannotTreat, Finding
-from compress.layers import check_named, is_depthwise, layer_of
-from compress.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
-from compress.model import KerasModel
-from compress.normalization import has_statistics, with_new_statistics
-from compress.pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
+from compress.keras_models.batchnorm import has_statistics, with_new_statistics
+from compress.keras_models.layers import check_named, is_depthwise, layer_of
+from compress.keras_models.model import KerasModel
+from compress.pruning.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
+from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
-from compress.teaching import Teaching
+from compress.tasks.task import TaskView
+from compress.tfmot import bridge
+from compress.training.distillation import Teaching
+from compress.weight_sharing import is_clustered, labels
 
 SPARSITY = 0.5
 IMAGES = 4000  # of which statistics are taken anew
@@ -114,7 +114,7 @@ class Prune(Stage):
             finding = Finding((), "has no BatchNormalization", "leave it out", option)
             raise CannotTreat(finding, stage=self.name)
         if self.epochs:
-            tfmot_bridge.check(model.keras)
+            bridge.check(model.keras)
         return [
             Finding((layer_of(name),), f"left dense: {why}", subject=name)
             for name, shape in shapes.items()
@@ -210,7 +210,7 @@ class Prune(Stage):
     ) -> KerasModel:
         """A copy of `model`, trained on while tfmot prunes it; zeros and clusters of now stay so, skipped or not."""
         kernels = model.kernels()
-        twin = tfmot_bridge.twin(model.keras, seed, {k: labels(w) for k, w in kernels.items()})
+        twin = bridge.twin(model.keras, seed, {k: labels(w) for k, w in kernels.items()})
         batch = min(task.task.finetuning.batch_size, len(task.train))
         steps = ramp_steps(self.begin, self.end, self.epochs * (len(task.train) // batch))
         ramps = {}
@@ -219,17 +219,15 @@ class Prune(Stage):
             after = int(np.sum(~self._mask(w, drops[name]))) if name in drops else before
             if after > before:
                 # A quarter of a weight less: rounding in tfmot's float32 must not drop one more than asked.
-                ramp = tfmot_bridge.Ramp(before / w.size, (after - 0.25) / w.size, *steps)
+                ramp = bridge.Ramp(before / w.size, (after - 0.25) / w.size, *steps)
                 ramps[layer_of(name)] = ramp
-        wrapped, callbacks = tfmot_bridge.with_pruning(twin, ramps)
+        wrapped, callbacks = bridge.with_pruning(twin, ramps)
         task.fit(
             wrapped,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
-            keras=tfmot_bridge.tf_keras(),
+            keras=bridge.tf_keras(),
             callbacks=callbacks,
         )
-        return KerasModel(
-            tfmot_bridge.bring_home(tfmot_bridge.without_pruning(wrapped), model.keras)
-        )
+        return KerasModel(bridge.bring_home(bridge.without_pruning(wrapped), model.keras))

@@ -10,16 +10,17 @@ from typing import ClassVar, cast
 import click
 import numpy as np
 
-from compress import backend, filter_scores, filter_surgery
-from compress.filter_choice import Candidates, Cost, Scope, candidates, choose, least_cost
-from compress.filter_groups import FilterGroups, follow
+from compress import backend
 from compress.findings import CannotTreat, Finding
-from compress.layers import check_named
-from compress.model import KerasModel
+from compress.keras_models.layers import check_named
+from compress.keras_models.model import KerasModel
+from compress.pruning import importance, surgery
+from compress.pruning.dependency_graph import FilterGroups, follow
+from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
-from compress.teaching import Teaching
-from compress.train import set_seed
+from compress.tasks.task import TaskView
+from compress.training.distillation import Teaching
+from compress.training.fit import set_seed
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
@@ -80,7 +81,7 @@ class PruneFilters(Stage):
         groups = self._follow(model)
         scores = np.ones(groups.units)
         if self.criterion == "batchnorm":
-            scores = filter_scores.scale_scores(model, groups)
+            scores = importance.scale_scores(model, groups)
         ordered = self._ordered(groups, scores)
         target, cost = self._target(model, groups)
         least = least_cost(ordered, groups.units, cost)
@@ -114,7 +115,7 @@ class PruneFilters(Stage):
                 f"{self.name}: too few filters have a score that is a number: the model has NaN or infinite weights, "
                 "its training may have diverged."
             )
-        result = filter_surgery.without_filters(model, groups, kept)
+        result = surgery.without_filters(model, groups, kept)
         if self.epochs:
             result = result.trainable_copy()
             if self.alpha:
@@ -147,13 +148,13 @@ class PruneFilters(Stage):
     def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
         """The cost that must not be exceeded, and what the cost of a choice of units is."""
         terms = {
-            "macs": lambda: filter_surgery.mac_terms(model, groups),
-            "params": lambda: filter_surgery.parameter_terms(model, groups),
-            "filters": lambda: filter_surgery.filter_terms(groups),
+            "macs": lambda: surgery.mac_terms(model, groups),
+            "params": lambda: surgery.parameter_terms(model, groups),
+            "filters": lambda: surgery.filter_terms(groups),
         }[self._by]()
 
         def cost(kept: np.ndarray) -> int:
-            return filter_surgery.amount(terms, kept)
+            return surgery.amount(terms, kept)
 
         whole = cost(np.ones(groups.units, dtype=bool))
         return (1 - getattr(self, self._by)) * whole, cost
@@ -166,11 +167,11 @@ class PruneFilters(Stage):
             set_seed(backend.keras(), seed, task.deterministic)
             order = np.random.default_rng(seed).permutation(len(task.train))[:TAYLOR_IMAGES]
             images = task.train.images[order] * np.float32(task.task.input_scale)
-            slopes = filter_scores.loss_slopes(model, groups, images, task.train.labels[order])
-            return filter_scores.taylor_scores(slopes)
+            slopes = importance.loss_slopes(model, groups, images, task.train.labels[order])
+            return importance.taylor_scores(slopes)
         scores: dict[str, Callable[[], np.ndarray]] = {
-            "l1": lambda: filter_scores.norm_scores(model, groups, 1),
-            "l2": lambda: filter_scores.norm_scores(model, groups, 2),
-            "batchnorm": lambda: filter_scores.scale_scores(model, groups),
+            "l1": lambda: importance.norm_scores(model, groups, 1),
+            "l2": lambda: importance.norm_scores(model, groups, 2),
+            "batchnorm": lambda: importance.scale_scores(model, groups),
         }
         return scores[self.criterion]()

@@ -10,14 +10,15 @@ from typing import ClassVar
 import click
 import numpy as np
 
-from compress import qat_rules, tflite_file, tfmot_bridge, tfmot_qat
-from compress.clusters import distinct_per_channel, is_clustered
 from compress.findings import CannotTreat, Finding
-from compress.layers import is_depthwise
-from compress.model import KerasModel, TFLiteModel, exported
+from compress.keras_models.layers import is_depthwise
+from compress.keras_models.model import KerasModel, TFLiteModel, exported
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.task import TaskView
-from compress.tfmot_qat import PREFIX
+from compress.tasks.task import TaskView
+from compress.tflite import contents
+from compress.tfmot import bridge, qat, qat_support
+from compress.tfmot.qat import PREFIX
+from compress.weight_sharing import distinct_per_channel, is_clustered
 
 
 def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> list[str]:
@@ -68,26 +69,26 @@ class Qat(Stage):
         self._check_layers(model)
         # What would stay float is seen in the file that would be written without training.
         blank = np.ones((1, *model.input_shape), np.float32)
-        _whole(exported(tfmot_qat.quantizable(model.keras, blank), "int8"), model)
+        _whole(exported(qat.quantizable(model.keras, blank), "int8"), model)
         return []
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
         self._check_layers(model)
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
-        training = tfmot_qat.quantizable(model.keras, images, seed)
+        training = qat.quantizable(model.keras, images, seed)
         _whole(exported(training, "int8"), model)  # before any training
         task.fit(
             training,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
-            keras=tfmot_bridge.tf_keras(),
+            keras=bridge.tf_keras(),
         )
-        tfmot_qat.set_kernel_ranges(training)
+        qat.set_kernel_ranges(training)
         result = _whole(exported(training, "int8"), model)
         before = model.kernels()
-        if lost := lost_clusters(before, tflite_file.matched_kernels(result.content, before)):
+        if lost := lost_clusters(before, contents.matched_kernels(result.content, before)):
             raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))
         return result
 
@@ -95,15 +96,15 @@ class Qat(Stage):
         return [f"{n} is not stored in int8" for n, w in kernels.items() if w.dtype.kind != "i"]
 
     def _check_layers(self, model: KerasModel) -> None:
-        tfmot_bridge.check(model.keras)
-        qat_rules.check(model.keras)
+        bridge.check(model.keras)
+        qat_support.check(model.keras)
 
 
 def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
     """The same file; CannotTreat, with the layers of `model`, if anything in it is computed in float."""
     floating = [
         operator
-        for operator in tflite_file.operators(file.content)
+        for operator in contents.operators(file.content)
         for tensor in (*operator.inputs, *operator.outputs)
         if tensor is not None and tensor.dtype.startswith("float")
     ]

@@ -9,13 +9,13 @@ from typing import ClassVar, cast
 import click
 import numpy as np
 
-from compress import four_bits
 from compress.findings import CannotTreat, Finding, about_layer
-from compress.layers import check_named, is_depthwise, layer_of
-from compress.model import KerasModel, Scheme, TFLiteModel
-from compress.rounding import LARGEST, most_sensitive
+from compress.keras_models.layers import check_named, is_depthwise, layer_of
+from compress.keras_models.model import KerasModel, Scheme, TFLiteModel
+from compress.quantization import int4
+from compress.quantization.gptq import LARGEST, most_sensitive
 from compress.stage import Stage, option
-from compress.task import TaskView
+from compress.tasks.task import TaskView
 
 # The converter leaves kernels with fewer numbers in float32 under "dynamic": they save too little.
 LEAST_DYNAMIC = 1024
@@ -63,10 +63,10 @@ class Quantize(Stage):
     def check(self, model: KerasModel) -> list[Finding]:
         if self.scheme != "int4":
             return []
-        four_bits.check()
+        int4.check()
         kernels = model.kernel_variables()
         check_named(self.name, self.keep, map(layer_of, kernels), "with a kernel to keep")
-        for layer, kind in four_bits.refused(model).items():
+        for layer, kind in int4.refused(model).items():
             if layer not in self.keep:
                 way = f"add --keep {layer}, or use scheme int8"
                 finding = about_layer(layer, kind, "cannot be stored in 4 bits", way)
@@ -92,10 +92,10 @@ class Quantize(Stage):
         sizes = {name: w.size for name, w in model.kernels().items()}
         names = [name for name in sizes if self._coarse(name)]
         if self.int8_share:
-            harm = four_bits.harm_of_rounding(model, names, images)
+            harm = int4.harm_of_rounding(model, names, images)
             spared = most_sensitive(harm, sizes, self.int8_share * sum(sizes.values()))
             names = [name for name in names if name not in spared]
-        return four_bits.export(model, names, images)
+        return int4.export(model, names, images)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         broken = [

@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from compress import backend, provenance
-from compress.model import TFLiteModel
-from compress.store import write_json
-from compress.tflite_reader import read
+from compress import backend
+from compress.files import write_json
+from compress.keras_models.model import TFLiteModel
+from compress.runs import provenance
+from compress.tflite.flatbuffer import read
 
 HERE = Path(__file__).parent
 WARMUP = 50  # images

@@ -19,9 +19,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from baselines.cifar10 import Cifar10
-from compress import provenance
-from compress.store import write_json
+from baselines.cifar10.task import Cifar10
+from compress.files import write_json
+from compress.runs import provenance
 
 HERE = Path(__file__).parent
 

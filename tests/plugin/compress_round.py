@@ -8,9 +8,9 @@ from typing import ClassVar
 import click
 import numpy as np
 
-from compress.model import KerasModel
+from compress.keras_models.model import KerasModel
 from compress.stage import Stage, option
-from compress.task import TaskView
+from compress.tasks.task import TaskView
 
 
 def rounded(kernel: np.ndarray, digits: int) -> np.ndarray:

@@ -1,0 +1,38 @@
+"""CIFAR-10 as class folders: `train/airplane/*.png` to `test/truck/*.png`, one image a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from baselines.cifar10.png import check_png, read_png
+from baselines.cifar10.spec import CLASSES, SIDE, Arrays, Counts, Files, checked
+
+
+def open_class_folders(folder: Path, counts: Counts) -> Files:
+    """The images below `folder`, every class there with the right number of files."""
+    listed = {
+        part: [_pngs(folder / part / name, count // len(CLASSES)) for name in CLASSES]
+        for part, count in (("train", counts.train), ("test", counts.test))
+    }
+
+    # Training images are read before any work; these are not, but they must not be found missing after it.
+    for path in (path for paths in listed["test"] for path in paths):
+        check_png(path, SIDE, SIDE)
+
+    def read(part: str, count: int) -> Arrays:
+        images = np.stack([read_png(p, SIDE, SIDE) for paths in listed[part] for p in paths])
+        labels = np.repeat(np.arange(len(CLASSES)), count // len(CLASSES))
+        return checked(images, labels, count, str(folder / part))
+
+    return Files(train=lambda: read("train", counts.train), test=lambda: read("test", counts.test))
+
+
+def _pngs(folder: Path, count: int) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is missing; expected a folder of {count:,} PNG files.")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".png")
+    if len(paths) != count:
+        raise ValueError(f"{folder}: {len(paths):,} PNG files; expected {count:,}.")
+    return paths

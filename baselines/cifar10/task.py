@@ -1,0 +1,57 @@
+"""The task this toolkit is built around: CIFAR-10 and its 118,258-parameter CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+from baselines.cifar10.cnn import build as build_cnn
+from baselines.cifar10.recipes import FINETUNING, RECIPES
+from compress.tasks.task import Dataset, Note, Task
+from compress.training.fit import Recipe
+
+HERE = Path(str(files("baselines")))
+
+
+class Cifar10(Task):
+    """Ten classes of 32x32 colour photographs: 42,500 to train on, 7,500 to choose by, 10,000 to measure on."""
+
+    name: ClassVar[str] = "cifar10"
+    input_shape: ClassVar[tuple[int, int, int]] = (32, 32, 3)
+
+    def load(self, path: Path | None, note: Note) -> Dataset:
+        """See `cifar10_files.load`."""
+        from baselines.cifar10.find import load
+
+        return load(path, note)
+
+    def sources(self, path: Path | None) -> Sequence[Path] | None:
+        """See `cifar10_files.sources`."""
+        from baselines.cifar10.find import sources
+
+        return sources(path)
+
+    def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
+        """See `cnn.build`."""
+        return build_cnn(width=width, dropout=dropout)
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How to train the CNN from scratch; the first is the default."""
+        return RECIPES
+
+    @property
+    def finetuning(self) -> Recipe:
+        """How stages train the CNN on."""
+        return FINETUNING
+
+    def baseline_path(self) -> Path | None:
+        """The CNN as trained on the full training split, if this copy of the package has it."""
+        path = HERE / "trained" / "baseline.keras"
+        return path if path.exists() else None
+
+    def references(self) -> Sequence[Path]:
+        """The figures published for this CNN."""
+        return [HERE / "references" / "published.csv"]

@@ -1,0 +1,239 @@
+"""What each command does, from parsed words to printed results. Imported when a command runs, never for help."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress import registry
+from compress.cli import console, report_output, setup
+from compress.diagnosis import equivalence
+from compress.diagnosis.diagnose import Fix, diagnose
+from compress.keras_models.model import KerasModel
+from compress.measurement.layer_table import rows_of
+from compress.measurement.measure import measure
+from compress.model_files import load
+from compress.pipelines import reuse, toml_file
+from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.reuse import Request
+from compress.report import references
+from compress.result import read_from
+from compress.runs.training_run import Training, measured_summary, read_log
+from compress.stage import Stage
+from compress.tasks import images as image_task
+from compress.tasks.task import Task
+
+CURVES = "training_curves.png"
+
+
+def run(pipeline: Pipeline, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+    """Compress a model, by default the task's baseline, and show the rows beside what is published."""
+    request = setup.request(**words)
+    if request.model:
+        load.suffix_of(request.model)  # before the data is looked for
+    rows = (
+        None if fresh else reuse.pipeline_rows(pipeline, request, results, console.progress().note)
+    )
+    if rows is None:
+        start, bench = setup.start(request, setup.bench(request, results=results, fresh=fresh))
+        rows = pipeline.run(start, bench)
+    report_output.show(rows, request, results, as_json)
+
+
+def train(training: Training, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+    """Train from scratch and show the summary."""
+    request = setup.request(**words)
+    asked = request.task
+    if not asked.recipes:
+        raise ValueError(
+            f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
+            "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
+        )
+    note = console.progress().note
+    for sentence in training.notes(asked):
+        note(sentence)
+    done = None if fresh else reuse.training(training, request, results, note)
+    if done is None:
+        bench = setup.bench(request, results=results, fresh=fresh)
+        image_task.suited(bench.task, bench.data, None, request.input_scale)
+        done = training.run(bench)
+    folder, kept = done
+    _draw_curves(folder)
+    row = kept.rows[request.measured_on]
+    summary = {"params_budget": _params_budget(asked)}
+    summary |= measured_summary(kept, request.measured_on)
+    if as_json:
+        console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
+        return
+    console.print_summary(summary, request.measured_on)
+    console.say("", f"Run folder: {folder}. Row: {results}.")
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw the curves of a training beside its log, unless they are there."""
+    history = read_log(folder)
+    if history and not (folder / CURVES).exists():
+        from compress.report.plots import training_curves
+
+        training_curves(history, folder)
+
+
+def _params_budget(task: Task) -> int | None:
+    """The number of parameters that the task's published model was to keep to, if one is published."""
+    figures = references.read_references(task.references())
+    return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
+
+
+def run_file(file: Path, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+    """Run the pipelines of a file and show their rows; ValueError at the end if one failed."""
+    request = setup.request(**words)
+    plans = toml_file.read(file, request.seed, request.model)
+    outcomes = None if fresh else _kept_outcomes(plans, request, results)
+    if outcomes is None:
+        bench = setup.bench(request, results=results, fresh=fresh)
+        models = {plan.model for plan in plans}
+        starts = {
+            path: setup.start(dataclasses.replace(request, model=path), bench) for path in models
+        }
+        toml_file.check(plans, starts)
+        outcomes = toml_file.run(plans, starts)
+    rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
+    if as_json and rows:
+        report_output.write_pages(read_from(results), results.parent, unless_current=True)
+    elif rows:
+        report_output.show(rows, request, results, as_json)
+        console.say("")
+    if as_json:
+        console.say_json([outcome.record() for outcome in outcomes])
+    else:
+        console.print_records([outcome.summary() for outcome in outcomes])
+    failed = [outcome.planned.name for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(outcomes)} pipelines failed: {', '.join(failed)}.")
+
+
+def evaluate(
+    file: Path,
+    task: str,
+    data: Path | None,
+    input_scale: float | None,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    """Measure one model file on the task's test images; nothing is kept."""
+    load.suffix_of(file)  # before the data is looked for
+    teller = console.progress()
+    chosen = registry.task(task)
+    dataset = chosen.load(data, teller.note)
+    model, chosen = setup.fitting(file, chosen, dataset, input_scale, trust)
+    exported = model.to_tflite() if isinstance(model, KerasModel) else model
+    measured, _ = measure(exported, dataset, chosen.input_scale)
+    if as_json:
+        console.say_json(
+            {"file": str(file), "task": task, "data": dataset.name} | dataclasses.asdict(measured)
+        )
+        return
+    console.print_pairs(
+        {
+            "data": f"{dataset.name}, {measured.test_images:,} test images",
+            "top-1": f"{measured.top1:.2%} (95 % interval {measured.top1_low:.2%} to {measured.top1_high:.2%})",
+            "cross-entropy": f"{measured.cross_entropy:.4f}",
+            "stored parameters": f"{measured.stored_params:,}, {measured.nonzero_params:,} of them not zero",
+            "sparsity": f"{measured.sparsity:.2%} of kernel weights are zero",
+            "multiply-accumulates": f"{measured.macs:,} per image",
+            "file": f"{measured.file_bytes:,} bytes as .tflite, {measured.gzip_bytes:,} after gzip -9",
+            "weights stored as": ", ".join(f"{n:,} {t}" for t, n in measured.weight_types.items()),
+        }
+    )
+
+
+def inspect(file: Path, trust: bool, as_json: bool) -> None:
+    """Show a model file layer by layer."""
+    rows = rows_of(load.load(file, trust))
+    if as_json:
+        console.say_json(rows)
+    else:
+        console.print_records(rows)
+
+
+def doctor(
+    stages: Sequence[Stage],
+    file: Path,
+    fix: Path | None,
+    task: str | None,
+    as_json: bool,
+    **words: Any,
+) -> bool:
+    """Show what each stage, by default every installed one, can make of a model; whether each can work."""
+    every = [registry.stage(name) for name in registry.stage_names()]
+    stages = stages or [cls() for cls in every if cls.takes == KerasModel.format]
+    images = _sample(task, words.pop("data"), words.pop("input_scale"))
+    record = diagnose(file, stages, fix=Fix(fix, images) if fix else None, **words)
+    if as_json:
+        console.say_json(record)
+    else:
+        console.print_diagnoses(record)
+    return all(diagnosis["can_work"] for diagnosis in record["stages"])
+
+
+def _sample(
+    task: str | None, data: Path | None, input_scale: float | None
+) -> Callable[[KerasModel], equivalence.Images]:
+    """The images to compare models on, of a task that is loaded now, or random ones."""
+    if task is None:
+        return equivalence.random_images
+    chosen = registry.task(task)
+    loaded = chosen.load(data, console.progress().note)
+    return lambda model: equivalence.task_images(model, chosen, loaded, input_scale)
+
+
+def report(results: Path, out: Path | None) -> None:
+    """Write the comparison pages of all rows."""
+    if not results.exists():
+        raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
+    for path in report_output.write_pages(read_from(results), out or results.parent):
+        console.say(str(path))
+
+
+def _kept_outcomes(
+    plans: Sequence[toml_file.Planned], request: Request, results: Path
+) -> list[toml_file.Outcome] | None:
+    """The outcomes of plans that are all finished already; None if one is not."""
+    outcomes = []
+    for plan in plans:
+        asked = dataclasses.replace(request, model=plan.model, seed=plan.seed)
+        rows = reuse.pipeline_rows(plan.pipeline, asked, results, console.progress().note)
+        if rows is None:
+            return None
+        outcomes.append(toml_file.Outcome(plan, rows))
+    return outcomes
+
+
+def stages(as_json: bool) -> None:
+    """List the stages, with their options if as JSON."""
+    listed = [
+        {
+            "stage": name,
+            "takes": cls.takes,
+            "gives": cls.gives,
+            "does": (cls.__doc__ or "").strip().splitlines()[0],
+            "options": cls().spec() | {"stage": name},
+        }
+        for name, cls in ((n, registry.stage(n)) for n in registry.stage_names())
+    ]
+    if as_json:
+        console.say_json(listed)
+    else:
+        console.print_records([{k: v for k, v in s.items() if k != "options"} for s in listed])
+
+
+def chain(stages: Sequence[Stage]) -> Pipeline:
+    """The pipeline of these stages; wrong words if their formats do not fit."""
+    try:
+        return Pipeline(tuple(stages))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

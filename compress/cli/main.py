@@ -1,0 +1,218 @@
+"""Words to objects, errors to sentences; the only place that exits. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compress import registry
+from compress.cli.options import (
+    BENCH,
+    DATA,
+    FILE,
+    INPUT_SCALE,
+    JSON,
+    MODEL,
+    OUT,
+    RESULTS,
+    TASK,
+    TRUST,
+    Age,
+    Chain,
+    FileThenChain,
+    Finite,
+    Program,
+    TaskName,
+    Train,
+    known,
+)
+from compress.stage import MAX_EPOCHS
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
+    from compress.stage import Stage
+
+
+@click.group(cls=Program)
+@click.version_option(package_name="compress-cnn", prog_name="compress")
+def cli() -> None:
+    """Make small image CNNs smaller, and say truthfully what that cost."""
+
+
+@cli.group(
+    cls=Chain,
+    chain=True,
+    params=[
+        MODEL,
+        TRUST,
+        click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, in place of stages."),
+        *BENCH,
+    ],
+    invoke_without_command=True,
+)
+def run(**words: Any) -> None:
+    """Compress a model: stages with their options, in the order typed.
+
+    The options below stand before the first stage or after any.
+
+    For instance: compress run prune --sparsity 0.5 --seed 3
+    """
+
+
+@run.result_callback()
+def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
+    if not stages and not pipeline:
+        names = ", ".join(registry.stage_names())
+        raise click.UsageError(f"no stage given, as in `compress run prune`; stages here: {names}.")
+    if stages and pipeline:
+        raise click.UsageError(
+            "stages stand either in the file of --pipeline or here, not in both."
+        )
+    from compress.cli import commands
+
+    if pipeline:
+        commands.run_file(pipeline, **words)
+        return
+    commands.run(commands.chain(stages), **words)
+
+
+@cli.command(
+    cls=Train,
+    params=[
+        click.Option(["--recipe"], help="How to train; the task's first recipe if not given."),
+        click.Option(
+            ["--width"], type=Finite(0, 8, min_open=True), default=1.0, show_default=True,
+            help="Filters relative to the full model.",
+        ),
+        click.Option(
+            ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
+        ),
+        click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
+        *BENCH,
+    ],
+)  # fmt: skip
+def train(
+    recipe: str | None, width: float, epochs: int | None, tensorboard: bool, **words: Any
+) -> None:
+    """Train the task's model from scratch, resumably."""
+    from compress.cli import commands
+    from compress.runs.training_run import Training
+
+    there = list(registry.task(words["task"]).recipes)
+    if recipe and there:
+        known(click.get_current_context(), recipe, "recipe", there)
+    recipe = recipe or next(iter(there), "")
+    asked = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
+    commands.train(asked, **words)
+
+
+@cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
+def evaluate(**words: Any) -> None:
+    """Measure a .keras, .h5 or .tflite FILE on the test images."""
+    from compress.cli import commands
+
+    commands.evaluate(**words)
+
+
+@cli.command(params=[click.Argument(["file"], type=FILE), TRUST, JSON])
+def inspect(**words: Any) -> None:
+    """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
+    from compress.cli import commands
+
+    commands.inspect(**words)
+
+
+@cli.group(
+    cls=FileThenChain,
+    chain=True,
+    params=[
+        click.Argument(["file"], type=FILE),
+        click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same here, a .keras file."),
+        click.Option(["--task"], type=TaskName(), help="Whose validation images prove that; else random images."),
+        DATA,
+        INPUT_SCALE,
+        TRUST,
+        JSON,
+    ],
+    invoke_without_command=True,
+)  # fmt: skip
+def doctor(**words: Any) -> None:
+    """Say what stages can make of a model FILE, before any work.
+
+    Which layers each stage leaves untreated or cannot treat, why, and which rewrite would help. Without STAGE, every
+    stage is asked. Exit code 1 if one cannot work.
+
+    For instance: compress doctor model.keras prune --pattern 2:4
+    """
+
+
+@doctor.result_callback()
+@click.pass_context
+def _examined(ctx: click.Context, stages: list[Stage], **words: Any) -> None:
+    for word in ("data", "input_scale"):
+        if words[word] is not None and not words["task"]:
+            flag = word.replace("_", "-")
+            raise click.UsageError(f"--{flag} is of no task: name it with --task.")
+    from compress.cli import commands
+
+    if not commands.doctor(stages or [], **words):
+        ctx.exit(1)
+
+
+@cli.command(
+    params=[
+        RESULTS,
+        click.Option(["--out"], type=FILE, help="For the pages; else beside the rows."),
+    ]
+)
+def report(**words: Any) -> None:
+    """Write the comparison pages anew from the rows alone."""
+    from compress.cli import commands
+
+    commands.report(**words)
+
+
+@cli.command(
+    params=[
+        OUT,
+        click.Option(["--prune-older-than"], type=Age(), help="Delete those: 12h, 30d, 8w."),
+        click.Option(["--yes"], is_flag=True, help="Delete without asking."),
+        JSON,
+    ]
+)
+def runs(out: Path, prune_older_than: timedelta | None, yes: bool, as_json: bool) -> None:
+    """List the run folders, or delete old ones."""
+    from compress.cli import runs_command
+
+    if prune_older_than is None:
+        runs_command.show(out, as_json)
+    else:
+        runs_command.prune(out, prune_older_than, yes, as_json)
+
+
+@cli.command(params=[JSON])
+def stages(as_json: bool) -> None:
+    """List the stages."""
+    from compress.cli import commands
+
+    commands.stages(as_json)
+
+
+@cli.command()
+def tasks() -> None:
+    """List the tasks."""
+    from compress.cli import console
+
+    for name in registry.task_names():
+        console.say(f"{name}  {(type(registry.task(name)).__doc__ or '').strip().splitlines()[0]}")
+
+
+def main() -> None:
+    """The console script."""
+    from compress.cli import streams
+
+    streams.prepare()
+    cli(prog_name="compress")

@@ -1,0 +1,243 @@
+"""The words of the command line: options that commands share, and groups whose commands are the installed stages."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compress import registry
+from compress.cli.late_options import StageInChain, late
+from compress.input_file import FilePath
+from compress.text import no_such, printable, sentence_of
+
+if TYPE_CHECKING:
+    from compress.stage import Stage
+
+
+class Scale(click.ParamType):
+    """A positive number, or a fraction such as 1/255."""
+
+    name = "scale"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        over, _, under = str(value).partition("/")
+        try:
+            scale = float(over) / float(under or 1)
+        except (ValueError, ZeroDivisionError):
+            scale = math.nan
+        if not 0 < scale < math.inf:
+            self.fail(f"{value!r} is not a positive number such as 1 or 1/255.", param, ctx)
+        return scale
+
+
+class Age(click.ParamType):
+    """A time span in hours, days or weeks: 12h, 30d, 8w."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = re.fullmatch(r"(\d{1,4})([hdw])", str(value))
+        if not found:
+            self.fail(
+                f"{value!r} is not a number of hours, days or weeks as 12h, 30d, 8w.", param, ctx
+            )
+        return int(found[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[found[2]])
+
+
+class TaskName(click.ParamType):
+    """The name of an installed task, or MODULE:OBJECT."""
+
+    name = "task"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if ":" not in value:
+            known(ctx, value, "task", registry.task_names())
+        return value
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and not nan, which no comparison keeps out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = click.FloatRange.convert(self, value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+FILE = FilePath(path_type=Path)
+SEED = click.IntRange(0, 2**31 - 1)
+TASK = click.Option(
+    ["--task"], type=TaskName(), default="cifar10", show_default=True,
+    help="See `compress tasks`; or MODULE:OBJECT, a task in Python code of your own, which is run.",
+)  # fmt: skip
+DATA = click.Option(["--data"], type=FILE, help="Where the data is; found or fetched if not given.")
+INPUT_SCALE = click.Option(
+    ["--input-scale"], type=Scale(),
+    help="With --task images: what the model wants pixels multiplied by, such as 1/255, unless it says so itself.",
+)  # fmt: skip
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
+RESULTS = click.Option(
+    ["--results"], type=FILE, default=Path("reports/results.jsonl"), show_default=True,
+    help="Rows are kept here, one JSON object a line.",
+)  # fmt: skip
+OUT = click.Option(
+    ["--out"], type=FILE, default=Path("runs"), show_default=True, help="For run folders."
+)
+BENCH = [
+    TASK,
+    DATA,
+    INPUT_SCALE,
+    click.Option(
+        ["--seed"], type=SEED, default=0, show_default=True, help="Of all that is random."
+    ),
+    click.Option(["--deterministic"], is_flag=True, help="Same words, same weights, bit for bit."),
+    OUT,
+    RESULTS,
+    click.Option(["--fresh"], is_flag=True, help="Redo what is finished already."),
+    click.Option(
+        ["--measure-on", "measured_on"],
+        type=click.Choice(["test", "validation"]),
+        default="test",
+        show_default=True,
+        help="Which images to measure on; validation, to choose by, leaves the test images closed.",
+    ),
+    JSON,
+]
+MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
+TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
+OF_A_RUN = [MODEL, TRUST, *BENCH]
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
+    try:
+        yield
+        return
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)  # click means it to be final
+        raise
+    except KeyboardInterrupt:
+        message = "interrupted. The same words go on from the last whole epoch."
+    except MemoryError:
+        message = "out of memory."
+    except BrokenPipeError:
+        raise  # whoever read the results has gone: click ends quietly
+    except (OSError, ValueError) as error:
+        message = sentence_of(error)
+    raise click.ClickException(printable(message))
+
+
+class Program(click.Group):
+    """The commands below, and every installed stage as a command of its own."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _sentences():
+            return click.Group.make_context(self, *args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _sentences():
+            return click.Group.invoke(self, ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *registry.stage_names()]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in self.commands or name not in registry.stage_names():
+            return self.commands.get(name)
+        cls = registry.stage(name)
+        own = {str(p.name) for p in cls.parameters()}
+
+        def alone(**words: Any) -> None:
+            from compress.cli import commands
+
+            stage = _made(cls, {k: words.pop(k) for k in own})
+            commands.run(commands.chain([stage]), **words)
+
+        return click.Command(
+            name, params=[*cls.parameters(), *OF_A_RUN], callback=alone, help=cls.__doc__
+        )
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in (("Commands", list(self.commands)), ("Stages", registry.stage_names())):
+            with formatter.section(title):
+                formatter.write_dl([(n, self._short_help(ctx, n)) for n in names])
+
+    def _short_help(self, ctx: click.Context, name: str) -> str:
+        try:
+            command = self.get_command(ctx, name)
+        except ValueError as error:  # a broken plugin must not hide the others
+            return str(error)
+        return command.get_short_help_str(80) if command else ""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        known(ctx, args[0], "command", self.list_commands(ctx))
+        return click.Group.resolve_command(self, ctx, args)
+
+
+class Chain(click.Group):
+    """Stages one after another, each with its own options; those of the command may follow any of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return registry.stage_names()
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in registry.stage_names():
+            return None
+        cls = registry.stage(name)
+        own = cls.parameters()
+        return StageInChain(
+            name,
+            params=[*own, *late(self.params, own)],
+            callback=lambda **o: _made(cls, o),
+            help=cls.__doc__,
+        )
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        known(ctx, args[0], "stage", registry.stage_names())
+        return click.Group.resolve_command(self, ctx, args)
+
+
+class FileThenChain(Chain):
+    """A file, then stages; the options of the command stand before the file or after it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-"):
+            file, after = args[0], args[1:]
+            # Parsed as it will be, only to learn where its own options end.
+            values, left, _ = self.make_parser(ctx).parse_args([*after])
+            own = len(after) - len(left) - isinstance(values.get("file"), str)
+            args = [*after[:own], file, *after[own:]]
+        return Chain.parse_args(self, ctx, args)
+
+
+class Train(click.Command):
+    """`compress train`, whose help lists the recipes of every installed task."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for name in registry.task_names():
+            if recipes := registry.task(name).recipes:
+                with formatter.section(f"Recipes of task {name}"):
+                    formatter.write_dl([(r, recipe.summary) for r, recipe in recipes.items()])
+
+
+def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
+    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
+    if word in there or word.startswith("-"):
+        return
+    raise click.UsageError(no_such(kind, word, there), ctx)
+
+
+def _made(cls: type[Stage], options: dict[str, Any]) -> Stage:
+    try:
+        return cls(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,43 @@
+"""Rows as a table on the terminal, and as pages beside the file of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compress import registry
+from compress.cli import console
+from compress.pipelines.reuse import Request
+from compress.report import pages, references, tables
+from compress.result import Result, read_from
+
+
+def show(rows: Sequence[Result], request: Request, results: Path, as_json: bool) -> None:
+    """Print rows beside what is published, and write the pages of all rows; as JSON, the rows alone are printed."""
+    written = write_pages(read_from(results), results.parent, unless_current=True)
+    if as_json:
+        console.say_json([r.record() for r in rows])
+        return
+    figures = references.read_references(request.task.references())
+    console.print_records(tables.compact(tables.compared_records(rows, figures)))
+    for sentence in references.judgements(figures):
+        console.say("", sentence)
+    if figures and rows[0].data not in {f.data for f in figures}:
+        console.say(
+            "", f"Published figures are not about {rows[0].data}; --data names the full set."
+        )
+    console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {request.out}.")
+
+
+def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
+    """Write the pages of rows, held against what is published for their tasks. Gives the paths.
+
+    Args:
+      unless_current: leave pages alone that were made of these very rows.
+    """
+    # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
+    names = sorted({r.task for r in rows} & set(registry.task_names()))
+    figures = [p for name in names for p in registry.task(name).references()]
+    if unless_current and pages.are_current(rows, figures, out):
+        return pages.paths(out)
+    return pages.write_report(rows, figures, out)

@@ -1,0 +1,74 @@
+"""What `compress runs` does: list the run folders, or delete old ones, and only after asking."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress.cli import console
+from compress.runs.listing import Run, delete, found, older
+
+
+def show(out: Path, as_json: bool) -> None:
+    """List the run folders in `out`, the oldest first."""
+    runs = found(out)
+    if as_json:
+        console.say_json([run.record() for run in runs])
+        return
+    console.print_records([_line(run) for run in runs])
+    console.say(f"{_counted(runs)} in {out}.")
+
+
+def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
+    """Delete the run folders in `out` that are older than `age`, except those that a process is at work in.
+
+    Raises:
+      ValueError: nobody is there to be asked and `yes` was not given.
+    """
+    runs = found(out)
+    doomed = older(runs, age, datetime.now(UTC))
+    busy = [run for run in runs if run.state == "in use"]
+    for run in doomed:
+        console.tell(f"{run.folder}  {run.size_bytes:,} bytes, {run.state}")
+    if doomed and not yes:
+        if not sys.stdin.isatty():
+            raise ValueError(
+                f"{_counted(doomed)} would be deleted, and nobody can be asked here: add --yes."
+            )
+        click.confirm(f"Delete {_counted(doomed)}?", abort=True, err=True)
+    for run in doomed:
+        delete(run)
+    if as_json:
+        said = {
+            "deleted": [run.record() for run in doomed],
+            "in_use": [str(r.folder) for r in busy],
+        }
+        console.say_json(said)
+        return
+    kept = f" {_counted(busy)} stayed: a process is at work there." if busy else ""
+    console.say(f"Deleted {_counted(doomed)}.{kept}")
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    folders = "1 run folder" if len(runs) == 1 else f"{len(runs):,} run folders"
+    return f"{folders}, {sum(run.size_bytes for run in runs):,} bytes"
+
+
+def _line(run: Run) -> dict[str, Any]:
+    row = run.result
+    return {
+        "run": run.label,
+        "task": row.task if row else "",
+        "data": row.data if row else "",
+        "seed": row.seed if row else "",
+        "when": f"{run.time.astimezone():%Y-%m-%d %H:%M}",
+        "top-1": f"{row.top1:.2%}" if row else "",
+        "bytes": run.size_bytes,
+        "state": run.state if run.epochs is None else f"{run.state}, {run.epochs} epochs done",
+        "folder": run.folder.name,
+    }

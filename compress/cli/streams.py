@@ -1,0 +1,59 @@
+"""Standard streams that may be closed, or whose reader may leave: the run goes on, what nobody reads is lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+import warnings
+from types import TracebackType
+from typing import Any, TextIO
+
+from compress.cli.console import tell
+
+
+def prepare() -> None:
+    """Make the streams of this process safe to write to, and pass warnings and tracebacks through `console.tell`."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file that is opened gets this number, and native code writes its complaints there.
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    raw = _Lasting(2, "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(sys.stderr, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    sys.excepthook = _failed
+    warnings.showwarning = _warned
+
+
+class _Lasting(io.FileIO):
+    """A stream that takes everything, also when nobody is there any more to give it to."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return io.FileIO.write(self, content)
+        except OSError:
+            return len(content)
+
+
+def _failed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    tell(*"".join(traceback.format_exception(kind, error, trace)).splitlines())
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    tell(*warnings.formatwarning(message, category, filename, lineno, line).splitlines())

@@ -1,0 +1,174 @@
+"""Images in folders by class: one folder for all, or one each for train, validation and test. Files are untrusted."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from compress.tasks.task import Split
+
+PARTS = ("train", "validation", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg")
+# What file managers leave behind; names that begin with a dot are passed over too.
+LEFT_BEHIND = ("thumbs.db", "desktop.ini")
+# Modes that become grey or RGB without losing a value: optimisers store grey images as 1 or L, few-coloured ones as P.
+GREY, COLOUR = ("1", "L"), ("P", "RGB")
+MAX_BYTES = 4_000_000_000  # of all pixels, decoded
+
+
+def read_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """The class names, sorted, and the splits found: "train" alone if the class folders lie directly in `root`.
+
+    Labels follow the sorted names, as in Keras's image_dataset_from_directory. Images are uint8 [n, h, w, 1] if all
+    are grey, else [n, h, w, 3].
+
+    Raises:
+      ValueError: a file is no whole PNG or JPEG image, or differs in size, or lies outside `root`; or a class is
+        missing or empty.
+    """
+    parts = _parts(root)
+    classes = _names(parts["train"], root)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{parts['train']}: {len(classes)} class folders; expected two or more, each with the images of a class."
+        )
+    listed: dict[str, list[list[Path]]] = {}
+    for part, folder in parts.items():
+        if (found := _names(folder, root)) != classes:
+            odd = sorted(set(found) ^ set(classes))[0]
+            there = "is not a class of train" if odd in found else "is missing"
+            raise ValueError(f"{folder / odd} {there}; expected the same class folders in each.")
+        listed[part] = [_files(folder / name, root) for name in classes]
+    pixels = read_images([path for part in listed.values() for paths in part for path in paths])
+    splits, begin = {}, 0
+    for part, of_class in listed.items():
+        labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in of_class])
+        splits[part] = Split(pixels[begin : begin + len(labels)], labels)
+        begin += len(labels)
+    return classes, splits
+
+
+def read_images(paths: Sequence[Path]) -> np.ndarray:
+    """The images in these files, uint8 [n, h, w, 1 or 3], all of one size; sizes are checked before pixels are read."""
+    from PIL import Image
+
+    width, height = _size(paths[0])
+    if len(paths) * width * height * 3 > MAX_BYTES:
+        raise ValueError(
+            f"{paths[0]} and {len(paths) - 1:,} more images of {width} x {height} pixels: more than "
+            f"{MAX_BYTES:,} bytes of pixels; give fewer or smaller ones."
+        )
+    pixels = np.empty((len(paths), height, width, 3), np.uint8)
+    grey = True
+    for number, path in enumerate(paths):
+        with path.open("rb") as file:
+            if png_bits(file) > 8:
+                raise ValueError(
+                    f"{path}: an image of {png_bits(file)} bits a channel; expected 8: save it with 8."
+                )
+            try:
+                with Image.open(file, formats=["PNG", "JPEG"]) as image:
+                    size, mode = image.size, image.mode
+                    right = size == (width, height) and mode in (*GREY, *COLOUR)
+                    if right and not (mode == "P" and "transparency" in image.info):
+                        pixels[number] = np.asarray(image.convert("RGB"))
+                        grey = grey and mode in GREY
+                        continue
+            except _damaged() as error:
+                raise _not_whole(path) from error
+        if size != (width, height):
+            raise ValueError(
+                f"{path}: {size[0]} x {size[1]} pixels (width x height), but {paths[0]} has {width} x {height}: "
+                "bring all images to one size first."
+            )
+        raise ValueError(
+            f"{path}: an image of mode {mode}, or with transparency; expected grey or RGB, 8 bits a channel: "
+            "save it without."
+        )
+    return np.ascontiguousarray(pixels[..., :1]) if grey else pixels
+
+
+def png_bits(file: IO[bytes]) -> int:
+    """Bits a channel that the header of an open PNG states, 0 of any other file. Pillow cuts 16 down to 8 unsaid."""
+    head = file.read(25)
+    file.seek(0)
+    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 25 else 0
+
+
+def _size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with path.open("rb") as file:
+        try:
+            with Image.open(file, formats=["PNG", "JPEG"]) as image:
+                return image.size
+        except _damaged() as error:
+            raise _not_whole(path) from error
+
+
+def _damaged() -> tuple[type[Exception], ...]:
+    """What Pillow reports a file by that is no image, or a damaged or enormous one."""
+    from PIL import Image
+
+    bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    return (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, *bomb)
+
+
+def _not_whole(path: Path) -> ValueError:
+    return ValueError(f"{path}: not a whole PNG or JPEG image; get it again or take it out.")
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """Split -> folder of its class folders."""
+    names = _names(root, root)
+    if not set(PARTS) & set(names):
+        return {"train": root}
+    odd = sorted(set(names) - set(PARTS))
+    if odd or "train" not in names:
+        raise ValueError(
+            f"{root}: has the folders {', '.join(names)}; expected train and, if you like, validation and test, "
+            "or else nothing but class folders."
+        )
+    return {part: root / part for part in PARTS if part in names}
+
+
+def _names(folder: Path, root: Path) -> tuple[str, ...]:
+    """The folders in `folder`, sorted by name. No image may lie beside them."""
+    entries = [_inside(path, root) for path in _visible(folder)]
+    stray = next((path for path in entries if path.suffix.lower() in SUFFIXES), None)
+    if stray and not stray.is_dir():
+        raise ValueError(f"{stray} is in no class folder; expected CLASS/{stray.name}.")
+    return tuple(path.name for path in entries if path.is_dir())
+
+
+def _files(folder: Path, root: Path) -> list[Path]:
+    paths = [_inside(path, root) for path in _visible(folder)]
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            raise ValueError(f"{path}: expected only files ending in {', '.join(SUFFIXES)} here.")
+    if not paths:
+        raise ValueError(f"{folder} has no images; expected some of every class.")
+    return paths
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.name.lower() not in LEFT_BEHIND
+    )
+
+
+def _inside(path: Path, root: Path) -> Path:
+    if not path.is_symlink():
+        return path
+    if not path.exists():
+        raise ValueError(f"{path} is a link that leads nowhere: take it out.")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{path} leads out of {root}: put the images themselves there.")
+    return path

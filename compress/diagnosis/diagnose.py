@@ -1,0 +1,250 @@
+"""What stages can make of a model, told before any work; and the model rewritten so that they can make more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compress.diagnosis.equivalence import Images, compared
+from compress.diagnosis.rewrites import rewrites
+from compress.files import replacing
+from compress.findings import CannotTreat, Finding, as_findings
+from compress.keras_models.graph import is_readable
+from compress.keras_models.layers import KERNELS
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import Rewrite, flattened
+from compress.model_files import load
+from compress.stage import Stage
+from compress.tasks import images as image_task
+
+# Layers that no rewrite replaces, and why.
+REASONS = {
+    "PReLU": "its slopes are learnt for every position or channel: train with ReLU or LeakyReLU in its place",
+    "BatchNormalization": "no kernel beside it can take it exactly: train with it right after a convolution or Dense",
+    "Lambda": "what it does cannot be read: say it with Keras layers (Rescaling, Activation, Reshape)",
+} | dict.fromkeys(
+    ("GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"),
+    "it measures each image anew, which no fixed kernel does: train with BatchNormalization in its place",
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a stage will not or cannot treat, and what would help."""
+
+    layers: list[str]  # that it is about; empty if it is about none in particular
+    why: str  # what the stage says
+    rewrite: str  # what would help, and whether it can be done here; empty if nothing is known
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one stage can make of a model."""
+
+    stage: Stage
+    verdict: Literal["yes", "in part", "no"]
+    findings: list[Advice]
+    untouched: list[str]  # layers with kernels that no finding is about
+
+
+@dataclass(frozen=True)
+class Fix:
+    """Where the rewritten model goes, and on which images it must compute the same."""
+
+    out: Path
+    images: Callable[[KerasModel], Images]
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".keras":
+            raise ValueError(f"--fix writes a .keras file: {self.out} is none; name it so.")
+        if not self.out.absolute().parent.is_dir():
+            raise FileNotFoundError(f"no folder {self.out.parent} for --fix: make it first.")
+
+
+def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Diagnosis]:
+    """What each stage, alone, can make of a flat model; the stages run nothing but their checks."""
+    return [_diagnosis(model, stage) for stage in stages]
+
+
+def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[Rewrite]]:
+    """A flat model that computes the same and that the stages have fewer findings in; and the rewrites that made it so.
+
+    A rewrite is done if it ends a finding, makes no stage refuse that did not, and, where it helps no stage out of a
+    refusal, leaves fewer findings than before.
+    """
+    done: list[Rewrite] = []
+    complaints = _complaints(model, stages)
+    while better := _better(model, stages, complaints):
+        rewrite, model, complaints = better
+        done.append(rewrite)
+    return model, done
+
+
+def diagnose(
+    file: Path, stages: Sequence[Stage], trust: bool, fix: Fix | None = None
+) -> dict[str, Any]:
+    """Everything `compress doctor` has to say of a model file, as plain data; with `fix`, the better file is written.
+
+    Keys: file, notes, stages (of the better model, if one is written) and fixed.
+    """
+    loaded = _loaded(file, trust)
+    model, notes = flattened(loaded)
+    written = None
+    if fix:
+        model, done = fixed(model, stages)
+        written = _written(loaded, model, fix, trust) if done or notes else None
+        written = {"rewrites": [*notes, *(rewrite.what for rewrite in done)], **(written or {})}
+    return {
+        "file": str(file),
+        "notes": notes,
+        "stages": [_record(diagnosis) for diagnosis in examined(model, stages)],
+        "fixed": written,
+    }
+
+
+def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
+    refusals, notes = _complaints(model, [stage])
+    complaints = [*refusals, *notes]
+    after, done = fixed(model, [stage]) if complaints else (model, [])
+    refusals_left, notes_left = _complaints(after, [stage]) if done else (refusals, notes)
+    left = {*refusals_left, *notes_left}
+    then = "".join(f" It refuses the model still: {refusal.sentence}" for refusal in refusals_left)
+    findings = [
+        Advice(
+            complaint.layers(model),
+            complaint.sentence,
+            _help(model, complaint, [] if complaint in left else done, then),
+        )
+        for complaint in complaints
+    ]
+    named = {name for finding in findings for name in finding.layers}
+    kernels = [layer.name for layer in model.keras.layers if type(layer).__name__ in KERNELS]
+    verdict: Literal["yes", "in part", "no"] = (
+        "no" if refusals else "in part" if findings else "yes"
+    )
+    untouched = [] if refusals else [name for name in kernels if name not in named]
+    return Diagnosis(stage, verdict, findings, untouched)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A finding of one of the stages asked."""
+
+    stage: int  # its number among them
+    finding: Finding
+    by: str = ""  # the stage that the sentence begins with
+
+    @property
+    def sentence(self) -> str:
+        return self.finding.sentence(self.by)
+
+    def layers(self, model: KerasModel) -> list[str]:
+        """The layers of the model that it is about."""
+        names = {layer.name for layer in model.keras.layers}
+        return [name for name in self.finding.layers if name in names]
+
+
+Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will be left untreated
+
+
+def _complaints(model: KerasModel, stages: Sequence[Stage]) -> Complaints:
+    refusals: list[Complaint] = []
+    notes: list[Complaint] = []
+    for number, stage in enumerate(stages):
+        try:
+            findings = as_findings(stage.check(model))
+            notes += [Complaint(number, finding, stage.name) for finding in findings]
+        except CannotTreat as error:
+            refusals += [Complaint(number, finding, error.stage) for finding in error.findings]
+        except ValueError as error:
+            refusals.append(Complaint(number, Finding((), str(error))))
+    return refusals, notes
+
+
+def _better(
+    model: KerasModel, stages: Sequence[Stage], complaints: Complaints
+) -> tuple[Rewrite, KerasModel, Complaints] | None:
+    """The first rewrite that helps, the model after it and what stages then complain of."""
+    refusals, notes = complaints
+    if not (refusals or notes) or not is_readable(model.keras):
+        return None
+    about = {name for complaint in [*refusals, *notes] for name in complaint.finding.layers}
+    refusing = {complaint.stage for complaint in refusals}
+    for rewrite in rewrites(model):
+        if about.isdisjoint(rewrite.touches):
+            continue
+        after = rewrite.applied(model)
+        still, left = _complaints(after, stages)
+        if {complaint.stage for complaint in still} - refusing:
+            continue
+        helped = refusing and set(refusals) - set(still)
+        if helped or (set(notes) - set(left) and len(left) < len(notes)):
+            return rewrite, after, (still, left)
+    return None
+
+
+def _help(model: KerasModel, complaint: Complaint, done: Sequence[Rewrite], then: str) -> str:
+    if done:
+        return "--fix does it: " + " ".join(rewrite.what for rewrite in done) + then
+    kinds = {layer.name: type(layer).__name__ for layer in model.keras.layers}
+    reasons = {REASONS.get(kinds[name], "") for name in complaint.layers(model)}
+    return " ".join(
+        f"no rewrite keeps the function: {reason}." for reason in sorted(reasons) if reason
+    )
+
+
+def _record(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {
+        "stage": " ".join(diagnosis.stage.argv()),
+        "can_work": diagnosis.verdict != "no",
+        "verdict": diagnosis.verdict,
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+        "untouched": diagnosis.untouched,
+    }
+
+
+def _loaded(file: Path, trust: bool) -> KerasModel:
+    model = load.load(file, trust)
+    if not isinstance(model, KerasModel):
+        raise ValueError(
+            f"{file} is finished: stages start from the .keras or .h5 model it was made of."
+        )
+    inputs = [list(tensor.shape) for tensor in model.keras.inputs]
+    outputs = [list(tensor.shape) for tensor in model.keras.outputs]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"{file} has {len(inputs)} inputs and {len(outputs)} outputs; expected one input, images, and one output, "
+            "a number per class: give a model like that."
+        )
+    (batch, *image), (_, *scores) = inputs[0], outputs[0]
+    if batch is not None or len(image) != 3 or None in image or len(scores) != 1:
+        raise ValueError(
+            f"{file} takes {inputs[0]} and gives {outputs[0]}; expected [None, height, width, channels], images of "
+            "fixed size and any number of them, and [None, classes]: build it again like that."
+        )
+    return model
+
+
+def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> dict[str, Any]:
+    """Prove on what a file of `after` holds that it computes what `before` does, then put it at `fix.out`."""
+    images = fix.images(before)
+    with replacing(fix.out) as temporary:
+        after.save(temporary)
+        proof = compared(before, _loaded(temporary, trust), images)
+        if not proof.holds:
+            raise ValueError(
+                f"the rewritten model is not the same function: {proof}. Nothing is written; "
+                "leave out --fix and rewrite the layers that are named where the model is built."
+            )
+    raw = [image_task.takes_raw_pixels(model.keras) for model in (before, after)]
+    hint = (
+        "it takes pixels from 0 to 255 as before, but no layer says so any more: with --task images, "
+        "add --input-scale 1."
+    )
+    return {
+        "file": str(fix.out),
+        "proof": asdict(proof),
+        "says": [f"{proof}.", *([hint] if raw == [True, False] else [])],
+    }

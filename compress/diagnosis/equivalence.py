@@ -1,0 +1,76 @@
+"""Whether two models compute the same, seen on images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compress.keras_models.model import KerasModel
+from compress.tasks import images as image_task
+from compress.tasks.task import Dataset, Task
+
+IMAGES = 256
+BATCH = 64
+TOLERANCE = 1e-4  # of the largest output, or of 1 if that is less
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """How far the outputs of two models are apart."""
+
+    images: str  # on which
+    largest_difference: float  # NaN if an output is
+    largest_output: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the models compute the same, but for rounding."""
+        return self.largest_difference <= self.allowed
+
+    def __str__(self) -> str:
+        return (
+            f"the largest difference of outputs on {self.images} is {self.largest_difference:.1e}, of outputs up to "
+            f"{self.largest_output:.1e}; allowed is {self.allowed:.1e}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images as a model sees them, float32 [n, h, w, c], and what they are."""
+
+    values: np.ndarray
+    called: str
+
+
+def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalence:
+    """The outputs of two models of the same shapes on the same images."""
+    ours, theirs = _outputs(before.keras, images.values), _outputs(after.keras, images.values)
+    largest = float(np.abs(ours).max())
+    difference = float(np.abs(ours - theirs).max())
+    return Equivalence(images.called, difference, largest, TOLERANCE * max(1.0, largest))
+
+
+def random_images(model: KerasModel, why: str = "") -> Images:
+    """Images of noise in the range of pixels that the model takes: 0 to 255, or 0 to 1."""
+    top = 255 if image_task.takes_raw_pixels(model.keras) else 1
+    values = np.random.default_rng(0).uniform(0, top, (IMAGES, *model.input_shape))
+    called = f"{IMAGES} random images of numbers from 0 to {top}"
+    return Images(values.astype(np.float32), f"{called} ({why})" if why else called)
+
+
+def task_images(model: KerasModel, task: Task, data: Dataset, input_scale: float | None) -> Images:
+    """Validation images of a task, or random ones if its images are of another shape than the model's."""
+    images = data.validation.images[:IMAGES]
+    if images.shape[1:] != model.input_shape:
+        return random_images(model, f"those of task {task.name} have another shape")
+    task = image_task.suited(task, data, model, input_scale)
+    called = f"{len(images)} validation images of {data.name}"
+    return Images(images * np.float32(task.input_scale), called)
+
+
+def _outputs(model: Any, images: np.ndarray) -> np.ndarray:
+    starts = range(0, len(images), BATCH)
+    return np.concatenate([np.array(model(images[s : s + BATCH], training=False)) for s in starts])

@@ -1,0 +1,99 @@
+"""Rewrites of a model that keep its function, each found, described and ready to be done on a copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from compress import backend
+from compress.diagnosis.folding import into_a_convolution, into_next_kernel, into_previous_kernel
+from compress.keras_models.graph import Call, Graph, graph_of
+from compress.keras_models.layers import KERNELS
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import LayerSpec, Rewrite
+from compress.tfmot import keras2_layers
+
+# What changes images or activations while training, and passes them on as they are otherwise.
+TRAINING_ONLY = """
+ActivityRegularization AlphaDropout GaussianDropout GaussianNoise RandomBrightness RandomContrast RandomFlip
+RandomRotation RandomTranslation RandomZoom
+"""
+# A final softmax stays in its layer: that is where training looks for it.
+KEPT = ("linear", "softmax")
+
+
+def rewrites(model: KerasModel) -> list[Rewrite]:
+    """Every rewrite that the layers of a flat model allow, the plainer before the more far-reaching."""
+    graph = graph_of(model.keras)
+    kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
+        renamed, left_out, activation_apart, into_previous_kernel, into_next_kernel, into_a_convolution,
+    )  # fmt: skip
+    found = [input_renamed(graph, image) for image in graph.inputs]
+    found += [kind(graph, call) for kind in kinds for call in graph.calls if call.inputs]
+    return list({r.what: r for r in found if r}.values())  # a shared layer was met at each call
+
+
+def renamed(graph: Graph, call: Call) -> Rewrite | None:
+    """A layer whose name Keras 2 does not take gets one that it takes."""
+    layer, new = call.layer, _plain(call.layer.name, graph)
+    weights: list[Any] = getattr(layer, "get_weights", list)()
+    spec = LayerSpec(type(layer), layer.get_config() | {"name": new}, weights)
+    return _called(layer.name, spec) if new != layer.name else None
+
+
+def input_renamed(graph: Graph, image: Any) -> Rewrite | None:
+    """What goes into the model gets a name that Keras 2 takes."""
+    new = _plain(image.name, graph)
+    config = {"batch_shape": image.shape, "dtype": image.dtype, "name": new}
+    spec = LayerSpec(backend.keras().layers.InputLayer, config)
+    return _called(image.name, spec) if new != image.name else None
+
+
+def _called(name: str, spec: LayerSpec) -> Rewrite:
+    what = f"{name}: called {spec.config['name']}, a name that Keras 2 takes."
+    return Rewrite(what, (name,), {name: (spec,)})
+
+
+def _plain(name: str, graph: Graph) -> str:
+    """The name, if Keras 2 takes it, else one like it that is not used."""
+    if re.fullmatch(keras2_layers.NAME, name):
+        return name
+    plain = re.sub("[^A-Za-z0-9_.>-]", "_", name)
+    return _unused(plain if re.match("[A-Za-z0-9.]", plain) else f"layer{plain}", graph)
+
+
+def left_out(graph: Graph, call: Call) -> Rewrite | None:
+    """A layer that acts in training only is left out."""
+    kind, name = type(call.layer).__name__, call.layer.name
+    if kind not in TRAINING_ONLY.split():
+        return None
+    what = f"{name}: left out; a {kind} changes nothing outside training, where the task's recipe has its own."
+    return Rewrite(what, (name,), {name: ()})
+
+
+def activation_apart(graph: Graph, call: Call) -> Rewrite | None:
+    """The activation of a convolution or Dense becomes a layer of its own after it."""
+    layer = call.layer
+    if type(layer).__name__ not in KERNELS:
+        return None
+    config = layer.get_config()
+    activation = config["activation"]
+    if activation in KEPT:
+        return None
+    called = activation if isinstance(activation, str) else "activation"
+    new = _unused(f"{layer.name}_{called}", graph)
+    specs = (
+        LayerSpec(type(layer), config | {"activation": "linear"}, layer.get_weights()),
+        LayerSpec(backend.keras().layers.Activation, {"activation": activation, "name": new}),
+    )
+    what = f"{layer.name}: its {called} becomes a layer of its own, {new}."
+    return Rewrite(what, (layer.name,), {layer.name: specs})
+
+
+def _unused(name: str, graph: Graph) -> str:
+    names = {call.layer.name for call in graph.calls} | {image.name for image in graph.inputs}
+    found, number = name, 2
+    while found in names:
+        found, number = f"{name}_{number}", number + 1
+    return found

@@ -1,0 +1,4 @@
+"""Keras models as values: their graph, their layers, their batch normalization.
+
+Imports no training, no tfmot, no data and no task. Start at `model`.
+"""

@@ -1,0 +1,41 @@
+"""How many multiply-accumulates the layers of a Keras model cost, read off their kernels and calls."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from compress import backend
+from compress.keras_models.graph import graph_of
+from compress.keras_models.layers import kernel_names
+
+
+def macs_by_layer(model: Any) -> dict[str, int | None]:
+    """Layer name -> multiply-accumulates of all its calls for one image, in layer order; None if a size is open.
+
+    A layer of a model inside the model is called "model/layer".
+    """
+    calls = Counter(call.layer.name for call in graph_of(model).calls)
+    macs: dict[str, int | None] = {}
+    for layer in model.layers:
+        if isinstance(layer, backend.keras().Model):
+            macs |= {f"{layer.name}/{name}": of for name, of in macs_by_layer(layer).items()}
+        else:
+            one_call = macs_of_a_call(layer)
+            macs[layer.name] = None if one_call is None else one_call * calls[layer.name]
+    return macs
+
+
+def macs_of_a_call(layer: Any) -> int | None:
+    """Multiply-accumulates of one call: every number of a kernel meets the image once at every position."""
+    names = kernel_names(layer).values()
+    if not names:
+        return 0
+    # A transposed convolution slides over its input, all others give one output per position.
+    slides = layer.input if type(layer).__name__ == "Conv2DTranspose" else layer.output
+    first = getattr(layer, "data_format", "channels_last") == "channels_first"
+    positions = slides.shape[2:] if first else slides.shape[1:-1]
+    if None in positions:
+        return None
+    return math.prod(positions) * sum(math.prod(getattr(layer, name).shape) for name in names)

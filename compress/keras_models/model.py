@@ -1,0 +1,205 @@
+"""KerasModel and TFLiteModel: what stages map and measure() reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from compress import backend
+from compress.files import replacing, write_bytes
+from compress.keras_models import layers
+from compress.weight_sharing import keeper, labels
+
+# Of how models are written as `.tflite`; raised with it, and kept runs go stale.
+EXPORT_VERSION = 1
+Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+# Which kernels an integer scheme may use, and the type of its input and output.
+_INTEGER = {
+    "int8": ("TFLITE_BUILTINS_INT8", "int8"),
+    "int16x8": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "int16"),
+}
+
+
+@dataclass(frozen=True)
+class TFLiteModel:
+    """The content of a `.tflite` file: what would be shipped."""
+
+    format: ClassVar = "tflite"
+    content: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the file whole, or leave `path` as it was."""
+        write_bytes(path, self.content)
+
+    @classmethod
+    def load(cls, path: Path) -> TFLiteModel:
+        """Read a `.tflite` file. ValueError if it is not one."""
+        content = path.read_bytes()
+        if content[4:8] != b"TFL3":
+            raise ValueError(f"{path} is not a TFLite file (no TFL3 mark at byte 4).")
+        return cls(content)
+
+
+@dataclass(frozen=True)
+class KerasModel:
+    """A Keras 3 model, float32."""
+
+    format: ClassVar = "keras"
+    keras: Any
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch axis: [h, w, c]."""
+        return tuple(self.keras.input_shape[1:])
+
+    @property
+    def classes(self) -> int:
+        """Length of one output."""
+        return int(self.keras.output_shape[-1])
+
+    @property
+    def params(self) -> int:
+        """Number of parameters as Keras counts them, BatchNormalization statistics included."""
+        return int(self.keras.count_params())
+
+    def kernel_variables(self) -> dict[str, Any]:
+        """Layer name -> Keras variable of its kernel, in layer order; for a stage to assign to in its own copy."""
+        return layers.kernels(self.keras)
+
+    def kernels(self) -> dict[str, np.ndarray]:
+        """Layer name -> kernel, float32 in Keras axis order; copies."""
+        return {k: np.array(v) for k, v in self.kernel_variables().items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of architecture and weights; names given at random by Keras do not count."""
+        sha = hashlib.sha256()
+        for layer in self.keras.layers:
+            config = {k: v for k, v in layer.get_config().items() if k != "name"}
+            sha.update(
+                json.dumps([type(layer).__name__, config], sort_keys=True, default=str).encode()
+            )
+        if calls := _calls(self.keras):
+            sha.update(json.dumps(calls, sort_keys=True, default=str).encode())
+        for weight in self.keras.get_weights():
+            sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
+        return sha.hexdigest()
+
+    def copy(self) -> KerasModel:
+        """The same layers and weights in new variables."""
+        keras = backend.keras()
+        twin = keras.models.clone_model(self.keras, clone_function=layers.copy_of)
+        twin.set_weights(self.keras.get_weights())
+        for layer in layers.every_layer(twin):
+            if type(layer) is keras.layers.Normalization:
+                layers.give_weights(layer, layer.get_weights())
+        return KerasModel(twin)
+
+    def trainable_copy(self) -> KerasModel:
+        """A copy whose kernels' zero weights stay zero, and shared values stay shared, while it is trained."""
+        result = self.copy()
+        ops = backend.keras().ops
+
+        def held(clusters: np.ndarray, own: Any) -> Any:
+            keep = keeper(clusters, ops.take, ops.segment_sum)
+
+            def kept(w: Any) -> Any:
+                return ops.reshape(keep(ops.reshape(w, (-1,))), clusters.shape)
+
+            return lambda w: kept(own(kept(w)) if own else w)
+
+        for variable in result.kernel_variables().values():
+            clusters = labels(np.array(variable))
+            if clusters.max() < clusters.size:
+                # Keras applies a variable's constraint after each step.
+                variable.constraint = held(clusters, variable.constraint)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write a `.keras` file whole, or leave `path` as it was. Optimizer state is not kept."""
+        with replacing(path) as temporary:
+            self.keras.save(temporary, include_optimizer=False)
+
+    def to_tflite(
+        self, scheme: Scheme = "float32", calibration: np.ndarray | None = None
+    ) -> TFLiteModel:
+        """Export as `.tflite` that takes one image: [1, h, w, c].
+
+        Args:
+          scheme: "float32"; "float16" and "dynamic" store weights smaller and take float32 images; "int8" and
+            "int16x8" compute in integers, weights int8 per output channel, and take and give int8 or int16.
+          calibration: for those two, float32 [n, h, w, c] of images as the model sees them, from which the ranges
+            of activations are read.
+        """
+        if scheme in _INTEGER and calibration is None:
+            raise ValueError(f"export as {scheme} needs images to calibrate by.")
+        return exported(self.keras, scheme, calibration)
+
+
+def _calls(model: Any) -> list[Any]:
+    """How a functional model calls its layers and operations, by their places in it; none if one after another.
+
+    For each, its class, an operation's configuration, and of each call what it takes: [place, call, output] or values.
+    """
+    if type(model).__name__ != "Functional":
+        return []
+    # Not by graph_of: digests are in the keys of kept runs, so all is said here as Keras writes it to a file.
+    steps = model.get_config()["layers"]
+    place = {step["name"]: number for number, step in enumerate(steps)}
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            name, *which = value["config"]["keras_history"]
+            return [place[name], *which]
+        if isinstance(value, dict):
+            # What the whole model is called with overrides these.
+            return {k: placed(v) for k, v in value.items() if k not in ("training", "mask")}
+        return [placed(v) for v in value] if isinstance(value, list | tuple) else value
+
+    found, plain = [], True
+    for number, step in enumerate(steps):
+        layer = step["module"] == "keras.layers"
+        own = {} if layer else {k: v for k, v in step["config"].items() if k != "name"}
+        taken = [placed([node["args"], node["kwargs"]]) for node in step["inbound_nodes"]]
+        found.append([step["class_name"], own, taken])
+        plain &= layer and [args for args, _ in taken] == ([[[number - 1, 0, 0]]] if number else [])
+    return [] if plain else found
+
+
+def exported(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
+    """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
+
+    Without `calibration`, "int8" takes the ranges that the model was trained with, and what has none stays float.
+    """
+    tf = backend.tensorflow()
+    signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
+    function = tf.function(lambda image: model(image, training=False))
+    with backend.stderr_held_back(), warnings.catch_warnings():
+        # Asked of quantization by training statistics, which is another thing than calibration.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+        concrete = function.get_concrete_function(signature)
+        # Not with the model as second argument: what was trained in this process would keep variables in the file.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+        if scheme != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if scheme == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if scheme in _INTEGER:
+            ops, kind = _INTEGER[scheme]
+            if calibration is not None:
+                converter.representative_dataset = lambda: ([image[None]] for image in calibration)
+                converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, ops)]
+            converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
+        return TFLiteModel(converter.convert())

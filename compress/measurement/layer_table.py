@@ -1,0 +1,102 @@
+"""A model layer by layer, as plain data: what each layer is, holds and costs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models.macs import macs_by_layer
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.tflite import contents
+from compress.tflite.flatbuffer import Operator, read
+from compress.tflite.tensor import Tensor
+
+Record = dict[str, Any]
+
+
+def rows_of(model: KerasModel | TFLiteModel) -> list[Record]:
+    """One record per layer or operator, in order, and a last one of totals.
+
+    Keys: name, type, output_shape (without the batch axis), dtype (of the weights; of the output if there are none),
+    parameters, nonzero, macs (for one image; None if the image size is open), bytes (of its numbers as stored).
+    """
+    if isinstance(model, KerasModel):
+        rows = list(_keras_rows(model.keras, macs_by_layer(model.keras), ""))
+        shape = _without_batch(model.keras.output_shape)
+    else:
+        rows = _tflite_rows(model.content)
+        shape = _without_batch(read(model.content).outputs[0].shape)
+    return [*rows, _total(rows, model.format, shape)]
+
+
+def _keras_rows(model: Any, macs: Mapping[str, int | None], prefix: str) -> Iterator[Record]:
+    for layer in model.layers:
+        if isinstance(layer, backend.keras().Model):
+            yield from _keras_rows(layer, macs, f"{prefix}{layer.name}/")
+            continue
+        weights = [np.array(w) for w in layer.weights]
+        yield {
+            "name": prefix + layer.name,
+            "type": type(layer).__name__,
+            "output_shape": _without_batch(layer.output.shape),
+            "dtype": str(weights[0].dtype if weights else layer.compute_dtype),
+            "parameters": sum(w.size for w in weights),
+            "nonzero": sum(int(np.count_nonzero(w)) for w in weights),
+            "macs": macs[prefix + layer.name],
+            "bytes": sum(w.nbytes for w in weights),
+        }
+
+
+def _tflite_rows(content: bytes) -> list[Record]:
+    graph = read(content)
+    parameters: defaultdict[Operator, list[contents.StoredTensor]] = defaultdict(list)
+    for stored in contents.stored_in(graph):
+        parameters[stored.operator].append(stored)
+    held: Counter[Operator] = Counter()
+    for operator, _, constant in contents.constants_in(graph):
+        held[operator] += len(constant.data)
+    rows = [
+        _tflite_row(operator, operator.outputs[0], parameters[operator], held[operator])
+        for operator in graph.operators
+        if not contents.is_unpacking(operator)
+    ]
+    structure = {"name": "structure and names", "type": "", "output_shape": [], "dtype": ""}
+    rest = {"parameters": 0, "nonzero": 0, "macs": 0, "bytes": len(content) - sum(held.values())}
+    return [*rows, structure | rest]
+
+
+def _tflite_row(
+    operator: Operator, output: Tensor, stored: Sequence[contents.StoredTensor], held: int
+) -> Record:
+    return {
+        "name": output.name.partition(";")[0],  # of fused operators, the last
+        "type": operator.name,
+        "output_shape": _without_batch(output.shape),
+        "dtype": stored[0].tensor.dtype if stored else output.dtype,
+        "parameters": contents.stored_params(stored),
+        "nonzero": contents.nonzero_params(stored),
+        "macs": operator.macs,
+        "bytes": held,
+    }
+
+
+def _total(rows: Sequence[Record], format: str, output_shape: list[int | None]) -> Record:
+    macs = [row["macs"] for row in rows]
+    return {
+        "name": "total",
+        "type": format,
+        "output_shape": output_shape,
+        "dtype": "",
+        "parameters": sum(row["parameters"] for row in rows),
+        "nonzero": sum(row["nonzero"] for row in rows),
+        "macs": None if None in macs else sum(macs),
+        "bytes": sum(row["bytes"] for row in rows),
+    }
+
+
+def _without_batch(shape: Sequence[int | None]) -> list[int | None]:
+    return list(shape[1:])

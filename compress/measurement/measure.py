@@ -1,0 +1,171 @@
+"""Exported file + images -> numbers, one small function per number. Nothing else opens the test images."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import numpy as np
+
+from compress.bits import pack_bits
+from compress.keras_models.model import TFLiteModel
+from compress.measurement import predictions
+from compress.measurement.predictions import Predictions
+from compress.result import MeasuredOn, Measurement
+from compress.significance import wilson_interval
+from compress.tasks.task import Dataset
+from compress.tflite import contents, interpreter
+from compress.tflite.flatbuffer import Graph, read
+
+# Below it a probability counts as this much, so that a class given 0 costs 16.1 and not infinity.
+LEAST_PROBABILITY = 1e-7
+
+
+def measure(
+    model: TFLiteModel,
+    dataset: Dataset,
+    input_scale: float,
+    progress: Callable[[int], None] | None = None,
+    on: MeasuredOn = "test",
+) -> tuple[Measurement, Predictions]:
+    """Everything a row says about a file, from it and the images of a split alone; and what it said of each image.
+
+    Args:
+      input_scale: the task's; a model sees pixel * input_scale.
+      progress: is called with the number of images done so far.
+      on: the split. The test images are opened for "test" only.
+
+    Raises:
+      ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers.
+    """
+    graph = read(model.content)
+    stored = contents.stored_in(graph)
+    sparsity = contents.sparsity(stored)
+    split = dataset.open_test() if on == "test" else dataset.validation
+    check_fits(graph, split.images.shape[1:], len(dataset.classes))
+    scores = predict(model.content, split.images, input_scale, progress)
+    softmax = contents.ends_in_softmax(graph)
+    log_probabilities = log_of_probabilities(scores) if softmax else log_softmax(scores)
+    correct = is_correct(scores, split.labels)
+    low, high = wilson_interval(int(correct.sum()), len(correct))
+    measured = Measurement(
+        top1=top1(scores, split.labels),
+        top1_low=low,
+        top1_high=high,
+        cross_entropy=cross_entropy(log_probabilities, split.labels),
+        test_images=len(split),
+        correct=pack_bits(correct),
+        stored_params=contents.stored_params(stored),
+        nonzero_params=contents.nonzero_params(stored),
+        sparsity=sparsity,
+        kernel_sparsity=contents.kernel_sparsity(stored),
+        macs=sum(operator.macs for operator in graph.operators),
+        file_bytes=len(model.content),
+        gzip_bytes=gzip_bytes(model.content),
+        weight_types=contents.weight_types(stored),
+        tflite_digest=model.digest,
+        measured_on=on,
+    )
+    return measured, predictions.of(scores, log_probabilities, split.labels)
+
+
+def digest_of_test(dataset: Dataset) -> str:
+    """SHA-256, in hex, of the test split, for the row."""
+    return dataset.open_test().digest
+
+
+def predict(
+    content: bytes,
+    images: np.ndarray,
+    input_scale: float,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """The scores that the file gives, one image at a time as it would on a device.
+
+    Args:
+      images: uint8 [n, h, w, c].
+
+    Returns:
+      float32 [n, classes], all finite.
+    """
+    check_fits(read(content), images.shape[1:], None)
+    scores = interpreter.scores_apart(content, images, input_scale, progress or (lambda done: None))
+    odd = int((~np.isfinite(scores)).any(axis=1).sum())
+    if odd:
+        raise ValueError(
+            f"the model gives NaN or infinite scores for {odd:,} of {len(images):,} images: "
+            "its training may have diverged."
+        )
+    return scores
+
+
+def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) -> None:
+    """ValueError, one sentence, if a file does not take such images or give one score per class.
+
+    Args:
+      classes: None if any number will do.
+    """
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError(
+            f"the TFLite file has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs: "
+            "give one that takes an image and gives a score per class."
+        )
+    (taken,), (given,) = graph.inputs, graph.outputs
+    if taken.shape[1:] != image_shape:
+        raise ValueError(
+            f"the TFLite file takes images of {_by(taken.shape[1:])}, the data has {_by(image_shape)}: "
+            "give a file made for these images."
+        )
+    if taken.shape[0] != 1 or len(given.shape) != 2:
+        raise ValueError(
+            f"the TFLite file takes {_by(taken.shape)} and gives {_by(given.shape)}: "
+            "export it to take one image and give a score per class."
+        )
+    if classes is not None and given.shape[1] != classes:
+        raise ValueError(
+            f"the TFLite file tells {given.shape[1]} classes apart, the data has {classes}: "
+            "give a file made for these classes."
+        )
+
+
+def is_correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """bool [n]: whether the highest score [n, classes] is the label's; of equal scores the first class counts."""
+    return scores.argmax(axis=1) == labels
+
+
+def top1(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of images whose highest score is the label's.
+
+    >>> top1(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
+    0.5
+    """
+    return float(is_correct(scores, labels).mean())
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Natural logarithms of the softmax, float64 [n, classes]; no logit is too large for it."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def log_of_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Natural logarithms, float64 [n, classes], of probabilities brought between `LEAST_PROBABILITY` and 1."""
+    return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1))
+
+
+def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of minus the natural logarithm of the label's probability.
+
+    >>> round(cross_entropy(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 4)
+    0.4904
+    """
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
+def gzip_bytes(content: bytes) -> int:
+    """Length after gzip -9, its header without a file name."""
+    return len(gzip.compress(content, 9, mtime=0))
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "no size"

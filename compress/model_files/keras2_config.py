@@ -1,0 +1,123 @@
+"""The architecture in an HDF5 file as Keras 3 says it: Keras 2 said it otherwise, Keras 3 itself leaves words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compress.model_files.allowlist import MODELS, OPERATIONS
+
+Config = dict[str, Any]
+# Options that Keras 2 wrote of layers that do not use them, and that Keras 3 does not know.
+UNUSED = {
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), ("groups",)),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), ("groups",)),
+    **dict.fromkeys(
+        ("SeparableConv1D", "SeparableConv2D"),
+        ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    ),
+    **dict.fromkeys(
+        ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"), ("trainable", "noise_shape")
+    ),
+    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), ("time_major",)),
+    **dict.fromkeys(
+        ("RandomBrightness", "RandomContrast", "RandomFlip", "RandomRotation"),
+        ("rng_type",),
+    ),
+    **dict.fromkeys(("RandomTranslation", "RandomZoom"), ("rng_type",)),
+}
+# Of these, the value that says nothing; of others, any does.
+NOTHING = {"groups": 1, "time_major": False}
+
+
+def with_modules(config: Any) -> Any:
+    """What Keras 3 wrote, with the module of what `x + y` left, which it takes for the layer Add without.
+
+    >>> with_modules({"layers": [{"class_name": "Add", "config": {"name": "add"}}]})["layers"][0]["module"]
+    'keras.src.ops.numpy'
+    """
+    if isinstance(config, list):
+        return [with_modules(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    anew = {key: with_modules(value) for key, value in config.items()}
+    for layer in _layers(anew):
+        modules = [m for m, names in OPERATIONS.items() if layer["class_name"] in names.split()]
+        # A layer has a number type and more, an operation has a name alone.
+        if modules and "dtype" not in layer["config"]:
+            layer.setdefault("module", modules[0])
+    return anew
+
+
+def from_keras_2(config: Any) -> Any:
+    """What Keras 2 wrote, so that Keras 3 connects the layers alike.
+
+    Keras 2 counts the calls of a model inside a model from 1, and lists even a single input or output.
+
+    >>> layers = [{"class_name": "Model", "config": {"name": "block"}, "inbound_nodes": []}]
+    >>> block = {"layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["block", 1, 0]]}
+    >>> after = from_keras_2({"class_name": "Model", "config": block})["config"]
+    >>> after["input_layers"], after["output_layers"]
+    (['x', 0, 0], ['block', 0, 0])
+    """
+    if isinstance(config, list):
+        return [from_keras_2(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    anew = {key: from_keras_2(value) for key, value in config.items()}
+    models = {str(m["config"].get("name")) for m in _layers(anew) if m["class_name"] in MODELS}
+    begins = any(layer["class_name"] == "InputLayer" for layer in _layers(anew)[:1])
+    for layer in _layers(anew):
+        layer["config"] = _without_unused(layer, begins)
+        if "inbound_nodes" in layer:
+            layer["inbound_nodes"] = _from_zero(layer["inbound_nodes"], models)
+    for key in {"input_layers", "output_layers"} & set(anew):
+        ends = _from_zero(anew[key], models)
+        anew[key] = ends[0] if isinstance(ends, list) and len(ends) == 1 else ends
+    return anew
+
+
+def check_keras_2(config: Any, layer: str = "") -> None:
+    """Raise ValueError if a layer of a Keras 2 model applies what Keras 3 computes otherwise under the same name."""
+    if isinstance(config, list):
+        for value in config:
+            check_keras_2(value, layer)
+    if isinstance(config, dict):
+        layer = str(config.get("name", layer))
+        for key, value in config.items():
+            if key.endswith("activation") and value == "hard_sigmoid":
+                raise ValueError(
+                    f"layer {layer!r:.60} applies hard_sigmoid, which Keras 3 computes otherwise than Keras 2: say "
+                    "it with Rescaling(0.2, 0.5) and ReLU(1) after it, and save again"
+                )
+            check_keras_2(value, layer)
+
+
+def _without_unused(layer: Config, begins: bool) -> Config:
+    """The configuration of a layer without what says nothing, such as an input shape if an InputLayer `begins`."""
+    unused = UNUSED.get(layer["class_name"], ())
+    if begins and layer["class_name"] != "InputLayer":
+        unused = (*unused, "batch_input_shape")
+    config = layer["config"]
+    return {k: v for k, v in config.items() if k not in unused or v != NOTHING.get(k, v)}
+
+
+def _layers(config: Config) -> list[Config]:
+    """The layers of the configuration of a model; none of what is something else."""
+    layers = config.get("layers")
+    return [
+        layer
+        for layer in (layers if isinstance(layers, list) else [])
+        if isinstance(layer, dict)
+        and isinstance(layer.get("class_name"), str)
+        and isinstance(layer.get("config"), Mapping)
+    ]
+
+
+def _from_zero(value: Any, models: set[str]) -> Any:
+    """Lists of [layer, call, output, ...] with the calls of `models` counted from 0."""
+    if not isinstance(value, list):
+        return value
+    if len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int):
+        return [value[0], max(value[1] - (value[0] in models), 0), *value[2:]]
+    return [_from_zero(inner, models) for inner in value]

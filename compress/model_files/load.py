@@ -1,0 +1,229 @@
+"""load(): a model out of an untrusted file, checked before Keras sees it; and Keras sees only what was checked."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compress import backend
+from compress.keras_models.layers import every_layer
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.model_files.sanitize import MAX_BYTES, copy_h5, copy_keras
+from compress.text import printable
+
+# Suffix -> how such a file begins (at which byte, with what), and what that is called.
+KINDS = {
+    ".keras": (0, b"PK\x03\x04", "a Keras archive"),
+    ".h5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    ".hdf5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    ".tflite": (4, b"TFL3", "a TFLite file"),
+}
+# What the states of random generators are kept in: uint32 on some backends, int64 on others.
+COUNTERS = ("uint32", "int32", "int64")
+# What Keras, h5py and zipfile raise on damaged files; TensorFlow's own errors are added when it is the backend.
+DAMAGED: tuple[type[BaseException], ...] = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
+    """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file. No code from the file runs.
+
+    Args:
+      trust: skip the checks of a Keras file's architecture and weights, and let Keras run code that is in it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no such file, it is damaged, or it holds what is not loaded; the message says what to do.
+    """
+    suffix = suffix_of(path)
+    if suffix == ".tflite":
+        return TFLiteModel.load(path)
+    if trust:
+        model = _built(path, path, safe=False)
+    else:
+        copy = copy_keras if suffix == ".keras" else copy_h5
+        with tempfile.TemporaryDirectory() as folder:
+            clean = Path(folder) / f"model{suffix}"
+            _attempt(path, lambda: copy(path, clean))
+            model = _built(path, clean, safe=True)
+    _check_float32(path, model)
+    return KerasModel(model)
+
+
+def check_fits(
+    model: KerasModel | TFLiteModel,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    task: str = "",
+) -> None:
+    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to that many classes.
+
+    Args:
+      task: the name of the task that has these images and classes, for the message.
+    """
+    if isinstance(model, TFLiteModel):
+        return  # measuring opens the file and finds out
+    inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
+    wanted = f"{f'task {task}' if task else 'the task'} has {_by(input_shape)} and {classes}"
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"model has {len(inputs)} inputs and {len(outputs)} outputs, {wanted}: "
+            "give a model with one input, images, and one output, a number per class."
+        )
+    (batch, *image), given = inputs[0].shape, outputs[0].shape
+    if batch is not None or None in image:
+        raise ValueError(
+            f"model takes a batch of shape {_by(inputs[0].shape)}, {wanted}: build it again with "
+            f"Input({input_shape}), image size fixed and number of images open."
+        )
+    if len(given) != 2 or (*image, given[1]) != (*input_shape, classes):
+        takes = f"{_by(image)} images" if len(image) == 3 else f"inputs of shape {_by(image)}"
+        gives = f"{given[1]} classes" if len(given) == 2 else f"outputs of shape {_by(given[1:])}"
+        raise ValueError(
+            f"model takes {takes} and gives {gives}; {wanted}: give a model built for these images, "
+            "or the task that this model was built for."
+        )
+    _check_names(model.keras)
+
+
+def _check_names(model: Any) -> None:
+    """ValueError if the model cannot be exported for the name of it or of a layer; inputs are called anything."""
+    names = [("model", model.name, "[A-Za-z0-9.]")]
+    names += [
+        ("layer", layer.name, "")
+        for layer in every_layer(model)
+        if type(layer).__name__ != "InputLayer" and not getattr(layer, "layers", ())
+    ]
+    for kind, name, begins in names:
+        if not re.fullmatch(f"{begins}[A-Za-z0-9_.>-]*", name):
+            raise ValueError(
+                f"{kind} {name!r:.60} has a name that TensorFlow does not take: call it something of letters, digits, "
+                "_, . and -, a letter first, where the model is built."
+            )
+
+
+def _by(shape: Any) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "nothing"
+
+
+def suffix_of(path: Path) -> str:
+    """How the name of a model file ends, once it is there and begins as such a file does; raises what `load` raises."""
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no file {path}; expected a model: {', '.join(KINDS)}. Check the path."
+        )
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. {_way_out_of(path)}"
+        )
+    if suffix not in KINDS or not path.is_file():
+        raise ValueError(
+            f"{path} is not a kind of model file known here; expected {', '.join(KINDS)}. "
+            "Save the model with model.save('model.keras')."
+        )
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{path} has {size:,} bytes; expected at most {MAX_BYTES:,}. Give a smaller model."
+        )
+    with path.open("rb") as file:
+        head = file.read(16)
+    start, mark, called = KINDS[suffix]
+    if head[start : start + len(mark)] != mark:
+        for other, (at, begins, name) in KINDS.items():
+            if head[at : at + len(begins)] == begins:
+                raise ValueError(
+                    f"{path} is {name}, not {called}: rename it to {path.stem}{other}."
+                )
+        raise ValueError(
+            f"{path} is not {called} (it begins with {head[:8]!r}); expected what model.save() "
+            "or the TFLite converter wrote. Copy it again, or save the model again."
+        )
+    if not _opens(path, suffix):
+        raise ValueError(
+            f"{path} is cut short or damaged; expected {called}, whole. Copy it again."
+        )
+    return suffix
+
+
+def _opens(path: Path, suffix: str) -> bool:
+    """Whether the container of a file that begins as it should can be opened; LiteRT says so itself of a `.tflite`."""
+    if suffix == ".keras":
+        return zipfile.is_zipfile(path)
+    if suffix in (".h5", ".hdf5"):
+        import h5py
+
+        try:
+            h5py.File(path, "r").close()
+        except BlockingIOError:  # a whole file, locked by who writes it
+            raise
+        except DAMAGED:
+            return False
+    return True
+
+
+def _way_out_of(folder: Path) -> str:
+    """What to do about a folder: mostly a SavedModel, which Keras 3 runs but does not take apart."""
+    if not (folder / "saved_model.pb").exists():
+        return "Save the model with model.save('model.keras')."
+    if not (folder / "keras_metadata.pb").exists():
+        return "It is a SavedModel without a Keras model in it: save the model it was exported from as .keras."
+    return (
+        'It is a SavedModel of Keras 2: where it was made, run `python -c "import tf_keras as k; '
+        f"k.models.load_model('{folder.name}').save('model.h5')\"` (with TensorFlow before 2.16, from "
+        "tensorflow import keras as k) and give model.h5."
+    )
+
+
+def _built(path: Path, source: Path, safe: bool) -> Any:
+    keras = backend.keras()
+
+    def build() -> Any:
+        model = keras.saving.load_model(source, compile=False, safe_mode=safe)
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"it is a {type(model).__name__}, not a model")
+        if not getattr(model, "inputs", None):
+            raise ValueError("it does not say what it takes: begin the model with an Input layer")
+        return model
+
+    return _attempt(path, build, f"; save the model again with Keras {keras.__version__}")
+
+
+def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
+    """The value of `action`, silently; what a damaged or refused file makes it raise becomes one sentence."""
+    errors = DAMAGED
+    if backend.uses_tensorflow(backend.keras()):
+        errors = (*DAMAGED, backend.tensorflow().errors.OpError)
+    # Caught inside, for `stderr_held_back` shows what it held when an exception passes it.
+    with backend.stderr_held_back(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return action()
+        except errors as error:
+            # It may quote the file, which must not draw on the terminal.
+            reason = " ".join(printable(str(error) or type(error).__name__).split()).rstrip(".")
+    # Keras quotes the whole configuration it could not read, and then says why.
+    reason = reason.rpartition("Exception encountered: ")[2]
+    shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
+    raise ValueError(f"{path} cannot be loaded: {shown}{way}.")
+
+
+def _check_float32(path: Path, model: Any) -> None:
+    used = [(v.path, v.dtype) for v in model.variables if v.dtype not in COUNTERS]
+    used += [(t.name, t.dtype) for t in model.inputs]
+    used += [(layer.name, layer.compute_dtype) for layer in every_layer(model)]
+    for name, dtype in used:
+        if dtype != "float32":
+            raise ValueError(
+                f"{path}: {name!r} works in {dtype}; expected float32 throughout. "
+                "Build the model in float32, copy the weights over and save again."
+            )

@@ -1,0 +1,160 @@
+"""Pipeline: stages in order, checked before any work, run with every prefix kept and reused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.findings import as_findings
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.result import Result
+from compress.runs.context import Made, Workbench
+from compress.runs.folder import RunFolder
+from compress.stage import Stage
+from compress.tasks.task import TaskView
+from compress.tflite.contents import matched_kernels
+
+AnyModel = KerasModel | TFLiteModel
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in order. Each must take the format that the one before gives; the first takes a Keras model."""
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        format, giver = "keras", "the model"
+        for stage in self.stages:
+            if stage.takes != format:
+                raise ValueError(
+                    f"{giver} gives a {format} model but {stage.name} takes {stage.takes}: "
+                    f"put {stage.name} before {giver}."
+                )
+            format, giver = stage.gives, stage.name
+
+    @property
+    def label(self) -> str:
+        """The stages as typed; "baseline" if there are none."""
+        return " ".join(w for s in self.stages for w in s.argv()) or "baseline"
+
+    def check(self, model: KerasModel, task: TaskView) -> list[str]:
+        """Notes of all stages on what they will leave untreated, before any work.
+
+        Raises:
+          CannotTreat, or another ValueError: a stage cannot treat the model.
+        """
+        notes: list[str] = []
+        for number, stage in enumerate(self.stages):
+            if stage.takes != "keras":
+                break
+            notes += _notes(stage, model)
+            if not stage.keeps_architecture:
+                model = stage.outline(model, task)
+                notes += [
+                    f"{stage.name} makes another network: what {before.name} promised of the one before ends there."
+                    for before in self.stages[:number]
+                ]
+        return notes
+
+    def prefixes(self) -> list[Pipeline]:
+        """The empty pipeline, then one stage more each time, up to this one."""
+        return [Pipeline(self.stages[:n]) for n in range(len(self.stages) + 1)]
+
+    def run(self, model: KerasModel, bench: Workbench) -> list[Result]:
+        """One row per prefix, the baseline first. A prefix that is finished in `bench.out` is reused."""
+        for sentence in self.check(model, bench.view(None)):
+            bench.progress.note(sentence)
+        incoming = model.digest
+        rows, state = [], _State(model)
+        for prefix in self.prefixes():
+            row, state = prefix._last(state, incoming, bench)
+            rows.append(row)
+        return rows
+
+    def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
+        """The row of this prefix, whose last stage is applied to what the one before gave, and what it gives."""
+        run = bench.keys.of_pipeline(self.stages, incoming)
+        folder = RunFolder(bench.out / self.folder_name(run))
+        format = self.stages[-1].gives if self.stages else "keras"
+        after = _State(folder, format, bench.trust)
+
+        def make() -> Made:
+            nonlocal after
+            made, model = self._apply_last(state.model(), run, incoming, bench, folder)
+            after = _State(model)
+            return made
+
+        kept = bench.run(folder, self.label, make)
+        return kept.rows[bench.measured_on], after
+
+    def _apply_last(
+        self, before: AnyModel, run: str, incoming: str, bench: Workbench, folder: RunFolder
+    ) -> tuple[Made, AnyModel]:
+        stage = self.stages[-1] if self.stages else None
+        notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
+        view = bench.view(folder)
+        after: AnyModel = before
+        if stage:
+            after = stage.apply(before, view, bench.seed)  # type: ignore[arg-type]
+        exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
+        model = after if isinstance(after, KerasModel) else None
+        # A finished file is held against the Keras model that it was made of.
+        source = model or before
+        if isinstance(source, KerasModel):
+            self._verify(source, exported)
+        made = Made(
+            run=run,
+            exported=exported,
+            model=model,
+            pipeline=[s.spec() for s in self.stages],
+            incoming=incoming,
+            notes=notes,
+            recorded=view.recorded,
+        )
+        return made, after
+
+    def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
+        """Every zero of the model, and every promise of every stage so far, must be in the file."""
+        kernels = matched_kernels(exported.content, model.kernels())
+        broken = [
+            f"{name}: {int(lost)} zero weights of the model are not zero in the exported file"
+            for name, kernel in model.kernels().items()
+            if (lost := np.count_nonzero((kernel == 0) & (kernels[name] != 0)))
+        ]
+        for stage in self._binding():
+            broken += [f"{stage.name}: {sentence}" for sentence in stage.broken_promises(kernels)]
+        if broken:
+            raise ValueError("the exported file breaks a promise: " + "; ".join(broken))
+
+    def _binding(self) -> tuple[Stage, ...]:
+        """The stages whose promises hold at the end: those from the last one on that made another network."""
+        makers = [n for n, stage in enumerate(self.stages) if not stage.keeps_architecture]
+        return self.stages[makers[-1] if makers else 0 :]
+
+    def folder_name(self, run: str) -> str:
+        """The name of the folder of the run with that key."""
+        text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
+        kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
+        return f"{kept[:80] or 'baseline'}-{run[:12]}"
+
+
+def _notes(stage: Stage, model: KerasModel) -> list[str]:
+    return [finding.sentence(stage.name) for finding in as_findings(stage.check(model))]
+
+
+class _State:
+    """A model in memory, or still in the run folder of a prefix that was reused."""
+
+    def __init__(
+        self, source: AnyModel | RunFolder, format: str = "keras", trust: bool = False
+    ) -> None:
+        self._source, self._format, self._trust = source, format, trust
+
+    def model(self) -> AnyModel:
+        if isinstance(self._source, RunFolder):
+            from compress.model_files import load
+
+            self._source = load.load(self._source.model_file(self._format), self._trust)
+        return self._source

@@ -1,0 +1,205 @@
+"""Several pipelines in one TOML file: read and checked whole, run in an order that shares work, past failures."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress import registry
+from compress.cli.options import OF_A_RUN, SEED, Chain
+from compress.input_file import regular
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.result import Result
+from compress.runs.context import Workbench
+from compress.stage import Stage
+from compress.text import no_such, sentence_of
+
+MAX_BYTES = 1_000_000
+SHARED = ("model", "seeds")  # keys that stand at the top for all pipelines, or in one for itself
+OWN = ("name", "run", "stages", *SHARED)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One pipeline of the file, with one of its seeds."""
+
+    name: str
+    pipeline: Pipeline
+    seed: int
+    model: Path | None  # None: the task's baseline
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of it: its rows, the baseline first, or the sentence that it failed with."""
+
+    planned: Planned
+    rows: list[Result]
+    error: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        planned = self.planned
+        return {
+            "name": planned.name,
+            "label": planned.pipeline.label,
+            "model": planned.model and str(planned.model),
+            "seed": planned.seed,
+            "error": self.error,
+            "rows": [row.record() for row in self.rows],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """One line of a table."""
+        return {
+            "pipeline": self.planned.name,
+            "seed": self.planned.seed,
+            "top-1": f"{self.rows[-1].top1:.2%}" if self.rows else "",
+            "state": "done" if self.error is None else "failed",
+        }
+
+
+Starts = Mapping[Path | None, tuple[KerasModel, Workbench]]
+
+
+def read(path: Path, seed: int, model: Path | None) -> list[Planned]:
+    """The pipelines of the file, those that begin alike next to each other.
+
+    Args:
+      seed, model: for pipelines of which the file does not say.
+
+    Raises:
+      ValueError: something in the file is unknown or wrong; the message names the file and the place.
+    """
+    if regular(path).stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: more than {MAX_BYTES:,} bytes; expected a few pipelines.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}.") from error
+    _check_keys(content, ("pipeline", *SHARED), str(path))
+    entries = content.get("pipeline", [])
+    if not entries or not isinstance(entries, list):
+        raise ValueError(f"{path}: no pipelines; expected [[pipeline]] and run = 'prune quantize'.")
+    defaults = {"seeds": [seed], "model": model and str(model.absolute())}
+    defaults |= {k: content[k] for k in SHARED if k in content}
+    plans = [
+        planned
+        for number, entry in enumerate(entries, start=1)
+        for planned in _planned(entry, defaults, path, f"{path}, pipeline {number}")
+    ]
+    return sorted(plans, key=_work)
+
+
+def check(plans: Sequence[Planned], starts: Starts) -> None:
+    """ValueError, naming the pipeline, if one cannot treat the model that it starts from."""
+    for planned in plans:
+        model, bench = starts[planned.model]
+        try:
+            planned.pipeline.check(model, bench.view(None))
+        except ValueError as error:
+            raise ValueError(f"pipeline {planned.name!r}: {error}") from error
+
+
+def run(plans: Sequence[Planned], starts: Starts) -> list[Outcome]:
+    """Run one after another; one that fails does not keep the others from running."""
+    outcomes = []
+    for number, planned in enumerate(plans, start=1):
+        model, bench = starts[planned.model]
+        note = bench.progress.note
+        note(f"pipeline {number} of {len(plans)}: {planned.name}, seed {planned.seed}")
+        try:
+            rows = planned.pipeline.run(model, replace(bench, seed=planned.seed))
+            outcomes.append(Outcome(planned, rows))
+        except Exception as error:
+            if isinstance(error, OSError | ValueError):
+                sentence = sentence_of(error)
+            else:  # a defect, ours or a library's, which only its traceback explains
+                for line in traceback.format_exc().splitlines():
+                    note(line)
+                sentence = f"{type(error).__name__}: {error}"
+            note(f"{planned.name}, seed {planned.seed}, failed: {sentence}")
+            outcomes.append(Outcome(planned, [], sentence))
+    return outcomes
+
+
+def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) -> list[Planned]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{place}: is {entry!r}; expected [[pipeline]] and keys below it.")
+    _check_keys(entry, OWN, place)
+    if ("run" in entry) == ("stages" in entry):
+        raise ValueError(
+            f"{place}: expected either run = 'prune --sparsity 0.5 quantize' "
+            "or stages = [{stage = 'prune', sparsity = 0.5}, {stage = 'quantize'}]."
+        )
+    try:
+        pipeline = Pipeline(
+            _of_words(entry["run"]) if "run" in entry else _of_specs(entry["stages"])
+        )
+    except click.NoSuchOption as error:
+        raise ValueError(f"{place}: {_why_not(error)}") from error
+    except click.UsageError as error:
+        raise ValueError(f"{place}: {error.format_message()}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from error
+    asked = {**defaults, **entry}
+    name, model, seeds = entry.get("name", pipeline.label), asked["model"], asked["seeds"]
+    if not isinstance(name, str) or not isinstance(model, str | None):
+        raise ValueError(f"{place}: name and model are text, as name = 'half'.")
+    if not isinstance(seeds, list) or not seeds or not all(map(_is_seed, seeds)):
+        raise ValueError(
+            f"{place}: seeds is {seeds!r}; expected a list of whole numbers, as seeds = [0, 1, 2]."
+        )
+    # Where the file is, so that a folder with file and models can be moved.
+    source = path.parent / model if model else None
+    return [Planned(name, pipeline, seed, source) for seed in seeds]
+
+
+def _of_words(text: Any) -> tuple[Stage, ...]:
+    """The stages in words as they follow `compress run`."""
+    words = shlex.split(text) if isinstance(text, str) else []
+    if not words:
+        raise ValueError(f"run is {text!r}; expected stages, as run = 'prune --sparsity 0.5'.")
+    chain = Chain("run", chain=True, context_settings={"help_option_names": []})
+    with chain.make_context("run", words) as context:
+        return tuple(chain.invoke(context))
+
+
+def _why_not(error: click.NoSuchOption) -> str:
+    """Why there is no such option in the words of a pipeline."""
+    if error.option_name not in {flag for option in OF_A_RUN for flag in option.opts}:
+        return error.format_message()
+    return (
+        f"{error.option_name} is no option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "
+        "other options of `compress run` follow it on the command line."
+    )
+
+
+def _of_specs(specs: Any) -> tuple[Stage, ...]:
+    if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
+        raise ValueError(f"stages is {specs!r}; expected [{{stage = 'prune', sparsity = 0.5}}].")
+    return tuple(registry.build(spec) for spec in specs)
+
+
+def _check_keys(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ValueError(f"{place}: {no_such('key', key, known, 'unknown')}")
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and SEED.min <= value <= SEED.max  # type: ignore[operator]
+
+
+def _work(planned: Planned) -> tuple[str, int, list[str]]:
+    """Sorts pipelines of one model and seed so that each follows those that it goes on from."""
+    stages = [" ".join(stage.argv()) for stage in planned.pipeline.stages]
+    return str(planned.model), planned.seed, stages

@@ -1,0 +1,113 @@
+"""How important filters are, by their weights or by what the loss would do without them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models import layers
+from compress.keras_models.model import KerasModel
+from compress.pruning.dependency_graph import FilterGroups
+
+BATCH = 16  # images whose gradients are averaged before squaring
+
+
+def sum_by_unit(values: np.ndarray, axis: int, labels: np.ndarray, units: int) -> np.ndarray:
+    """The sum of all values of each unit, float64 [units]; 0 for a unit that has none.
+
+    Args:
+      values: any shape.
+      labels: int64, the unit of each place along `axis`.
+
+    >>> sum_by_unit(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), -1, np.array([0, 0, 2]), 4)
+    array([12.,  0.,  9.,  0.])
+    """
+    rest = tuple(a for a in range(values.ndim) if a != axis % values.ndim)
+    return np.bincount(labels, values.sum(axis=rest, dtype=np.float64), minlength=units)
+
+
+def norm_scores(model: KerasModel, groups: FilterGroups, power: int) -> np.ndarray:
+    """The L1 (`power` 1) or L2 norm (2) of the filters of each unit taken together, float64 [units].
+
+    Li et al. 2017 (https://arxiv.org/abs/1608.08710) for filters one by one.
+    """
+    total = np.zeros(groups.units)
+    for name, call in groups.calls.items():
+        if call.makes:
+            attribute, axis = call.makes
+            kernel = np.array(getattr(model.keras.get_layer(name), attribute), dtype=np.float64)
+            total += sum_by_unit(np.abs(kernel) ** power, axis, call.given, groups.units)
+    return total ** (1 / power)
+
+
+def scale_scores(model: KerasModel, groups: FilterGroups) -> np.ndarray:
+    """The sum of |gamma| over the BatchNormalizations of each unit, float64 [units]; NaN where there is none.
+
+    Liu et al. 2017 (https://arxiv.org/abs/1708.06519).
+    """
+    total, found = np.zeros(groups.units), np.zeros(groups.units, dtype=bool)
+    for name, call in groups.calls.items():
+        labels = call.weights.get(("gamma", -1))
+        if labels is not None:
+            gamma = np.array(model.keras.get_layer(name).gamma)
+            total += sum_by_unit(np.abs(gamma), -1, labels, groups.units)
+            found[labels] = True
+    return np.where(found, total, np.nan)
+
+
+def taylor_scores(slopes: np.ndarray) -> np.ndarray:
+    """The mean over batches of the squared slopes, float64 [units]: how much the loss changes if a unit goes.
+
+    Molchanov et al. 2019 (https://arxiv.org/abs/1906.10771), first order.
+
+    Args:
+      slopes: float64 [batches, units], of the loss of a batch when a unit is scaled.
+
+    >>> taylor_scores(np.array([[1.0, 0.0], [-1.0, 2.0]]))
+    array([1., 2.])
+    """
+    return (slopes**2).mean(axis=0)
+
+
+def loss_slopes(
+    model: KerasModel, groups: FilterGroups, images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """How fast the loss rises, per batch, as all that a unit gives to other layers is scaled: float64 [batches, units].
+
+    To scale what a channel gives is to scale the weights that take it. So the slope is the sum of weight times
+    gradient over all of them, in every layer where the channel ends, whatever it went through on the way.
+
+    Args:
+      images: float32 [n, h, w, c] as the model sees them.
+      labels: int64 [n].
+    """
+    keras, tf = backend.keras(), backend.tensorflow()
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=not layers.gives_probabilities(model.keras)
+    )
+    ends = [(model.keras.get_layer(n), c) for n, c in groups.calls.items() if c.mixes]
+    kernels = [getattr(layer, call.mixes[0]) for layer, call in ends if call.mixes]
+
+    @tf.function
+    def gradients(x: Any, y: Any) -> Any:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([kernel.value for kernel in kernels])
+            value = loss(y, model.keras(x, training=False))
+        return tape.gradient(value, [kernel.value for kernel in kernels])
+
+    batch = min(BATCH, len(images))
+    slopes = np.zeros((len(images) // batch, groups.units))
+    for number, row in enumerate(slopes):
+        part = slice(number * batch, (number + 1) * batch)
+        for (_, call), kernel, gradient in zip(
+            ends, kernels, gradients(images[part], labels[part]), strict=True
+        ):
+            attribute_axis = call.mixes
+            if attribute_axis and gradient is not None:
+                product = np.array(kernel, dtype=np.float64) * np.array(gradient)
+                row += sum_by_unit(
+                    product, attribute_axis[1], call.weights[attribute_axis], groups.units
+                )
+    return slopes

@@ -1,0 +1,118 @@
+"""Rebuild a Keras model with some of its filters gone, and count what any such model would hold and cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models.layers import copy_of, give_weights, kernel_names
+from compress.keras_models.macs import macs_by_layer
+from compress.keras_models.model import KerasModel
+from compress.pruning.dependency_graph import FilterGroups
+
+
+@dataclass(frozen=True)
+class Term:
+    """A number of parameters or multiply-accumulates: `factor` times how many channels of each axis are kept."""
+
+    factor: int
+    axes: tuple[np.ndarray, ...] = ()  # for each axis that can shrink, the unit of every channel
+
+
+def without_filters(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -> KerasModel:
+    """The model made of what is kept: other shapes, the same layers, names and order.
+
+    Args:
+      groups: what `follow` says of the model.
+      kept: bool [units], true where the unit is held.
+    """
+
+    def smaller(layer: Any) -> Any:
+        call = groups.calls.get(layer.name)
+        if not call or not call.sizes:
+            return copy_of(layer)
+        config = layer.get_config()
+        for option, labels in call.sizes.items():
+            config[option] = _size(config[option], int(kept[labels].sum()))
+        return layer.__class__.from_config(config)
+
+    result = backend.keras().models.clone_model(model.keras, clone_function=smaller)
+    for layer in model.keras.layers:
+        if layer.weights:
+            weights = [_slice(groups, layer, w, kept) for w in layer.weights]
+            give_weights(result.get_layer(layer.name), weights)
+    return KerasModel(result)
+
+
+def parameter_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
+    """Terms that add up to the parameters of the model as Keras counts them."""
+    return [
+        _term(groups, layer, weight, 1)
+        for layer in model.keras.layers
+        for weight in layer.weights
+        if math.prod(weight.shape)
+    ]
+
+
+def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
+    """Terms that add up to the multiply-accumulates of the model, as `macs` counts them.
+
+    Raises:
+      ValueError: the image size is open, so that there is no such number.
+    """
+    terms = []
+    for name, number in macs_by_layer(model.keras).items():
+        if number is None:
+            raise ValueError("the model takes images of any size: build it for one image shape.")
+        layer = model.keras.get_layer(name) if "/" not in name else None
+        kernels = [getattr(layer, a) for a in kernel_names(layer).values()] if layer else []
+        numbers = sum(math.prod(kernel.shape) for kernel in kernels)
+        terms += [_term(groups, layer, kernel, number // numbers) for kernel in kernels]
+        if number and not kernels:
+            terms.append(Term(number))  # in a model inside the model, which is not followed
+    return terms
+
+
+def filter_terms(groups: FilterGroups) -> list[Term]:
+    """Terms that add up to the filters of the model: output channels of convolutions and Dense layers."""
+    return [Term(1, (given,)) for given in groups.makers().values()]
+
+
+def amount(terms: list[Term], kept: np.ndarray) -> int:
+    """What the terms add up to if only these units are kept, bool [units]."""
+    return sum(t.factor * math.prod(int(kept[axis].sum()) for axis in t.axes) for t in terms)
+
+
+def axes_of(groups: FilterGroups, layer: Any, weight: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """The axes of a layer's weight that shrink when units go, each with the unit of every channel along it."""
+    call = groups.calls.get(layer.name)
+    for (attribute, axis), labels in (call.weights if call else {}).items():
+        if getattr(layer, attribute, None) is weight:
+            yield axis, labels
+
+
+def _term(groups: FilterGroups, layer: Any, weight: Any, factor: int) -> Term:
+    axes = dict(axes_of(groups, layer, weight))
+    shape = list(weight.shape)
+    for axis in axes:
+        shape[axis] = 1
+    return Term(factor * math.prod(shape), tuple(axes.values()))
+
+
+def _slice(groups: FilterGroups, layer: Any, weight: Any, kept: np.ndarray) -> np.ndarray:
+    array = np.array(weight)
+    for axis, labels in axes_of(groups, layer, weight):
+        array = np.compress(kept[labels], array, axis=axis)
+    return array
+
+
+def _size(before: Any, count: int) -> Any:
+    """A size in a layer's configuration; of a shape, its last number, where -1 stands for what is left."""
+    if isinstance(before, list | tuple):
+        return [*before[:-1], before[-1] if before[-1] == -1 else count]
+    return count

@@ -1,0 +1,127 @@
+"""Which kernels of a Keras model can have 4 bits, what that does to each, and the `.tflite` file that has them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models.layers import is_depthwise, layer_of
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.quantization.gptq import LARGEST, grid_steps, rounded
+from compress.quantization.hessian import input_moments
+from compress.quantization.int4_export import quantized
+from compress.tflite import contents
+from compress.tflite.kernel_matching import StoredKernel, match
+from compress.weight_sharing import is_clustered
+
+# What TFLite computes with a 4-bit kernel: CONV_2D and FULLY_CONNECTED.
+_LAYERS = ("Conv1D", "Conv2D", "SeparableConv2D", "Dense")
+_BATCH = 100  # images
+
+
+def check() -> None:
+    """Raise ValueError, with the command that helps, unless ai-edge-quantizer is installed."""
+    if importlib.util.find_spec("ai_edge_quantizer") is None:
+        raise ValueError(
+            "4-bit weights need ai-edge-quantizer, which is not installed: "
+            "pip install 'compress-cnn[int4]'."
+        )
+
+
+def refused(model: KerasModel) -> dict[str, str]:
+    """Layer name -> class of each layer with a kernel that TFLite cannot store in 4 bits; depthwise ones left out."""
+    kernels = {layer_of(name) for name in model.kernel_variables() if not is_depthwise(name)}
+    return {
+        layer.name: type(layer).__name__
+        for layer in model.keras.layers
+        if layer.name in kernels
+        and (type(layer).__name__ not in _LAYERS or getattr(layer, "groups", 1) > 1)
+    }
+
+
+def harm_of_rounding(
+    model: KerasModel, names: Collection[str], images: np.ndarray
+) -> dict[str, float]:
+    """Kernel name -> mean square by which the model's outputs move when that kernel alone has 4 bits.
+
+    Args:
+      images: float32 [n, h, w, c] as the model sees them.
+    """
+    trial, kernels = model.copy(), model.kernels()
+    variables, exact = trial.kernel_variables(), _outputs(trial, images)
+    harm = {}
+    for name in names:
+        variables[name].assign(_rounded(trial, name, images))
+        harm[name] = float(np.mean(np.square(_outputs(trial, images) - exact)))
+        variables[name].assign(kernels[name])
+    return harm
+
+
+def coarse(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
+    """A copy whose named kernels are rounded to 4 bits in order, each for the inputs that those before give it."""
+    result = model.copy()
+    for name, variable in result.kernel_variables().items():
+        if name in names:
+            variable.assign(_rounded(result, name, images))
+    return result
+
+
+def _rounded(model: KerasModel, name: str, images: np.ndarray) -> np.ndarray:
+    """A kernel rounded to 4 bits so that its outputs change least.
+
+    Shared weights are rounded to the nearest step instead: weights of one value stay of one value.
+    """
+    kernel = model.kernels()[name]
+    return rounded(kernel, None if is_clustered(kernel) else input_moments(model, name, images))
+
+
+def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFLiteModel:
+    """The file: the named kernels in 4 bits, all others in 8, integers throughout, taking and giving int8.
+
+    Args:
+      images: float32 [n, h, w, c] as the model sees them, by which weights are rounded and ranges of activations read.
+
+    Raises:
+      ValueError: a kernel is not stored as asked, or an operator would compute in floats.
+    """
+    exact, copy = model.kernels(), coarse(model, names, images)
+    with backend.stderr_held_back():
+        float_file = copy.to_tflite().content
+    beyond = {
+        tensor: _beyond(LARGEST * grid_steps(exact[name]), copy.kernels()[name])
+        for tensor, name in _tensors(float_file, copy.kernels(), names).items()
+    }
+    return TFLiteModel(quantized(float_file, beyond, images))
+
+
+def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """By what factor the grid of each output channel [o] reaches beyond the largest weight there."""
+    largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
+    return np.where(largest > 0, ends / np.where(largest > 0, largest, 1), 1)
+
+
+def _outputs(model: KerasModel, images: np.ndarray) -> np.ndarray:
+    batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+    return np.concatenate([np.array(model.keras(b, training=False)) for b in batches])
+
+
+def _tensors(
+    content: bytes, kernels: Mapping[str, np.ndarray], names: Collection[str]
+) -> dict[str, str]:
+    """Tensor of a float file -> which of the named kernels it holds."""
+    stored = contents.kernels(content)
+    found = {}
+    for name, values in match(stored, kernels).items():
+        mine = next(s for s in stored if _same(s, values))
+        stored.remove(mine)
+        if name in names:
+            found[mine.name] = name
+    return found
+
+
+def _same(stored: StoredKernel, values: np.ndarray) -> bool:
+    same_size = stored.values.size == values.size
+    return same_size and np.array_equal(stored.values.reshape(values.shape), values)

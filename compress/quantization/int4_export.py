@@ -1,0 +1,133 @@
+"""From a float `.tflite` file to one with 4-bit kernels and 8-bit activations: the shell around ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from compress import backend
+from compress.tflite import contents
+from compress.tflite.flatbuffer import WEIGHTS, Graph, read
+from compress.tflite.kernel_matching import StoredKernel
+
+_OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # of the output channels; else 0
+# Of the largest weight of a kernel: a channel's grid does not end below, or its bias would not fit into 32 bits.
+_LEAST_END = 1e-3
+
+Range = tuple[np.ndarray, np.ndarray]  # least and greatest
+
+
+def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarray) -> bytes:
+    """The file of a float one: integers throughout, taking and giving int8.
+
+    Args:
+      beyond: tensor name of each kernel to store in 4 bits -> by what factor the grid of each output channel [o]
+        reaches beyond the largest weight there. All other kernels get 8 bits.
+      images: float32 [n, h, w, c] as the model sees them, by which ranges of activations are read.
+
+    Raises:
+      ValueError: a kernel is not stored as asked, or an operator would compute in floats.
+    """
+    with backend.stderr_held_back():
+        graph = read(content)
+        ranges = _ranges(content, images) | _kernel_ranges(graph, beyond)
+        aeq, types = backend.ai_edge_quantizer()
+        quantizer = aeq.Quantizer(content)
+        operations = types.TFLOperationName
+        quantizer.add_static_config(".*", operations.ALL_SUPPORTED, 8, 8)
+        for scope, operator in _scopes(graph, beyond):
+            quantizer.add_static_config(scope, operations(operator), 8, 4)
+        seen = {name: {"min": low, "max": high} for name, (low, high) in ranges.items()}
+        with warnings.catch_warnings():
+            # It keeps all tensors of an interpreter that it only asks for names.
+            warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors")
+            result = quantizer.quantize(
+                seen, enable_progress_bar=False, enable_progress_report=False
+            )
+    stored = bytes(result.quantized_model)
+    _check_stored(stored, contents.kernels(content), beyond)
+    return stored
+
+
+def _kernel_ranges(graph: Graph, beyond: Mapping[str, np.ndarray]) -> dict[str, Range]:
+    """Tensor name -> ends of the grids of a kernel's output channels, shaped to go with the kernel as stored.
+
+    Args:
+      beyond: tensor name -> by what factor each channel's grid reaches beyond its largest weight; if absent, by 1.
+    """
+    found = {}
+    for operator in graph.operators:
+        kernel = operator.inputs[WEIGHTS[operator.name][0]] if operator.name in WEIGHTS else None
+        if kernel is not None:
+            sizes = np.abs(kernel.values())
+            channels = _OTHER_CHANNEL_AXIS.get(operator.name, 0)
+            others = tuple(axis for axis in range(sizes.ndim) if axis != channels)
+            floor = _LEAST_END * sizes.max() or np.float32(1)
+            ends = sizes.max(axis=others, keepdims=True)
+            if kernel.name in beyond:
+                ends = ends * beyond[kernel.name].reshape(ends.shape)
+            ends = np.maximum(ends, floor).astype(np.float32)
+            found[kernel.name] = -ends, ends
+    return found
+
+
+def _ranges(content: bytes, images: np.ndarray) -> dict[str, Range]:
+    """Tensor name -> least and greatest number that a float file computes there for any image."""
+    litert = backend.litert()
+    interpreter = litert.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    graph = read(content)
+    names = {t.name for t in graph.inputs} | {t.name for o in graph.operators for t in o.outputs}
+    tensors = [t for t in interpreter.get_tensor_details() if t["name"] in names]
+    least, greatest = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
+        interpreter.invoke()
+        for tensor in tensors:
+            name, values = tensor["name"], interpreter.get_tensor(tensor["index"])
+            least[name] = min(least[name], values.min())
+            greatest[name] = max(greatest[name], values.max())
+    return {name: (_shaped(least[name]), _shaped(greatest[name])) for name in names}
+
+
+def _shaped(number: float) -> np.ndarray:
+    return np.full((1, 1, 1, 1), number, np.float32)  # as ai-edge-quantizer has it
+
+
+def _scopes(graph: Graph, tensors: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Of each operator with one of these kernels, the pattern that ai-edge-quantizer knows it by, and its kind."""
+    for operator in graph.operators:
+        place, _ = WEIGHTS.get(operator.name, (0, 0))
+        kernel = operator.inputs[place] if operator.name in WEIGHTS else None
+        if kernel is not None and kernel.name in tensors:
+            yield f"^{re.escape(operator.outputs[0].name)};$", operator.name
+
+
+def _check_stored(
+    content: bytes, float_kernels: list[StoredKernel], tensors: Collection[str]
+) -> None:
+    for before, after in zip(float_kernels, contents.kernels(content), strict=True):
+        asked = "int4" if before.name in tensors else "int8"
+        if after.dtype != asked:
+            raise ValueError(
+                f"{before.name} would be stored as {after.dtype}, expected {asked}: "
+                "use another scheme, or name its layer to --keep."
+            )
+    floats = {
+        operator.name
+        for operator in contents.operators(content)
+        if operator.outputs[0].dtype == "float32" and operator.name != "DEQUANTIZE"
+    }
+    if floats:
+        raise ValueError(
+            f"the 4-bit file would compute {', '.join(sorted(floats))} in float32: "
+            "ai-edge-quantizer has no integers for it, use scheme int8."
+        )

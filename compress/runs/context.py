@@ -1,0 +1,176 @@
+"""Workbench: what every run shares - task, data, seed, folders - and how a measured model becomes a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compress.files import write_json
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.measurement import predictions
+from compress.measurement.measure import digest_of_test, measure
+from compress.measurement.predictions import Predictions
+from compress.result import MeasuredOn, Result, TrainedOn, append_to, read_from
+from compress.runs import provenance
+from compress.runs.folder import Kept, RunFolder
+from compress.runs.keys import KeyContext
+from compress.tasks.task import Dataset, Note, Task, TaskView
+from compress.training.fit import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a run computed: the file, the Keras model that it was made of if there is one, and what the row says."""
+
+    run: str  # the key
+    exported: TFLiteModel
+    model: KerasModel | None
+    pipeline: Sequence[dict[str, Any]]  # specs of the stages
+    incoming: str  # digest of the model that came in
+    notes: Sequence[str] = ()
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: TrainedOn = "train"
+    seconds: float | None = None  # None: from the beginning of the work to its end
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Where a run happens. Made once per command; nothing in it changes."""
+
+    task: Task
+    data: Dataset
+    seed: int
+    out: Path  # run folders go here
+    results: Path  # rows are appended here
+    progress: Progress
+    command: str
+    deterministic: bool = False
+    fresh: bool = False  # redo what is there already
+    # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.
+    decided: Mapping[str, Any] = field(default_factory=dict)
+    measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
+    trust: bool = False  # kept models may hold code, because the one to begin with may
+
+    def __post_init__(self) -> None:
+        check_places(self.out, self.results)
+
+    @property
+    def keys(self) -> KeyContext:
+        """What is in the key of every run here."""
+        return KeyContext(
+            task=self.task,
+            input_scale=self.task.input_scale,
+            data=self.data.digests,
+            seed=self.seed,
+            deterministic=self.deterministic,
+            decided=self.decided,
+        )
+
+    def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> Kept:
+        """The run in `folder`: as it was kept, or made now; with a row measured on the split that was asked for."""
+        with folder.lock(self.progress.note):
+            if self.fresh:
+                folder.clear()
+            if (kept := folder.load()) is None:
+                # Epochs that a killed process did count too.
+                began = time.monotonic() - folder.seconds_so_far()
+                made = make()
+                row, said = self.row(made, label, time.monotonic() - began)
+                kept = folder.save(row, said, made.exported, made.model, **made.manifest)
+                append_row(self.results, folder, row)
+                return kept
+            if self.measured_on not in kept.rows:
+                kept = folder.add(*self._measured_again(kept.row, folder), kept.manifest)
+            add_kept_row(
+                self.results, label, folder, kept.rows[self.measured_on], self.progress.note
+            )
+            return kept
+
+    def view(self, folder: RunFolder | None) -> TaskView:
+        """The task as stages may see it, with checkpoints in a run folder."""
+        return TaskView(
+            self.task,
+            self.data.train,
+            self.data.validation,
+            folder.checkpoint if folder else None,
+            self.progress,
+            self.deterministic,
+        )
+
+    def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
+        """Measure what a run made on the images of the split that was asked for; only "test" opens the test images."""
+        measured, said = self._measured(made.exported)
+        row = Result(
+            **measured,
+            run=made.run,
+            task=self.task.name,
+            data=self.data.name,
+            trained_on=made.trained_on,
+            pipeline=list(made.pipeline),
+            label=label,
+            model=made.incoming,
+            params=made.model.params if made.model else None,
+            seed=self.seed,
+            seconds=round(made.seconds or seconds, 2),
+            peak_memory_bytes=provenance.peak_memory_bytes(),
+            notes=list(made.notes),
+            recorded=dict(made.recorded),
+            **self._circumstances(),
+        )
+        return row, said
+
+    def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
+        """The row of a kept file on another split of the same data."""
+        measured, said = self._measured(TFLiteModel.load(folder.model_file("tflite")))
+        return replace(row, **measured, **self._circumstances()), said
+
+    def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
+        """What a row says of a file and of the images that it was measured on."""
+        measured, said = measure(exported, self.data, self.task.input_scale, on=self.measured_on)
+        splits = {"train": self.data.train.digest, "validation": self.data.validation.digest}
+        if self.measured_on == "test":
+            splits["test"] = digest_of_test(self.data)
+        return asdict(measured) | {"splits": splits, "predictions": said.digest}, said
+
+    def _circumstances(self) -> dict[str, Any]:
+        """By what code, where and when a row is made."""
+        return {
+            "commit": provenance.commit(),
+            "command": self.command,
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def check_places(out: Path, results: Path) -> None:
+    """Find out before any work whether results can be kept and reported."""
+    for folder in (out, results.parent):
+        try:
+            write_json(folder / ".writable", {})
+            (folder / ".writable").unlink()
+        except OSError as error:
+            raise OSError(
+                f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
+            ) from error
+    if results.exists():
+        read_from(results)  # the report will want every row
+
+
+def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
+    """Say that the row of a finished run is reused, and append it where a killed process left it out."""
+    note(f"{label}: reused from {folder.path}")
+    if not results.exists() or row not in read_from(results):
+        append_row(results, folder, row)
+
+
+def append_row(results: Path, folder: RunFolder, row: Result) -> None:
+    """Append the row of a run folder to the others; what it said of every image comes first, beside them."""
+    if path := predictions.beside(results, row):
+        predictions.read(folder.predictions_file(row), row).write(path)
+    append_to(results, row)

@@ -1,0 +1,112 @@
+"""What was learnt of files before: which data and which model they hold, so that a reused run need not open them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compress.files import digest, write_json
+from compress.input_file import regular
+from compress.tasks.task import DataDigests
+
+NAME = ".index.json"
+MAX_BYTES = 5_000_000
+MAX_ENTRIES = 2_000  # the oldest go first
+MAX_FILES = 200_000  # of a data folder that are looked at
+
+Known = TypeVar("Known", "KnownData", "KnownModel")
+
+
+@dataclass(frozen=True)
+class KnownData:
+    """What loading data gave: their digests, and what was said of them."""
+
+    digests: DataDigests
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What loading a model file for a task gave: its digest, and the scale that it wants its pixels by."""
+
+    digest: str
+    input_scale: float
+    notes: tuple[str, ...]
+
+
+class DigestIndex:
+    """A JSON file in the folder of runs. It only saves time: one that is damaged or gone is made anew."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / NAME
+
+    def data(self, key: str) -> KnownData | None:
+        """What was kept under `key` by `put`; None if nothing was, or nothing that can be read."""
+        with contextlib.suppress(KeyError, TypeError):
+            value = self._entries()[key]
+            return KnownData(DataDigests(**value["digests"]), tuple(value["notes"]))
+        return None
+
+    def model(self, key: str) -> KnownModel | None:
+        """The same for a model."""
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            value = self._entries()[key]
+            return KnownModel(
+                str(value["digest"]), float(value["input_scale"]), tuple(value["notes"])
+            )
+        return None
+
+    def put(self, key: str, known: KnownData | KnownModel) -> None:
+        """Keep what was learnt. Of two processes that write at once one may be forgotten."""
+        entries = self._entries()
+        entries.pop(key, None)
+        entries[key] = asdict(known)
+        write_json(self.path, dict(list(entries.items())[-MAX_ENTRIES:]))
+
+    def _entries(self) -> dict[str, Any]:
+        try:
+            if self.path.is_symlink() or regular(self.path).stat().st_size > MAX_BYTES:
+                return {}
+            entries = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+
+def files_key(sources: Sequence[Path], *parts: Any) -> str | None:
+    """A digest of `parts` and of what the file system says of files and of all files in folders.
+
+    That is place, number, size and the times of change: whatever is written to a file changes one of them. None if
+    there are too many files to look at.
+    """
+    states: list[Any] = []
+    for source in sources:
+        for path in _files(source):
+            if len(states) > MAX_FILES:
+                return None
+            states.append(_state(path))
+    return digest({"files": states, "parts": list(parts)})
+
+
+def _files(source: Path) -> Iterator[Path]:
+    if not source.is_dir():
+        yield source
+        return
+    for parent, folders, names in os.walk(source):
+        folders.sort()
+        yield Path(parent)
+        yield from (Path(parent) / name for name in sorted(names))
+
+
+def _state(path: Path) -> list[Any]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [str(path.absolute()), None]
+    changed = [status.st_mtime_ns, status.st_ctime_ns]
+    return [str(path.absolute()), status.st_dev, status.st_ino, status.st_size, *changed]

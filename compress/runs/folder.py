@@ -1,0 +1,175 @@
+"""RunFolder: which files a run keeps, and how they are locked, read and written; nothing else knows."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.files import check_own, empty, open_lock, write_json
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.measurement.predictions import Predictions
+from compress.result import MeasuredOn, Result
+from compress.training.checkpoint import seconds_logged
+
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+CHECKPOINT = "checkpoint"
+MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
+# Split that a row was measured on -> where the manifest has that row.
+ROWS: dict[MeasuredOn, str] = {"test": "result", "validation": "result_on_validation"}
+# The same -> what the model said of each of its images.
+PREDICTIONS: dict[MeasuredOn, str] = {
+    "test": "predictions.npz",
+    "validation": "predictions_on_validation.npz",
+}
+MAX_MANIFEST_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a finished run left: its rows, one for each split that it was measured on, and its manifest."""
+
+    rows: Mapping[MeasuredOn, Result]
+    manifest: Mapping[str, Any]
+
+    @property
+    def row(self) -> Result:
+        """The row measured on the test images, or else the other."""
+        return self.rows.get("test") or self.rows["validation"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run. Nothing in it is followed out of it."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where a training keeps what its next epoch depends on."""
+        return self.path / CHECKPOINT
+
+    def model_file(self, format: str) -> Path:
+        """The model as kept, "keras" or "tflite"."""
+        return self.path / MODELS[format]
+
+    def predictions_file(self, row: Result) -> Path:
+        """What the model said of every image that `row` was measured on."""
+        return self.path / PREDICTIONS[row.measured_on]
+
+    @contextmanager
+    def lock(self, note: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the folder for this process. While another is at work in it, wait, and say so to `note`.
+
+        Raises:
+          ValueError: another process is at work in it, and there is no `note`.
+        """
+        path = self.path / LOCK
+        while True:
+            if self.path.is_symlink():
+                check_own(self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with open_lock(path) as lock:
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if not note:
+                        raise ValueError(
+                            f"another process is at work in {self.path}: wait for it, or use another --out."
+                        ) from None
+                    note(f"waiting for another process that is at work in {self.path}")
+                    fcntl.lockf(lock, fcntl.LOCK_EX)
+                # It may have deleted the folder: then this lock keeps nobody out.
+                if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    yield
+                    return
+
+    def in_use(self) -> bool:
+        """Whether another process holds the lock; nothing is written."""
+        # Shared, and for an instant: two that ask at once do not see each other.
+        handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def load(self) -> Kept | None:
+        """What a finished run left, or None if it is not finished: the manifest is written last.
+
+        Raises:
+          ValueError: it cannot be read, or something in the folder leads out of it.
+        """
+        check_own(self.path)
+        return self.load_manifest()
+
+    def load_manifest(self) -> Kept | None:
+        """The same, whatever else is in the folder."""
+        path = self.path / MANIFEST
+        check_own(path)
+        if not path.exists():
+            return None
+        try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise ValueError(f"it has more than {MAX_MANIFEST_BYTES:,} bytes")
+            manifest = json.loads(path.read_bytes())
+            rows: dict[MeasuredOn, Result] = {
+                split: Result.from_record(manifest[name])
+                for split, name in ROWS.items()
+                if name in manifest
+            }
+            if not rows or any(row.measured_on != split for split, row in rows.items()):
+                raise ValueError("it has no row of the split that it names")
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder, and "
+                "the same words make it anew."
+            ) from error
+        return Kept(rows, manifest)
+
+    def save(
+        self,
+        row: Result,
+        said: Predictions,
+        exported: TFLiteModel,
+        model: KerasModel | None,
+        **more: Any,
+    ) -> Kept:
+        """Write what a run keeps, the manifest last; `more` are entries of the manifest besides the row."""
+        if model is not None:
+            model.save(self.model_file("keras"))
+        exported.save(self.model_file("tflite"))
+        kept = self.add(row, said, more)
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        return kept
+
+    def add(self, row: Result, said: Predictions, manifest: Mapping[str, Any]) -> Kept:
+        """Write the manifest with one row more, and before it what the model said of every image."""
+        said.write(self.predictions_file(row))
+        whole = {**manifest, ROWS[row.measured_on]: row.record()}
+        write_json(self.path / MANIFEST, whole)
+        rows = {s: Result.from_record(whole[name]) for s, name in ROWS.items() if name in whole}
+        return Kept(rows, whole)
+
+    def clear(self) -> None:
+        """Delete all that the run left, so that it is made anew."""
+        empty(self.path, but=LOCK)
+
+    def delete(self) -> None:
+        """Delete the folder with what is in it; what links in it lead to stays."""
+        # First, so that what is left of an interrupted deletion is not taken for a finished run.
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.path)
+
+    def seconds_so_far(self) -> float:
+        """The time of the epochs that a killed process did."""
+        return seconds_logged(self.checkpoint)

@@ -1,0 +1,97 @@
+"""The key of a run: a digest of all that decides the weights it ends with, and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compress.files import digest, sha256
+from compress.keras_models import model
+from compress.runs.code_digest import ENGINE, source_digest
+from compress.runs.provenance import version_of
+from compress.stage import Stage
+from compress.tasks.task import DataDigests, Task
+from compress.training import fit
+from compress.training.fit import Recipe
+
+FORMAT = 2  # of keys; another number makes every kept run stale
+TRAINING_LIBRARIES = ("tensorflow", "keras", "numpy")
+EXPORT_LIBRARIES = ("tensorflow", "keras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyContext:
+    """What decides the weights of a run besides the words that name it.
+
+    Code of this package counts by the integer version that it carries, anybody else's by its source. Of options and
+    recipes only what differs from its default counts, so that one more option leaves all keys as they are.
+    """
+
+    task: Task
+    input_scale: float  # that the model wants
+    data: DataDigests
+    seed: int
+    deterministic: bool = False
+    decided: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # by timing this machine, before the run
+
+    def of_pipeline(self, stages: Sequence[Stage], incoming: str) -> str:
+        """The key of stages in order.
+
+        Args:
+          incoming: digest of the model that they begin with.
+        """
+        parts: dict[str, Any] = {"model": incoming, "stages": [_stage(stage) for stage in stages]}
+        if files := [sha256(Path(path)) for stage in stages for path in stage.files()]:
+            parts["files"] = files
+        if any(stage.trains for stage in stages):
+            anew = next(iter(self.task.recipes.values()), None)
+            parts["training"] = {
+                "version": fit.VERSION,
+                "finetuning": self.task.finetuning.changed_fields(),
+                "from_scratch": anew and anew.changed_fields(),
+            }
+        libraries = [name for stage in stages for name in stage.libraries()]
+        return self._digest(parts, libraries)
+
+    def of_training(self, recipe: Recipe, width: float) -> str:
+        """The key of a training from scratch."""
+        parts = {
+            "training": {
+                "version": fit.VERSION,
+                "recipe": recipe.changed_fields(),
+                "width": width,
+            }
+        }
+        return self._digest(parts, TRAINING_LIBRARIES)
+
+    def _digest(self, parts: Mapping[str, Any], libraries: Iterable[str]) -> str:
+        used = sorted({*libraries, *EXPORT_LIBRARIES})
+        setting: dict[str, Any] = {
+            "key": FORMAT,
+            "task": [self.task.name, *code_of(type(self.task))],
+            "input_scale": self.input_scale,
+            "data": [self.data.name, self.data.train, self.data.validation],
+            "seed": self.seed,
+            "export": model.EXPORT_VERSION,
+            "libraries": {name: version_of(name) for name in used},
+        }
+        if self.deterministic:
+            setting["deterministic"] = True
+        if self.decided:
+            setting["decided"] = dict(self.decided)
+        return digest({**parts, **setting})
+
+
+def code_of(maker: type) -> list[Any]:
+    """What stands for the code of a class of stages or tasks: its version, and its source if it is not ours."""
+    ours = maker.__module__.split(".")[0] == ENGINE
+    version: int = maker.version  # type: ignore[attr-defined]
+    return [version] if ours else [version, source_digest(maker)]
+
+
+def _stage(stage: Stage) -> list[Any]:
+    return [stage.name, stage.changed_options(), *code_of(type(stage))]

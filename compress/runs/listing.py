@@ -1,0 +1,152 @@
+"""Run folders: which there are, what they hold, whether a process is at work in one, and how old ones go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from compress.result import Result
+from compress.runs.folder import LOCK, MANIFEST, RunFolder
+
+NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
+# What an unfinished run has in its folder, with what a killed process left of a file that it was writing. A folder
+# that holds anything else is not taken for one.
+_FILES = (
+    r"(model\.keras|model\.tflite|log\.csv|predictions(_on_validation)?\.npz|manifest\.json|"
+    r"training_curves\.(png|svg))"
+)
+OURS = re.compile(rf"\.lock|checkpoint|tensorboard|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, as far as it can be told from its files."""
+
+    folder: Path
+    label: str
+    state: str  # "finished"; "unfinished"; "in use"; "unreadable": damaged, or of another version
+    epochs: int | None  # done so far, of an unfinished one
+    size_bytes: int
+    time: datetime  # when the row was made; of an unfinished one, when a file was last written
+    result: Result | None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        row = self.result
+        return {
+            "folder": str(self.folder),
+            "label": self.label,
+            "task": row and row.task,
+            "data": row and row.data,
+            "seed": row and row.seed,
+            "time": self.time.isoformat(timespec="seconds"),
+            "top1": row and row.top1,
+            "size_bytes": self.size_bytes,
+            "state": self.state,
+            "epochs": self.epochs,
+        }
+
+
+def found(out: Path) -> list[Run]:
+    """The run folders in `out`, the oldest first. Anything else there is passed over, and so are links."""
+    if not out.is_dir():
+        raise FileNotFoundError(
+            f"no folder {out}; expected one with run folders: name it by --out."
+        )
+    runs = [_run(folder) for folder in sorted(out.iterdir()) if _is_run(folder)]
+    return sorted(runs, key=lambda run: run.time)
+
+
+def older(runs: Sequence[Run], age: timedelta, now: datetime) -> list[Run]:
+    """Those that are older than `age` and that no process is at work in."""
+    return [run for run in runs if run.state != "in use" and now - run.time > age]
+
+
+def delete(run: Run) -> None:
+    """Delete a run folder with what is in it; what links in it lead to stays.
+
+    Raises:
+      ValueError: a process is at work in it by now, or it is no run folder any more.
+    """
+    if not _is_run(run.folder):
+        raise ValueError(f"{run.folder} is no run folder any more: it stays.")
+    folder = RunFolder(run.folder)
+    with folder.lock():
+        folder.delete()
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether this is a folder, not a link, that a run made: by its name, its lock, and its manifest or its files."""
+    lock = folder / LOCK
+    named = NAME.fullmatch(folder.name)
+    if not named or folder.is_symlink() or not folder.is_dir():
+        return False
+    if lock.is_symlink() or not lock.is_file():
+        return False
+    row = _row(folder)
+    if row is not None:
+        return row.run.startswith(named["digest"])
+    return all(OURS.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _run(folder: Path) -> Run:
+    row = _row(folder)
+    files = list(_files(folder))
+    written = max((file.st_mtime for file in files), default=0.0)
+    named = NAME.fullmatch(folder.name)
+    return Run(
+        folder=folder,
+        label=row.label if row else named["label"] if named else folder.name,
+        state=_state(folder, row),
+        epochs=None if row else _epochs(folder),
+        size_bytes=sum(file.st_size for file in files),
+        time=_when(row) if row else datetime.fromtimestamp(written, UTC),
+        result=row,
+    )
+
+
+def _state(folder: Path, row: Result | None) -> str:
+    if RunFolder(folder).in_use():
+        return "in use"
+    if row:
+        return "finished"
+    return "unreadable" if (folder / MANIFEST).exists() else "unfinished"
+
+
+def _row(folder: Path) -> Result | None:
+    """The row in the folder's manifest; None if it is not whole."""
+    try:
+        kept = RunFolder(folder).load_manifest()
+        if kept:
+            _when(kept.row)
+    except (OSError, ValueError):
+        return None
+    return kept.row if kept else None
+
+
+def _when(row: Result) -> datetime:
+    time = datetime.fromisoformat(row.time)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _epochs(folder: Path) -> int:
+    log = folder / "checkpoint" / "log.csv"
+    if log.parent.is_symlink() or log.is_symlink() or not log.is_file():
+        return 0
+    return max(0, len(log.read_bytes().splitlines()) - 1)
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """What is known of every file below, links as themselves."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # a process at work here replaces its files
+                yield (Path(parent) / name).lstat()

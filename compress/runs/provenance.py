@@ -1,0 +1,115 @@
+"""Provenance: which code, which libraries and which machine made a row."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+DISTRIBUTIONS = (
+    "compress-cnn",
+    "tensorflow",
+    "keras",
+    "tf-keras",
+    "tensorflow-model-optimization",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "numpy",
+)
+GIT_SECONDS = 20  # a file system that hangs must not take the run with it
+
+
+def commit(package: Path = PACKAGE) -> str:
+    """The git commit of the code at work, with "+changes" if tracked code differs from it; "unknown" if nobody knows.
+
+    It is the commit of the checkout that tracks `package`; of an installed package, the one it was built from.
+    """
+    root = package.parent
+    tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
+    head = _git(root, "rev-parse", "--verify", "HEAD") if tracked else None
+    if not head:
+        return _built_from()
+    unchanged = _git(
+        root, "diff", "--quiet", "--no-ext-diff", "HEAD", "--", package.name, "baselines"
+    )
+    return head if unchanged is not None else f"{head}+changes"
+
+
+def versions() -> dict[str, str]:
+    """Python and the libraries that have a say in the numbers -> version, or "absent"; imports none of them."""
+    return {"python": platform.python_version()} | {
+        name: version_of(name) for name in DISTRIBUTIONS
+    }
+
+
+def version_of(distribution: str) -> str:
+    """The version of an installed distribution, or "absent"; it is not imported."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor, how many of its cores this process may use, and the memory of the machine."""
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    model = _model_name(text) or platform.processor() or platform.machine() or "unknown processor"
+    # Not on macOS: there every process may use every core.
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{model}, {cores} core{'s' if cores > 1 else ''}, {memory / 1e9:.0f} GB"
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has had at any time."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says in `folder`, stripped; None if it fails, hangs or is not there."""
+    # A hook or another tool's variables must not point us to another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=GIT_SECONDS,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _built_from() -> str:
+    try:
+        stamp = importlib.import_module("compress._version")
+    except ModuleNotFoundError:
+        return "unknown"
+    commit_id = getattr(stamp, "__commit_id__", None)
+    return str(commit_id).removeprefix("g") if commit_id else "unknown"
+
+
+def _model_name(cpuinfo: str) -> str:
+    r"""The processor's name in the text of `/proc/cpuinfo`; empty if it has none, as on ARM.
+
+    >>> _model_name("processor : 0\nmodel\t: 85\nmodel name\t: Fast  CPU @ 2 GHz\n")
+    'Fast CPU @ 2 GHz'
+    """
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return " ".join(value.split())
+    return ""

@@ -1,0 +1,148 @@
+"""Train a task's model from scratch into a run folder: weights, exported file, log, summary, row."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress import backend
+from compress.files import digest, replacing
+from compress.keras_models.model import KerasModel
+from compress.result import MeasuredOn
+from compress.runs.context import Made, Workbench
+from compress.runs.folder import Kept, RunFolder
+from compress.significance import wilson_interval
+from compress.tasks.task import Task
+from compress.text import no_such
+from compress.training.fit import History, Recipe, fit, set_seed
+
+LOG = "log.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What `compress train` was asked for."""
+
+    recipe: str
+    width: float = 1.0
+    epochs: int | None = None  # None: the recipe's own
+    tensorboard: bool = False
+
+    def resolved(self, task: Task) -> Recipe:
+        """The recipe, with the epochs asked for. ValueError if that or TensorBoard is not there."""
+        if self.tensorboard and not importlib.util.find_spec("tensorboard"):
+            raise ValueError(
+                "--tensorboard needs a package that is not installed: pip install tensorboard."
+            )
+        if self.recipe not in task.recipes:
+            raise ValueError(f"task {task.name} has {no_such('recipe', self.recipe, task.recipes)}")
+        recipe = task.recipes[self.recipe]
+        return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
+
+    def notes(self, task: Task) -> list[str]:
+        """What the user, and a reader of the row, should know of this training. ValueError as `resolved`."""
+        untrained = (
+            "--epochs 0 trains nothing: these are the random weights that training begins with."
+        )
+        return [] if self.resolved(task).epochs else [untrained]
+
+    @property
+    def label(self) -> str:
+        """The words that ask for this training."""
+        width = "" if self.width == 1 else f" --width {self.width}"
+        epochs = "" if self.epochs is None else f" --epochs {self.epochs}"
+        return f"train --recipe {self.recipe}{width}{epochs}"
+
+    def folder_name(self, run: str) -> str:
+        """The name of the folder of the run with that key."""
+        return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
+
+    def run(self, bench: Workbench) -> tuple[Path, Kept]:
+        """Train, or find the same training done. Gives the run folder and what is kept there."""
+        recipe = self.resolved(bench.task)
+        run = bench.keys.of_training(recipe, self.width)
+        folder = RunFolder(bench.out / self.folder_name(run))
+
+        def make() -> Made:
+            model, history = self._fit(recipe, bench, folder)
+            _write_log(folder.path, history)
+            summary = summarise(history, recipe, model.params, len(bench.data.validation))
+            return Made(
+                run=run,
+                exported=model.to_tflite(),
+                model=model,
+                pipeline=[],
+                incoming=model.digest,
+                notes=self.notes(bench.task),
+                seconds=sum(r["seconds"] for r in history) or None,
+                manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
+            )
+
+        return folder.path, bench.run(folder, self.label, make)
+
+    def _fit(
+        self, recipe: Recipe, bench: Workbench, folder: RunFolder
+    ) -> tuple[KerasModel, History]:
+        keras = backend.keras()
+        set_seed(keras, bench.seed, bench.deterministic)
+        model = bench.task.build(width=self.width, dropout=recipe.dropout)
+        boards = (
+            [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
+            if self.tensorboard
+            else []
+        )
+        history = fit(
+            model, recipe, bench.view(folder), seed=bench.seed, title=self.label, callbacks=boards
+        )
+        return KerasModel(model), history
+
+
+def _write_log(folder: Path, history: History) -> None:
+    """Write log.csv. The checkpoint's own log lags behind if a process was killed between the two."""
+    if not history:
+        return
+    with replacing(folder / LOG) as temporary, temporary.open("w", newline="") as file:
+        log = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+        log.writeheader()
+        log.writerows(history)
+
+
+def read_log(folder: Path) -> History:
+    """The rows of log.csv as `fit` gave them; none if nothing was trained."""
+    if not (folder / LOG).is_file():
+        return []
+    with (folder / LOG).open(newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def summarise(
+    history: History, recipe: Recipe, params: int, validation_images: int
+) -> dict[str, Any]:
+    """The figures the published baseline was described with, each accuracy with its 95 % Wilson interval."""
+    summary: dict[str, Any] = {"params": params, "digest": digest(dataclasses.asdict(recipe))}
+    if history:
+        loss = min(history, key=lambda r: r["validation_cross_entropy"])
+        best = max(history, key=lambda r: r["validation_accuracy"])
+        right = round(best["validation_accuracy"] * validation_images)
+        summary |= {
+            "best_validation_cross_entropy": loss["validation_cross_entropy"],
+            "best_validation_cross_entropy_epoch": loss["epoch"],
+            "best_validation_accuracy": best["validation_accuracy"],
+            "best_validation_accuracy_epoch": best["epoch"],
+            "best_validation_accuracy_interval": list(wilson_interval(right, validation_images)),
+        }
+    return summary | {"kept": recipe.keep}
+
+
+def measured_summary(kept: Kept, measured_on: MeasuredOn) -> dict[str, Any]:
+    """The summary of a kept training, with what the file of its model was measured at."""
+    row = kept.rows[measured_on]
+    return dict(kept.manifest["summary"]) | {
+        f"{measured_on}_cross_entropy": row.cross_entropy,
+        f"{measured_on}_accuracy": row.top1,
+        f"{measured_on}_accuracy_interval": [row.top1_low, row.top1_high],
+    }

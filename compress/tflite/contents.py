@@ -1,0 +1,195 @@
+"""What a `.tflite` file stores: its operators, its weights, and which Keras layer each kernel came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator, read
+from compress.tflite.kernel_matching import StoredKernel, match
+from compress.tflite.tensor import Tensor
+
+# A bias follows the weights, but for TRANSPOSE_CONV, where the image comes between.
+_BIAS = {name: 3 if name == "TRANSPOSE_CONV" else 2 for name in WEIGHTS}
+# Arithmetic with a stored number per channel: what is left of a BatchNormalization that could not be folded.
+_PER_CHANNEL = ("ADD", "SUB", "MUL", "DIV", "PRELU")
+_UNPACKING = ("DEQUANTIZE", "DENSIFY")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A constant that carries parameters, with the operator that first uses it."""
+
+    role: Literal["kernel", "bias", "per channel"]
+    operator: Operator
+    tensor: Tensor
+
+
+def operators(content: bytes) -> list[Operator]:
+    """The operators of the main subgraph in the order in which they run."""
+    return list(read(content).operators)
+
+
+def stored_tensors(content: bytes) -> list[StoredTensor]:
+    """Every constant that carries weights or biases, in execution order; one that is used twice is stored once."""
+    return stored_in(read(content))
+
+
+def stored_in(graph: Graph) -> list[StoredTensor]:
+    """See `stored_tensors`."""
+    producers = graph.producers()
+    for operator in graph.operators:
+        if operator.name in WEIGHTS:
+            _weights(operator, producers)
+    return [
+        StoredTensor(role, operator, constant)
+        for operator, place, constant in constants_in(graph)
+        if (role := _role(operator, place, constant))
+    ]
+
+
+def constants_in(graph: Graph) -> list[tuple[Operator, int, Tensor]]:
+    """Every constant, with its first user and its place among that one's inputs.
+
+    A constant that an operator only unpacks belongs to the operator that uses what was unpacked.
+    """
+    producers = graph.producers()
+    found: dict[int, tuple[Operator, int, Tensor]] = {}
+    for operator in graph.operators:
+        if not is_unpacking(operator):
+            for place, tensor in enumerate(operator.inputs):
+                constant = _constant(tensor, producers)
+                if constant is not None:
+                    found.setdefault(constant.buffer, (operator, place, constant))
+    return list(found.values())
+
+
+def is_unpacking(operator: Operator) -> bool:
+    """Whether an operator only changes the number type of a constant: storage, not arithmetic."""
+    source = operator.inputs[0] if operator.inputs else None
+    return operator.name in _UNPACKING and source is not None and len(source.data) > 0
+
+
+def kernels(content: bytes) -> list[StoredKernel]:
+    """The kernel of every convolution and dense operator, in execution order, in Keras axis order.
+
+    Conv2D [h, w, i, o], DepthwiseConv2D [h, w, c, m], Dense [i, o], Conv2DTranspose [h, w, o, i]; a Conv1D is a
+    Conv2D with h = 1. Integers come with their zero point taken off: a zero weight is 0.
+    """
+    graph = read(content)
+    producers = graph.producers()
+    return [_kernel(o, producers) for o in graph.operators if o.name in WEIGHTS]
+
+
+def matched_kernels(
+    content: bytes, keras_kernels: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Layer name -> the kernel that the file stores for it, in the shape of the Keras kernel.
+
+    Args:
+      keras_kernels: layer name -> kernel of the model that was exported.
+
+    Raises:
+      ValueError: the file has no kernel for a layer; the message names it.
+    """
+    return match(kernels(content), keras_kernels)
+
+
+def stored_params(stored: Sequence[StoredTensor]) -> int:
+    """How many numbers the tensors hold."""
+    return sum(s.tensor.values().size for s in stored)
+
+
+def nonzero_params(stored: Sequence[StoredTensor]) -> int:
+    """How many of the numbers do not stand for 0."""
+    return sum(int(np.count_nonzero(s.tensor.centred())) for s in stored)
+
+
+def sparsity(stored: Sequence[StoredTensor]) -> float:
+    """Fraction of kernel weights that are zero, all kernels together."""
+    kernel = [s for s in stored if s.role == "kernel"]
+    if not kernel:
+        raise ValueError(
+            "this TFLite file has no convolution or dense operator: nothing to measure."
+        )
+    numbers = stored_params(kernel)
+    return (numbers - nonzero_params(kernel)) / numbers if numbers else 0.0
+
+
+def kernel_sparsity(stored: Sequence[StoredTensor]) -> dict[str, float]:
+    """Tensor name -> fraction of its weights that are zero; a name that comes again gets a number."""
+    found: dict[str, float] = {}
+    for s in stored:
+        if s.role == "kernel":
+            name, again = s.tensor.name, 2
+            while name in found:
+                name, again = f"{s.tensor.name} ({again})", again + 1
+            found[name] = sparsity([s])
+    return found
+
+
+def weight_types(stored: Sequence[StoredTensor]) -> dict[str, int]:
+    """Type -> how many numbers are stored as that; they add up to `stored_params`."""
+    found: Counter[str] = Counter()
+    for s in stored:
+        found[s.tensor.dtype] += s.tensor.values().size
+    return dict(found)
+
+
+def ends_in_softmax(graph: Graph) -> bool:
+    """Whether the file's last operator, but for conversions of number type, is a softmax."""
+    producers = graph.producers()
+    last = producers.get(graph.outputs[0])
+    if last and last.name in ("DEQUANTIZE", "QUANTIZE") and last.inputs[0]:
+        last = producers.get(last.inputs[0])
+    return last is not None and last.name == "SOFTMAX"
+
+
+def _role(
+    operator: Operator, place: int, constant: Tensor
+) -> Literal["kernel", "bias", "per channel"] | None:
+    if operator.name in WEIGHTS:
+        if place == WEIGHTS[operator.name][0]:
+            return "kernel"
+        return "bias" if place == _BIAS[operator.name] else None
+    several = max(constant.shape, default=1) > 1
+    return "per channel" if operator.name in _PER_CHANNEL and several else None
+
+
+def _constant(tensor: Tensor | None, producers: Mapping[Tensor, Operator]) -> Tensor | None:
+    """What the file stores for a tensor, also where an operator unpacks it first; None if it is computed."""
+    if tensor is None or len(tensor.data):
+        return tensor
+    maker = producers.get(tensor)
+    return maker.inputs[0] if maker and is_unpacking(maker) else None
+
+
+def _weights(operator: Operator, producers: Mapping[Tensor, Operator]) -> Tensor:
+    tensor = operator.inputs[WEIGHTS[operator.name][0]]
+    constant = _constant(tensor, producers)
+    if constant is None:
+        raise ValueError(
+            f"the weights {tensor.name if tensor else ''!r} of a {operator.name} are not stored in this TFLite "
+            "file as a constant: export the model with its variables frozen."
+        )
+    return constant
+
+
+def _kernel(operator: Operator, producers: Mapping[Tensor, Operator]) -> StoredKernel:
+    constant, image = _weights(operator, producers), operator.inputs[0]
+    values = constant.centred()
+    channels: tuple[int, ...]
+    if operator.name == "CONV_2D":  # from [o, h, w, i]
+        values, channels = values.transpose(1, 2, 3, 0), (3,)
+    elif operator.name == "FULLY_CONNECTED":  # from [o, i]
+        values, channels = values.transpose(1, 0), (1,)
+    elif operator.name == "TRANSPOSE_CONV":  # from [o, h, w, i]
+        values, channels = values.transpose(1, 2, 0, 3), (2,)
+    else:  # from [1, h, w, c * m]
+        wide = image.shape[-1] if image else 0
+        values, channels = values.reshape(*values.shape[1:3], wide, -1), (2, 3)
+    return StoredKernel(constant.name, operator.name, constant.dtype, values, channels)

@@ -1,0 +1,172 @@
+"""Bytes of an untrusted `.tflite` file -> Graph, in pure Python: a file that is not whole ends in a ValueError."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from compress import backend
+from compress.tflite.tensor import Tensor
+
+MARK = b"TFL3"
+# Operator -> the place of its weights among its inputs, and their number of axes.
+WEIGHTS = {
+    "CONV_2D": (1, 4),
+    "DEPTHWISE_CONV_2D": (1, 4),
+    "FULLY_CONNECTED": (1, 2),
+    "TRANSPOSE_CONV": (1, 4),
+}
+# A damaged or hostile file may claim more; without a bound it could fill the memory.
+_MAX_RANK = 8
+_MAX_NAME = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operation: its name as in the TFLite schema ("CONV_2D"), its tensors, its multiply-accumulates."""
+
+    name: str
+    inputs: tuple[Tensor | None, ...]  # None: an optional input that is not given
+    outputs: tuple[Tensor, ...]
+    macs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The main subgraph of a file; operators in the order in which they run."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+
+    def producers(self) -> dict[Tensor, Operator]:
+        """Tensor -> the operator that computes it."""
+        return {tensor: operator for operator in self.operators for tensor in operator.outputs}
+
+
+def read(content: bytes) -> Graph:
+    """The main subgraph of a `.tflite` file. ValueError if the content is not one or is not whole."""
+    if content[4:8] != MARK:
+        raise ValueError("this is not a readable TFLite file: it has no TFL3 mark at byte 4.")
+    try:
+        return _graph(content)
+    except (
+        struct.error,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise ValueError(
+            f"this is not a readable TFLite file, it is damaged or cut off ({error}): export it again."
+        ) from error
+
+
+def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> int:
+    """Multiply-accumulates of one operator, borders counted as if they were image; 0 unless it is in `WEIGHTS`."""
+    if name not in WEIGHTS:
+        return 0
+    place, rank = WEIGHTS[name]
+    weights, image = inputs[place], inputs[2 if name == "TRANSPOSE_CONV" else 0]
+    if weights is None or image is None or len(weights.shape) != rank:
+        raise ValueError(f"{name} without weights of {rank} axes")
+    if name == "TRANSPOSE_CONV":  # [o, h, w, i]: every input number meets the window of every o
+        return math.prod(image.shape) * math.prod(weights.shape[:3])
+    # [o, h, w, i], i being per group; [1, h, w, o]; [o, i]
+    window = weights.shape[1:3] if name == "DEPTHWISE_CONV_2D" else weights.shape[1:]
+    return math.prod(outputs[0].shape) * math.prod(window)
+
+
+def _graph(content: bytes) -> Graph:
+    model = backend.tflite_schema().Model.GetRootAs(content, 0)
+    subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), content)[0]
+    buffers = model.BuffersLength()
+    tensors = [
+        _tensor(t, model, buffers, content)
+        for t in _each(subgraph.Tensors, subgraph.TensorsLength(), content)
+    ]
+    names = [
+        _operator_name(c) for c in _each(model.OperatorCodes, model.OperatorCodesLength(), content)
+    ]
+    operators = [
+        _operator(o, names, tensors, content)
+        for o in _each(subgraph.Operators, subgraph.OperatorsLength(), content)
+    ]
+    return Graph(
+        _known(_each(subgraph.Inputs, subgraph.InputsLength(), content), tensors),
+        _known(_each(subgraph.Outputs, subgraph.OutputsLength(), content), tensors),
+        tuple(operators),
+    )
+
+
+def _each(get: Any, length: int, content: bytes) -> list[Any]:
+    # An entry takes 4 bytes; a length beyond the file is damage, found before counting to it.
+    if 4 * length > len(content):
+        raise ValueError(f"a list of {length} in {len(content)} bytes")
+    return [get(j) for j in range(length)]
+
+
+def _tensor(found: Any, model: Any, buffers: int, content: bytes) -> Tensor:
+    shape = _each(found.Shape, found.ShapeLength(), content)
+    if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
+        raise ValueError(f"a tensor of shape {shape[: _MAX_RANK + 1]}")
+    if found.Buffer() >= buffers:
+        raise ValueError(f"buffer {found.Buffer()} of {buffers}")
+    stored = model.Buffers(found.Buffer())
+    quantization = found.Quantization()
+    scales, zero_points, axis = [], [], 0
+    if quantization is not None:
+        scales = _each(quantization.Scale, quantization.ScaleLength(), content)
+        zero_points = _each(quantization.ZeroPoint, quantization.ZeroPointLength(), content)
+        axis = quantization.QuantizedDimension()
+    if len(zero_points) > 1 and not (0 <= axis < len(shape) and len(zero_points) == shape[axis]):
+        raise ValueError(f"{len(zero_points)} zero points along axis {axis} of {shape}")
+    return Tensor(
+        (found.Name() or b"")[:_MAX_NAME].decode("utf-8", "replace"),
+        tuple(shape),
+        _tensor_types()[found.Type()],
+        found.Buffer(),
+        memoryview(stored.DataAsNumpy() if stored.DataLength() else b""),
+        tuple(scales),
+        tuple(zero_points),
+        axis,
+        found.Sparsity() is not None,
+    )
+
+
+def _operator(found: Any, names: list[str], tensors: list[Tensor], content: bytes) -> Operator:
+    places = _each(found.Inputs, found.InputsLength(), content)
+    inputs = tuple(None if p == -1 else _known([p], tensors)[0] for p in places)
+    outputs = _known(_each(found.Outputs, found.OutputsLength(), content), tensors)
+    name = names[found.OpcodeIndex()]
+    return Operator(name, inputs, outputs, macs(name, inputs, outputs))
+
+
+def _operator_name(code: Any) -> str:
+    # Old files have the number in the deprecated one-byte field, new ones in the other; the larger is it.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    return _operator_types().get(number, f"operator {number}")
+
+
+def _known(places: list[int], tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    if any(p < 0 for p in places):
+        raise ValueError(f"a tensor at place {min(places)}")
+    return tuple(tensors[p] for p in places)
+
+
+@cache
+def _tensor_types() -> dict[int, str]:
+    return _numbered(backend.tflite_schema().TensorType)
+
+
+@cache
+def _operator_types() -> dict[int, str]:
+    return {k: v.upper() for k, v in _numbered(backend.tflite_schema().BuiltinOperator).items()}
+
+
+def _numbered(enumeration: Any) -> dict[int, str]:
+    return {v: k.lower() for k, v in vars(enumeration).items() if k.isupper()}

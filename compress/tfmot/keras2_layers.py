@@ -1,0 +1,192 @@
+"""From one Keras 3 layer to the Keras 2 layer that computes the same. Which module is Keras 2, the caller says."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.findings import CannotTreat, about_layer
+from compress.keras_models.layers import kernel_names
+from compress.weight_sharing import keeper
+
+# Keras layers whose twin, of the same name and with the same configuration, was found to give the same outputs.
+SUPPORTED = """
+Activation Add Average AveragePooling1D AveragePooling2D BatchNormalization Concatenate Conv1D Conv2D
+Conv2DTranspose Cropping1D Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GlobalAveragePooling1D
+GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D LayerNormalization LeakyReLU MaxPooling1D
+MaxPooling2D Maximum Minimum Multiply PReLU Permute ReLU RepeatVector Rescaling Reshape SeparableConv2D Softmax
+SpatialDropout1D SpatialDropout2D Subtract UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D
+"""
+# What `x + y` leaves in a functional model of Keras 3 is the layer of that name.
+OPERATIONS = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
+# Activations that mean the same in both.
+SAME = """
+elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh
+"""
+RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
+NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # as TensorFlow demands of a scope
+KINDS = {"_regularizer": "regularizers", "_constraint": "constraints"}
+
+
+def check(layer: Any) -> None:
+    """Raise CannotTreat, with the layer, the reason and the way out, if `layer` has no Keras 2 twin."""
+    cls = type(layer)
+    operation = cls.__module__ == "keras.src.ops.numpy" and cls.__name__ in OPERATIONS
+    if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
+        raise _refusal(layer, "is not a layer of Keras's own", "build the model of Keras's layers")
+    if cls.__name__ not in [*SUPPORTED.split(), "InputLayer"]:
+        way = "leave it out of the model while compressing, or build the model without it"
+        raise _refusal(layer, "cannot be trained through tf_keras", way)
+    if not re.fullmatch(NAME, layer.name):
+        raise _refusal(layer, "has a name that Keras 2 does not take", f"name it like {NAME}")
+    policy = getattr(getattr(layer, "dtype_policy", None), "name", "float32")
+    if policy != "float32" and cls.__name__ != "InputLayer":
+        way = "build the model without a mixed-precision policy and load the weights into that"
+        raise _refusal(layer, f"computes in {policy}, not in float32", way)
+    for key, value in layer.get_config().items():
+        if key == "activation" and value not in [*SAME.split(), *_activations()]:
+            raise _refusal(layer, "has an activation that Keras 2 lacks", "use relu, or a layer")
+        if value and any(key.endswith(kind) for kind in KINDS):
+            _known(layer, key, value)
+
+
+def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[int, int]) -> Any:
+    """The Keras 2 layer that computes what `layer` does, of the same name, not built yet, without its weights.
+
+    Args:
+      layer: of Keras 3, and not an InputLayer.
+      kept: kernel name -> what `clusters.labels` gives: training keeps weights of label 0 at zero, and those of
+        another label equal.
+      key: decides what dropout drops, together with the number of times it was called.
+    """
+    check(layer)
+    name = type(layer).__name__
+    if "Dropout" in name:
+        return _dropout(layer, keras2, key)
+    config = {}
+    target = getattr(keras2.layers, name)
+    known, defaults = set(_defaults(target)), _defaults(type(layer))
+    for option, value in layer.get_config().items():
+        option = RENAMED.get(name, {}).get(option, option)
+        if option == "dtype" or option.endswith("_initializer"):
+            continue  # float32, and the weights come by copying
+        if value and any(option.endswith(kind) for kind in KINDS):
+            value = _known(layer, option, value)(keras2)
+        elif option == "activation" and value not in SAME.split():
+            value = _activations()[value]
+        if option in known:
+            config[option] = value
+        elif value not in (None, False, "channels_last", defaults.get(option)):
+            raise _refusal(layer, f"has {option}={value!r}", "build the model without that")
+    for kernel, attribute in kernel_names(layer).items():
+        if kernel in kept and kept[kernel].max() < kept[kernel].size:
+            option = attribute.removesuffix("_kernel") + "_constraint"
+            option = option if option in config else "depthwise_constraint"
+            config[option] = _keeping(kernel, kept[kernel], config[option], keras2)
+    return target(**config)
+
+
+def _refusal(layer: Any, why: str, way: str) -> CannotTreat:
+    return CannotTreat(about_layer(layer.name, type(layer).__name__, why, way))
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Every option a Keras class and the classes it derives from take, with its default."""
+    found: dict[str, Any] = {"name": None, "trainable": True, "activity_regularizer": None}
+    for parent in cls.__mro__:
+        parameters = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
+        found |= {p.name: p.default for p in parameters if p.name not in found}
+    return found
+
+
+def _known(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
+    """How to make the Keras 2 regularizer or constraint that the configuration of a Keras 3 one describes."""
+    kind = next(kind for suffix, kind in KINDS.items() if option.endswith(suffix))
+    if not isinstance(value, dict) or value.get("module") != f"keras.{kind}":
+        raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{kind}, or none")
+    return lambda keras2: getattr(getattr(keras2, kind), value["class_name"])(**value["config"])
+
+
+def _activations() -> dict[str, Callable[[Any], Any]]:
+    """Activations that Keras 2 lacks or computes otherwise."""
+    nn = backend.tensorflow().nn
+
+    def hard_sigmoid(x: Any) -> Any:
+        return nn.relu6(x + 3) / 6
+
+    def hard_silu(x: Any) -> Any:
+        return x * hard_sigmoid(x)
+
+    return {
+        "hard_sigmoid": hard_sigmoid,
+        "hard_silu": hard_silu,
+        "hard_swish": hard_silu,
+        "leaky_relu": lambda x: nn.leaky_relu(x, 0.2),
+        "log_softmax": nn.log_softmax,
+        "relu6": nn.relu6,
+    }
+
+
+def _keeping(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> Any:
+    """A constraint that keeps zeros and clusters of a kernel, through another one that it has, if it has one."""
+    tf = backend.tensorflow()
+    keep = keeper(clusters, tf.gather, tf.math.unsorted_segment_sum)
+
+    def kept(kernel: Any) -> Any:
+        return tf.reshape(keep(tf.reshape(kernel, [-1])), clusters.shape)
+
+    class Kept(keras2.constraints.Constraint):
+        def __call__(self, kernel: Any) -> Any:
+            return kept(constraint(kept(kernel)) if constraint else kernel)
+
+    # Who copies layers by configuration finds a constraint by the name of its class.
+    Kept.__name__ = f"Kept_{name}"
+    return Kept()
+
+
+def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
+    noise_shape = getattr(layer, "noise_shape", None)
+    if layer.__class__.__name__ == "SpatialDropout1D":
+        noise_shape = (None, 1, None)
+    elif layer.__class__.__name__ == "SpatialDropout2D":
+        last = layer.data_format == "channels_last"
+        noise_shape = (None, 1, 1, None) if last else (None, None, 1, 1)
+    return counted_dropout(keras2)(layer.rate, noise_shape, key, name=layer.name)
+
+
+@cache
+def counted_dropout(keras2: Any) -> Any:
+    """A layer class: dropout whose only state is a weight, so that training gone on with draws the same."""
+    tf = backend.tensorflow()
+
+    class CountedDropout(keras2.layers.Layer):
+        def __init__(self, rate: float, noise_shape: Any, key: Sequence[int], **others: Any):
+            keras2.layers.Layer.__init__(self, **others)
+            self.rate, self.noise_shape, self.key = rate, noise_shape, tuple(key)
+
+        def get_config(self) -> dict[str, Any]:
+            own = {"rate": self.rate, "noise_shape": self.noise_shape, "key": self.key}
+            return keras2.layers.Layer.get_config(self) | own
+
+        def build(self, shape: Any) -> None:
+            self.calls = self.add_weight(
+                "calls", shape=(), dtype="int64", initializer="zeros", trainable=False
+            )
+
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            if not training or not self.rate:
+                return inputs
+            count = self.calls.assign_add(1)
+            key = tf.constant(self.key, tf.int64)
+            seed = tf.random.experimental.stateless_fold_in(key, count)
+            sizes = enumerate(self.noise_shape or ())
+            shape = [n or tf.shape(inputs)[i] for i, n in sizes] or None
+            return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, noise_shape=shape)
+
+    return CountedDropout

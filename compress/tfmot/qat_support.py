@@ -1,0 +1,104 @@
+"""Which layers can be trained as int8 arithmetic computes them; said of a Keras 3 model before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compress.findings import CannotTreat, about_layer
+from compress.keras_models.graph import Call, Graph, graph_of
+
+# Layers that hold a kernel, and what they may apply to their output.
+WEIGHTED = frozenset({"Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"})
+ACTIVATIONS = frozenset({"gelu", "linear", "relu", "sigmoid", "softmax", "tanh"})
+# What only a layer of its own can apply.
+ALONE = frozenset({"relu6", "silu", "swish"})
+# What BatchNormalization can be folded into.
+BEFORE_NORM = WEIGHTED - {"Conv2DTranspose", "Dense"}
+PLAIN = """
+Activation Add AveragePooling2D BatchNormalization Concatenate Cropping2D Dropout Flatten GlobalAveragePooling2D
+GlobalMaxPooling2D InputLayer LeakyReLU MaxPooling2D Permute ReLU Reshape Softmax SpatialDropout2D UpSampling2D
+ZeroPadding2D
+"""
+# What a user can do about a layer that int8 training does not know.
+WAYS = {
+    "Conv1D": "use a Conv2D with a kernel of height 1",
+    "LayerNormalization": "use BatchNormalization directly after a convolution",
+    "PReLU": "use ReLU or LeakyReLU",
+    "Rescaling": "scale the images before the model",
+}
+
+
+def check(model: Any) -> None:
+    """Raise CannotTreat, with the layer, the reason and the rewrite that would help, if a layer must stay float.
+
+    Args:
+      model: a Keras 3 model that has a tf_keras twin.
+    """
+    graph = graph_of(model)
+    for call in graph.calls:
+        for rule in (_known, _activated, _clipped, _normalized):
+            rule(graph, call)
+
+
+def _known(graph: Graph, call: Call) -> None:
+    kind = type(call.layer).__name__
+    if kind not in {*WEIGHTED, *PLAIN.split()}:
+        raise _refusal(
+            call, "has no int8 form in training", WAYS.get(kind, "build the model without it")
+        )
+
+
+def _activated(graph: Graph, call: Call) -> None:
+    kind = type(call.layer).__name__
+    name = getattr(getattr(call.layer, "activation", None), "__name__", "linear")
+    allowed = ACTIVATIONS | ALONE if kind == "Activation" else ACTIVATIONS
+    if kind == "Conv2DTranspose":
+        allowed = frozenset({"linear"})  # TFLite fuses nothing into it where biases are zero
+    if name not in allowed:
+        known = name in ACTIVATIONS | ALONE
+        way = f"use Activation('{name}') after it" if known else "use relu or a layer for swish"
+        raise _refusal(call, f"has activation {name}, which int8 training lacks here", way)
+
+
+def _clipped(graph: Graph, call: Call) -> None:
+    layer = call.layer
+    if type(layer).__name__ != "ReLU":
+        return
+    if (
+        layer.threshold
+        or layer.max_value not in (None, 6)
+        or (layer.max_value and layer.negative_slope)
+    ):
+        raise _refusal(
+            call, "is neither max(x, 0) nor clipped at 6", "use ReLU(), ReLU(6) or LeakyReLU()"
+        )
+
+
+def _normalized(graph: Graph, call: Call) -> None:
+    if type(call.layer).__name__ != "BatchNormalization":
+        return
+    maker = graph.makers.get(id(call.inputs[0]))
+    if maker is None:
+        raise _refusal(
+            call,
+            "is the first layer: nothing is there to fold it into",
+            "normalize the images before the model",
+        )
+    of = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
+    if type(maker.layer).__name__ not in BEFORE_NORM:
+        way = "put it between a convolution and the activation after that"
+        raise _refusal(call, f"comes after {of}, which it does not fold into", way, maker.layer)
+    activation = maker.layer.activation.__name__
+    if activation != "linear":
+        way = f"build {maker.layer.name} without activation, and a layer for {activation} after the normalization"
+        raise _refusal(call, f"comes after {of} and its activation {activation}", way, maker.layer)
+    if graph.sole_user(maker) is not call:
+        way = "give the normalization a layer of its own that nothing else uses"
+        why = f"is not alone in using {of}, which it is to be folded into"
+        raise _refusal(call, why, way, maker.layer)
+
+
+def _refusal(call: Call, why: str, way: str, *others: Any) -> CannotTreat:
+    """What to raise about the layer of a call; `others` are layers that the reason speaks of."""
+    name, kind = call.layer.name, type(call.layer).__name__
+    return CannotTreat(about_layer(name, kind, why, way, *(other.name for other in others)))

@@ -1,0 +1,101 @@
+"""Checkpoint: what the next epoch depends on, in one file that is replaced whole after every epoch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.data import npz
+from compress.files import replacing, write_bytes
+
+Row = dict[str, float]
+History = list[Row]
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint cannot be read; nothing of it is used."""
+
+
+class Checkpoint:
+    """Weights, optimizer, averages, best weights and history of a model in training. `folder` None: kept nowhere."""
+
+    def __init__(
+        self, model: Any, folder: Path | None, key: str, averages: Sequence[Any] = ()
+    ) -> None:
+        self.model, self.key, self.folder, self.averages = model, key, folder, averages
+        self.history: History = []
+        self.best: list[np.ndarray] = []
+        self.validated: list[np.ndarray] = []  # the weights that the epoch's validation saw
+
+    def _live(self) -> list[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
+
+    def restore(self) -> None:
+        """Go back to the last saved epoch, if one was saved for the same key. DamagedCheckpoint if it cannot be."""
+        path = self.folder / "checkpoint.npz" if self.folder else None
+        if path is None or not path.exists():
+            return
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                meta = json.loads(str(file["meta"]))
+                if meta["key"] != self.key:
+                    return
+                history = meta["history"]
+                best = [file[f"best{i}"] for i in range(meta["best"])]
+                live = [file[f"live{i}"] for i in range(len(self._live()))]
+                for kept, now in ((best, self.model.variables), (live, self._live())):
+                    _check_shapes(kept, now)
+        except (OSError, *npz.DAMAGED, *npz.NO_HEADER) as error:
+            raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
+        self.history, self.best = history, best
+        assign(self._live(), live)
+
+    def see_validation(self) -> None:
+        """Remember the weights as they are now, averaged if they are validated so."""
+        self.validated = [np.array(v) for v in self.model.variables]
+
+    def save(self, row: Row) -> None:
+        """Add an epoch's row to the history and keep everything."""
+        self.history.append(row)
+        # The first of equals is best, as a reader of the log would choose.
+        if row["validation_accuracy"] > max(
+            (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
+        ):
+            self.best = self.validated
+        if self.folder is None:
+            return
+        meta = {"key": self.key, "history": self.history, "best": len(self.best)}
+        arrays = {f"live{i}": np.array(v) for i, v in enumerate(self._live())}
+        arrays |= {f"best{i}": v for i, v in enumerate(self.best)}
+        with replacing(self.folder / "checkpoint.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
+        lines = [",".join(self.history[0])] + [
+            ",".join(str(v) for v in r.values()) for r in self.history
+        ]
+        write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
+
+
+def _check_shapes(kept: Sequence[np.ndarray], now: Sequence[Any]) -> None:
+    for array, variable in zip(kept, now, strict=False):  # no weights are best before there are any
+        if array.shape != tuple(variable.shape):
+            raise ValueError(f"an array is {array.shape}, expected {tuple(variable.shape)}")
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Give each variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def seconds_logged(folder: Path) -> float:
+    """How long the epochs took that an earlier process left in this folder; 0 if there are none."""
+    log = folder / "log.csv"
+    if not log.exists():
+        return 0.0
+    with log.open(newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))

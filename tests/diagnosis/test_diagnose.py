@@ -1,0 +1,356 @@
+"""The doctor says what the stages' own checks say, and writes a better model only if it is the same function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from baselines.toy import Toy
+from compress import backend, registry
+from compress.cli.main import cli
+from compress.diagnosis import diagnose
+from compress.findings import CannotTreat, Finding, as_findings
+from compress.keras_models import rebuild
+from compress.keras_models.model import KerasModel
+from compress.model_files import load
+from compress.stage import Stage
+from support.model_zoo import IMAGE, images, nested, outputs, randomised, residual
+
+BASELINE = str(Toy().baseline_path())
+
+
+class Says(Stage):
+    """Says what it was made to say."""
+
+    name: ClassVar = "says"
+    notes: ClassVar[list[Finding | str]] = []
+    refusal: ClassVar[Finding | None] = None
+
+    def apply(self, model: Any, task: Any, seed: int) -> Any:
+        raise NotImplementedError
+
+    def check(self, model: KerasModel) -> list[Finding | str]:
+        if self.refusal:
+            raise CannotTreat(self.refusal)
+        return self.notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbled(Stage):
+    """What another stage says of a model, in words that nobody can read."""
+
+    name: ClassVar = "garbled"
+    of: Stage
+
+    def __post_init__(self) -> None:
+        """It has no options to check."""
+
+    def apply(self, model: Any, task: Any, seed: int) -> Any:
+        raise NotImplementedError
+
+    def check(self, model: KerasModel) -> list[Finding]:
+        try:
+            return [self._garbled(finding) for finding in as_findings(self.of.check(model))]
+        except CannotTreat as error:
+            raise CannotTreat(*map(self._garbled, error.findings), stage=error.stage) from None
+
+    def _garbled(self, finding: Finding) -> Finding:
+        words = " ".join((finding.subject, finding.reason, finding.remedy))
+        return Finding(finding.layers, sha256(words.encode()).hexdigest(), subject="#")
+
+
+def asked(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["doctor", *words])
+
+
+def augmented(name: str = "model.keras") -> str:
+    """The path of a model that the twin of Keras 2 cannot have before its RandomFlip is gone."""
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE), k.RandomFlip(name="flip"), k.Conv2D(4, 3, name="conv")]
+    stack += [k.GlobalAveragePooling2D(), k.Dense(3, name="scores")]
+    randomised(backend.keras().Sequential(stack)).save(name)
+    return name
+
+
+def test_every_installed_stage_is_asked_if_none_is_named() -> None:
+    said = asked(BASELINE, "--json")
+    assert said.exit_code == 0, said.output
+    diagnoses = json.loads(said.stdout)["stages"]
+    takes_keras = [n for n in registry.stage_names() if registry.stage(n).takes == "keras"]
+    assert [d["stage"].split()[0] for d in diagnoses] == takes_keras
+    assert all(d["can_work"] for d in diagnoses)
+
+
+def test_options_stand_before_the_file_or_after_it() -> None:
+    first, last = asked("--json", BASELINE, "prune"), asked(BASELINE, "--json", "prune")
+    assert first.exit_code == last.exit_code == 0
+    assert json.loads(first.stdout) == json.loads(last.stdout)
+
+
+def test_it_says_what_the_check_says_of_the_stage_with_its_options() -> None:
+    said = json.loads(asked(BASELINE, "--json", "prune", "--pattern", "2:4").stdout)
+    (diagnosis,) = said["stages"]
+    model = load.load(Path(BASELINE))
+    assert isinstance(model, KerasModel)
+    stage = registry.stage("prune")(pattern="2:4")
+    findings = as_findings(stage.check(model))
+    assert findings
+    assert [f["why"] for f in diagnosis["findings"]] == [f.sentence("prune") for f in findings]
+    assert [f["layers"] for f in diagnosis["findings"]] == [list(f.layers) for f in findings]
+    assert diagnosis["verdict"] == "in part"
+    assert diagnosis["findings"][0]["layers"] == ["conv1"]
+    assert set(diagnosis["untouched"]) == {"conv2", "logits"}
+
+
+def test_a_stage_that_cannot_work_is_exit_code_1_and_comes_with_the_rewrite_that_helps() -> None:
+    path = augmented()
+    said = asked(path, "quantize", "prune")
+    assert said.exit_code == 1
+    assert "layer 'flip' (RandomFlip) cannot be trained through tf_keras" in said.stdout
+    assert "--fix does it: flip: left out" in said.stdout
+    assert asked(path, "quantize").exit_code == 0
+
+
+def test_the_better_model_is_written_with_its_proof(tmp_path: Path) -> None:
+    path = augmented()
+    said = asked(path, "--fix", "better.keras", "--json", "prune")
+    assert said.exit_code == 0, said.output
+    record = json.loads(said.stdout)
+    assert record["stages"][0]["verdict"] == "yes"
+    proof = record["fixed"]["proof"]
+    assert proof["images"] == "256 random images of numbers from 0 to 1"
+    assert proof["largest_difference"] <= proof["allowed"]
+    old, new = (load.load(Path(p)).keras for p in (path, "better.keras"))  # type: ignore[union-attr]
+    np.testing.assert_allclose(outputs(new, images()), outputs(old, images()), atol=1e-5)
+    assert asked("better.keras", "prune").exit_code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["better.keras", "model.keras"]
+
+
+def test_a_nested_model_is_written_flat() -> None:
+    nested().save("nested.keras")
+    said = asked("nested.keras", "--fix", "flat.keras", "--task", "toy", "finetune")
+    assert said.exit_code == 0, said.output
+    assert "'backbone' is a model inside the model" in said.stdout
+    assert "150 validation images of toy" in said.stdout
+    flat = load.load(Path("flat.keras"))
+    assert isinstance(flat, KerasModel)
+    assert {"conv", "backbone_block_conv"} <= {layer.name for layer in flat.keras.layers}
+
+
+def test_nothing_is_written_if_the_function_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = rebuild.rebuilt
+
+    def wrong(model: Any, instead: Any) -> Any:
+        result = real(model, instead)
+        result.get_layer("scores").bias.assign_add([0.01, 0.0, 0.0])
+        return result
+
+    path = augmented()
+    monkeypatch.setattr(rebuild, "rebuilt", wrong)
+    said = asked(path, "--fix", "better.keras", "prune")
+    assert said.exit_code == 1
+    assert "is not the same function: the largest difference" in said.stderr
+    assert not Path("better.keras").exists()
+
+
+def test_nothing_is_written_if_nothing_helps() -> None:
+    said = asked(BASELINE, "--fix", "better.keras", "prune")
+    assert said.exit_code == 0
+    assert "No rewrite would help: nothing is written." in said.stdout
+    assert not Path("better.keras").exists()
+
+
+def test_images_of_another_shape_prove_nothing_and_random_ones_are_taken() -> None:
+    k = backend.keras().layers
+    stack = [k.Input((8, 8, 1)), k.Rescaling(1 / 255), k.RandomFlip(), k.Flatten(), k.Dense(3)]
+    randomised(backend.keras().Sequential(stack)).save("grey.keras")
+    said = asked("grey.keras", "--fix", "out.keras", "--task", "toy", "prune")
+    assert said.exit_code == 0, said.output
+    assert (
+        "random images of numbers from 0 to 255 (those of task toy have another shape)"
+        in said.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["gone.keras"], 1, "no file gone.keras"),
+        ([], 2, "Missing argument 'FILE'"),
+        ([BASELINE, "prun"], 2, "Did you mean 'prune'?"),
+        ([BASELINE, "--fix"], 2, "requires an argument"),
+        ([BASELINE, "--fix", "out.h5", "prune"], 1, "--fix writes a .keras file"),
+        ([BASELINE, "--fix", "no/out.keras", "prune"], 1, "no folder no for --fix"),
+        (["gone.keras", "--task", "toys"], 2, "no task 'toys'"),
+        ([BASELINE, "--data", "x", "prune"], 2, "name it with --task"),
+        ([BASELINE, "prune", "--skip", "conv9"], 1, ""),
+    ],
+)
+def test_wrong_words_are_refused_in_a_sentence(words: list[str], code: int, sentence: str) -> None:
+    said = asked(*words)
+    assert said.exit_code == code, said.output
+    assert sentence in said.stderr
+    assert "Traceback" not in said.output
+
+
+def test_a_finished_file_is_no_patient() -> None:
+    model = load.load(Path(BASELINE))
+    assert isinstance(model, KerasModel)
+    model.to_tflite().save(Path("m.tflite"))
+    assert "m.tflite is finished" in asked("m.tflite").stderr
+
+
+@pytest.mark.parametrize("batch_shape", [(8, 6, 6, 3), (None, None, None, 3), (None, 6, 3)])
+def test_what_no_run_takes_is_refused(batch_shape: tuple[int | None, ...]) -> None:
+    k = backend.keras().layers
+    image = k.Input(batch_shape=batch_shape)
+    pooled = (k.GlobalMaxPooling2D if len(batch_shape) == 4 else k.GlobalMaxPooling1D)()(image)
+    backend.keras().Model(image, k.Dense(3)(pooled)).save("odd.keras")
+    said = asked("odd.keras", "quantize")
+    assert said.exit_code == 1
+    assert f"odd.keras takes {list(batch_shape)} and gives [{batch_shape[0]}, 3]" in said.stderr
+    assert "expected [None, height, width, channels], images of fixed size" in said.stderr
+
+
+def test_outputs_that_are_no_scores_are_refused() -> None:
+    k = backend.keras().layers
+    backend.keras().Sequential([k.Input(IMAGE), k.Conv2D(3, 3)]).save("map.keras")
+    assert "and gives [None, 10, 10, 3]; expected" in asked("map.keras", "quantize").stderr
+
+
+def test_code_in_the_file_is_run_only_if_trusted() -> None:
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE), k.Lambda(lambda x: x * 2), k.Flatten(), k.Dense(3)]
+    backend.keras().Sequential(stack).save("code.keras")
+    refused = asked("code.keras", "quantize")
+    assert refused.exit_code == 1
+    assert "add --trust" in refused.stderr
+    assert asked("code.keras", "--trust", "quantize").exit_code == 0
+    assert CliRunner().invoke(cli, ["inspect", "code.keras", "--trust"]).exit_code == 0
+
+
+def small() -> KerasModel:
+    """A model in which stages find something: names, a normalization far from its kernel, augmentation."""
+    k = backend.keras().layers
+    stack = [
+        k.Input(IMAGE),
+        k.RandomFlip(name="flip"),
+        k.Conv2D(4, 3, activation="relu", name="a b"),
+    ]
+    stack += [
+        k.BatchNormalization(name="norm"),
+        k.DepthwiseConv2D(3, name="deep"),
+        k.PReLU(name="slopes"),
+    ]
+    stack += [k.GlobalAveragePooling2D(), k.Dense(3, name="scores")]
+    return KerasModel(randomised(backend.keras().Sequential(stack)))
+
+
+MODELS: dict[str, Callable[[], KerasModel]] = {
+    "small": small,
+    "baseline": lambda: KerasModel(load.load(Path(BASELINE)).keras),  # type: ignore[union-attr]
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_word_of_a_finding_decides_anything(model: str) -> None:
+    patient = MODELS[model]()
+    stages = [registry.stage(name)() for name in registry.stage_names()]
+    stages = [stage for stage in stages if stage.takes == "keras"]
+    stages += [registry.stage("prune")(pattern="2:4"), registry.stage("quantize")(scheme="int4")]
+    garbled = [Garbled(of=stage) for stage in stages]
+    plain, unreadable = (diagnose.examined(patient, each) for each in (stages, garbled))
+    assert {diagnosis.verdict for diagnosis in plain} - {"yes"}
+    for before, after in zip(plain, unreadable, strict=True):
+        assert after.verdict == before.verdict, before.stage
+        assert after.untouched == before.untouched
+        assert [f.layers for f in after.findings] == [f.layers for f in before.findings]
+        assert [bool(f.rewrite) for f in after.findings] == [
+            bool(f.rewrite) for f in before.findings
+        ]
+        assert {f.why for f in after.findings}.isdisjoint(f.why for f in before.findings)
+    done, done_unread = (diagnose.fixed(patient, each)[1] for each in (stages, garbled))
+    assert [rewrite.what for rewrite in done_unread] == [rewrite.what for rewrite in done]
+
+
+def test_a_plain_string_is_said_as_it_is_and_is_about_no_layer() -> None:
+    class Notes(Says):
+        notes: ClassVar = ["says: 'stem' left dense: why."]
+
+    (diagnosis,) = diagnose.examined(KerasModel(residual()), [Notes()])
+    assert diagnosis.verdict == "in part"
+    assert diagnosis.findings == [diagnose.Advice([], "says: 'stem' left dense: why.", "")]
+    assert "stem" in diagnosis.untouched
+
+
+def test_a_refusal_in_a_plain_error_is_said_as_it_is() -> None:
+    class Refuses(Says):
+        def check(self, model: KerasModel) -> list[str]:
+            raise ValueError("says: no 'stem'.")
+
+    (diagnosis,) = diagnose.examined(KerasModel(residual()), [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert diagnosis.findings == [diagnose.Advice([], "says: no 'stem'.", "")]
+
+
+def test_what_no_rewrite_mends_is_explained() -> None:
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE), k.Conv2D(2, 3), k.PReLU(name="slopes"), k.Flatten(), k.Dense(3)]
+    model = KerasModel(backend.keras().Sequential(stack))
+
+    class Refuses(Says):
+        refusal = Finding(("slopes",), "is not known")
+
+    (diagnosis,) = diagnose.examined(model, [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert diagnosis.untouched == []
+    assert "train with ReLU or LeakyReLU" in diagnosis.findings[0].rewrite
+
+
+def test_what_is_left_after_the_rewrites_is_said() -> None:
+    class Refuses(Says):
+        def check(self, model: KerasModel) -> list[str]:
+            names = [layer.name for layer in model.keras.layers]
+            layer = "flip" if "flip" in names else "conv"
+            raise CannotTreat(Finding((layer,), "is not known"), stage="says")
+
+    model = load.load(Path(augmented()))
+    assert isinstance(model, KerasModel)
+    (diagnosis,) = diagnose.examined(model, [Refuses()])
+    assert diagnosis.verdict == "no"
+    assert "flip: left out" in diagnosis.findings[0].rewrite
+    assert diagnosis.findings[0].rewrite.endswith(
+        "It refuses the model still: says: conv is not known."
+    )
+
+
+def test_a_rewrite_that_silences_nobody_is_not_done() -> None:
+    class Notes(Says):
+        notes: ClassVar = [Finding(("stem",), "left dense: for ever")]
+
+    model = KerasModel(residual())
+    after, done = diagnose.fixed(model, [Notes()])
+    assert done == []
+    assert after is model
+
+
+def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
+    class NeedsTheFlip(Says):
+        def check(self, model: KerasModel) -> list[str]:
+            if not any(layer.name == "flip" for layer in model.keras.layers):
+                raise ValueError("no flip.")
+            return []
+
+    model = load.load(Path(augmented()))
+    assert isinstance(model, KerasModel)
+    prune = registry.stage("prune")()
+    assert len(diagnose.fixed(model, [prune])[1]) == 1
+    assert diagnose.fixed(model, [prune, NeedsTheFlip()])[1] == []

@@ -1,0 +1,167 @@
+"""Inspecting: every record worked out by hand, and totals that are the sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baselines.cifar10 import cnn
+from compress import backend
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.measurement.layer_table import rows_of
+from compress.model_files import load
+from support.model_files import edited
+from support.tflite_examples import drawn, export, float16, functional
+
+KEYS = ["name", "type", "output_shape", "dtype", "parameters", "nonzero", "macs", "bytes"]
+
+
+@pytest.fixture(scope="module")
+def model() -> KerasModel:
+    """Conv 3x3 of 4 filters on 6x6x2 with BatchNormalization, 54 of its 72 weights zero; dense of 3."""
+    keras = functional(
+        (6, 6, 2),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same", "name": "conv"}),
+        ("BatchNormalization", {"name": "norm"}),
+        ("Flatten", {"name": "flatten"}),
+        ("Dense", {"units": 3, "name": "logits"}),
+    )
+    kernel, bias = keras.get_layer("conv").get_weights()
+    kernel[..., :3] = 0
+    keras.get_layer("conv").set_weights([kernel, bias])
+    return KerasModel(keras)
+
+
+def values(row: dict[str, Any]) -> list[Any]:
+    return [row[key] for key in KEYS]
+
+
+def test_keras_layers_are_worked_out_by_hand(model: KerasModel) -> None:
+    rows = rows_of(model)
+    assert all(list(row) == KEYS for row in rows)
+    assert [values(row) for row in rows[1:]] == [
+        ["conv", "Conv2D", [6, 6, 4], "float32", 76, 22, 6 * 6 * 4 * 18, 4 * 76],
+        ["norm", "BatchNormalization", [6, 6, 4], "float32", 16, 16, 0, 64],
+        ["flatten", "Flatten", [144], "float32", 0, 0, 0, 0],
+        ["logits", "Dense", [3], "float32", 435, 435, 432, 4 * 435],
+        ["total", "keras", [3], "", 527, 473, 2592 + 432, 4 * 527],
+    ]
+    assert rows[-1]["parameters"] == model.params
+
+
+def test_tflite_operators_are_worked_out_by_hand(model: KerasModel) -> None:
+    content = export(model.keras)
+    *rows, structure, total = rows_of(TFLiteModel(content))
+    assert all(list(row) == KEYS for row in (*rows, structure, total))
+    # The reshape holds the two numbers of its new shape, four bytes each, which are no parameters.
+    assert [values(row)[1:] for row in rows] == [
+        ["CONV_2D", [6, 6, 4], "float32", 76, 22, 2592, 4 * 76],
+        ["RESHAPE", [144], "float32", 0, 0, 0, 8],
+        ["FULLY_CONNECTED", [3], "float32", 435, 435, 432, 4 * 435],
+    ]
+    assert structure["bytes"] == len(content) - 4 * 76 - 8 - 4 * 435
+    assert values(total) == ["total", "tflite", [3], "", 511, 457, 3024, len(content)]
+
+
+def test_float16_weights_are_shown_where_they_are_used_at_two_bytes_each(model: KerasModel) -> None:
+    rows = rows_of(TFLiteModel(export(model.keras, float16)))
+    shown = {row["type"]: row for row in rows}
+    assert "DEQUANTIZE" not in shown
+    assert (shown["CONV_2D"]["dtype"], shown["CONV_2D"]["bytes"]) == ("float16", 2 * 76)
+    assert shown["FULLY_CONNECTED"]["bytes"] == 2 * 435
+
+
+def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats() -> None:
+    # Height * width * filters out * 3 * 3 * filters in, for each convolution; in * out for the dense layers.
+    by_hand = (
+        32 * 32 * 24 * (9 * 3)
+        + 32 * 32 * 24 * (9 * 24)
+        + 16 * 16 * 48 * (9 * 24)
+        + 16 * 16 * 48 * (9 * 48)
+        + 8 * 8 * 68 * (9 * 48)
+        + 8 * 8 * 68 * (9 * 68)
+        + 68 * 120
+        + 120 * 10
+    )
+    assert f"{by_hand / 1e6:.2f}" == "18.49"
+    baseline = KerasModel(drawn(cnn.build()))
+    keras, tflite = rows_of(baseline)[-1], rows_of(baseline.to_tflite())[-1]
+    assert keras["macs"] == tflite["macs"] == by_hand
+    assert (keras["parameters"], tflite["parameters"]) == (118_258, 117_698)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "groups": 2}),
+        ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}),
+        ("Conv2DTranspose", {"filters": 4, "kernel_size": 3, "strides": 2}),
+        ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 3}),
+        ("SeparableConv2D", {"filters": 5, "kernel_size": 3}),
+        ("Dense", {"units": 5}),
+    ],
+)
+def test_a_keras_layer_and_its_exported_operators_cost_the_same(layer: Any) -> None:
+    keras = functional((6, 6, 2), layer)
+    there = rows_of(TFLiteModel(export(keras)))[-1]["macs"]
+    assert rows_of(KerasModel(keras))[-1]["macs"] == there > 0
+
+
+def test_a_shared_layer_holds_its_weights_once_and_costs_every_call() -> None:
+    layers = backend.keras().layers
+    shared = layers.Conv2D(2, 3, padding="same", name="shared")
+    image = layers.Input((6, 6, 2))
+    keras = drawn(backend.keras().Model(image, shared(layers.ReLU()(shared(image)))))
+    assert shared(layers.Input((6, 6, 2))) is not None  # a call outside the model costs it nothing
+    (row,) = [r for r in rows_of(KerasModel(keras)) if r["name"] == "shared"]
+    assert (row["parameters"], row["macs"]) == (36 + 2, 2 * 6 * 6 * 2 * 18)
+
+
+def test_a_model_within_a_model_is_shown_layer_by_layer() -> None:
+    keras = backend.keras()
+    inner = keras.Sequential(
+        [keras.layers.Input((6, 6, 2)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
+    )
+    outer = keras.Sequential([keras.layers.Input((6, 6, 2)), inner, keras.layers.Flatten()])
+    rows = rows_of(KerasModel(outer))
+    assert [r["name"] for r in rows if r["macs"]] == ["inner/conv", "total"]
+    assert rows[-1]["macs"] == 4 * 4 * 2 * 18
+
+
+def test_a_model_of_open_image_size_has_no_multiply_accumulates_to_show() -> None:
+    keras = functional((None, None, 2), ("Conv2D", {"filters": 4, "kernel_size": 3}))
+    *_, conv, total = rows_of(KerasModel(keras))
+    assert conv["macs"] is None
+    assert total["macs"] is None
+    assert conv["output_shape"] == [None, None, 4]
+    assert total["parameters"] == 76
+
+
+def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> None:
+    saved = tmp_path / "model.keras"
+    functional((6, 6, 2), ("Conv2D", {"filters": 4, "kernel_size": 3})).save(saved)
+
+    def open_up(config: Any) -> None:
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 4
+
+    image, conv, total = rows_of(load.load(edited(saved, open_up)))
+    assert image["output_shape"] == [None] * 3
+    assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
+    assert total["macs"] is None
+
+
+def test_a_file_gives_the_same_records_as_its_model(model: KerasModel, tmp_path: Path) -> None:
+    exported = TFLiteModel(export(model.keras))
+    for name, held in (("model.keras", model), ("model.tflite", exported)):
+        held.save(tmp_path / name)
+        assert rows_of(load.load(tmp_path / name)) == rows_of(held)
+
+
+def test_inspecting_changes_no_weight(model: KerasModel) -> None:
+    before = [np.array(w) for w in model.keras.get_weights()]
+    rows_of(model)
+    for old, new in zip(before, model.keras.get_weights(), strict=True):
+        assert (old == new).all()

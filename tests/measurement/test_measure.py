@@ -1,0 +1,242 @@
+"""Measuring: numbers worked out by hand, refusals in a sentence, and one door to the test images."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import dataclasses
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import baselines
+import compress
+from compress import backend
+from compress.bits import unpack_bits
+from compress.keras_models.model import TFLiteModel
+from compress.measurement.measure import (
+    digest_of_test,
+    is_correct,
+    log_softmax,
+    measure,
+    predict,
+)
+from compress.result import Result
+from compress.significance import wilson_interval
+from compress.tasks.task import Dataset, Split
+from compress.tflite import contents
+from compress.tflite.flatbuffer import read
+from support.tflite_examples import Layer, dataset, edited, export, float16, functional, int8
+
+SCALE = 1 / 255
+CLASSES = 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 2), dtype=np.uint8)
+LABELS = np.random.default_rng(1).integers(0, CLASSES, 40)
+CONV: Layer = ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"})
+HEAD: tuple[Layer, ...] = (("ReLU", {}), ("Flatten", {}), ("Dense", {"units": CLASSES}))
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return functional((6, 6, 2), CONV, *HEAD)
+
+
+@pytest.fixture(scope="module")
+def content(model: Any) -> bytes:
+    return export(model)
+
+
+@pytest.fixture(scope="module")
+def images() -> Dataset:
+    return dataset(Split(IMAGES, LABELS), CLASSES)
+
+
+def pointer() -> bytes:
+    """A file for 1x1x3 images that gives the three pixels back: the brightest is its answer."""
+    model = functional((1, 1, 3), ("Flatten", {}), ("Dense", {"units": 3, "use_bias": False}))
+    model.layers[-1].set_weights([np.eye(3)])
+    return export(model)
+
+
+def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
+    brightest = np.array([0, 1, 2, 1, 0, 2, 1])
+    shown = np.full((7, 1, 1, 3), 10, np.uint8)
+    shown[np.arange(7), 0, 0, brightest] = 200
+    labels = np.array([0, 1, 2, 1, 0, 0, 0])  # the last two are wrong
+    content = pointer()
+    found, _ = measure(TFLiteModel(content), dataset(Split(shown, labels), 3), SCALE)
+    assert found.top1 == 5 / 7
+    assert (found.top1_low, found.top1_high) == wilson_interval(5, 7)
+    assert found.test_images == 7
+    assert unpack_bits(found.correct, 7).tolist() == [True] * 5 + [False] * 2
+    high, low = np.exp(200 / 255), np.exp(10 / 255)
+    right, wrong = -np.log(high / (high + 2 * low)), -np.log(low / (high + 2 * low))
+    assert found.cross_entropy == pytest.approx((5 * right + 2 * wrong) / 7, rel=1e-6)
+    assert (found.stored_params, found.nonzero_params, found.macs) == (9, 3, 9)
+    assert found.sparsity == 6 / 9
+    assert list(found.kernel_sparsity.values()) == [6 / 9]
+    assert found.weight_types == {"float32": 9}
+    assert found.file_bytes == len(content)
+    assert found.gzip_bytes == len(gzip.compress(content, compresslevel=9, mtime=0))
+    assert found.tflite_digest == TFLiteModel(content).digest
+
+
+def test_a_softmax_in_the_file_changes_no_number_but_its_own_macs_and_bytes(
+    model: Any, content: bytes, images: Dataset
+) -> None:
+    twin = functional((6, 6, 2), CONV, *HEAD, ("Softmax", {}))
+    for theirs, ours in zip(twin.layers, model.layers, strict=False):
+        theirs.set_weights([w / 10 for w in ours.get_weights()])
+    tamed = functional((6, 6, 2), CONV, *HEAD)
+    tamed.set_weights([w / 10 for w in model.get_weights()])
+    with_softmax = dataclasses.asdict(measure(TFLiteModel(export(twin)), images, SCALE)[0])
+    without = dataclasses.asdict(measure(TFLiteModel(export(tamed)), images, SCALE)[0])
+    assert with_softmax["cross_entropy"] == pytest.approx(without["cross_entropy"], rel=1e-4)
+    for key in ("top1", "correct", "stored_params", "macs", "sparsity"):
+        assert with_softmax[key] == without[key]
+
+
+def int8_within(converter: Any) -> None:
+    """Choose int8 inside and float32 outside, so that the last operator is a DEQUANTIZE."""
+    int8(IMAGES * np.float32(SCALE))(converter)
+    float32 = backend.tensorflow().float32
+    converter.inference_input_type = converter.inference_output_type = float32
+
+
+@pytest.mark.parametrize("choose", [float16, int8(IMAGES * np.float32(SCALE)), int8_within])
+def test_a_softmax_is_seen_also_before_a_change_of_number_type(choose: Any) -> None:
+    softmax = functional((6, 6, 2), CONV, *HEAD, ("Softmax", {}))
+    assert contents.ends_in_softmax(read(export(softmax, choose)))
+    logits = functional((6, 6, 2), CONV, *HEAD)
+    assert not contents.ends_in_softmax(read(export(logits, choose)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "sentence"),
+    [
+        ((5, 5, 2), 3, "takes images of 6x6x2, the data has 5x5x2: give a file made for these"),
+        ((6, 6, 1), 3, "takes images of 6x6x2, the data has 6x6x1"),
+        ((6, 6, 2), 10, "tells 3 classes apart, the data has 10"),
+    ],
+)
+def test_data_that_does_not_fit_the_file_is_said_in_a_sentence(
+    content: bytes, shape: tuple[int, ...], classes: int, sentence: str
+) -> None:
+    other = dataset(Split(np.zeros((2, *shape), np.uint8), np.zeros(2, np.int64)), classes)
+    with pytest.raises(ValueError, match=sentence):
+        measure(TFLiteModel(content), other, SCALE)
+
+
+def test_a_file_that_takes_several_images_at_a_time_is_refused(content: bytes) -> None:
+    def four(model: Any) -> None:
+        graph = model.subgraphs[0]
+        graph.tensors[graph.inputs[0]].shape = [4, 6, 6, 2]
+
+    with pytest.raises(ValueError, match=r"takes 4x6x6x2 .* export it to take one image"):
+        predict(edited(content, four), IMAGES, SCALE)
+
+
+def test_a_file_of_two_outputs_is_refused(content: bytes) -> None:
+    def twice(model: Any) -> None:
+        model.subgraphs[0].outputs = list(model.subgraphs[0].outputs) * 2
+
+    with pytest.raises(ValueError, match="has 1 inputs and 2 outputs"):
+        predict(edited(content, twice), IMAGES, SCALE)
+
+
+def test_scores_that_are_not_numbers_are_an_error_that_counts_them(model: Any) -> None:
+    broken = functional((6, 6, 2), CONV, *HEAD)
+    weights = model.get_weights()
+    weights[-1] = np.array([np.nan, 0, 0])
+    broken.set_weights(weights)
+    with pytest.raises(ValueError, match="NaN or infinite scores for 40 of 40 images"):
+        predict(export(broken), IMAGES, SCALE)
+
+
+def test_a_damaged_file_is_refused_before_the_test_images_are_opened(content: bytes) -> None:
+    def never() -> Split:
+        raise AssertionError("opened")
+
+    none = Split(IMAGES[:0], LABELS[:0])
+    data = Dataset("hand-made", ("a", "b", "c"), none, none, never)
+    for damaged in (content[: len(content) // 2], b"text that is no TFLite file"):
+        with pytest.raises(ValueError, match="not a readable TFLite file"):
+            measure(TFLiteModel(damaged), data, SCALE)
+
+
+def test_flipped_bytes_never_bring_this_process_down(content: bytes, images: Dataset) -> None:
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(12):
+        damaged = bytearray(content)
+        for place in rng.integers(8, len(damaged), size=4):
+            damaged[place] = rng.integers(256)
+        try:
+            measure(TFLiteModel(bytes(damaged)), images, SCALE)
+        except ValueError:
+            refused += 1
+    assert refused > 3
+
+
+def test_measuring_tells_what_was_said_of_each_image(content: bytes, images: Dataset) -> None:
+    found, predicted = measure(TFLiteModel(content), images, SCALE)
+    scores = predict(content, IMAGES, SCALE)
+    assert (predicted.classes == scores.argmax(axis=1)).all()
+    assert (predicted.labels == LABELS).all()
+    assert ((predicted.classes == LABELS) == unpack_bits(found.correct, 40)).all()
+    highest = np.exp(log_softmax(scores)).max(axis=1)
+    np.testing.assert_allclose(predicted.probabilities.astype(float), highest, rtol=1e-3)
+
+
+def test_the_digest_of_the_test_split_is_that_of_its_images(images: Dataset) -> None:
+    assert digest_of_test(images) == Split(IMAGES, LABELS).digest
+    assert digest_of_test(images) != Split(IMAGES, LABELS[::-1].copy()).digest
+
+
+def test_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset) -> None:
+    found, _ = measure(TFLiteModel(content), images, SCALE)
+    assert len(base64.b64decode(found.correct)) == 5
+    scores = predict(content, IMAGES, SCALE)
+    assert (unpack_bits(found.correct, 40) == is_correct(scores, LABELS)).all()
+
+
+def test_measuring_on_validation_images_does_not_open_the_test_images(content: bytes) -> None:
+    def never() -> Split:
+        raise AssertionError("opened")
+
+    none = Split(IMAGES[:0], LABELS[:0])
+    chosen = Split(IMAGES[:30], LABELS[:30])
+    data = Dataset("hand-made", ("a", "b", "c"), none, chosen, never)
+    found, _ = measure(TFLiteModel(content), data, SCALE, on="validation")
+    assert (found.measured_on, found.test_images) == ("validation", 30)
+    correct = is_correct(predict(content, chosen.images, SCALE), chosen.labels)
+    assert (unpack_bits(found.correct, 30) == correct).all()
+
+
+def test_measuring_is_on_test_images_if_nothing_is_said(content: bytes, images: Dataset) -> None:
+    found, _ = measure(TFLiteModel(content), images, SCALE)
+    assert (found.measured_on, found.test_images) == ("test", 40)
+
+
+def test_measure_alone_opens_the_test_images() -> None:
+    roots = [Path(package.__path__[0]) for package in (compress, baselines)]
+    sources = [source for root in roots for source in root.rglob("*.py")]
+    openers = {
+        source.name
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr == "open_test")
+        or (isinstance(node, ast.Constant) and node.value == "open_test")
+    }
+    assert len(sources) > 20
+    assert openers == {"measure.py"}
+
+
+def test_every_field_of_a_row_is_explained() -> None:
+    page = Path(__file__).parents[2] / "docs" / "measuring.md"
+    explained = set(re.findall(r"`(\w+)`", page.read_text()))
+    assert {field.name for field in dataclasses.fields(Result)} <= explained

@@ -1,0 +1,411 @@
+"""Model files load whole and unchanged, or are refused in a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compress import backend
+from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.model_files import load, sanitize
+from support.model_files import Config, build, edited, images, layer, predict, refused
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One saved model, of which tests make worse ones."""
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    build().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def saved_h5(saved: Path) -> Path:
+    """The same model as HDF5."""
+    path = saved.with_suffix(".h5")
+    backend.keras().saving.load_model(saved).save(path)
+    return path
+
+
+# What loads
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5", ".KERAS"])
+def test_a_saved_model_comes_back_as_it_was(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    model = build()
+    model.compile("adam", "mse")
+    model.save("model" + suffix.lower())
+    Path("model" + suffix.lower()).rename("model" + suffix)
+    capfd.readouterr()
+    loaded = load.load(Path("model" + suffix))
+    assert isinstance(loaded, KerasModel)
+    assert capfd.readouterr() == ("", "")
+    assert loaded.digest == KerasModel(model).digest
+    np.testing.assert_array_equal(predict(loaded.keras), predict(model))
+
+
+def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    old = tf_keras.Sequential(
+        [
+            tf_keras.layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 3)),
+            tf_keras.layers.BatchNormalization(),
+            tf_keras.layers.GlobalAveragePooling2D(),
+            tf_keras.layers.Dense(3),
+        ]
+    )
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        tf_keras.models.save_model(old, "old.h5")
+    loaded = load.load(Path("old.h5"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_allclose(predict(loaded.keras), np.array(old(images())), atol=1e-6)
+
+
+def keras_2(*layers: str, **options: Any) -> Any:
+    """Write old.h5, a Keras 2 model of 8x8x3 images, its layers given as Python; the model that was written."""
+    tf_keras = importlib.import_module("tf_keras")
+    k = tf_keras.layers
+    made = [getattr(k, name)(*options.get(name, ())) for name in layers]
+    inside = tf_keras.Sequential([k.Conv2D(4, 3, input_shape=(8, 8, 3)), k.ReLU()], name="inside")
+    old = tf_keras.Sequential([inside, *made, k.Flatten(), k.Dense(3)])
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        tf_keras.models.save_model(old, "old.h5")
+    return old
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"DepthwiseConv2D": (3,), "SpatialDropout2D": (0.2,)},
+        {"SeparableConv2D": (4, 3), "Conv2DTranspose": (4, 3)},
+        {"Reshape": ((36, 4),), "SeparableConv1D": (4, 3), "LSTM": (3,)},
+        {
+            "RandomFlip": (),
+            "RandomRotation": (0.1,),
+            "RandomZoom": (0.1,),
+            "RandomContrast": (0.1,),
+        },
+    ],
+    ids="-".join,
+)
+def test_what_keras_2_wrote_and_keras_3_does_not_know_is_left_behind(
+    layers: dict[str, Any],
+) -> None:
+    old = keras_2(*layers, **layers)
+    loaded = load.load(Path("old.h5"))
+    assert isinstance(loaded, KerasModel)
+    given = images()
+    np.testing.assert_allclose(
+        np.array(loaded.keras(given, training=False)),
+        np.array(old(given, training=False)),
+        atol=1e-5,
+    )
+
+
+def test_an_activation_that_keras_3_computes_otherwise_than_keras_2_is_refused() -> None:
+    keras_2("Activation", Activation=("hard_sigmoid",))
+    said = refused(Path("old.h5"))
+    assert (
+        "applies hard_sigmoid, which Keras 3 computes otherwise than Keras 2: say it with" in said
+    )
+
+
+def test_a_keras_2_archive_is_refused_with_the_way_out() -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
+    tf_keras.models.save_model(model, "old.keras")
+    assert "with Keras 2, save the model as .h5" in refused(Path("old.keras"))
+
+
+def test_operators_nested_models_and_wrappers_load() -> None:
+    keras = backend.keras()
+    layers = keras.layers
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3, padding="same", activation=keras.activations.gelu)(image)
+    x = keras.ops.relu(x * 2.0 + image - 1.0)[:, ::2]
+    inner = keras.Sequential([layers.Input((4, 8, 3)), layers.Conv2D(2, 1)])
+    inner.compile("adam", loss=lambda a, b: keras.ops.mean(a - b))  # a loss that cannot be loaded
+    x = layers.TimeDistributed(layers.Flatten())(inner(x))
+    x = layers.Bidirectional(layers.LSTM(3))(x)
+    model = keras.Model(image, layers.Dense(3)(x))
+    with warnings.catch_warnings(action="ignore"):  # about the loss
+        model.save("model.keras")
+    loaded = load.load(Path("model.keras"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_allclose(predict(loaded.keras), predict(model), atol=1e-6)
+
+
+def test_a_tflite_file_comes_back_byte_for_byte() -> None:
+    content = b"\x1c\0\0\0TFL3" + bytes(100)
+    Path("model.tflite").write_bytes(content)
+    assert load.load(Path("model.tflite")) == TFLiteModel(content)
+
+
+def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
+    def edit(config: Config) -> None:
+        layer(config, "conv")["config"]["activation"] = "my_own"
+
+    said = refused(edited(saved, edit))
+    assert "activation" in said
+    assert "my_own; save the model again" in said
+
+
+def test_what_keras_says_reaches_nobody_and_its_error_becomes_one_sentence(
+    saved: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(*_: Any, **__: Any) -> None:
+        warnings.warn("a warning", stacklevel=1)
+        os.write(2, b"native words")
+        raise RuntimeError("first line\n  second line.")
+
+    monkeypatch.setattr(backend.keras().saving, "load_model", noisy)
+    said = refused(saved)
+    assert "cannot be loaded: first line second line; save the model again with Keras" in said
+    assert capfd.readouterr() == ("", "")
+
+
+def test_weights_that_are_not_numbers_load() -> None:
+    model = build()
+    model.set_weights([np.full_like(w, math.nan) for w in model.get_weights()])
+    model.save("model.keras")
+    loaded = load.load(Path("model.keras"))
+    assert isinstance(loaded, KerasModel)
+    assert all(np.isnan(kernel).all() for kernel in loaded.kernels().values())
+
+
+def test_loading_leaves_the_file_and_no_other(saved: Path) -> None:
+    before = saved.read_bytes()
+    load.load(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.glob("*.keras")) == [saved]
+
+
+# Damaged and mistaken files
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file gone\.keras; expected a model"):
+        load.load(Path("gone.keras"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.keras", b"hello, I am text", r"not a Keras archive \(it begins with b'hello, I'\)"),
+        ("model.h5", b"hello, I am text", "not an HDF5 file"),
+        ("model.tflite", b"hello, I am text", "not a TFLite file"),
+        ("model.keras", b"", "not a Keras archive"),
+        ("model.tflite", b"", "not a TFLite file"),
+        ("model.pt", b"PK\x03\x04", "not a kind of model file known here"),
+        ("model", b"PK\x03\x04", "not a kind of model file known here"),
+        ("model.keras", b"\x89HDF\r\n\x1a\n....", r"is an HDF5 file, not a Keras archive: rename it to model\.h5"),
+        ("model.h5", b"PK\x03\x04........", r"rename it to model\.keras"),
+        ("model.keras", b"\x1c\0\0\0TFL3....", r"rename it to model\.tflite"),
+        ("model.keras", b"PK\x03\x04" + bytes(100), "is cut short or damaged"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "is cut short or damaged"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, words: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        load.load(Path(name))
+    with pytest.raises(ValueError, match=words):
+        load.load(Path(name), trust=True)
+
+
+def test_a_folder_is_refused() -> None:
+    Path("model.keras").mkdir()
+    assert "is a folder" in refused(Path("model.keras"))
+
+
+def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) -> None:
+    tf_keras = importlib.import_module("tf_keras")
+    old = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
+    tf_keras.models.save_model(old, "folder")
+    command = refused(Path("folder")).split('"')[1]
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        exec(command, {})
+    loaded = load.load(Path("model.h5"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_array_equal(loaded.keras.get_weights()[0], old.get_weights()[0])
+    (tmp_path / "folder" / "keras_metadata.pb").unlink()
+    assert "a SavedModel without a Keras model in it" in refused(Path("folder"))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: str) -> None:
+    keras = backend.keras()
+
+    class Doubled(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * 2
+
+    image = keras.layers.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Flatten()(Doubled()(image)))
+    path = Path(f"own.{suffix}")
+    model.save(path)
+    with pytest.raises(ValueError, match="own"):
+        load.load(path, trust=True)
+    with keras.saving.custom_object_scope({"Doubled": Doubled, "Custom>Doubled": Doubled}):
+        assert "add --trust" in refused(path)
+        loaded = load.load(path, trust=True)
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_array_equal(predict(loaded.keras), predict(model))
+
+
+def test_a_file_of_unbearable_size_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("model.keras").open("wb") as file:
+        file.truncate(sanitize.MAX_BYTES + 1)  # a hole: takes no disk
+    monkeypatch.setattr(Path, "open", None)
+    assert "Give a smaller model" in refused(Path("model.keras"))
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(share=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["saved", "saved_h5"]))
+def test_a_truncated_file_is_refused(
+    share: float, kind: str, request: pytest.FixtureRequest
+) -> None:
+    whole = request.getfixturevalue(kind)
+    content = whole.read_bytes()
+    path = Path(whole.name)
+    path.write_bytes(content[: int(share * len(content))])
+    assert "Copy it again" in refused(path)
+
+
+# Number formats
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_model_that_is_not_float32_is_refused(policy: str, suffix: str) -> None:
+    build(dtype=policy).save("model" + suffix)
+    said = refused(Path("model" + suffix))
+    assert "expected float32 throughout" in said
+    assert "'logits'" in said or "/kernel'" in said
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_a_model_quantized_by_keras_is_refused(mode: str) -> None:
+    model = build()
+    with warnings.catch_warnings(action="ignore"):  # that Conv2D stays as it is
+        model.quantize(mode)
+    model.save("model.keras")
+    said = refused(Path("model.keras"))
+    assert "layer 'logits'" in said
+    assert "give the model as it was before model.quantize()" in said
+
+
+def test_a_model_inside_the_model_that_is_not_float32_is_refused() -> None:
+    keras = backend.keras()
+    inner = keras.Sequential(
+        [keras.layers.Input((8, 8, 3)), keras.layers.ReLU(dtype="mixed_float16", name="half")]
+    )
+    keras.Sequential([keras.layers.Input((8, 8, 3)), inner]).save("model.keras")
+    assert "'half' works in float16" in refused(Path("model.keras"))
+
+
+def test_a_model_that_takes_bytes_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((8, 8, 3), dtype="uint8", name="image")
+    keras.Model(image, keras.layers.Rescaling(1 / 255)(image)).save("model.keras")
+    assert "'image' works in uint8" in refused(Path("model.keras"))
+
+
+# Fitting a task
+
+
+def shaped(inputs: list[tuple[int | None, ...]], outputs: int = 1, flat: bool = True) -> KerasModel:
+    keras = backend.keras()
+    given = [keras.layers.Input(shape) for shape in inputs]
+    flatten = keras.layers.GlobalAveragePooling2D() if flat else keras.layers.Identity()
+    x = flatten(given[0])
+    return KerasModel(keras.Model(given, [keras.layers.Dense(5)(x) for _ in range(outputs)]))
+
+
+def test_a_model_of_the_tasks_shape_fits() -> None:
+    load.check_fits(shaped([(28, 28, 1)]), (28, 28, 1), 5, "digits")
+    load.check_fits(TFLiteModel(b""), (28, 28, 1), 5, "digits")
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (([(28, 28, 1)],), "model takes 28x28x1 images and gives 5 classes; task cifar10 has 32x32x3 and 10: "),
+        (([(32, 32, 3)],), "takes 32x32x3 images and gives 5 classes"),
+        (([(32, 32, 3)], 1, False), "takes 32x32x3 images and gives outputs of shape 32x32x5"),
+        (([(7,)], 1, False), "takes inputs of shape 7 and gives 5 classes"),
+        (([(32, 32, 3)], 2), "has 1 inputs and 2 outputs"),
+        (([(32, 32, 3), (3,)],), "has 2 inputs and 1 outputs"),
+        (([(None, None, 3)],), r"takes a batch of shape \?x\?x\?x3"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_shape_is_refused(model: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        load.check_fits(shaped(*model), (32, 32, 3), 10, "cifar10")
+    assert "task cifar10 has 32x32x3 and 10" in str(caught.value)
+    assert "give a model" in str(caught.value) or "build it again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("scores 1", "m", "layer 'scores 1' has a name that TensorFlow does not take: call it"),
+        ("scor\u00e9s", "m", "layer 'scor\u00e9s' has"),
+        ("scores", "my model", "model 'my model' has a name that TensorFlow does not take"),
+        ("scores", "_m", "model '_m' has"),
+        ("_scores-1.5", "m-1.5", ""),
+    ],
+)
+def test_a_name_that_no_export_survives_is_refused(name: str, model: str, said: str) -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((8, 8, 3), name="my image")  # which is no scope
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    made = KerasModel(keras.Model(image, keras.layers.Dense(3, name=name)(x), name=model))
+    if said:
+        with pytest.raises(ValueError, match=said):
+            load.check_fits(made, (8, 8, 3), 3)
+        with pytest.raises(ValueError, match="is not a valid"):
+            made.to_tflite()
+    else:
+        load.check_fits(made, (8, 8, 3), 3)
+        made.to_tflite()
+
+
+def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input(batch_shape=(16, 32, 32, 3))
+    model = KerasModel(keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)))
+    with pytest.raises(ValueError, match="number of images open"):
+        load.check_fits(model, (32, 32, 3), 3)
+
+
+def test_a_model_that_gives_a_table_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((32, 32, 3))
+    x = keras.layers.RepeatVector(10)(keras.layers.GlobalAveragePooling2D()(image))
+    with pytest.raises(ValueError, match="gives outputs of shape 10x3"):
+        load.check_fits(KerasModel(keras.Model(image, x)), (32, 32, 3), 10)
+
+
+def test_a_model_that_was_never_built_is_refused() -> None:
+    keras = backend.keras()
+    model = keras.Sequential([keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="has 0 inputs"):
+        load.check_fits(KerasModel(model), (8, 8, 3), 3)
+    with warnings.catch_warnings(action="ignore"):  # about just that
+        model.save("model.keras")
+    assert "begin the model with an Input layer" in refused(Path("model.keras"))

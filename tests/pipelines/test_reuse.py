@@ -1,0 +1,144 @@
+"""The same words again: shown from what was kept, and computed anew as soon as anything that counts has changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from baselines.toy import Toy
+from compress.cli.main import cli
+
+PRUNE = ["run", "--task", "toy", "prune", "--epochs", "0"]
+TRAIN = ["train", "--task", "toy", "--width", "0.25", "--epochs", "1"]
+# What takes longer to import than the table to be made.
+HEAVY = {"tensorflow", "keras", "pandas", "scipy", "statsmodels", "matplotlib", "h5py", "PIL"}
+
+
+def typed(folder: Path, *words: str) -> tuple[str, str, set[str]]:
+    """What the words print in a process of their own, in `folder`, and the packages in memory at its end."""
+    code = (
+        "import atexit, sys\nfrom compress.cli.main import main\n"
+        "atexit.register(lambda: print('\\n' + ' '.join(sys.modules), file=sys.stderr))\n"
+        f"sys.argv = {['compress', *words]!r}\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said, _, modules = done.stderr.strip().rpartition("\n")
+    return done.stdout, said, {name.split(".")[0] for name in modules.split()}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which both were typed once."""
+    folder = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (TRAIN, PRUNE):
+            done = CliRunner().invoke(cli, words)
+            assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def folder(first: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return shutil.copytree(first, tmp_path / "copy")
+
+
+def compress(folder: Path, *words: str) -> str:
+    """What the words say on standard error, typed in `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = CliRunner().invoke(cli, list(words))
+    assert done.exit_code == 0, done.output
+    return done.stderr
+
+
+@pytest.mark.parametrize("words", [PRUNE, ["prune", "--epochs", "0", "--task", "toy"], TRAIN])
+def test_the_same_words_import_nothing_heavy(words: list[str], folder: Path) -> None:
+    rows = (folder / "reports/results.jsonl").read_bytes()
+    pages = {p: p.stat().st_mtime_ns for p in (folder / "reports").iterdir()}
+    shown, said, packages = typed(folder, *words)
+    assert packages & HEAVY == set()
+    assert "reused from" in said
+    assert "accuracy" in shown or "prune --sparsity 0.5" in shown
+    assert (folder / "reports/results.jsonl").read_bytes() == rows
+    assert {p: p.stat().st_mtime_ns for p in (folder / "reports").iterdir()} == pages
+
+
+def test_the_data_are_not_loaded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(Toy, "load", load)
+    assert compress(folder, *PRUNE).count("reused from") == 2
+    assert compress(folder, *TRAIN).count("reused from") == 1
+
+
+def test_json_is_the_rows_that_were_kept(folder: Path) -> None:
+    shown, _, packages = typed(folder, "run", "--json", *PRUNE[1:])
+    kept = [
+        json.loads(line) for line in (folder / "reports/results.jsonl").read_text().splitlines()
+    ]
+    assert json.loads(shown) == kept[1:]
+    assert packages & HEAVY == set()
+
+
+def test_rows_that_were_lost_come_back_and_the_pages_are_drawn_anew(folder: Path) -> None:
+    rows = (folder / "reports/results.jsonl").read_text().splitlines()
+    (folder / "reports/results.jsonl").unlink()
+    compress(folder, *PRUNE)
+    assert (folder / "reports/results.jsonl").read_text().splitlines() == rows[1:]
+    assert "train --recipe" not in (folder / "reports/comparison.csv").read_text()
+
+
+def test_pages_that_were_lost_are_drawn_anew(folder: Path) -> None:
+    (folder / "reports/accuracy_against_bytes.svg").unlink()
+    compress(folder, *PRUNE)
+    assert (folder / "reports/accuracy_against_bytes.svg").exists()
+
+
+@pytest.mark.parametrize("lost", ["prune-*", "baseline-*"])
+def test_a_run_that_was_deleted_is_made_again(lost: str, folder: Path) -> None:
+    (run,) = (folder / "runs").glob(lost)
+    shutil.rmtree(run)
+    assert compress(folder, *PRUNE).count("reused from") == 1
+    assert (run / "manifest.json").exists()
+
+
+def test_fresh_words_do_the_work_again(folder: Path) -> None:
+    assert "reused" not in compress(folder, "run", "--fresh", *PRUNE[1:])
+
+
+def test_without_the_index_the_runs_are_still_reused(folder: Path) -> None:
+    (folder / "runs/.index.json").unlink()
+    assert compress(folder, *PRUNE).count("reused from") == 2
+    assert (folder / "runs/.index.json").exists()
+
+
+def test_a_model_file_that_changed_is_another_model(folder: Path) -> None:
+    path = Toy().baseline_path()
+    assert path is not None
+    own = shutil.copy(path, folder / "own.keras")
+    words = ["run", "--model", own, *PRUNE[1:]]
+    assert compress(folder, *words).count("reused from") == 2  # the same content in another place
+    (pruned,) = (folder / "runs").glob("prune-*")
+    shutil.copy(pruned / "model.keras", own)
+    assert "reused" not in compress(folder, *words)
+
+
+def test_several_pipelines_in_a_file_are_shown_from_what_was_kept(folder: Path) -> None:
+    (folder / "pipelines.toml").write_text("[[pipeline]]\nrun = 'prune --epochs 0'\n")
+    words = ["run", "--task", "toy", "--pipeline", "pipelines.toml"]
+    shown, said, packages = typed(folder, *words)
+    assert packages & HEAVY == set()
+    assert said.count("reused from") == 2
+    assert "done" in shown

@@ -1,0 +1,364 @@
+"""Pipelines in a file: read whole before any work, run in an order that shares it, past failures."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from baselines.toy import Toy
+from compress import registry
+from compress.cli.main import cli
+from compress.keras_models.model import KerasModel
+from compress.pipelines import toml_file
+from compress.result import read_from
+from compress.runs.context import Workbench
+from compress.stage import Stage
+from compress.tasks.task import Dataset, TaskView
+from conftest import Silent
+
+BASELINE = Toy().baseline_path()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fail(Stage):
+    """Fail at work, after all checks."""
+
+    name: ClassVar = "fail"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        raise OSError("the disk is full.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break(Stage):
+    """Fail as nobody foresaw."""
+
+    name: ClassVar = "break"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        raise RuntimeError("a defect")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Stage):
+    """Find no room on the disk."""
+
+    name: ClassVar = "full"
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.keras")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refuse(Stage):
+    """Treat no model."""
+
+    name: ClassVar = "refuse"
+
+    def check(self, model: KerasModel) -> list[str]:
+        raise ValueError("refuse: not this model.")
+
+    def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def stages_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = registry.entry_points
+
+    def with_these(group: str) -> list[EntryPoint]:
+        mine = [
+            EntryPoint(c.lower(), f"{__name__}:{c}", "compress.stages")
+            for c in ("Break", "Fail", "Full", "Refuse")
+        ]
+        return [*found(group=group), *(mine if group == "compress.stages" else [])]
+
+    monkeypatch.setattr(registry, "entry_points", with_these)
+
+
+def written(text: str, name: str = "pipelines.toml") -> Path:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text)
+    return path
+
+
+def plans(text: str, seed: int = 0, model: Path | None = None) -> list[toml_file.Planned]:
+    return toml_file.read(written(text), seed, model)
+
+
+# Reading
+
+
+def test_words_and_specs_say_the_same() -> None:
+    words, specs = plans(
+        """
+        [[pipeline]]
+        run = "prune --sparsity 0.75 --skip conv1 --skip 'logits' quantize --scheme float16"
+        [[pipeline]]
+        stages = [
+          {stage = "prune", sparsity = 0.75, skip = ["conv1", "logits"]},
+          {stage = "quantize", scheme = "float16"},
+        ]
+        """
+    )
+    assert words.pipeline == specs.pipeline
+    assert (
+        words.name == "prune --sparsity 0.75 --skip conv1 --skip logits quantize --scheme float16"
+    )
+
+
+def test_the_label_of_a_row_is_what_run_takes() -> None:
+    stages = (registry.stage("prune")(sparsity=0.75, skip=("a b",)), registry.stage("quantize")())
+    label = shlex.join(word for stage in stages for word in stage.argv())
+    (planned,) = plans(f"[[pipeline]]\nrun = {json.dumps(label)}\n")
+    assert planned.pipeline.stages == stages
+
+
+def test_examples_of_the_page_are_pipelines() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.S)
+    found = [{(p.name, p.seed) for p in plans(block)} for block in blocks]
+    first = {
+        (f"prune --sparsity 0.5{rest}", seed)
+        for rest in ("", " quantize --scheme int8")
+        for seed in range(3)
+    }
+    assert found[0] == first | {("hard", 0)}
+    assert found[1] == {("prune --sparsity 0.5 quantize --scheme int8", 0)}
+
+
+def test_option_that_has_the_name_of_a_stage_is_an_option() -> None:
+    (planned,) = plans("[[pipeline]]\nrun = 'prune --skip quantize round'")
+    assert [s.name for s in planned.pipeline.stages] == ["prune", "round"]
+    assert planned.pipeline.stages[0].spec()["skip"] == ["quantize"]
+
+
+def test_what_a_pipeline_says_goes_before_the_file_and_the_file_before_the_words() -> None:
+    text = """
+        seeds = [4, 5]
+        [[pipeline]]
+        name = "own"
+        run = "round"
+        seeds = [6]
+        model = "own.keras"
+        [[pipeline]]
+        name = "shared"
+        run = "round"
+    """
+    found = {(p.name, p.seed, p.model) for p in plans(text, seed=9, model=Path("given.keras"))}
+    given = Path("given.keras").absolute()
+    assert found == {("own", 6, Path("own.keras")), ("shared", 4, given), ("shared", 5, given)}
+    (alone,) = plans("[[pipeline]]\nrun = 'round'", seed=9)
+    assert (alone.seed, alone.model) == (9, None)
+
+
+def test_model_is_where_the_file_is() -> None:
+    path = written("model = 'm.keras'\n[[pipeline]]\nrun = 'round'", "folder/p.toml")
+    assert toml_file.read(path, 0, None)[0].model == Path("folder/m.keras")
+
+
+def test_pipelines_that_begin_alike_stand_together_shorter_ones_first() -> None:
+    texts = [
+        "prune round",
+        "round prune",
+        "prune",
+        "round",
+        "prune round --digits 3 quantize",
+        "round",
+    ]
+    listed = "".join(f"[[pipeline]]\nrun = '{t}'\n" for t in texts)
+    found = [p.pipeline.stages for p in plans(f"seeds = [1, 0]\n{listed}")]
+    assert [p.seed for p in plans(f"seeds = [1, 0]\n{listed}")] == [0] * 6 + [1] * 6
+    for longer in set(found):
+        for length in range(1, len(longer)):
+            prefix = longer[:length]
+            if prefix in found:
+                assert found.index(prefix) < found.index(longer)
+    firsts = [stages[0] for stages in found[:6]]
+    assert firsts == sorted(firsts, key=lambda s: s.name)
+
+
+PROBLEMS = [
+    ("", "pipelines.toml: no pipelines; expected [[pipeline]]"),
+    ("pipeline = []", "no pipelines"),
+    ("[pipeline]\nrun = 'round'", "no pipelines"),
+    ("pipeline = ['round']", "pipeline 1: is 'round'; expected [[pipeline]]"),
+    ("x = ", "pipelines.toml is no TOML file"),
+    ("x = " + "[" * 3000, "pipelines.toml is no TOML file"),
+    ("seed = 1\n[[pipeline]]\nrun = 'round'", "unknown key 'seed'; keys here: pipeline, model, seeds."),
+    ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds. Did"),
+    ("[[pipeline]]\nname = 'x'", "pipeline 1: expected either run ="),
+    ("[[pipeline]]\nrun = 'round'\nstages = [{stage = 'round'}]", "expected either run ="),
+    ("[[pipeline]]\nrun = ''", "run is ''; expected stages"),
+    ("[[pipeline]]\nrun = ['round']", "run is ['round']; expected stages"),
+    ("[[pipeline]]\nrun = \"round '\"", "pipeline 1: No closing quotation"),
+    ("[[pipeline]]\nrun = 'round'\n[[pipeline]]\nrun = 'prun'", "pipeline 2: no stage 'prun'; stages here"),
+    ("[[pipeline]]\nrun = 'prune --sparsty 1'", "pipeline 1: No such option"),
+    ("[[pipeline]]\nrun = 'prune --sparsity 2'", "'--sparsity': 2.0 is not in the range"),
+    ("[[pipeline]]\nrun = 'prune --help'", "No such option"),
+    ("[[pipeline]]\nrun = '--seed 3 prune'", "pipeline 1: --seed is no option of a stage: seeds and"),
+    ("[[pipeline]]\nrun = 'quantize prune'", "quantize gives a tflite model but prune takes keras"),
+    ("[[pipeline]]\nstages = 'round'", "stages is 'round'; expected [{stage ="),
+    ("[[pipeline]]\nstages = []", "stages is []; expected [{stage ="),
+    ("[[pipeline]]\nstages = [{digits = 1}]", "needs the key 'stage'"),
+    ("[[pipeline]]\nstages = [{stage = 'round', digit = 1}]", "round: no option 'digit'"),
+    ("[[pipeline]]\nstages = [{stage = ['round']}]", "pipeline 1: "),
+    ("[[pipeline]]\nstages = [{stage = 'prune', sparsity = 1979-05-27}]", "pipeline 1: "),
+    ("[[pipeline]]\nrun = 'round'\nname = 3", "name and model are text"),
+    ("[[pipeline]]\nrun = 'round'\nmodel = 3", "name and model are text"),
+    ("seeds = []\n[[pipeline]]\nrun = 'round'", "seeds is []; expected a list of whole numbers"),
+    ("seeds = 3\n[[pipeline]]\nrun = 'round'", "seeds is 3; expected"),
+    ("seeds = [true]\n[[pipeline]]\nrun = 'round'", "seeds is [True]; expected"),
+    ("seeds = [-1]\n[[pipeline]]\nrun = 'round'", "seeds is [-1]; expected"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sentence"), PROBLEMS)
+def test_wrong_file_is_refused_by_file_and_place(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=r"pipelines\.toml") as caught:
+        plans(text)
+    assert sentence in str(caught.value)
+
+
+def test_file_that_is_no_text_or_too_long_is_refused() -> None:
+    Path("p.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="is no TOML file"):
+        toml_file.read(Path("p.toml"), 0, None)
+    Path("p.toml").write_bytes(b"#" * 2_000_000)
+    with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
+        toml_file.read(Path("p.toml"), 0, None)
+
+
+# Running
+
+
+def compress(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words))
+
+
+def test_one_that_fails_does_not_keep_the_others_from_running() -> None:
+    written(
+        """
+        [[pipeline]]
+        name = "bad"
+        run = "fail"
+        [[pipeline]]
+        run = "round --digits 1 round --digits 0"
+        [[pipeline]]
+        run = "round --digits 1"
+        """
+    )
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "Error: 1 of 3 pipelines failed: bad."
+    said = json.loads(done.stdout)
+    assert [(s["name"], s["error"], len(s["rows"])) for s in said] == [
+        ("bad", "the disk is full.", 0),
+        ("round --digits 1", None, 2),
+        ("round --digits 1 round --digits 0", None, 3),
+    ]
+    # What two share is computed once, and so is the baseline of all three.
+    rows = [json.loads(x) for x in Path("reports/results.jsonl").read_text().splitlines()]
+    assert [r["label"] for r in rows] == ["baseline", *(s["name"] for s in said[1:])]
+    assert done.stderr.count("round --digits 1: reused from") == 1
+    assert Path("reports/comparison.md").exists()
+
+
+def test_a_defect_shows_its_traceback_and_does_not_keep_the_others_from_running() -> None:
+    written("[[pipeline]]\nrun = 'break'\n[[pipeline]]\nname = 'good'\nrun = 'round'")
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
+    assert done.exit_code == 1
+    assert 'raise RuntimeError("a defect")' in done.stderr
+    assert done.stderr.splitlines()[-1] == "Error: 1 of 2 pipelines failed: break."
+    assert [(s["name"], s["error"]) for s in json.loads(done.stdout)] == [
+        ("break", "RuntimeError: a defect"),
+        ("good", None),
+    ]
+
+
+def test_people_get_a_table_of_rows_and_a_summary() -> None:
+    written(f"seeds = [0, 7]\nmodel = '{BASELINE}'\n[[pipeline]]\nname = 'tenths'\nrun = 'round'")
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
+    assert done.exit_code == 0, done.output
+    summary = [x.split() for x in done.stdout.splitlines() if x.startswith("tenths")]
+    assert [(x[1], x[-1]) for x in summary] == [("0", "done"), ("7", "done")]
+    assert "Rows: reports/results.jsonl" in done.stdout
+    assert "pipeline 2 of 2: tenths, seed 7" in done.stderr
+
+
+def test_a_baseline_stands_once_on_the_terminal_and_in_the_report_whatever_the_seeds() -> None:
+    written("seeds = [0, 7]\n[[pipeline]]\nrun = 'round'")
+    shown = [compress("run", "--task", "toy", "--pipeline", "pipelines.toml")]
+    shown.append(compress("run", "--task", "toy", "round", "--seed", "9"))
+    measured = [row.label for row in read_from(Path("reports/results.jsonl"))]
+    assert measured.count("baseline") == 3  # each seed measures its own
+    for done in shown:
+        assert done.exit_code == 0, done.output
+        assert len(re.findall("^ *baseline ", done.stdout, re.M)) == 1
+    tables = Path("reports/comparison.md").read_text().split("\n\n")
+    assert max(table.count("\n| baseline |") for table in tables) == 1
+    with Path("reports/comparison.csv").open(newline="") as file:
+        assert [line["label"] for line in csv.DictReader(file)].count("baseline") == 1
+
+
+def test_a_full_disk_is_said_as_without_a_file_of_pipelines() -> None:
+    written("[[pipeline]]\nrun = 'full'")
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
+    alone = compress("full", "--task", "toy")
+    assert alone.stderr.splitlines()[-1] == "Error: model.keras: No space left on device."
+    assert json.loads(done.stdout)[0]["error"] == "model.keras: No space left on device."
+    assert "full, seed 0, failed: model.keras: No space left on device." in done.stderr
+
+
+def test_all_failing_is_no_traceback() -> None:
+    written("[[pipeline]]\nrun = 'fail'")
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "Error: 1 of 1 pipelines failed: fail."
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[pipeline]]\nrun = 'round'\n[[pipeline]]\nrun = 'refuse'", "pipeline 'refuse': refuse: not this model."),
+        ("[[pipeline]]\nrun = 'round'\n[[pipeline]]\nrun = 'round'\nmodel = 'x.keras'", "no file x.keras"),
+        ("[[pipeline]]\nrun = 'round'\n[[pipeline]]\nrun = 'prun'", "pipelines.toml, pipeline 2: no stage"),
+    ],
+)  # fmt: skip
+def test_nothing_is_run_if_one_cannot_be(text: str, sentence: str) -> None:
+    written(text)
+    done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert not Path("reports/results.jsonl").exists()
+
+
+def test_stages_and_a_file_together_are_wrong_words() -> None:
+    written("[[pipeline]]\nrun = 'round'")
+    done = compress("run", "--pipeline", "pipelines.toml", "round")
+    assert done.exit_code == 2
+    assert "in the file of --pipeline or here" in done.stderr.replace("\n", " ")
+    assert compress("run", "--pipeline", "nowhere.toml").exit_code == 1
+
+
+def test_seed_of_the_plan_is_the_seed_of_its_rows(
+    tmp_path: Path, toy_data: Dataset, toy_model: KerasModel, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="",
+    )  # fmt: skip
+    starts: dict[Any, Any] = {None: (toy_model, bench)}
+    outcomes = toml_file.run(plans("seeds = [2, 1]\n[[pipeline]]\nrun = 'round'"), starts)
+    assert [[row.seed for row in outcome.rows] for outcome in outcomes] == [[1, 1], [2, 2]]

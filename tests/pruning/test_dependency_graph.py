@@ -1,0 +1,198 @@
+"""Following channels: what is tied goes together, what cannot be followed stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress import backend
+from compress.findings import Finding
+from compress.keras_models.model import KerasModel
+from compress.pruning.dependency_graph import follow
+from compress.pruning.layer_rules import Hold, Ties
+from support import filter_models as zoo
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (zoo.plain, {"first": 6, "second": 5}),
+        (zoo.residual, {"first+second+third": 6}),
+        (zoo.dense_block, {"first": 4, "second": 5, "third": 4}),
+        (zoo.depthwise, {"first": 6, "second": 4}),
+        (zoo.grouped, {"first": 4, "groups": 6}),  # a unit is a filter in each of two groups
+        (zoo.separable, {"first": 4, "separable": 6, "transposed": 5}),
+        (zoo.flattened, {"first": 4, "hidden": 6}),
+        (zoo.reshaped, {"first": 4, "line": 6}),
+        (zoo.squeeze, {"first+more": 6, "less": 4}),
+        (zoo.shared, {"twice": 5, "left+right": 5}),
+        (zoo.heads, {"first": 6}),
+    ],
+)  # fmt: skip
+def test_layers_whose_channels_meet_are_one_group(body: Any, expected: dict[str, int]) -> None:
+    assert zoo.units_of(zoo.model_of(body)) == expected
+
+
+def test_sequential_models_are_followed_too() -> None:
+    assert zoo.units_of(zoo.sequential()) == {"first": 6}
+
+
+def test_a_unit_has_the_filters_that_are_added_up() -> None:
+    groups = follow(zoo.model_of(zoo.residual).keras)
+    first, second, third = (groups.makers()[n] for n in ("first", "second", "third"))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, third)
+    assert len(set(first.tolist())) == 6
+
+
+def test_a_concatenation_added_to_a_layer_makes_two_groups_of_it() -> None:
+    def body(k: Any, x: Any) -> Any:
+        parts = [zoo.conv(k, 2, "few")(x), zoo.conv(k, 3, "more")(x)]
+        return k.Add()([k.Concatenate()(parts), zoo.conv(k, 5, "all")(x)])
+
+    assert zoo.units_of(zoo.functional(body)) == {"few+all": 2, "more+all": 3}
+
+
+def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
+    def body(k: Any, x: Any) -> Any:
+        x = zoo.conv(k, 8, "free")(x)
+        x = zoo.conv(k, 4, "before")(x)
+        return zoo.conv(k, 6, "after")(k.Permute((2, 1, 3), name="turned")(x))
+
+    groups = follow(zoo.functional(body).keras)
+    assert list(groups.groups()) == ["free", "after"]
+    (finding,) = groups.reasons().values()
+    assert finding.clause == "before stays whole: 'turned' (Permute) is not followed"
+    assert finding.layers == ("before", "turned")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: k.LayerNormalization(name="mixed"),
+        lambda k: k.Softmax(name="mixed"),
+        lambda k: k.Activation("softmax", name="mixed"),
+        lambda k: k.BatchNormalization(axis=1, name="mixed"),
+        lambda k: k.Reshape((8, 8, 2, 2), name="mixed"),
+        lambda k: lambda x: backend.keras().src.ops.numpy.Reshape((-1, 8, 8, 4), name="mixed")(x),
+        lambda k: lambda x: backend.keras().src.ops.numpy.Average(axis=1, name="mixed")(x),
+        lambda k: k.Rescaling([1.0, 2.0, 3.0, 4.0], name="mixed"),
+        lambda k: k.Dropout(0.1, noise_shape=(None, 1, 1, 4), name="mixed"),
+        lambda k: k.Conv2D(4, 1, data_format="channels_first", name="mixed"),
+    ],
+)  # fmt: skip
+def test_what_takes_channels_together_is_not_followed(make: Any) -> None:
+    k = backend.keras().layers
+    image = k.Input(zoo.IMAGE)
+    x = k.Flatten()(make(k)(zoo.conv(k, 4, "before")(image)))
+    groups = follow(backend.keras().Model(image, k.Dense(2)(x)))
+    assert "before" not in groups.groups()
+    assert groups.reasons()["before"].layers == ("before", "mixed")
+
+
+def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
+    keras = backend.keras()
+
+    class ReLU(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x[..., ::-1]
+
+    k = keras.layers
+    image = k.Input(zoo.IMAGE)
+    x = ReLU(name="own")(zoo.conv(k, 4, "before")(image))
+    groups = follow(keras.Model(image, k.Dense(2)(k.Flatten()(x))))
+    reason = "stays whole: 'own' (ReLU) is not followed"
+    assert groups.reasons() == {"before": Finding(("before", "own"), reason, subject="before")}
+
+
+def test_a_layer_of_which_one_call_is_not_followed_stays_whole() -> None:
+    def body(k: Any, x: Any) -> Any:
+        twice, x = zoo.conv(k, 4, "twice"), zoo.conv(k, 4, "first")(x)
+        once = k.GlobalAveragePooling2D()(twice(x))
+        again = k.GlobalAveragePooling2D()(twice(k.Permute((2, 1, 3), name="turned")(x)))
+        joined = k.Concatenate()([once, k.LayerNormalization(name="mixed")(again)])
+        return k.Dense(2, name="scores")(joined)
+
+    assert zoo.units_of(zoo.functional(body, head=False)) == {}
+
+
+def test_outputs_and_skipped_layers_are_held_without_a_word() -> None:
+    model = zoo.model_of(zoo.heads)
+    groups = follow(model.keras).holding(("first",))
+    assert groups.groups() == {}
+    assert groups.reasons() == {}
+
+
+def test_what_is_added_to_the_image_stays() -> None:
+    def body(k: Any, x: Any) -> Any:
+        return k.Add()([x, zoo.conv(k, 3, "same")(x)])
+
+    why = "stays whole: it is computed with the model's input"
+    assert follow(zoo.functional(body).keras).reasons() == {
+        "same": Finding(("same",), why, subject="same")
+    }
+
+
+def test_a_layer_may_keep_some_of_its_filters() -> None:
+    def body(k: Any, x: Any) -> Any:
+        wide = zoo.conv(k, 7, "wide")(x)
+        return k.Add()([wide, k.Concatenate()([x, zoo.conv(k, 4, "part")(x)])])
+
+    groups = follow(zoo.functional(body).keras)
+    assert {len(units) for units in groups.groups().values()} == {4}
+    assert groups.reasons()["wide"].reason.startswith("keeps 3 filters: ")
+
+
+def test_following_changes_nothing_in_the_model() -> None:
+    model = zoo.model_of(zoo.shared)
+    before = [w.copy() for w in model.keras.get_weights()]
+    nodes = [len(layer._inbound_nodes) for layer in model.keras.layers]
+    follow(model.keras)
+    assert nodes == [len(layer._inbound_nodes) for layer in model.keras.layers]
+    for old, new in zip(before, model.keras.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_model_whose_layers_cannot_be_read_is_refused() -> None:
+    class Own(backend.keras().Model):
+        pass
+
+    with pytest.raises(ValueError, match="is a Own, whose layers cannot be read: build it as"):
+        follow(Own())
+
+
+def test_a_model_inside_the_model_stays_whole() -> None:
+    keras = backend.keras()
+    inner = keras.Sequential(
+        [keras.layers.Input((8, 8, 4)), zoo.conv(keras.layers, 4)], name="inner"
+    )
+
+    def body(k: Any, x: Any) -> Any:
+        return zoo.conv(k, 6, "after")(inner(zoo.conv(k, 4, "before")(x)))
+
+    groups = follow(zoo.functional(body).keras)
+    assert list(groups.groups()) == ["after"]
+    reason = "stays whole: 'inner' (Sequential) is not followed"
+    assert groups.reasons() == {"before": Finding(("before", "inner"), reason, subject="before")}
+
+
+def test_ties_pass_on_and_keep_the_first_reason() -> None:
+    ties = Ties()
+    a, b, c = ties.new(2), ties.new(2), ties.new(2)
+    first, second = Hold("first"), Hold("second")
+    ties.hold(c, first)
+    ties.tie(a, b)
+    ties.tie(b, c)
+    ties.hold(a, second)
+    assert [ties.root(label) for label in c.tolist()] == [0, 1]
+    assert ties.held == {0: first, 1: first}
+    assert ties.roots() == [0, 1, 0, 1, 0, 1]
+
+
+def test_the_model_that_was_followed_may_be_trained_after(tmp_path: Any) -> None:
+    model = zoo.model_of(zoo.plain)
+    follow(model.keras)
+    model.save(tmp_path / "model.keras")
+    assert KerasModel(model.keras).digest == model.copy().digest

@@ -1,0 +1,198 @@
+"""What is held against what, and what the tests make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from compress.bits import pack_bits
+from compress.report.compare import NO_BASELINE, Record, row_records, spread
+from compress.report.references import read_references
+from compress.result import Result
+from compress.significance import holm, mcnemar_p, paired_difference
+from support.report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
+
+BASE = bits(9000)
+
+
+def compared(*rows: Result) -> list[Record]:
+    return row_records(rows, [])
+
+
+def compressed(*rows: Result) -> list[Record]:
+    return [r for r in compared(*rows) if r["kind"] == "compressed"]
+
+
+def test_a_difference_counts_the_images_lost_and_won() -> None:
+    after = flipped(BASE, lost=130, won=30)
+    base, made = row(BASE), pruned(after)
+    (record,) = compressed(base, made)
+    assert record["difference"] == pytest.approx((30 - 130) / IMAGES)
+    assert (record["difference_low"], record["difference_high"]) == paired_difference(after, BASE)[
+        1:
+    ]
+    assert record["p"] == mcnemar_p(after, BASE)
+    assert record["cross_entropy_difference"] == pytest.approx(0.33 - 0.31)
+    assert record["file_ratio"] == 1
+    assert record["gzip_ratio"] == made.gzip_bytes / base.gzip_bytes
+
+
+def test_a_baseline_is_not_held_against_itself() -> None:
+    (record,) = compared(row(BASE))
+    assert record["kind"] == "baseline"
+    assert record.get("difference") is None
+    assert record["p"] is None
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"data": "cifar10-sample"},
+        {"model": digest("another model")},
+        {"task": "another task"},
+        {"splits": {"test": digest("other images")}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_nothing_is_compared_across_data_models_tasks_or_test_images(elsewhere: dict) -> None:
+    (record,) = compressed(row(BASE), pruned(flipped(BASE, 60, 50), **elsewhere))
+    assert record["remark"] == NO_BASELINE
+    assert record.get("difference") is None
+    assert record["p_adjusted"] is None
+    assert record.get("gzip_ratio") is None
+
+
+def test_each_section_is_held_against_its_own_baseline() -> None:
+    sample = bits(880, 1000)
+    records = compressed(
+        row(BASE),
+        row(sample, data="cifar10-sample"),
+        pruned(flipped(sample, 20, 10), data="cifar10-sample"),
+        pruned(flipped(BASE, 20, 10)),
+    )
+    assert {r["data"]: r["difference"] for r in records} == pytest.approx(
+        {"cifar10": -10 / IMAGES, "cifar10-sample": -10 / 1000}
+    )
+
+
+def test_p_values_are_adjusted_over_a_section_and_not_beyond() -> None:
+    here = [pruned(flipped(BASE, 60 + 30 * i, 50, i), seed=i) for i in range(3)]
+    sample = bits(880, 1000)
+    there = [row(sample, data="other"), pruned(flipped(sample, 9, 2), data="other")]
+    records = compressed(row(BASE), *here, *there)
+    first = [r for r in records if r["data"] == "cifar10"]
+    assert [r["p_adjusted"] for r in first] == holm([r["p"] for r in first])
+    assert first[1]["p_adjusted"] > first[1]["p"]
+    (alone,) = [r for r in records if r["data"] == "other"]
+    assert alone["p_adjusted"] == alone["p"]
+
+
+def test_of_the_same_run_the_last_row_counts() -> None:
+    early = pruned(flipped(BASE, 500, 0), run=digest("run"), time="2026-01-01T00:00:00+00:00")
+    late = pruned(flipped(BASE, 5, 0), run=digest("run"), commit="later")
+    (record,) = compressed(row(BASE), early, late)
+    assert record["commit"] == "later"
+    assert record["difference"] == pytest.approx(-5 / IMAGES)
+
+
+def test_the_same_run_on_other_test_images_is_another_row() -> None:
+    sample = bits(880, 1000)
+    first = pruned(flipped(BASE, 5, 0), run=digest("run"))
+    second = pruned(flipped(sample, 5, 0), run=digest("run"), data="cifar10-sample")
+    assert len(compressed(first, second)) == 2
+
+
+def test_a_baseline_measured_under_two_seeds_stands_once() -> None:
+    records = compared(row(BASE, seed=0), row(BASE, seed=1, commit="later"))
+    assert [r["commit"] for r in records] == ["later"]
+
+
+def test_a_training_stands_in_for_a_missing_baseline_and_gives_way_to_one() -> None:
+    trained = row(BASE, label="train --recipe strong", file_bytes=450_111)
+    made = pruned(flipped(BASE, 10, 0))
+    (record,) = compressed(trained, made)
+    assert record["file_ratio"] == made.file_bytes / 450_111
+    (record,) = compressed(row(BASE, file_bytes=450_222), trained, made)
+    assert record["file_ratio"] == made.file_bytes / 450_222
+
+
+def test_a_baseline_comes_before_what_was_made_of_it() -> None:
+    other = digest("other")
+    rows = [pruned(BASE, 0.75), pruned(BASE, 0.5), row(BASE, model=other), row(BASE)]
+    assert [(r["label"], r["model"]) for r in compared(*rows)] == [
+        ("baseline", digest("cnn")),
+        ("prune --sparsity 0.5", digest("cnn")),
+        ("prune --sparsity 0.75", digest("cnn")),
+        ("baseline", other),
+    ]
+
+
+def test_only_rows_of_the_same_data_are_held_against_published_figures() -> None:
+    figures = read_references([PUBLISHED])
+    same, sample = row_records([row(BASE), row(bits(880, 1000), data="cifar10-sample")], figures)
+    assert same["from_published_test"] == pytest.approx(0.9 - 0.8543)
+    assert same["from_published_validation"] == pytest.approx(0.9 - 0.9263)
+    assert same["from_published_test_low"] < 0.9 - 0.8543 < same["from_published_test_high"]
+    assert not [key for key in sample if key.startswith("from_published")]
+
+
+def test_spread_over_seeds_is_worked_out_by_hand() -> None:
+    rows = [pruned(bits(r, 100), seed=s) for s, r in enumerate((88, 90, 95))]
+    (joined,) = spread(compared(row(bits(90, 100)), *rows))
+    assert (joined["n"], joined["seeds"]) == (3, "0 1 2")
+    assert joined["top1_mean"] == pytest.approx(0.91)
+    # Deviations -3, -1 and 4 points: sqrt((9 + 1 + 16) / 2) is 3.606.
+    assert joined["top1_sd"] == pytest.approx(0.03606, abs=5e-6)
+    assert joined["difference_mean"] == pytest.approx(0.01)
+    assert joined["difference_sd"] == pytest.approx(joined["top1_sd"])
+
+
+def test_of_a_seed_run_twice_the_last_row_counts() -> None:
+    rows = [
+        pruned(bits(10, 100), seed=0, run=digest("a")),
+        pruned(bits(80, 100), seed=1, run=digest("b")),
+        pruned(bits(90, 100), seed=0, run=digest("c")),
+    ]
+    (joined,) = spread(compared(*rows))
+    assert joined["n"] == 2
+    assert joined["top1_mean"] == pytest.approx(0.85)
+    assert joined["difference_mean"] is None
+
+
+def test_an_option_that_came_later_does_not_part_seeds_and_another_value_does() -> None:
+    old = pruned(bits(80, 100))
+    named = [{"stage": "prune", "sparsity": 0.5, "scope": "layer"}]
+    new = dataclasses.replace(pruned(bits(82, 100), seed=1, run=digest("b")), pipeline=named)
+    (joined,) = spread(compared(row(bits(90, 100)), old, new))
+    assert joined["n"] == 2
+    other = [{"stage": "prune", "sparsity": 0.25}]
+    assert spread(compared(row(bits(90, 100)), old, dataclasses.replace(new, pipeline=other))) == []
+
+
+def test_one_seed_or_two_models_have_no_spread() -> None:
+    one = pruned(bits(80, 100))
+    assert spread(compared(one)) == []
+    assert (
+        spread(
+            compared(one, dataclasses.replace(one, seed=1, run=digest("x"), model=digest("other")))
+        )
+        == []
+    )
+
+
+def test_trainings_of_two_seeds_are_joined_though_their_models_differ() -> None:
+    first = row(bits(80, 100), label="train --recipe strong", model=digest("m0"))
+    second = row(bits(90, 100), label="train --recipe strong", model=digest("m1"), seed=1)
+    (joined,) = spread(compared(first, second))
+    assert joined["top1_mean"] == pytest.approx(0.85)
+
+
+def test_packed_bits_are_what_is_compared() -> None:
+    """Two models with the same accuracy and other mistakes differ by 0, with a wide interval."""
+    other = flipped(BASE, 400, 400)
+    assert pack_bits(other) != pack_bits(BASE)
+    (record,) = compressed(row(BASE), pruned(other))
+    assert record["difference"] == 0
+    assert record["p"] == 1
+    assert record["difference_high"] > 0.005

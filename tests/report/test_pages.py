@@ -1,0 +1,264 @@
+"""Pages: what they say, and that whatever rows hold they stay tables of their shape."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from compress.report import columns, pages, tables
+from compress.report.references import judgements, read_references
+from compress.result import Result
+from compress.text import printable
+from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
+
+BASE = bits(9000)
+HOSTILE = (
+    "a|b\nc `d` </code><script>alert(1)</script> [x](http://y) $z$ | --- |\x1b[2J\u202e_e_ \\| ```"
+)
+
+
+def page(*rows: Result) -> str:
+    figures = read_references([PUBLISHED])
+    return pages.comparison_page(tables.compared(rows, figures), figures)
+
+
+def cells(markdown: str) -> list[list[str]]:
+    """The rows of every table, each as the text that a reader sees in its cells."""
+    found: list[list[str]] = []
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown)
+    for before, token in pairwise(tokens):
+        if before.type == "tr_open":
+            found.append([])
+        if before.type in ("td_open", "th_open"):
+            children = token.children or []
+            shown = [
+                c.content for c in children if c.type in ("text", "code_inline", "text_special")
+            ]
+            found[-1].append("".join(shown))
+    return found
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    import matplotlib
+
+    first = pages.write_report(example(), [PUBLISHED], tmp_path / "first")
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "another", "savefig.dpi": 50}):
+        second = pages.write_report(example(), [PUBLISHED], tmp_path / "second")
+    assert [p.name for p in first] == [p.name for p in second]
+    assert {p.name: p.read_bytes() for p in first} == {p.name: p.read_bytes() for p in second}
+
+
+def test_a_report_is_a_page_numbers_and_a_picture_and_nothing_else(tmp_path: Path) -> None:
+    written = pages.write_report(example(), [PUBLISHED], tmp_path)
+    assert [p.name for p in written] == [
+        "comparison.md", "comparison.csv", "accuracy_against_bytes.png",
+        "accuracy_against_bytes.svg",
+    ]  # fmt: skip
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+
+
+def test_no_rows_write_nothing_and_say_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`compress run prune --sparsity 0\.5` makes some"):
+        pages.write_report([], [PUBLISHED], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_hostile_label_does_not_break_a_table() -> None:
+    tame = cells(page(row(BASE), pruned(flipped(BASE, 9, 5), label="prune")))
+    made = pruned(flipped(BASE, 9, 5), label=HOSTILE, command=HOSTILE, machine=HOSTILE)
+    found = cells(page(row(BASE), made))
+    assert [len(r) for r in found] == [len(r) for r in tame]
+    seen = printable(HOSTILE)
+    assert sum(r[0] == seen for r in found) == 3
+    assert sum(cell == seen for r in found for cell in r) == 5  # a label and a command in Runs
+
+
+def test_hostile_text_brings_no_markup_of_its_own() -> None:
+    made = pruned(BASE, label=HOSTILE, notes=[HOSTILE], commit=HOSTILE, data=HOSTILE)
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page(row(BASE), made))
+    assert "<script" not in html
+    assert "http://y" not in html.replace("[x](http://y)", "")
+    assert "<em>e</em>" not in html
+
+
+def test_a_hostile_published_file_does_not_break_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    text = "<b>|x|</b>"
+    path.write_text(
+        "name,data,quantity,split,images,value,as_published,source\n"
+        f"{text},cifar10,accuracy,test,100,0.5,{text},{text}\n"
+    )
+    figures = read_references([path])
+    markdown = pages.comparison_page(tables.compared([row(BASE)], figures), figures)
+    assert "<b>" not in markdown
+    assert [text] == [r[1] for r in cells(markdown) if r[0] == "accuracy"]
+
+
+def test_the_reference_comes_first_with_its_source_and_its_contradiction() -> None:
+    text = page(row(BASE), pruned(flipped(BASE, 60, 50)))
+    assert text.index("## The reference, as published") < text.index("## Measured on cifar10")
+    assert "Source: README that came with the original baseline CNN." in text
+    for sentence in judgements(read_references([PUBLISHED])):
+        assert sentence in text
+
+
+def test_rows_of_other_data_are_not_held_against_the_published_figures() -> None:
+    same = page(row(BASE))
+    sample = page(row(bits(880, 1000), data="cifar10-sample"))
+    assert "published figures are for the same data." in same
+    assert "published figures are for other data (cifar10), so no row here" in sample
+    heads = [r for r in cells(same) + cells(sample) if columns.PUBLISHED_TEST.heading in r]
+    assert len(heads) == 1
+    assert "cnn-118k, published, test" not in sample.split("## Measured on")[1]
+
+
+def test_each_data_set_has_its_own_section_and_tables() -> None:
+    text = page(*example())
+    sections = text.split("## What the columns mean")[0].split("## Measured on ")[1:]
+    assert [s.split(":")[0] for s in sections] == ["cifar10", "cifar10-sample"]
+    runs = [{r.run[:12] for r in example() if r.data == d} for d in ("cifar10", "cifar10-sample")]
+    for section, own, other in zip(sections, runs, runs[::-1], strict=True):
+        assert all(run in section for run in own)
+        assert not any(run in section for run in other)
+
+
+def test_every_row_links_its_run_and_every_run_is_told_with_command_and_commit() -> None:
+    text = page(*example())
+    runs = text.split("## Runs")[1]
+    for made in example():
+        short = made.run[:12]
+        assert text.count(f"[{short}](#run-{short})") == 3
+        assert runs.count(f'<a id="run-{short}"></a>') == 1
+        assert f"<code>{made.command}</code>" in runs
+    assert "0123456789ab" in runs
+    assert "- **Machine 1**: x86_64, 2 cores" in runs
+    assert "keras 3.15.1, numpy 2.4.6" in runs
+    assert "norm1 has no kernel: left alone." in runs
+
+
+def test_what_a_stage_decided_stands_among_the_notes() -> None:
+    decided = {"learning_rate": 0.02, "precision": "int8", "kept": ["a|b", 1]}
+    made = pruned(BASE, recorded=decided, notes=["norm1 was left alone."])
+    said = page(row(BASE), made).split("What stages said while they ran:")[1]
+    assert f"- {made.run[:12]}: norm1 was left alone. decided: " in said
+    for part in ("learning_rate 0.02", "precision int8", 'kept &#91;"a&#124;b", 1&#93;'):
+        assert part in said
+    assert "What stages said" not in page(row(BASE))
+
+
+def test_rows_of_two_machines_name_theirs() -> None:
+    text = page(row(BASE, machine="small"), pruned(BASE, machine="large", run=digest("r")))
+    made = [r for r in cells(text) if len(r) == 8][1:]
+    assert [r[5] for r in made] == ["1", "2"]
+    assert "**Machine 1**: small\n- **Machine 2**: large" in text
+
+
+def test_every_column_on_the_page_is_explained_on_it() -> None:
+    text = page(*example())
+    notes = text.split("## What the columns mean")[1]
+    heads = {h for r in cells(text.split("## Runs")[0]) for h in r if r[0] == "Model"}
+    over_seeds = {"n", "Seeds"}
+    assert {h for h in heads - over_seeds if f"- **{h}**: " not in notes} == set()
+
+
+def test_the_csv_gives_back_the_rows(tmp_path: Path) -> None:
+    pages.write_report(example(), [PUBLISHED], tmp_path)
+    read = list(csv.DictReader(io.StringIO((tmp_path / "comparison.csv").read_text())))
+    by_run = {r["run"]: r for r in read if r["run"]}
+    assert set(by_run) == {r.run for r in example()}
+    for made in example():
+        kept = by_run[made.run]
+        assert float(kept["top1"]) == pytest.approx(made.top1, rel=1e-11)
+        assert int(kept["gzip_bytes"]) == made.gzip_bytes
+        assert kept["label"] == made.label
+    assert [r["top1"] for r in read if r["kind"] == "reference"] == ["0.9263", "0.8543"]
+
+
+def test_a_report_that_cannot_be_made_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*words: object) -> str:
+        raise ValueError("no page")
+
+    pages.write_report(example(), [PUBLISHED], tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr(pages, "comparison_page", broken)
+    with pytest.raises(ValueError, match="no page"):
+        pages.write_report([row(BASE)], [PUBLISHED], tmp_path)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_importing_the_report_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, compress.report.pages, compress.significance\n"
+        "heavy = {'pandas', 'matplotlib', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_published_figures_nothing_is_said_of_them() -> None:
+    text = pages.comparison_page(tables.compared([row(BASE), pruned(BASE)], []), [])
+    assert "ublished" not in text
+    assert "not distinguishable" in text
+
+
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1+1",
+    "\r=1+1",
+    " =1+1",
+    "\n@A1",
+    "\uff1d1+1",
+    "=",
+    "-",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_text_of_the_csv_is_a_formula_to_a_spreadsheet(text: str) -> None:
+    rows = [
+        row(
+            BASE,
+            [{"stage": text}],
+            **dict.fromkeys(("label", "task", "data", "machine", "command", "commit"), text),
+            notes=[text],
+            versions={text: text},
+        )
+    ]
+    written = pages.csv(tables.comparison(rows, [])).decode()
+    (read,) = csv.DictReader(io.StringIO(written))
+    texts = {name: read[name] for name, kind in tables.FIELDS.items() if kind == "string"}
+    assert texts["label"].endswith(text.strip())
+    for name, cell in texts.items():
+        assert cell.isprintable(), name
+        assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d")), name
+
+
+def test_text_that_is_no_formula_is_in_the_csv_as_it_is() -> None:
+    made = row(BASE, label="prune --sparsity 0.5 = half")
+    (read,) = csv.DictReader(io.StringIO(pages.csv(tables.comparison([made], [])).decode()))
+    assert read["label"] == "prune --sparsity 0.5 = half"
+    assert read["top1"] == "0.9"
+
+
+def test_the_csv_does_not_hang_on_the_last_digits_of_a_library() -> None:
+    made = pruned(bits(3333, 9999), cross_entropy=0.1 + 0.2)
+    lines = pages.csv(tables.comparison([made], [])).decode().splitlines()
+    assert len(lines) == 2
+    assert ",0.333333333333," in lines[1]
+    assert ",0.3," in lines[1]

@@ -1,0 +1,151 @@
+"""Rows on validation images never meet rows on test images; what trained on more images is marked everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.report import columns, pages, plots, tables
+from compress.report.compare import NO_BASELINE, Record, row_records, spread
+from compress.report.references import read_references
+from compress.result import Result
+from support.report_rows import PUBLISHED, bits, digest, flipped, pruned, row
+
+BASE = bits(9000)
+CHOSEN = bits(7000, 7500)  # right on the images that models are chosen by
+FIGURES = read_references([PUBLISHED])
+MORE = "train+validation"
+
+
+def on_validation(made: Result) -> Result:
+    return Result(**{**vars(made), "measured_on": "validation"})
+
+
+def page(*rows: Result) -> str:
+    return pages.comparison_page(tables.compared(rows, FIGURES), FIGURES)
+
+
+def both() -> list[Result]:
+    """A baseline and a pruning, the same runs on test and on validation images."""
+    chosen = [row(CHOSEN, run=digest("0")), pruned(flipped(CHOSEN, 90, 20), run=digest("1"))]
+    measured = [row(BASE, run=digest("0")), pruned(flipped(BASE, 60, 50), run=digest("1"))]
+    return [*map(on_validation, chosen), *measured]
+
+
+def compressed(*rows: Result) -> list[Record]:
+    return [r for r in row_records(rows, []) if r["kind"] == "compressed"]
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_row_on_test_images_is_not_held_against_one_on_validation_images(swap: bool) -> None:
+    """Nor if somebody's data have the same images in both splits."""
+    same = {name: digest("the same images") for name in ("train", "validation", "test")}
+    base, made = row(BASE, splits=same), pruned(flipped(BASE, 60, 50), splits=same)
+    pair = (base, on_validation(made)) if swap else (on_validation(base), made)
+    (record,) = compressed(*pair)
+    assert record["remark"] == NO_BASELINE
+    assert record.get("difference") is None
+
+
+def test_the_same_run_on_each_split_is_held_against_its_baseline_there() -> None:
+    differences = {r["split"]: r["difference"] for r in compressed(*both())}
+    assert differences == pytest.approx({"test": -10 / 10_000, "validation": -70 / 7500})
+
+
+def test_a_row_on_validation_images_is_not_held_against_published_test_figures() -> None:
+    records = row_records(both(), FIGURES)
+    held = {r["split"]: {k for k in r if k.startswith("from_published")} for r in records}
+    ends = ("", "_low", "_high")
+    assert held["validation"] == {f"from_published_validation{end}" for end in ends}
+    assert held["test"] == held["validation"] | {f"from_published_test{end}" for end in ends}
+
+
+def test_p_values_are_adjusted_for_each_split_alone() -> None:
+    assert all(r["p_adjusted"] == r["p"] for r in compressed(*both()))
+
+
+def test_seeds_are_not_joined_across_splits() -> None:
+    first, second = (pruned(BASE, seed=s, run=digest(str(s))) for s in (0, 1))
+    assert spread(row_records([on_validation(first), second], [])) == []
+    assert len(spread(row_records([first, second], []))) == 1
+
+
+def test_validation_images_have_sections_of_their_own_that_say_so() -> None:
+    text = page(*both())
+    sections = text.split("## What the columns mean")[0].split("## Measured on ")[1:]
+    heads = [s.splitlines()[0] for s in sections]
+    assert heads == ["cifar10: 10,000 test images", "cifar10: 7,500 validation images"]
+    test, validation = sections
+    assert "These images had a part in making the models, so no row here is held" in validation
+    assert "These images had a part" not in test
+    assert "### Accuracy on cifar10, validation images" in validation
+    assert "Sections headed otherwise are on other images" in text
+    assert "Sections headed otherwise" not in page(row(BASE))
+
+
+def test_no_published_test_figure_stands_in_a_section_of_validation_images() -> None:
+    validation = page(*both()).split("## What the columns mean")[0].split("## Measured on ")[2]
+    assert "cnn-118k, published, validation" in validation
+    assert "cnn-118k, published, test" not in validation
+    assert columns.PUBLISHED_TEST.heading not in validation
+    assert columns.PUBLISHED_VALIDATION.heading in validation
+
+
+def test_a_console_heads_validation_images_as_such() -> None:
+    shown = [line["model"] for line in tables.compact(tables.compared_records(both(), FIGURES))]
+    heads = [name for name in shown if not name.startswith(" ")]
+    assert heads == [
+        "published, cifar10", "cifar10, 10,000 images", "cifar10 validation, 7,500 images",
+    ]  # fmt: skip
+
+
+def test_pictures_have_a_panel_for_each_split(tmp_path: Path) -> None:
+    def drawn(*rows: Result) -> str:
+        table = tables.compared(rows, FIGURES)
+        return plots.accuracy_against_bytes(table, FIGURES, tmp_path)[1].read_text()
+
+    svg = drawn(*both())
+    assert "<!-- cifar10: 10,000 test images -->" in svg
+    assert "<!-- cifar10: 7,500 validation images -->" in svg
+    alone = drawn(*both()[:2])
+    assert "published, validation: 92.63 %" in alone
+    assert "published, test" not in alone
+
+
+# What was trained on
+
+
+def test_what_trained_on_more_images_is_not_joined_over_seeds_with_what_did_not() -> None:
+    rows = [pruned(BASE, seed=s, run=digest(str(s))) for s in (0, 1)]
+    mixed = [rows[0], Result(**{**vars(rows[1]), "trained_on": MORE})]
+    assert spread(row_records(mixed, [])) == []
+    alike = [Result(**{**vars(r), "trained_on": MORE}) for r in rows]
+    (joined,) = spread(row_records(alike, []))
+    assert joined["trained_on"] == MORE
+
+
+def test_a_baseline_trained_on_the_same_images_is_preferred() -> None:
+    same = row(BASE, label="train --recipe strong", trained_on=MORE, file_bytes=450_111)
+    made = pruned(flipped(BASE, 60, 50), trained_on=MORE)
+    (record,) = compressed(row(BASE), same, made)
+    assert record["file_ratio"] == made.file_bytes / 450_111
+    assert record["remark"] == ""
+
+
+def test_a_pair_that_trained_on_different_images_is_marked_wherever_it_stands() -> None:
+    made = pruned(flipped(BASE, 400, 100), trained_on=MORE)
+    table = tables.compared([row(BASE), made], [])
+    shown = tables.display(table).to_dict("records")[1]
+    marked = f"prune --sparsity 0.5, trained on {MORE}"
+    assert shown["Model"] == marked
+    assert shown["From baseline, points"].endswith(", baseline trained on train")
+    lines = tables.compact(tables.compared_records([row(BASE), made], []))
+    assert [line["model"] for line in lines[1:]] == ["  baseline", f"  {marked}"]
+    text = page(row(BASE), made)
+    assert text.split("## Runs")[1].count(marked) == 1
+    assert text.count(marked) == 4  # three tables and the runs
+
+
+def test_a_row_that_trained_on_the_training_images_is_not_marked() -> None:
+    assert "trained on train" not in page(row(BASE), pruned(flipped(BASE, 400, 100)))

@@ -1,0 +1,139 @@
+"""Tables: full numbers, strings to read, and what a console shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from compress.report import columns, tables
+from compress.report.references import read_references
+from compress.result import Result
+from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
+
+BASE = bits(9000)
+
+
+def shown(*rows: object) -> list[dict[str, str]]:
+    return tables.display(tables.comparison(rows, [])).to_dict("records")  # type: ignore[arg-type]
+
+
+def test_no_rows_says_what_to_run() -> None:
+    with pytest.raises(ValueError, match=r"no rows to report yet: `compress run prune"):
+        tables.comparison([], [PUBLISHED])
+
+
+def test_published_figures_stand_first_then_baseline_then_what_was_made_of_it() -> None:
+    table = tables.comparison([pruned(BASE), row(BASE)], [PUBLISHED])
+    assert list(table.kind) == ["reference", "reference", "baseline", "compressed"]
+    assert list(table.split) == ["validation", "test", "test", "test"]
+    assert list(table.params) == [118_258] * 4
+    assert list(table.columns) == list(tables.FIELDS)
+
+
+def test_numbers_keep_full_precision_and_fractions_stay_fractions() -> None:
+    made = pruned(bits(8766, 9999), cross_entropy=1 / 3)
+    (record,) = tables.records(tables.comparison([made], []))
+    assert record["top1"] == made.top1 == 8766 / 9999
+    assert record["cross_entropy"] == 1 / 3
+    assert record["gzip_bytes"] == made.gzip_bytes
+    assert record["run"] == made.run
+
+
+def test_display_shows_points_intervals_and_sizes() -> None:
+    base, made = shown(row(BASE), pruned(flipped(BASE, 400, 100), 0.9))
+    assert base["Top-1, %"] == "90.00 (89.40 to 90.57)"
+    assert base["From baseline, points"] == ""
+    assert made["From baseline, points"].startswith("-3.00 (-3.4")
+    assert "distinguishable" not in made["From baseline, points"]
+    assert made["Parameters"] == "118,258"
+    assert made["Sparsity"] == "90.0 %"
+    assert made["gzip"] == "88.0 KB (20.0 %)"
+    assert made["MACs"] == "18,432,000"
+    assert made["Peak memory"] == "1.20 GB"
+    assert made["Cross-entropy from baseline"] == "+0.0200"
+    assert made["Run"] == pruned(flipped(BASE, 400, 100), 0.9).run[:12]
+
+
+def test_a_difference_that_chance_explains_is_called_so() -> None:
+    _, made = shown(row(BASE), pruned(flipped(BASE, 60, 50)))
+    assert made["From baseline, points"] == "-0.10 (-0.31 to +0.11), not distinguishable"
+    assert float(made["p"]) >= 0.05
+
+
+def test_distinguishable_is_decided_by_the_adjusted_p() -> None:
+    """A difference that would count alone does not among many that were looked at."""
+    near = pruned(flipped(BASE, 80, 54, 1))
+    alone = tables.records(tables.comparison([row(BASE), near], []))[1]
+    others = [pruned(flipped(BASE, 60, 60, s), seed=s) for s in range(1, 6)]
+    among = tables.records(tables.comparison([row(BASE), near, *others], []))
+    (again,) = [r for r in among if r["run"] == near.run]
+    assert columns.distinguishable(alone)
+    assert again["p"] == alone["p"]
+    assert not columns.distinguishable(again)
+
+
+def test_a_row_without_baseline_says_so() -> None:
+    (made,) = shown(pruned(BASE))
+    assert made["From baseline, points"] == "no baseline among the rows"
+    assert made["gzip"] == "264.0 KB"
+    assert made["p"] == ""
+
+
+def test_a_tflite_file_without_keras_model_has_no_parameter_count() -> None:
+    (made,) = shown(pruned(BASE, params=None))
+    assert made["Parameters"] == ""
+
+
+def test_every_cell_of_a_display_is_a_string_and_every_column_is_explained() -> None:
+    display = tables.display(tables.comparison(example(), [PUBLISHED]))
+    assert all(isinstance(cell, str) for cell in display.to_numpy().ravel())
+    assert list(display.columns) == [c.heading for c in columns.ALL]
+    assert len({c.heading for c in columns.ALL}) == len(columns.ALL)
+    assert all(c.note.endswith(".") and len(c.note.split()) > 7 for c in columns.ALL)
+
+
+def test_seeds_are_shown_with_mean_and_deviation() -> None:
+    rows = [row(bits(90, 100)), *(pruned(bits(r, 100), seed=s) for s, r in enumerate((88, 92)))]
+    table = tables.over_seeds(tables.comparison(rows, [PUBLISHED]))
+    (record,) = tables.display_over_seeds(table).to_dict("records")
+    assert record["n"] == "2"
+    assert record["Top-1, %"] == "90.00 \N{PLUS-MINUS SIGN} 2.83"
+    assert record["From baseline, points"] == "+0.00 \N{PLUS-MINUS SIGN} 2.83"
+    assert record["gzip"] == "264.0 \N{PLUS-MINUS SIGN} 0.0 KB"
+
+
+def test_without_several_seeds_the_table_over_seeds_is_empty() -> None:
+    table = tables.over_seeds(tables.comparison([row(BASE)], []))
+    assert list(table.columns) == list(tables.SPREAD_FIELDS)
+    assert len(tables.display_over_seeds(table)) == 0
+
+
+def compact(rows: Sequence[Result], references: Sequence[Path]) -> list[dict[str, str]]:
+    return tables.compact(tables.compared_records(rows, read_references(references)))
+
+
+def test_compact_fits_a_console_and_heads_each_data_set() -> None:
+    lines = compact(example(), [PUBLISHED])
+    wide = [
+        max(len(text) for text in [heading, *(r[heading] for r in lines)]) for heading in lines[0]
+    ]
+    assert sum(wide) + 2 * (len(wide) - 1) <= 100
+    heads = [r["model"] for r in lines if not r["model"].startswith(" ")]
+    assert heads == ["published, cifar10", "cifar10, 10,000 images", "cifar10-sample, 1,000 images"]
+
+
+def test_compact_says_not_distinguishable_instead_of_a_number() -> None:
+    rows = [row(BASE), pruned(flipped(BASE, 60, 50)), pruned(flipped(BASE, 400, 100), 0.9)]
+    lines = compact(rows, [])
+    assert [r["from baseline"] for r in lines][1:] == [
+        "", "not distinguishable", "-3.00 (-3.4 to -2.6)",
+    ]  # fmt: skip
+    assert [r["gzip"] for r in lines][1:] == ["440.0 KB", "264.0 KB", "88.0 KB"]
+
+
+def test_compact_gives_a_terminal_no_control_signs() -> None:
+    hostile = pruned(BASE, label="a\x1b[2Jb\nc\u202ed", model=digest("x"))
+    for line in compact([hostile], []):
+        assert all(cell.isprintable() for cell in line.values())

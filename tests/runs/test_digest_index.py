@@ -1,0 +1,96 @@
+"""The index of what files hold: kept, found again, never trusted where it is damaged or a file has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from compress.runs import digest_index
+from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
+from compress.tasks.task import DataDigests
+
+DATA = KnownData(DataDigests("data", "a", "b"), ("said once",))
+MODEL = KnownModel("d" * 64, 1 / 255, ())
+
+
+def test_what_was_put_is_found_by_another_process(tmp_path: Path) -> None:
+    DigestIndex(tmp_path).put("x", DATA)
+    DigestIndex(tmp_path).put("y", MODEL)
+    assert DigestIndex(tmp_path).data("x") == DATA
+    assert DigestIndex(tmp_path).model("y") == MODEL
+    assert DigestIndex(tmp_path).data("z") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"x": 1}', '{"x": {"digests": {}}}', "[" * 100_000]
+)
+def test_a_damaged_index_knows_nothing_and_is_made_anew(content: str, tmp_path: Path) -> None:
+    (tmp_path / digest_index.NAME).write_text(content)
+    index = DigestIndex(tmp_path)
+    assert index.data("x") is None
+    assert index.model("x") is None
+    index.put("x", DATA)
+    assert index.data("x") == DATA
+
+
+def test_an_index_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    DigestIndex(elsewhere).put("x", DATA)
+    before = (elsewhere / digest_index.NAME).read_bytes()
+    (tmp_path / digest_index.NAME).symlink_to(elsewhere / digest_index.NAME)
+    assert DigestIndex(tmp_path).data("x") is None
+    DigestIndex(tmp_path).put("y", DATA)
+    assert (elsewhere / digest_index.NAME).read_bytes() == before
+
+
+def test_the_oldest_entries_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest_index, "MAX_ENTRIES", 2)
+    for key in ("a", "b", "a", "c"):
+        DigestIndex(tmp_path).put(key, DATA)
+    assert [DigestIndex(tmp_path).data(k) is not None for k in "abc"] == [True, False, True]
+
+
+def test_the_key_of_files_changes_with_whatever_is_done_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "a").mkdir(parents=True)
+    one, two = folder / "a" / "one", folder / "two"
+    one.write_bytes(b"1")
+    keys = [files_key([folder])]
+    assert files_key([folder]) == keys[0] != files_key([folder], "other words")
+
+    def changed() -> None:
+        keys.append(files_key([folder]))
+
+    two.write_bytes(b"")
+    changed()
+    one.write_bytes(b"22")
+    changed()
+    # The same length and time again, as a careful forger would leave it: the time of the change of state differs.
+    status = one.stat()
+    one.write_bytes(b"33")
+    os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changed()
+    two.rename(folder / "three")
+    changed()
+    (folder / "three").unlink()
+    changed()
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_file_that_is_not_there_counts_until_it_is(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    before = files_key([missing])
+    assert before == files_key([missing])
+    missing.write_bytes(b"")
+    assert files_key([missing]) != before
+
+
+def test_too_many_files_have_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest_index, "MAX_FILES", 3)
+    for number in range(5):
+        (tmp_path / str(number)).write_bytes(b"")
+    assert files_key([tmp_path]) is None

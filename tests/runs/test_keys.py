@@ -1,0 +1,226 @@
+"""A run's key: what changes it, what must not, and the keys themselves, which only a new format may change."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+import pytest
+from compress_round import Round
+
+from baselines.cifar10.task import Cifar10
+from baselines.toy import Toy
+from compress.keras_models import model
+from compress.result import Result
+from compress.runs import keys
+from compress.runs.keys import KeyContext
+from compress.stage import Stage, option
+from compress.stages.distill import Distill
+from compress.stages.finetune import Finetune
+from compress.stages.prune import Prune
+from compress.stages.qat import Qat
+from compress.stages.quantize import Quantize
+from compress.tasks.images import Images
+from compress.tasks.task import DataDigests
+from compress.training import fit
+from compress.training.fit import Recipe
+
+VERSIONS = {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6", "tf-keras": "2.21.0"}
+VERSIONS |= {"tensorflow-model-optimization": "0.8.1", "ai-edge-quantizer": "0.10.0"}
+MODEL = "0" * 64
+CONTEXT = KeyContext(
+    task=Images((8, 8, 3), 1.0), input_scale=1.0, data=DataDigests("data", "a", "b"), seed=0
+)
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What is installed, as far as keys can see."""
+    installed = dict(VERSIONS)
+    monkeypatch.setattr(keys, "version_of", lambda name: installed.get(name, "absent"))
+    return installed
+
+
+def of(*stages: Stage, context: KeyContext = CONTEXT) -> str:
+    return context.of_pipeline(stages, MODEL)
+
+
+def test_the_keys_of_a_release_are_those_of_the_next() -> None:
+    """If one of these changes, every kept run of every user is computed anew: raise a version instead.
+
+    Each version below is raised by who changes what that version stands for; only the keys with it may change then.
+    """
+    found = {
+        "baseline": of(),
+        "prune": of(Prune(sparsity=0.5)),
+        "prune quantize": of(Prune(sparsity=0.5), Quantize()),
+        "qat": of(Qat()),
+        "train": CONTEXT.of_training(Recipe(summary="", epochs=3, learning_rate=0.1), 0.5),
+    }
+    assert {name: key[:16] for name, key in found.items()} == PINNED
+
+
+PINNED = {
+    "baseline": "2a506bc1b9de9ead",
+    "prune": "a0c163183aa84a97",
+    "prune quantize": "a0fbbc96771312c8",
+    "qat": "1b48d2cda2f80bb5",
+    "train": "ae5947c12022b369",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before(Stage):
+    """A stage of this package, as far as its code counts."""
+
+    name: ClassVar = "made-up"
+    amount: int = option(1, click.INT, "How much.")
+
+    def apply(self, model: Any, task: Any, seed: int) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class After(Before):
+    """The same with one more option and another text."""
+
+    more: float = option(0.5, click.FLOAT, "How much more.")
+
+
+for cls in (Before, After):
+    cls.__module__ = "compress.stages.made_up"
+
+
+def test_one_more_option_changes_no_key() -> None:
+    assert of(After(amount=2)) == of(Before(amount=2))
+    assert of(After(more=0.7)) != of(Before())
+
+
+def test_a_stage_of_ours_counts_by_its_version() -> None:
+    raised = type("Raised", (Before,), {"version": 2, "__module__": Before.__module__})
+    assert of(raised()) != of(Before())
+
+
+def test_an_option_set_to_its_default_is_the_same_run() -> None:
+    assert of(Prune(sparsity=0.5)) == of(Prune())
+    assert of(Prune(sparsity=0.6)) != of(Prune())
+
+
+def test_one_more_field_of_recipes_changes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class More(Recipe):
+        precision: str = "float32"
+
+    plain = Recipe(summary="A.", epochs=3, learning_rate=0.1, crop=4)
+    more = More(summary="B.", epochs=3, learning_rate=0.1, crop=4)
+    assert CONTEXT.of_training(more, 1.0) == CONTEXT.of_training(plain, 1.0)
+    other = dataclasses.replace(more, precision="bfloat16")
+    assert CONTEXT.of_training(other, 1.0) != CONTEXT.of_training(plain, 1.0)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 4}, {"learning_rate": 0.2}, {"flip": True}], ids=str)
+def test_another_recipe_is_another_training(change: dict[str, Any]) -> None:
+    plain = Recipe(summary="", epochs=3, learning_rate=0.1)
+    changed = dataclasses.replace(plain, **change)
+    assert CONTEXT.of_training(changed, 1.0) != CONTEXT.of_training(plain, 1.0)
+
+
+def with_finetuning(recipe: Recipe) -> KeyContext:
+    class Tuned(Images):
+        @property
+        def finetuning(self) -> Recipe:
+            return recipe
+
+    Tuned.__module__ = Images.__module__
+    return dataclasses.replace(CONTEXT, task=Tuned((8, 8, 3), 1.0))
+
+
+def test_how_a_task_trains_counts_for_the_stages_that_train() -> None:
+    slow, fast = (
+        with_finetuning(Recipe(summary="", epochs=1, learning_rate=r)) for r in (0.1, 0.2)
+    )
+    assert of(Finetune(), context=slow) != of(Finetune(), context=fast)
+    assert of(Quantize(), context=slow) == of(Quantize(), context=fast)
+    assert of(context=slow) == of(context=fast)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "stale"),
+    [
+        (fit, "VERSION", ["prune", "train"]),
+        (model, "EXPORT_VERSION", ["baseline", "prune", "quantize", "train"]),
+        (keys, "FORMAT", ["baseline", "prune", "quantize", "train"]),
+    ],
+)
+def test_each_version_makes_stale_what_it_stands_for(
+    module: Any, name: str, stale: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def every() -> dict[str, str]:
+        recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
+        trained = CONTEXT.of_training(recipe, 1.0)
+        return {
+            "baseline": of(),
+            "prune": of(Prune()),
+            "quantize": of(Quantize()),
+            "train": trained,
+        }
+
+    before = every()
+    monkeypatch.setattr(module, name, 99)
+    after = every()
+    assert [name for name in before if before[name] != after[name]] == stale
+
+
+def test_only_the_libraries_that_a_stage_computes_with_count(installed: dict[str, str]) -> None:
+    before = {s.name: of(s) for s in (Prune(), Finetune())}
+    int4 = of(Quantize(scheme="int4"))
+    installed["tensorflow-model-optimization"] = "0.9"
+    installed["ai-edge-quantizer"] = "0.11"
+    installed["ai-edge-litert"] = "9"
+    assert of(Finetune()) == before["finetune"]
+    assert of(Prune()) != before["prune"]
+    assert of(Quantize(scheme="int4")) != int4
+    installed["keras"] = "4"
+    assert of(Finetune()) != before["finetune"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1}, {"deterministic": True}, {"input_scale": 1 / 255},
+        {"data": DataDigests("data", "a", "c")}, {"data": DataDigests("other", "a", "b")},
+        {"decided": {"precision": "bfloat16"}}, {"task": Toy()},
+    ],
+    ids=lambda change: ", ".join(change),
+)  # fmt: skip
+def test_what_else_decides_the_weights_counts(change: dict[str, Any]) -> None:
+    assert of(Prune(), context=dataclasses.replace(CONTEXT, **change)) != of(Prune())
+
+
+def test_the_content_of_files_that_options_name_counts_and_their_place_does_not(
+    tmp_path: Path,
+) -> None:
+    def key(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        stage = Distill(teacher=(str(tmp_path / name),))
+        return of(stage)
+
+    assert key("a.keras", b"1") != key("a.keras", b"2")
+
+
+@pytest.mark.parametrize("maker", [Toy, Cifar10, Round], ids=lambda m: m.__name__)
+def test_code_that_is_not_ours_counts_by_its_source(
+    maker: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = keys.code_of(maker)
+    monkeypatch.setattr(keys, "source_digest", lambda cls: f"source of {cls.__name__}")
+    assert keys.code_of(maker) == [1, f"source of {maker.__name__}"] != before
+
+
+def test_no_column_of_a_row_is_in_a_key() -> None:
+    # A key is made before anything is measured: nothing of a row can be in it.
+    parameters = {f.name for f in dataclasses.fields(KeyContext)}
+    assert parameters & {f.name for f in dataclasses.fields(Result)} == {"task", "data", "seed"}

@@ -1,0 +1,130 @@
+"""The summary of a training is read off its log and its row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from baselines.cifar10.task import Cifar10
+from baselines.toy import Toy
+from compress.cli.main import cli
+from compress.result import read_from
+from compress.runs.context import Workbench
+from compress.runs.folder import Kept
+from compress.runs.training_run import Training, measured_summary, summarise
+from compress.tasks.task import Dataset
+from compress.training.fit import Recipe
+from conftest import Silent
+
+RECIPE = Recipe(summary="", epochs=3, learning_rate=0.1)
+ROW: Any = SimpleNamespace(
+    cross_entropy=0.5, top1=0.8, top1_low=0.75, top1_high=0.85
+)  # what a summary reads of a Result
+
+
+def epoch(number: int, accuracy: float, cross_entropy: float) -> dict[str, float]:
+    return {
+        "epoch": number,
+        "validation_accuracy": accuracy,
+        "validation_cross_entropy": cross_entropy,
+    }
+
+
+def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None:
+    history = [epoch(1, 0.5, 1.0), epoch(2, 0.6, 0.7), epoch(3, 0.7, 0.9)]
+    summary = summarise(history, RECIPE, params=7, validation_images=100)
+    assert summary["best_validation_cross_entropy"] == 0.7
+    assert summary["best_validation_cross_entropy_epoch"] == 2
+    assert summary["best_validation_accuracy"] == 0.7
+    assert summary["best_validation_accuracy_epoch"] == 3
+    low, high = summary["best_validation_accuracy_interval"]
+    # Wilson's interval of 70 in 100, from a table.
+    assert (round(low, 4), round(high, 4)) == (0.6042, 0.7811)
+    measured = measured_summary(Kept({"validation": ROW}, {"summary": summary}), "validation")
+    assert measured == summary | {
+        "validation_accuracy": 0.8,
+        "validation_cross_entropy": 0.5,
+        "validation_accuracy_interval": [0.75, 0.85],
+    }
+
+
+def test_of_equal_epochs_the_first_is_best() -> None:
+    history = [epoch(1, 0.5, 1.0), epoch(2, 0.7, 0.7), epoch(3, 0.7, 0.7)]
+    assert summarise(history, RECIPE, 7, 100)["best_validation_accuracy_epoch"] == 2
+
+
+def test_label_is_the_words() -> None:
+    assert Training(recipe="strong").label == "train --recipe strong"
+    asked = Training(recipe="published", width=0.5, epochs=3)
+    assert asked.label == "train --recipe published --width 0.5 --epochs 3"
+
+
+def test_unknown_recipe_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="no recipe 'fast'; recipes here: strong, published"):
+        Training(recipe="fast").resolved(Cifar10())
+
+
+def test_tensorboard_that_is_not_installed_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="--tensorboard needs a package that is not installed"):
+        Training(recipe="toy", tensorboard=True).resolved(Toy())
+
+
+def test_reused_training_has_its_row_in_the_results(
+    tmp_path: Path, toy_data: Dataset, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    row = Training(recipe="toy", epochs=0).run(bench)[1].row
+    bench.results.unlink()  # as if the process had been killed before it was added
+    for _ in range(2):
+        assert Training(recipe="toy", epochs=0).run(bench)[1].row == row
+        assert read_from(bench.results) == [row]
+
+
+def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
+    tmp_path: Path, toy_data: Dataset, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    monkeypatch.setattr("compress.training.checkpoint.write_bytes", lambda path, content: None)
+    folder, _ = Training(recipe="toy", epochs=1).run(bench)
+    head, line = (folder / "log.csv").read_text().splitlines()
+    assert head.split(",") == list(silent.rows[0])
+    assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
+
+
+def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
+    tmp_path: Path, toy_data: Dataset, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    whole, half = (Training(recipe="toy", width=w, epochs=0).run(bench)[1].row for w in (1.0, 0.5))
+    # conv1 3*3*3*8+8, norm 4*8, conv2 3*3*8*8+8, logits 8*3+3; then the same with 4 filters.
+    assert whole.params == 224 + 32 + 584 + 27
+    assert half.params == 112 + 16 + 148 + 15
+    again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1].row
+    assert again == half
+    assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
+
+
+def test_no_epochs_are_said_to_leave_random_weights_when_made_and_when_found_again() -> None:
+    sentence = "--epochs 0 trains nothing: these are the random weights that training begins with."
+    for epochs in (0, 0, 1):
+        words = ["train", "--task", "toy", "--json", "--epochs", str(epochs)]
+        done = CliRunner().invoke(cli, words)
+        assert json.loads(done.stdout)["result"]["notes"] == ([] if epochs else [sentence])
+        assert (sentence in done.stderr.splitlines()) == (epochs == 0)

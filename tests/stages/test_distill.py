@@ -1,0 +1,229 @@
+"""distill trains a smaller network on what its teacher says, and refuses before any work what does not go together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.toy import Toy
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.registry import stage as named
+from compress.runs.context import Workbench
+from compress.stages.distill import Distill
+from compress.tasks.images import Images
+from compress.tasks.task import Dataset, TaskView
+from compress.training.fit import set_seed
+from conftest import Silent
+
+
+@pytest.fixture(scope="module")
+def other_task() -> KerasModel:
+    layers = backend.keras().layers
+    image = layers.Input((8, 8, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(image))
+    return KerasModel(backend.keras().Model(image, layers.Dense(5)(pooled)))
+
+
+def bench_in(folder: Path, data: Dataset, progress: Silent) -> Workbench:
+    return Workbench(
+        task=Toy(), data=data, seed=0, out=folder / "runs", results=folder / "rows.jsonl",
+        progress=progress, command="compress run ...", deterministic=True,
+    )  # fmt: skip
+
+
+def accuracy(model: KerasModel, view: TaskView) -> float:
+    scores = model.keras.predict(view.validation.images / np.float32(255), verbose=0)
+    return float((scores.argmax(axis=1) == view.validation.labels).mean())
+
+
+def test_the_student_has_the_width_asked_for(toy_model: KerasModel, toy_view: TaskView) -> None:
+    student = Distill(student_width=0.5, epochs=1).apply(toy_model, toy_view, seed=0)
+    shapes = {name: kernel.shape for name, kernel in student.kernels().items()}
+    assert shapes == {"conv1": (3, 3, 3, 4), "conv2": (3, 3, 4, 4), "logits": (4, 3)}
+
+
+def test_the_student_learns(toy_model: KerasModel, toy_view: TaskView) -> None:
+    student = Distill(student_width=1.5, epochs=8).apply(toy_model, toy_view, seed=0)
+    assert accuracy(student, toy_view) > 0.6  # chance is 0.33
+
+
+def test_training_starts_from_weights_that_the_seed_decides(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    stage = Distill(epochs=1)
+    one, again, other = (
+        stage.apply(toy_model, replace(toy_view, deterministic=True), seed=s).digest
+        for s in (0, 0, 1)
+    )
+    assert one == again
+    assert one != other
+
+
+def test_the_outline_is_what_will_come(toy_model: KerasModel, toy_view: TaskView) -> None:
+    stage = Distill(student_width=0.25, epochs=1)
+    outlined = stage.outline(toy_model, toy_view)
+    assert outlined.params == stage.apply(toy_model, toy_view, seed=0).params < toy_model.params
+
+
+def test_a_student_from_a_file_starts_from_its_weights_and_keeps_its_zeros(
+    toy_model: KerasModel, toy_view: TaskView, tmp_path: Path
+) -> None:
+    set_seed(backend.keras(), 3, deterministic=False)
+    student = KerasModel(Toy().build(width=0.5))
+    kernel = student.kernel_variables()["conv2"]
+    kernel.assign(np.where(np.abs(np.array(kernel)) < 0.1, 0, np.array(kernel)))
+    student.save(tmp_path / "student.keras")
+    stage = Distill(student=str(tmp_path / "student.keras"), epochs=1)
+    trained = stage.apply(toy_model, toy_view, seed=0)
+    assert trained.params == student.params
+    assert not trained.kernels()["conv2"][student.kernels()["conv2"] == 0].any()
+    assert trained.digest != student.digest
+
+
+def test_teachers_from_files_take_the_place_of_the_incoming_model(
+    toy_model: KerasModel, toy_view: TaskView, tmp_path: Path
+) -> None:
+    toy_model.save(tmp_path / "a.keras")
+    view = replace(toy_view, deterministic=True)
+    shaken = toy_model.copy()
+    for variable in shaken.kernel_variables().values():
+        variable.assign(-np.array(variable))
+    by_file = Distill(teacher=(str(tmp_path / "a.keras"),), epochs=1).apply(shaken, view, seed=0)
+    incoming = Distill(epochs=1).apply(toy_model, view, seed=0)
+    assert by_file.digest == incoming.digest
+    assert Distill(epochs=1).apply(shaken, view, seed=0).digest != incoming.digest
+
+
+def test_a_model_inside_a_student_from_a_file_is_flattened(
+    toy_model: KerasModel, toy_view: TaskView, tmp_path: Path
+) -> None:
+    """Else its zeros would not be seen, and no later stage would know its layers."""
+    keras, inner = backend.keras(), Toy().build(width=0.5)
+    nested = keras.Sequential([keras.Input(inner.input_shape[1:]), inner])
+    KerasModel(nested).save(tmp_path / "student.keras")
+    stage = Distill(student=str(tmp_path / "student.keras"))
+    assert set(stage.outline(toy_model, toy_view).kernels()) == set(toy_model.kernels())
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_model_of_another_task_is_refused_before_any_work(
+    role: str, toy_model: KerasModel, other_task: KerasModel, tmp_path: Path
+) -> None:
+    other_task.save(tmp_path / "other.keras")
+    path = str(tmp_path / "other.keras")
+    stage = Distill(teacher=(path,)) if role == "teacher" else Distill(student=path)
+    with pytest.raises(ValueError, match=rf"the {role} is for images \[8, 8, 3\] and 5 classes"):
+        stage.check(toy_model)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_file_that_wants_other_pixels_than_the_incoming_model_is_named(
+    role: str, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    keras, path = backend.keras(), str(tmp_path / "raw.keras")
+    image = keras.layers.Input((12, 12, 3))
+    raw = KerasModel(keras.Model(image, toy_model.keras(keras.layers.Rescaling(1 / 255)(image))))
+    raw.save(Path(path))
+    stage = Distill(teacher=(path,)) if role == "teacher" else Distill(student=path)
+    (finding,) = stage.check(toy_model)
+    assert finding.layers == ()
+    assert finding.clause.startswith(f"the {role} {path} begins with a Rescaling of pixels from 0")
+    assert stage.check(raw) == []
+
+
+def test_a_nested_student_is_taken_flat(
+    toy_model: KerasModel, toy_view: TaskView, tmp_path: Path
+) -> None:
+    keras, path = backend.keras(), tmp_path / "nested.keras"
+    image = keras.layers.Input((12, 12, 3))
+    keras.Model(image, toy_model.keras(image)).save(path)
+    student = Distill(student=str(path)).outline(toy_model, toy_view)
+    assert student.kernels().keys() == toy_model.kernels().keys()
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"distill: option 'teacher': File '.*gone.keras' does"):
+        Distill(teacher=(str(tmp_path / "gone.keras"),))
+
+
+def test_a_tflite_teacher_is_refused(toy_model: KerasModel, tmp_path: Path) -> None:
+    toy_model.to_tflite().save(tmp_path / "t.tflite")
+    with pytest.raises(ValueError, match=r"is a .tflite file; give a .keras or .h5 model"):
+        Distill(teacher=(str(tmp_path / "t.tflite"),)).check(toy_model)
+
+
+def test_width_and_file_together_are_refused(toy_model: KerasModel, tmp_path: Path) -> None:
+    toy_model.save(tmp_path / "s.keras")
+    with pytest.raises(ValueError, match="option 'student_width': a student from a file has its"):
+        Distill(student=str(tmp_path / "s.keras"), student_width=0.25)
+
+
+def test_on_a_task_without_an_architecture_a_student_from_a_file_is_trained_and_another_refused(
+    toy_model: KerasModel, toy_view: TaskView, tmp_path: Path
+) -> None:
+    images = replace(Images(), shape=(12, 12, 3), scale=1 / 255)
+    view = replace(toy_view, task=images)
+    with pytest.raises(ValueError, match="task images has no architecture to build"):
+        Distill(epochs=1).outline(toy_model, view)
+    toy_model.save(tmp_path / "student.keras")
+    stage = Distill(student=str(tmp_path / "student.keras"), epochs=1)
+    assert stage.apply(toy_model, view, seed=0).digest != toy_model.digest
+
+
+# In a pipeline
+
+
+def test_a_run_is_kept_by_the_content_of_the_files_it_names(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "teacher.keras"
+    toy_model.save(path)
+    pipeline = Pipeline((Distill(teacher=(str(path),), epochs=1),))
+    pipeline.run(toy_model, bench_in(tmp_path, toy_data, Silent()))
+    again = Silent()
+    pipeline.run(toy_model, bench_in(tmp_path, toy_data, again))
+    assert [n for n in again.notes if n.startswith("distill") and "reused" in n]
+    shaken = toy_model.copy()
+    for variable in shaken.kernel_variables().values():
+        variable.assign(-np.array(variable))
+    shaken.save(path)
+    changed = Silent()
+    pipeline.run(toy_model, bench_in(tmp_path, toy_data, changed))
+    assert not [n for n in changed.notes if n.startswith("distill") and "reused" in n]
+
+
+def test_promises_end_where_another_network_begins(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    prune = named("prune")(sparsity=0.5, epochs=0)
+    said = Silent()
+    bench = bench_in(tmp_path, toy_data, said)
+    rows = Pipeline((prune, Distill(epochs=1))).run(toy_model, bench)
+    assert rows[1].sparsity == pytest.approx(0.5, abs=0.01)
+    assert rows[2].sparsity < 0.1
+    assert "distill makes another network: what prune promised of the one before ends there." in (
+        said.notes
+    )
+
+
+def test_promises_after_it_are_still_checked(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    prune = named("prune")(sparsity=0.5, epochs=0)
+    bench = bench_in(tmp_path, toy_data, Silent())
+    rows = Pipeline((Distill(epochs=1), prune)).run(toy_model, bench)
+    assert rows[2].sparsity == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_later_stage_is_checked_against_the_student_before_any_work(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    prune = named("prune")(skip=("no-such-layer",))
+    with pytest.raises(ValueError, match="no layer 'no-such-layer' with a kernel to skip"):
+        Pipeline((Distill(), prune)).run(toy_model, bench_in(tmp_path, toy_data, Silent()))
+    assert not (tmp_path / "rows.jsonl").exists()

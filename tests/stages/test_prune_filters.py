@@ -1,0 +1,241 @@
+"""prune-filters: the target is met, the smaller model trains on and keeps zeros, a killed run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress import backend, registry
+from compress.keras_models.model import KerasModel
+from compress.measurement.layer_table import rows_of
+from compress.pruning.dependency_graph import follow
+from compress.pruning.surgery import amount, filter_terms
+from compress.stages.prune_filters import PruneFilters
+from compress.tasks.task import Split, TaskView
+from conftest import Silent
+from support import filter_models as zoo
+from support.tiny_task import Tiny, drawn, with_holes
+
+CRITERIA = ("taylor", "l1", "l2", "batchnorm")
+
+
+def pruned(
+    model: KerasModel, folder: Path | None = None, progress: Any = None, **options: Any
+) -> KerasModel:
+    view = TaskView(Tiny(), drawn(0), drawn(1), folder, progress or Silent(), deterministic=True)
+    return PruneFilters(**({"epochs": 0} | options)).apply(model, view, seed=1)
+
+
+def macs(model: KerasModel) -> int:
+    return int(rows_of(model)[-1]["macs"])
+
+
+def filters(model: KerasModel) -> int:
+    groups = follow(model.keras)
+    return amount(filter_terms(groups), np.ones(groups.units, bool))
+
+
+def size(model: KerasModel, by: str) -> int:
+    return {"macs": macs, "params": lambda m: m.params, "filters": filters}[by](model)
+
+
+def wide(k: Any, x: Any) -> Any:
+    x = k.ReLU()(k.BatchNormalization(name="norm")(zoo.conv(k, 24, "first")(x)))
+    x = k.MaxPooling2D()(k.ReLU()(zoo.conv(k, 20, "second")(x)))
+    return k.BatchNormalization()(zoo.conv(k, 28, "third")(x))
+
+
+@pytest.mark.parametrize("by", ["macs", "params", "filters"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("share", [0.25, 0.6])
+def test_the_target_is_met_to_one_filter(by: str, scope: str, share: float) -> None:
+    model = zoo.functional(wide)
+    options = {by: share, "scope": scope, "criterion": "l2", "round_to": 1}
+    whole, left = size(model, by), size(pruned(model, **options), by)
+    # No filter is worth more than all that its layer and the next one hold, over the filters of its layer.
+    worth = {"macs": 64 * 9 * (3 + 20), "params": 9 * (20 + 28) + 5, "filters": 1}[by]
+    assert (1 - share) * whole - worth < left <= (1 - share) * whole
+
+
+def test_without_a_target_half_of_the_macs_go() -> None:
+    assert PruneFilters().macs == 0.5
+    assert PruneFilters().argv() == ["prune-filters", "--macs", "0.5"]
+    assert PruneFilters(params=0.3).argv() == ["prune-filters", "--params", "0.3"]
+    assert PruneFilters(params=0.3).macs is None
+    assert registry.build({"stage": "prune-filters", "filters": 0.3}) == PruneFilters(filters=0.3)
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "l2"])
+def test_a_target_that_scores_do_not_reach_is_an_error(criterion: str) -> None:
+    model = zoo.functional(wide)
+    for variable in model.kernel_variables().values():
+        variable.assign(variable * np.nan)
+    with pytest.raises(ValueError, match="too few filters have a score that is a number"):
+        pruned(model, macs=0.5, criterion=criterion)
+
+
+def test_two_targets_are_refused() -> None:
+    with pytest.raises(ValueError, match="option 'filters' does not go with 'macs': give one"):
+        PruneFilters(macs=0.5, filters=0.5)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_the_filters_that_matter_least_go(criterion: str) -> None:
+    model = zoo.functional(wide)
+    for variable in model.kernel_variables().values():
+        variable.assign(np.array(variable) * 0.1)  # logits of a size at which the loss has slopes
+    norm = model.keras.get_layer("norm")
+    gamma, beta, *rest = norm.get_weights()
+    beta = np.abs(beta) + 1  # behind the ReLU no other filter is silent
+    weak = [2, 3, 11, 17]
+    gamma[weak] *= 1e-4
+    beta[weak] *= 1e-4
+    norm.set_weights([gamma, beta, *rest])
+    kernel, bias = model.keras.get_layer("first").get_weights()
+    kernel[..., weak] *= 1e-4
+    model.keras.get_layer("first").set_weights([kernel, bias])
+    stage = {"filters": 0.05, "criterion": criterion, "skip": ("second", "third"), "round_to": 4}
+    after = pruned(model, **stage).kernels()
+    np.testing.assert_array_equal(after["first"], np.delete(kernel, weak, axis=-1))
+    np.testing.assert_array_equal(
+        after["second"], np.delete(model.kernels()["second"], weak, axis=2)
+    )
+
+
+def test_filters_kept_are_multiples_or_all() -> None:
+    for round_to in (3, 8):
+        after = pruned(zoo.functional(wide), criterion="l1", round_to=round_to).kernels()
+        for name, n in (("first", 24), ("second", 20), ("third", 28)):
+            assert after[name].shape[-1] % round_to == 0 or after[name].shape[-1] == n
+
+
+def test_skipped_layers_keep_all_filters() -> None:
+    after = pruned(zoo.functional(wide), criterion="l2", skip=("second",), scope="layer").kernels()
+    assert after["second"].shape[-1] == 20
+    assert after["first"].shape[-1] < 24
+
+
+def test_incoming_model_is_unchanged_and_layers_keep_names() -> None:
+    model = zoo.functional(wide)
+    after = pruned(model, epochs=1)
+    for old, new in zip(
+        zoo.functional(wide).keras.get_weights(), model.keras.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+    assert list(after.kernels()) == list(model.kernels())
+
+
+def test_it_trains_what_is_kept_and_zeros_stay() -> None:
+    holed = with_holes(zoo.functional(wide), 0.4)
+    bare = pruned(holed, criterion="l2").kernels()
+    trained = pruned(holed, criterion="l2", epochs=1, learning_rate=0.01).kernels()
+    for name, w in bare.items():
+        assert trained[name].shape == w.shape
+        assert not trained[name][w == 0].any(), name
+        assert (w == 0).any(), name
+        assert np.mean(trained[name][w != 0] == w[w != 0]) < 0.2, name
+
+
+@pytest.mark.parametrize("criterion", ["l2", "taylor"])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, criterion: str) -> None:
+    class Killed(Silent):
+        def epoch(self, row: dict[str, float]) -> None:
+            raise KeyboardInterrupt
+
+    words = {"criterion": criterion, "epochs": 2, "learning_rate": 0.01}
+    whole = pruned(zoo.functional(wide), **words)
+    with pytest.raises(KeyboardInterrupt):
+        pruned(zoo.functional(wide), tmp_path, Killed(), **words)
+    goes_on = Silent()
+    resumed = pruned(zoo.functional(wide), tmp_path, goes_on, **words)
+    assert goes_on.done == 1
+    assert len(goes_on.rows) == 1
+    for one, other in zip(whole.keras.get_weights(), resumed.keras.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_stays_whole_is_said() -> None:
+    def body(k: Any, x: Any) -> Any:
+        x = zoo.conv(k, 16, "free")(x)
+        x = zoo.conv(k, 8, "before")(x)
+        return zoo.conv(k, 16, "after")(k.Permute((2, 1, 3), name="turned")(x))
+
+    model = zoo.functional(body)
+    (finding,) = PruneFilters(macs=0.2).check(model)
+    sentence = "prune-filters: before stays whole: 'turned' (Permute) is not followed."
+    assert finding.sentence("prune-filters") == sentence
+    assert finding.layers == ("before", "turned")
+    assert PruneFilters(macs=0.2, criterion="batchnorm", skip=("before",)).name == "prune-filters"
+
+
+def test_layers_without_batchnorm_stay_whole_under_that_criterion() -> None:
+    model = zoo.functional(wide)
+    stage = PruneFilters(filters=0.2, criterion="batchnorm", epochs=0)
+    (finding,) = stage.check(model)
+    assert finding.layers == ("second",)
+    assert finding.clause == "second stays whole: no BatchNormalization scales its filters"
+    assert pruned(model, filters=0.2, criterion="batchnorm").kernels()["second"].shape[-1] == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"macs": 0.99}, r"at most 85\.0% of the multiply-accumulates of this model can go"),
+        ({"round_to": 64}, r"at most 0\.0% of the multiply-accumulates .* can go: ask for less"),
+        ({"skip": ("frist",)}, "no layer 'frist' with filters to skip; did you mean 'first'"),
+        ({"skip": ("norm", "x")}, "no layer 'norm' with filters to skip"),
+        ({"skip": ("first", "second", "third")}, r"at most 0\.0%"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(
+    options: dict[str, Any], words: str
+) -> None:
+    stage = PruneFilters(**options)
+    with pytest.raises(ValueError, match=words):
+        stage.check(zoo.functional(wide))
+
+
+def test_what_stays_whole_is_said_where_too_little_can_go() -> None:
+    k = backend.keras().layers
+    image = k.Input((6, 6, 3))
+    x = k.LayerNormalization(name="odd")(k.Conv2D(8, 3, name="conv")(image))
+    x = k.Dense(3)(k.GlobalAveragePooling2D()(x))
+    words = r"at most 0\.0% of .* can go, conv stays whole: 'odd' \(LayerNormalization\) is not followed: ask"
+    with pytest.raises(ValueError, match=words):
+        PruneFilters().check(KerasModel(backend.keras().Model(image, x)))
+
+
+def test_taylor_needs_one_output_and_others_do_not() -> None:
+    model = zoo.model_of(zoo.heads)
+    with pytest.raises(ValueError, match="criterion taylor needs a model with one output"):
+        PruneFilters().check(model)
+    after = pruned(model, criterion="l2")
+    assert after.kernels()["first"].shape[-1] < 6
+    assert [tuple(o.shape) for o in after.keras.outputs] == [
+        tuple(o.shape) for o in model.keras.outputs
+    ]
+
+
+def test_the_exported_file_is_smaller_too() -> None:
+    model = zoo.functional(wide)
+    after = pruned(model, criterion="l2")
+    before_file, after_file = model.to_tflite(), after.to_tflite()
+    assert len(after_file.content) < len(before_file.content)
+    assert rows_of(after_file)[-1]["macs"] == macs(after)
+
+
+def test_with_alpha_one_labels_have_no_say_and_the_whole_model_has() -> None:
+    model = zoo.functional(wide)
+    right, swapped = drawn(0), Split(drawn(0).images, (drawn(0).labels + 1) % 3)
+
+    def kernel(labelled: Split, alpha: float) -> np.ndarray:
+        view = TaskView(Tiny(), labelled, drawn(1), None, Silent(), deterministic=True)
+        stage = PruneFilters(criterion="l2", epochs=1, alpha=alpha, learning_rate=0.01)
+        return stage.apply(model, view, seed=1).kernels()["first"]
+
+    np.testing.assert_array_equal(kernel(right, 1.0), kernel(swapped, 1.0))
+    assert not np.array_equal(kernel(right, 0.5), kernel(swapped, 0.5))
+    assert not np.array_equal(kernel(right, 1.0), kernel(right, 0.5))

@@ -1,0 +1,110 @@
+"""quantize stores what it says, keeps zeros, and computes nearly the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from baselines.toy import Toy
+from compress import backend, measure
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.result import read_from
+from compress.runs.context import Workbench
+from compress.stages.prune import Prune
+from compress.stages.quantize import Quantize
+from compress.tasks.task import Dataset, TaskView
+from compress.tflite import contents
+from conftest import Silent
+
+SCHEMES = ["int8", "int16x8", "float16", "dynamic"]
+
+
+@pytest.fixture(scope="module")
+def wide() -> KerasModel:
+    """The toy network with kernels of both sides of the size from which `dynamic` stores integers."""
+    backend.keras().utils.set_random_seed(0)
+    return KerasModel(Toy().build(width=2.0))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_promise_is_kept_in_the_file(wide: KerasModel, toy_view: TaskView, scheme: str) -> None:
+    stage = Quantize(scheme=scheme)
+    content = stage.apply(wide, toy_view, seed=0).content
+    kernels = contents.matched_kernels(content, wide.kernels())
+    assert stage.broken_promises(kernels) == []
+    assert len(content) < len(wide.to_tflite().content)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_file_that_stayed_float_is_found_out(wide: KerasModel, scheme: str) -> None:
+    stored = contents.matched_kernels(wide.to_tflite().content, wide.kernels())
+    broken = Quantize(scheme=scheme).broken_promises(stored)
+    assert f"conv2 is stored in numbers that are not those of {scheme}" in broken
+
+
+def test_dynamic_leaves_small_kernels_float_and_says_so_in_its_count(
+    wide: KerasModel, toy_view: TaskView
+) -> None:
+    content = Quantize(scheme="dynamic").apply(wide, toy_view, seed=0).content
+    types = contents.weight_types(contents.stored_tensors(content))
+    assert types["int8"] == 3 * 3 * 16 * 16
+    assert types["float32"] > 0
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scores_stay_near_those_of_the_float_file(
+    toy_model: KerasModel, toy_view: TaskView, scheme: str
+) -> None:
+    images = toy_view.validation.images
+    exact = measure.predict(toy_model.to_tflite().content, images, 1 / 255)
+    content = Quantize(scheme=scheme).apply(toy_model, toy_view, seed=0).content
+    near = measure.predict(content, images, 1 / 255)
+    assert np.abs(near - exact).mean() < 0.05 * np.abs(exact).mean()
+    assert (near.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
+
+
+def test_int8_file_takes_raw_pixels_less_128(toy_model: KerasModel, toy_view: TaskView) -> None:
+    content = Quantize().apply(toy_model, toy_view, seed=0).content
+    interpreter = backend.litert().Interpreter(model_content=content)
+    scale, zero_point = interpreter.get_input_details()[0]["quantization"]
+    assert scale == pytest.approx(1 / 255, rel=1e-6)
+    assert zero_point == -128
+
+
+def test_weights_are_within_half_a_step(toy_model: KerasModel, toy_view: TaskView) -> None:
+    content = Quantize().apply(toy_model, toy_view, seed=0).content
+    # The first kernel has a BatchNormalization folded in; the second is stored as it is, per output channel.
+    codes = contents.matched_kernels(content, toy_model.kernels())["conv2"]
+    kernel = toy_model.kernels()["conv2"]
+    step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    assert np.all(np.abs(kernel - codes * step) <= step * 0.501)
+
+
+def test_calibration_is_drawn_from_training_images_by_seed(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    few = Quantize(calibration=3)
+    assert few.apply(toy_model, toy_view, 1).digest == few.apply(toy_model, toy_view, 1).digest
+    assert few.apply(toy_model, toy_view, 1).digest != few.apply(toy_model, toy_view, 2).digest
+
+
+def test_zeros_of_prune_are_verified_in_the_int8_file(
+    tmp_path: Path, toy_model: KerasModel, toy_data: Dataset, silent: Silent
+) -> None:
+    bench = Workbench(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress run ...",
+    )  # fmt: skip
+    Pipeline((Prune(sparsity=0.5, epochs=0), Quantize())).run(toy_model, bench)
+    pruned, small = read_from(bench.results)[1:]
+    assert small.sparsity >= pruned.sparsity == 0.5
+    assert small.weight_types["int8"] == sum(k.size for k in toy_model.kernels().values())
+    assert small.file_bytes < pruned.file_bytes
+
+
+def test_integer_export_without_images_is_refused(toy_model: KerasModel) -> None:
+    with pytest.raises(ValueError, match="export as int8 needs images to calibrate by"):
+        toy_model.to_tflite("int8")

@@ -1,0 +1,202 @@
+"""The tests and intervals: textbook numbers, numbers worked out by hand, and laws."""
+
+from __future__ import annotations
+
+from math import comb, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, chi2_contingency
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from compress.significance import (
+    holm,
+    mcnemar_p,
+    paired_difference,
+    two_proportion_difference,
+    two_proportion_p,
+    two_proportion_z,
+    wilson_interval,
+)
+
+COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
+
+
+def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two models as bool [n], from the four counts of their 2 x 2 table."""
+    counts = [both, only_a, only_b, neither]
+    return (
+        np.repeat(np.array([True, True, False, False]), counts),
+        np.repeat(np.array([True, False, True, False]), counts),
+    )
+
+
+def test_wilson_interval_of_no_success_is_the_known_fraction() -> None:
+    squared = 1.959963984540054**2
+    low, high = wilson_interval(0, 10)
+    assert low == pytest.approx(0, abs=1e-12)
+    assert high == pytest.approx(squared / (10 + squared))
+
+
+@given(COUNTS)
+def test_wilson_interval_holds_the_proportion_and_mirrors_with_it(count: tuple[int, int]) -> None:
+    successes, n = count
+    low, high = wilson_interval(successes, n)
+    assert 0 <= low <= successes / n + 1e-12
+    assert successes / n - 1e-12 <= high <= 1
+    mirrored = wilson_interval(n - successes, n)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-9)
+
+
+def test_more_confidence_widens_the_wilson_interval() -> None:
+    low, high = wilson_interval(85, 100)
+    lower, higher = wilson_interval(85, 100, confidence=0.99)
+    assert lower < low < high < higher
+
+
+def test_z_is_worked_out_by_hand() -> None:
+    # 30 of 50 against 20 of 50: pooled 0.5, standard error sqrt(0.25 * 2 / 50) = 0.1.
+    assert two_proportion_z(30, 50, 20, 50) == pytest.approx(2.0)
+    assert two_proportion_p(30, 50, 20, 50) == pytest.approx(0.0455, abs=5e-5)
+
+
+@given(COUNTS, COUNTS)
+def test_z_changes_sign_and_p_does_not_when_the_samples_change_places(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
+    assert two_proportion_z(*a, *b) == pytest.approx(-two_proportion_z(*b, *a), abs=1e-12)
+    assert two_proportion_p(*a, *b) == pytest.approx(two_proportion_p(*b, *a))
+
+
+def test_the_z_test_is_the_chi_square_test_of_the_same_table() -> None:
+    table = [[6947, 7500 - 6947], [8543, 10_000 - 8543]]
+    chi_square, p, *_ = chi2_contingency(table, correction=False)
+    assert two_proportion_z(6947, 7500, 8543, 10_000) ** 2 == pytest.approx(chi_square)
+    assert two_proportion_p(6947, 7500, 8543, 10_000) == pytest.approx(p)
+
+
+def test_two_samples_without_any_failure_do_not_differ() -> None:
+    assert two_proportion_z(10, 10, 20, 20) == 0
+    assert two_proportion_p(10, 10, 20, 20) == 1
+
+
+def test_the_independent_interval_gives_newcombes_example() -> None:
+    # Newcombe 1998 (Statistics in Medicine 17, 873-890), method 10: 9 of 10 against 3 of 10.
+    difference, low, high = two_proportion_difference(9, 10, 3, 10)
+    assert difference == pytest.approx(0.6)
+    assert (low, high) == pytest.approx((0.1705, 0.8090), abs=5e-5)
+
+
+def test_mcnemar_gives_the_published_example() -> None:
+    # Airway reactivity of 21 children before and after transplantation (Bentur et al. 2009), the
+    # example of Fagerland, Lydersen and Laake 2014: 1 and 7 disagree, 2 (1 + 8) / 2**8.
+    assert mcnemar_p(*pair(1, 1, 7, 12)) == pytest.approx(18 / 256)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 50))
+def test_mcnemar_counts_the_tails_of_a_fair_coin(only_a: int, only_b: int, both: int) -> None:
+    tosses = only_a + only_b
+    tail = sum(comb(tosses, k) for k in range(min(only_a, only_b) + 1)) / 2**tosses
+    assert mcnemar_p(*pair(both, only_a, only_b, 3)) == pytest.approx(min(1, 2 * tail))
+
+
+def test_models_that_agree_everywhere_are_not_told_apart() -> None:
+    same = np.array([True, False, True])
+    assert mcnemar_p(same, same) == 1
+    difference, low, high = paired_difference(same, same)
+    assert difference == 0
+    assert low == pytest.approx(-high)
+    assert high > 0
+
+
+def test_paired_interval_gives_the_published_example() -> None:
+    # The same 21 children: pseudo-frequencies 2 / 23 and 8 / 23.
+    difference, low, high = paired_difference(*pair(1, 1, 7, 12))
+    middle = (2 - 8) / 23
+    half = 1.959963984540054 * sqrt((10 / 23 - middle**2) / 23)
+    assert difference == pytest.approx(-6 / 21)
+    assert (low, high) == pytest.approx((middle - half, middle + half))
+
+
+@given(PAIRS)
+def test_a_paired_difference_turns_around_with_its_models(pairs: list[tuple[bool, bool]]) -> None:
+    a, b = (np.array(x) for x in zip(*pairs, strict=True))
+    difference, low, high = paired_difference(a, b)
+    assert difference == pytest.approx(a.mean() - b.mean())
+    assert -1 <= low <= high <= 1
+    assert paired_difference(b, a) == pytest.approx((-difference, -high, -low))
+
+
+def test_the_paired_interval_holds_the_true_difference_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.choice(4, size=(1000, 400), p=[0.85, 0.06, 0.03, 0.06])
+    held = 0
+    for draw in draws:
+        _, low, high = paired_difference(draw <= 1, (draw == 0) | (draw == 2))
+        held += low <= 0.03 <= high
+    # Four standard errors of a count of 1000 at 0.95 are 28.
+    assert 922 <= held <= 978
+
+
+def test_pairing_makes_the_interval_of_models_that_err_alike_narrower() -> None:
+    a, b = pair(900, 20, 10, 70)
+    _, low, high = paired_difference(a, b)
+    _, lower, higher = two_proportion_difference(int(a.sum()), 1000, int(b.sum()), 1000)
+    assert high - low < (higher - lower) / 2
+
+
+@given(COUNTS, COUNTS)
+def test_intervals_are_those_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
+    assert wilson_interval(*a) == pytest.approx(proportion_confint(*a, method="wilson"), abs=1e-12)
+    theirs = confint_proportions_2indep(*a, *b, method="newcomb")
+    assert two_proportion_difference(*a, *b)[1:] == pytest.approx(theirs, abs=1e-9)
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000))
+def test_mcnemar_is_the_exact_binomial_test_of_scipy(only_a: int, only_b: int) -> None:
+    theirs = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1
+    assert mcnemar_p(*pair(1, only_a, only_b, 1)) == pytest.approx(theirs, rel=1e-9, abs=1e-300)
+
+
+# statsmodels collects garbage in each call, which takes a second where many models have been made.
+@settings(max_examples=15)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    theirs = multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(list(theirs), abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert len(adjusted) == len(p_values)
+    assert all(p <= q + 1e-12 and q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    ranked = [q for _, q in sorted(zip(p_values, adjusted, strict=True))]
+    assert ranked == sorted(ranked)
+
+
+def test_holm_is_worked_out_by_hand() -> None:
+    # Smallest first: 4 * 0.005, 3 * 0.011, 2 * 0.02, 1 * 0.04; none below the one before.
+    assert holm([0.04, 0.005, 0.02, 0.011]) == pytest.approx([0.04, 0.02, 0.04, 0.033])
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
+def test_counts_that_are_no_proportion_are_refused(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{successes} of {n} is no proportion"):
+        wilson_interval(successes, n)
+    with pytest.raises(ValueError, match="is no proportion"):
+        two_proportion_p(1, 2, successes, n)
+
+
+@pytest.mark.parametrize("test", [mcnemar_p, paired_difference])
+def test_models_on_different_images_are_not_paired(test: object) -> None:
+    assert callable(test)
+    with pytest.raises(ValueError, match="needs the same images for both models"):
+        test(np.ones(3, bool), np.ones(4, bool))
+    with pytest.raises(ValueError, match="one at least"):
+        test(np.ones(0, bool), np.ones(0, bool))

@@ -1,0 +1,125 @@
+"""Damaged, hostile and unsupported files end in a ValueError and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compress.tflite import contents
+from compress.tflite.tensor import unpack
+from support.tflite_examples import (
+    edited,
+    export,
+    functional,
+    int8,
+    sparse,
+    tensor_of_shape,
+    three_layers_model,
+)
+
+
+@pytest.fixture(scope="module")
+def three_layers_file() -> bytes:
+    return export(three_layers_model())
+
+
+@pytest.fixture(scope="module")
+def three_layers_int8() -> bytes:
+    images = np.random.default_rng(0).random((8, 6, 6, 2), np.float32)
+    return export(three_layers_model(), int8(images))
+
+
+@given(st.lists(st.integers(-2, 1), max_size=9), st.sampled_from([2, 4]))
+def test_small_integers_unpack_to_what_was_packed(numbers: list[int], bits: int) -> None:
+    packed = sum((number % 2**bits) << (bits * place) for place, number in enumerate(numbers))
+    data = packed.to_bytes((len(numbers) * bits + 7) // 8, "little")
+    assert unpack(data, f"int{bits}", (len(numbers),)).tolist() == numbers
+
+
+def test_weights_that_are_not_constants_are_refused_by_name(three_layers_file: bytes) -> None:
+    def empty(model: Any) -> None:
+        tensor = tensor_of_shape(model, (3, 100))
+        tensor.name, tensor.buffer = b"lost", 0
+
+    content = edited(three_layers_file, empty)
+    for read in (contents.stored_tensors, contents.kernels):
+        with pytest.raises(ValueError, match="'lost' of a FULLY_CONNECTED are not stored"):
+            read(content)
+
+
+def test_sparse_encoding_is_refused_in_a_sentence() -> None:
+    model = functional((64,), ("Dense", {"units": 16}))
+    kernel, bias = model.layers[1].get_weights()
+    kernel[np.random.default_rng(0).random(kernel.shape) < 0.9] = 0
+    model.layers[1].set_weights([kernel, bias])
+    with pytest.raises(ValueError, match="sparse encoding"):
+        contents.kernels(export(model, sparse))
+
+
+def test_more_bytes_than_numbers_are_refused(three_layers_file: bytes) -> None:
+    def cut(model: Any) -> None:
+        buffer = model.buffers[tensor_of_shape(model, (3, 100)).buffer]
+        buffer.data = buffer.data[:-4]
+
+    with pytest.raises(ValueError, match=r"1196 bytes are stored for float32 numbers of shape"):
+        contents.kernels(edited(three_layers_file, cut))
+
+
+def _read_all(content: bytes) -> None:
+    contents.operators(content)
+    stored = contents.stored_tensors(content)
+    contents.nonzero_params(stored)
+    contents.kernel_sparsity(stored)
+    contents.weight_types(stored)
+    contents.kernels(content)
+
+
+def test_a_file_cut_anywhere_is_not_readable(three_layers_file: bytes) -> None:
+    for length in [*range(64), *range(64, len(three_layers_file), 37), len(three_layers_file) - 1]:
+        with pytest.raises(ValueError, match="not a readable TFLite file"):
+            _read_all(three_layers_file[:length])
+
+
+def test_flipped_bytes_end_in_a_value_error_or_in_nothing(three_layers_int8: bytes) -> None:
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1000):
+        content = bytearray(three_layers_int8)
+        for place in rng.integers(8, len(content), size=rng.integers(1, 6)):
+            content[place] = rng.integers(256)
+        try:
+            _read_all(bytes(content))
+        except ValueError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda model: setattr(model.subgraphs[0].tensors[0], "buffer", len(model.buffers)),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "shape", [1, -6, 6, 2]),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "shape", [1] * 9),
+        lambda model: setattr(model.subgraphs[0].tensors[0], "type", 99),
+        lambda model: setattr(model.subgraphs[0].operators[0], "inputs", [10_000]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "inputs", [0, -1, 1]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "outputs", [-1]),
+        lambda model: setattr(model.subgraphs[0].operators[0], "outputs", []),
+        lambda model: setattr(model.subgraphs[0].operators[0], "opcodeIndex", 10_000),
+        lambda model: setattr(model.subgraphs[0], "outputs", [10_000]),
+        lambda model: setattr(model, "subgraphs", []),
+        lambda model: setattr(model, "buffers", None),
+    ],
+)
+def test_places_and_sizes_that_cannot_be_are_refused(three_layers_file: bytes, damage: Any) -> None:
+    with pytest.raises(ValueError, match="not a readable TFLite file, it is damaged or cut off"):
+        contents.operators(edited(three_layers_file, damage))
+
+
+def test_text_is_not_readable() -> None:
+    with pytest.raises(ValueError, match="not a readable TFLite file: it has no TFL3 mark"):
+        _read_all(b"a text file that was renamed")

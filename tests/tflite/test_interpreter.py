@@ -1,0 +1,146 @@
+"""Running a file: the scores are those of the model, and a file that kills LiteRT kills no more."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compress.measurement.measure import predict
+from compress.tflite import interpreter
+from compress.tflite.flatbuffer import read
+from support.tflite_examples import Layer, edited, export, functional, int8
+
+SCALE = 1 / 255
+CLASSES = 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 2), dtype=np.uint8)
+CONV: Layer = ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"})
+HEAD: tuple[Layer, ...] = (("ReLU", {}), ("Flatten", {}), ("Dense", {"units": CLASSES}))
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return functional((6, 6, 2), CONV, *HEAD)
+
+
+@pytest.fixture(scope="module")
+def content(model: Any) -> bytes:
+    return export(model)
+
+
+@pytest.fixture(scope="module")
+def content_int8(model: Any) -> bytes:
+    return export(model, int8(IMAGES.astype(np.float32) * np.float32(SCALE)))
+
+
+def test_the_file_gives_what_the_keras_model_gives(model: Any, content: bytes) -> None:
+    expected = model.predict(IMAGES * np.float32(SCALE), verbose=0)
+    np.testing.assert_allclose(predict(content, IMAGES, SCALE), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_order_of_images_is_kept_however_many_there_are(content: bytes) -> None:
+    whole = predict(content, IMAGES, SCALE)
+    for n in (1, 2, 7):
+        np.testing.assert_array_equal(predict(content, IMAGES[:n], SCALE), whole[:n])
+
+
+def test_int8_scores_are_dequantized_to_near_the_float_scores(
+    content: bytes, content_int8: bytes
+) -> None:
+    (output,) = read(content_int8).outputs
+    (step,), (zero,) = output.scales, output.zero_points
+    scores = predict(content_int8, IMAGES, SCALE)
+    codes = scores / step + zero
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
+    assert -128 <= codes.min() <= codes.max() <= 127
+    spread = np.ptp(predict(content, IMAGES, SCALE))
+    assert np.abs(scores - predict(content, IMAGES, SCALE)).max() < 0.05 * spread
+
+
+@given(st.floats(1e-3, 1), st.integers(-128, 127), st.floats(1e-3, 1))
+def test_a_pixel_becomes_the_code_nearest_to_it_or_the_last_one_there_is(
+    scale: float, zero_point: int, input_scale: float
+) -> None:
+    codes = interpreter.pixel_table(np.dtype(np.int8), scale, zero_point, input_scale)
+    seen = np.arange(256) * input_scale
+    inside = (codes > -128) & (codes < 127)
+    back = (codes.astype(float) - zero_point) * scale
+    assert (np.abs(back - seen)[inside] <= scale * 0.5001 + 1e-6 * seen[inside]).all()
+    assert (np.diff(codes.astype(int)) >= 0).all()
+
+
+def test_raw_pixels_go_to_8_bit_inputs_of_scale_one_pixel() -> None:
+    signed = interpreter.pixel_table(np.dtype(np.int8), SCALE, -128, SCALE)
+    unsigned = interpreter.pixel_table(np.dtype(np.uint8), SCALE, 0, SCALE)
+    floating = interpreter.pixel_table(np.dtype(np.float32), 0.0, 0, SCALE)
+    assert (signed == np.arange(256) - 128).all()
+    assert (unsigned == np.arange(256)).all()
+    assert floating.dtype == np.float32
+    assert (floating == np.arange(256, dtype=np.uint8) * np.float32(SCALE)).all()
+
+
+def test_progress_only_grows_and_ends_at_the_number_of_images(content: bytes) -> None:
+    told: list[int] = []
+    many = np.repeat(IMAGES, 15, axis=0)
+    predict(content, many, SCALE, told.append)
+    assert told == sorted(told)
+    assert told[-1] == len(many)
+    assert len(told) >= 3
+
+
+def test_an_operator_that_litert_does_not_know_is_a_sentence(content: bytes) -> None:
+    def unknown(model: Any) -> None:
+        model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 125
+
+    with pytest.raises(ValueError, match=r"LiteRT cannot run this TFLite file: .*Export the file"):
+        predict(edited(content, unknown), IMAGES, SCALE)
+
+
+def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: bytes) -> None:
+    def custom(model: Any) -> None:
+        code = model.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = 32
+        code.customCode = b"\x1b[2Jdrawn"
+
+    with pytest.raises(ValueError, match="drawn") as caught:
+        predict(edited(content, custom), IMAGES, SCALE)
+    assert str(caught.value).isprintable()
+
+
+def test_litert_dying_of_a_file_is_an_error_here(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\nkill -s SEGV $$\n")
+    dying.chmod(dying.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(dying))
+    with pytest.raises(ValueError, match="it died of signal 11"):
+        predict(content, IMAGES, SCALE)
+
+
+def test_stopping_in_the_middle_kills_the_other_process(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    popen = subprocess.Popen
+
+    def start(*words: Any, **settings: Any) -> Any:
+        started.append(popen(*words, **settings))
+        return started[-1]
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        predict(content, np.repeat(IMAGES, 500, axis=0), SCALE, stop)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]

@@ -1,0 +1,121 @@
+"""Batches are augmented as said, and depend on seed and epoch alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from compress.training.batches import augment, batches
+from support.tiny_training import RECIPES, split
+
+SETTINGS = settings(derandomize=True, deadline=None)
+IMAGES = arrays.arrays(
+    np.uint8, st.tuples(st.integers(1, 5), st.integers(3, 7), st.integers(3, 7), st.just(3))
+)
+SEEDS = st.integers(0, 2**32)
+
+
+@SETTINGS
+@given(IMAGES, SEEDS)
+def test_without_flip_and_crop_images_stay_as_they_are(images: np.ndarray, seed: int) -> None:
+    assert np.array_equal(augment(images, False, 0, np.random.default_rng(seed)), images)
+
+
+@SETTINGS
+@given(IMAGES, SEEDS)
+def test_each_image_is_mirrored_or_not_and_mirrored_twice_is_itself(
+    images: np.ndarray, seed: int
+) -> None:
+    once = augment(images, True, 0, np.random.default_rng(seed))
+    for before, after in zip(images, once, strict=True):
+        assert np.array_equal(after, before) or np.array_equal(after, before[:, ::-1])
+    assert np.array_equal(augment(once, True, 0, np.random.default_rng(seed)), images)
+
+
+def test_half_of_many_images_are_mirrored() -> None:
+    images = np.tile(np.array([0, 1], np.uint8)[None, None, :, None], (2000, 1, 1, 1))
+    mirrored = augment(images, True, 0, np.random.default_rng(0))[:, 0, 0, 0]
+    assert abs(mirrored.mean() - 0.5) < 0.05
+
+
+@SETTINGS
+@given(IMAGES, st.integers(1, 2), SEEDS)
+def test_each_crop_is_a_window_of_its_image_in_a_reflected_border(
+    images: np.ndarray, crop: int, seed: int
+) -> None:
+    out = augment(images, False, crop, np.random.default_rng(seed))
+    for before, after in zip(images, out, strict=True):
+        bordered = np.pad(before, ((crop, crop), (crop, crop), (0, 0)), mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(bordered, before.shape)
+        assert (windows[..., 0, :, :, :] == after).all((-1, -2, -3)).any()
+
+
+def test_every_place_of_a_crop_comes_about() -> None:
+    image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
+    out = augment(np.repeat(image, 2000, 0), False, 1, np.random.default_rng(0))
+    assert len({window.tobytes() for window in out}) == 9
+
+
+@SETTINGS
+@given(IMAGES, st.booleans(), st.integers(0, 2), SEEDS)
+def test_augmented_images_are_new_ones_of_the_same_kind_decided_by_the_generator(
+    images: np.ndarray, flip: bool, crop: int, seed: int
+) -> None:
+    before = images.copy()
+    first, second = (augment(images, flip, crop, np.random.default_rng(seed)) for _ in range(2))
+    assert first.dtype == np.uint8
+    assert first.shape == images.shape
+    assert np.array_equal(first, second)
+    assert np.array_equal(images, before)
+
+
+# Batches
+
+DATA = split(0, 66)  # 4 batches of 16 an epoch, two images over
+
+
+def epochs(first: int, n: int, seed: int = 5, recipe: str = "sgd") -> list[np.ndarray]:
+    """Images of `n` epochs from `first` on: float32 [64, h, w, c] each."""
+    stream = (images for images, _ in batches(DATA, 3, RECIPES[recipe], 1 / 255, seed, first))
+    return [np.concatenate(list(itertools.islice(stream, 4))) for _ in range(n)]
+
+
+def test_an_epoch_is_the_same_whatever_came_before_it() -> None:
+    through, later = epochs(0, 3), epochs(2, 1)
+    assert np.array_equal(through[2], later[0])
+    assert not np.array_equal(through[0], through[1])
+
+
+def test_another_seed_gives_another_order() -> None:
+    assert not np.array_equal(epochs(0, 1, seed=5)[0], epochs(0, 1, seed=6)[0])
+
+
+def test_an_epoch_holds_each_image_at_most_once_with_its_label() -> None:
+    import dataclasses
+
+    plain = dataclasses.replace(RECIPES["sgd"], flip=False, crop=0)
+    stream = batches(DATA, 4, plain, 1.0, 0, 0)
+    known = {image.astype(np.float32).tobytes(): i for i, image in enumerate(DATA.images)}
+    seen = []
+    for images, labels in itertools.islice(stream, 4):
+        assert images.shape == (16, 8, 8, 3)
+        assert images.dtype == labels.dtype == np.float32
+        for image, label in zip(images, labels, strict=True):
+            seen.append(known[image.tobytes()])
+            assert label.tolist() == np.eye(4)[DATA.labels[seen[-1]]].tolist()
+    assert len(set(seen)) == 64
+
+
+def test_pixels_are_scaled() -> None:
+    images, _ = next(batches(DATA, 3, RECIPES["sgd"], 1 / 255, 0, 0))
+    assert 0 <= images.min() < 0.2 < 0.8 < images.max() <= 1
+
+
+def test_fewer_images_than_a_batch_make_one_batch() -> None:
+    few = split(0, 5)
+    images, labels = next(batches(few, 3, RECIPES["sgd"], 1.0, 0, 0))
+    assert len(images) == len(labels) == 5

@@ -1,0 +1,230 @@
+"""Training learns, goes on after a kill as if there had been none, and depends on what it should and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress.keras_models.model import KerasModel
+from compress.training.fit import fit, plateau_rate
+from support import tiny_training
+from support.tiny_training import (
+    FATAL_EPOCH,
+    MOMENTS,
+    RECIPES,
+    SEED,
+    Tiny,
+    Trained,
+    Watcher,
+    same,
+    train,
+    view,
+)
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> dict[str, Trained]:
+    """Each recipe trained in one go, nothing kept."""
+    return {name: train(recipe=recipe) for name, recipe in RECIPES.items()}
+
+
+# Learning
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_training_learns(name: str, unbroken: dict[str, Trained]) -> None:
+    assert max(row["validation_accuracy"] for row in unbroken[name].history) > 0.8  # chance is 0.33
+
+
+def test_there_is_a_row_for_each_epoch(unbroken: dict[str, Trained]) -> None:
+    trained = unbroken["sgd"]
+    assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4, 5]
+    assert trained.progress.rows == trained.history
+    assert trained.progress.begun == (5, 4, 16, 0)  # 66 images in batches of 16; two sit out
+    assert trained.progress.steps == [1, 2, 3, 4] * 5
+
+
+def test_what_is_reported_of_the_last_epoch_is_true_of_the_weights_given_back(
+    unbroken: dict[str, Trained],
+) -> None:
+    trained = unbroken["sgd"]  # keeps the last epoch, of averaged weights
+    assert validated(trained.model) == pytest.approx(reported(trained.history[-1]), rel=1e-4)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_best_epoch_is_given_back_as_it_was_validated(
+    average: float, unbroken: dict[str, Trained]
+) -> None:
+    recipe = dataclasses.replace(RECIPES["adam"], weight_average=average)
+    trained = train(recipe=recipe) if average else unbroken["adam"]
+    best = max(trained.history, key=lambda row: row["validation_accuracy"])  # the first of equals
+    assert best is not trained.history[-1]
+    assert validated(trained.model) == pytest.approx(reported(best), rel=1e-4)
+
+
+def reported(row: dict[str, float]) -> tuple[float, float]:
+    return row["validation_accuracy"], row["validation_cross_entropy"]
+
+
+def validated(model: Any) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy on the validation images, worked out by hand."""
+    data = view(None, Watcher()).validation
+    scores = np.array(model(data.images * np.float32(1 / 255), training=False), np.float64)
+    of_truth = scores[np.arange(len(scores)), data.labels]
+    entropies = np.log(np.exp(scores - of_truth[:, None]).sum(1))
+    return float(np.mean(scores.argmax(1) == data.labels)), float(entropies.mean())
+
+
+def test_no_epochs_leave_the_model_as_it_was() -> None:
+    before = Tiny().build().get_weights()
+    trained = train(recipe=dataclasses.replace(RECIPES["sgd"], epochs=0))
+    assert trained.history == []
+    assert all(map(np.array_equal, before, trained.weights))
+
+
+def test_training_images_without_the_last_class_will_do() -> None:
+    model, progress = Tiny().build(), Watcher()
+    task = view(None, progress)
+    present = task.train.labels < 2
+    part = tiny_training.Split(task.train.images[present], task.train.labels[present])
+    recipe = dataclasses.replace(RECIPES["sgd"], epochs=1)
+    fit(model, recipe, dataclasses.replace(task, train=part), seed=SEED)
+    assert len(progress.rows) == 1
+
+
+# What the weights depend on
+
+
+def test_the_same_seed_gives_the_same_weights(unbroken: dict[str, Trained]) -> None:
+    assert same(train(), unbroken["sgd"])
+
+
+def test_another_seed_gives_other_weights(unbroken: dict[str, Trained]) -> None:
+    assert not same(train(seed=SEED + 1), unbroken["sgd"])
+
+
+def test_a_copied_model_trains_as_its_original_does(unbroken: dict[str, Trained]) -> None:
+    progress = Watcher()
+    copy = KerasModel(Tiny().build()).copy().keras
+    history = fit(copy, RECIPES["sgd"], view(None, progress), seed=SEED)
+    assert same(Trained(copy, history, progress), unbroken["sgd"])
+
+
+# After a kill
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """For each recipe and moment the folder that a training left, which was killed then."""
+    folders = {(name, m): tmp_path_factory.mktemp("killed") for name in RECIPES for m in MOMENTS}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def run(name: str, moment: str) -> None:
+        command = [sys.executable, tiny_training.__file__, name, moment, str(folders[name, moment])]
+        ended[name, moment] = subprocess.run(command, env=environment, check=False).returncode
+
+    ended: dict[tuple[str, str], int] = {}
+    runs = [threading.Thread(target=run, args=key) for key in folders]
+    for thread in runs:
+        thread.start()
+    for thread in runs:
+        thread.join()
+    assert set(ended.values()) == {-signal.SIGKILL}
+    return folders
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(
+    name: str,
+    moment: str,
+    killed: dict[tuple[str, str], Path],
+    unbroken: dict[str, Trained],
+) -> None:
+    trained = train(killed[name, moment], RECIPES[name])
+    assert trained.done_before == FATAL_EPOCH[name] - 1
+    assert trained.progress.notes == []
+    assert len(trained.progress.rows) == RECIPES[name].epochs - trained.done_before
+    assert same(trained, unbroken[name])
+
+
+def test_the_recipes_killed_use_what_could_be_forgotten(unbroken: dict[str, Trained]) -> None:
+    rates = {name: [row["learning_rate"] for row in t.history] for name, t in unbroken.items()}
+    assert len(set(rates["sgd"])) == len(rates["sgd"])
+    assert len(set(rates["adam"])) > 1  # the plateau was reached
+    accuracies = [row["validation_accuracy"] for row in unbroken["adam"].history]
+    assert np.argmax(accuracies) < FATAL_EPOCH["adam"] - 1  # the best came before the kill
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_training_killed_when_all_was_done_but_the_end_gives_the_same(
+    name: str, tmp_path: Path, unbroken: dict[str, Trained]
+) -> None:
+    first = train(tmp_path, RECIPES[name])
+    assert same(first, unbroken[name])  # keeping checkpoints changes nothing
+    again = train(tmp_path, RECIPES[name])
+    assert again.done_before == RECIPES[name].epochs
+    assert again.progress.rows == []
+    assert same(again, unbroken[name])
+
+
+def test_the_log_has_a_row_for_each_epoch_also_after_a_kill(
+    killed: dict[tuple[str, str], Path],
+) -> None:
+    folder = killed["sgd", "in an epoch"]
+    history = train(folder).history
+    with (folder / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{k: float(v) for k, v in row.items()} for row in rows] == history
+    assert len(rows) == RECIPES["sgd"].epochs
+
+
+# The rate on a plateau
+
+SETTINGS = settings(derandomize=True, deadline=None)
+LOSSES = st.lists(st.floats(0, 10), max_size=40)
+
+
+@SETTINGS
+@given(LOSSES, st.floats(1e-4, 1))
+def test_the_rate_never_rises_and_stays_above_its_floor(losses: list[float], rate: float) -> None:
+    rates = [plateau_rate(losses[:n], rate) for n in range(len(losses) + 1)]
+    assert rates[0] == rate
+    assert all(after <= before for before, after in itertools.pairwise(rates))
+    assert rates[-1] >= 1e-5
+
+
+@SETTINGS
+@given(st.lists(st.floats(0, 10), max_size=30, unique=True), st.floats(1e-4, 1))
+def test_the_rate_stays_while_losses_fall(losses: list[float], rate: float) -> None:
+    assert plateau_rate(sorted(losses, reverse=True), rate) == rate
+
+
+@SETTINGS
+@given(st.integers(0, 40), st.integers(1, 7))
+def test_the_rate_is_cut_once_in_each_wait(epochs: int, patience: int) -> None:
+    cuts = epochs // patience
+    assert plateau_rate([1.0] * (epochs + 1), 1.0, 0.5, patience) == max(0.5**cuts, 1e-5)
+
+
+def test_a_loss_that_is_no_number_is_no_new_best() -> None:
+    assert plateau_rate([1.0] + [float("nan")] * 5, 1.0) == 0.5
+
+
+def test_training_follows_the_rate_on_a_plateau(unbroken: dict[str, Trained]) -> None:
+    losses = [row["validation_cross_entropy"] for row in unbroken["adam"].history]
+    for n, row in enumerate(unbroken["adam"].history):
+        assert row["learning_rate"] == pytest.approx(plateau_rate(losses[:n], 0.3))
