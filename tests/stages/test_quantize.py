@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from baselines.toy import Toy
-from compress import backend, measure
+from compress import backend
 from compress.keras_models.model import KerasModel
+from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
 from compress.result import read_from
 from compress.runs.context import Workbench
