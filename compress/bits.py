@@ -22,12 +22,15 @@ def unpack_bits(text: str, n: int) -> np.ndarray:
         packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     except ValueError:
         packed = np.empty(0, np.uint8)
-    length = -(-n // 8)
-    if len(packed) == length:  # else unpackbits takes what happens to be in memory
+    if len(packed) == -(-n // 8):  # else unpackbits takes what happens to be in memory
         correct = np.unpackbits(packed, count=n).astype(bool)
         if pack_bits(correct) == text:
             return correct
-    raise ValueError(
-        f"the bits are {text!r:.40}; expected {length:,} bytes in base64, a bit for each of {n:,} images and "
-        "zeros after the last"
+    raise ValueError(f"the bits are {text!r:.40}; expected {expected(n)}")
+
+
+def expected(n: int) -> str:
+    """What `unpack_bits` takes, in words."""
+    return (
+        f"{-(-n // 8):,} bytes in base64, a bit for each of {n:,} images and zeros after the last"
     )

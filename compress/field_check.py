@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST = 2**63 - 1  # what a column of whole numbers can hold
 
@@ -83,6 +85,32 @@ def refusal(place: str, value: Any, kind: Any) -> str | None:
         return f"{place} is {value!r:.40}; expected {expected(kind)}"
     within = inner[-1] if inner else Any
     return next((why for at, part in found if (why := refusal(place + at, part, within))), None)
+
+
+def check(found: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
+    """Hold each field of a dataclass to its annotated type, and then to what other fields say of it.
+
+    Args:
+      contradictions: of fields that others contradict the name, with what was expected; read if all types are right.
+
+    Raises:
+      ValueError: names the field, its value and what was expected.
+    """
+    for name, kind in kinds_of(type(found)).items():
+        if why := refusal(f"field {name!r}", getattr(found, name), kind):
+            raise ValueError(f"{why}.")
+    for name, wanted in itertools.chain(*contradictions):
+        raise ValueError(f"field {name!r} is {getattr(found, name)!r:.40}; expected {wanted}.")
+
+
+def kinds_of(cls: Any) -> dict[str, Any]:
+    """Field of a dataclass -> its type with the range that stands beside it."""
+    return _kinds_of(cls)
+
+
+@functools.cache
+def _kinds_of(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
 
 
 def expected(kind: Any) -> str:

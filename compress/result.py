@@ -9,65 +9,26 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
-from compress.bits import unpack_bits
 from compress.field_check import (
-    LARGEST,
-    AtLeastOne,
     Between,
     Count,
     Digest,
-    Fraction,
     Name,
     NotNegative,
     Time,
     allows_none,
+    check,
     expected,
-    refusal,
+    kinds_of,
 )
+from compress.measurement.measure import Measurement, contradictions
 
-MeasuredOn = Literal["test", "validation"]
 TrainedOn = Literal["train", "train+validation"]
 # Of new rows. It rises when rows begin to say what code of before would misread, and not when fields are added: one
 # that is absent was not measured, and one that is unknown is kept as it is.
 SCHEMA = 2
-# What rounding may move a fraction by.
-ROUNDING = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """What measuring the exported file on the images of a split gave. Fractions are in [0, 1].
-
-    Raises:
-      ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
-    """
-
-    top1: Fraction
-    top1_low: Fraction  # 95 % Wilson interval
-    top1_high: Fraction
-    cross_entropy: NotNegative  # mean, natural logarithm
-    test_images: AtLeastOne  # how many images it was measured on
-    correct: str  # which of them were right, in the order of the split: see `bits.pack_bits`
-    stored_params: Count  # numbers in the file's weights and biases, BatchNormalization folded in
-    nonzero_params: Count
-    sparsity: Fraction  # of kernel weights that are zero, all kernels together
-    kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
-    macs: Count  # multiply-accumulates for one image
-    # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
-    file_bytes: Annotated[int, Between(100, LARGEST)]
-    gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
-    weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
-    tflite_digest: Digest  # of the file
-    measured_on: MeasuredOn = "test"  # validation images had a part in making the model
-
-    def __post_init__(self) -> None:
-        for name, kind in _KINDS[type(self)].items():
-            if why := refusal(f"field {name!r}", getattr(self, name), kind):
-                raise ValueError(f"{why}.")
-        for why in _contradictions(self):
-            raise ValueError(f"{why}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +61,9 @@ class Result(Measurement):
     extra: dict[str, Any] = dataclasses.field(
         default_factory=dict
     )  # fields that this code does not know
+
+    def __post_init__(self) -> None:
+        check(self, contradictions(self), _contradictions(self))
 
     def record(self) -> dict[str, Any]:
         """The row as a JSON object, with the fields that this code does not know in their places.
@@ -140,7 +104,7 @@ class Result(Measurement):
         for name, field in _fields().items():
             if name in given or not _is_required(field):
                 continue
-            kind = _KINDS[cls][name]
+            kind = kinds_of(cls)[name]
             if not allows_none(kind):
                 raise ValueError(f"field {name!r} is missing; expected {expected(kind)}.")
             given[name] = None
@@ -152,45 +116,16 @@ class Result(Measurement):
         return cls.from_record(json.loads(line))
 
 
-def _contradictions(found: Measurement) -> Iterator[str]:
-    """What is wrong with fields that others contradict."""
-
-    def wrong(name: str, wanted: str) -> str:
-        return f"field {name!r} is {getattr(found, name)!r:.40}; expected {wanted}"
-
-    try:
-        right = int(unpack_bits(found.correct, found.test_images).sum())
-    except ValueError as error:
-        yield f"field 'correct': {error}"
-        return
-    if abs(found.top1 - right / found.test_images) > ROUNDING:
-        yield wrong("top1", f"{right} of {found.test_images}, as many as 'correct' marks")
-    if found.top1_low > found.top1 + ROUNDING:
-        yield wrong("top1_low", f"at most top1, {found.top1}")
-    if found.top1_high < found.top1 - ROUNDING:
-        yield wrong("top1_high", f"at least top1, {found.top1}")
-    if found.nonzero_params > found.stored_params:
-        yield wrong("nonzero_params", f"at most stored_params, {found.stored_params}")
-    if sum(found.weight_types.values()) != found.stored_params:
-        yield wrong("weight_types", f"numbers that add up to stored_params, {found.stored_params}")
-    # Deflate makes 1,032 bytes one at best, and wraps what it cannot make smaller.
-    least, most = found.file_bytes // 1032, found.file_bytes + found.file_bytes // 1000 + 64
-    if not least <= found.gzip_bytes <= most:
-        yield wrong("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")
-    if not isinstance(found, Result):
-        return
-    if found.measured_on not in found.splits:
-        yield wrong("splits", f"the digest of the {found.measured_on} split")
-    if found.measured_on in found.trained_on.split("+"):
-        yield wrong("measured_on", f"other images than those of trained_on, {found.trained_on}")
-    if not all(isinstance(spec.get("stage"), str) for spec in found.pipeline):
-        yield wrong("pipeline", "specs that each name their stage")
-    if set(found.extra) & set(_fields()):
-        yield wrong("extra", "none of the fields that a row has")
-
-
-# Field -> its type with the range that stands beside it.
-_KINDS = {cls: get_type_hints(cls, include_extras=True) for cls in (Measurement, Result)}
+def _contradictions(row: Result) -> Iterator[tuple[str, str]]:
+    """The fields that others contradict, with what these say."""
+    if row.measured_on not in row.splits:
+        yield ("splits", f"the digest of the {row.measured_on} split")
+    if row.measured_on in row.trained_on.split("+"):
+        yield ("measured_on", f"other images than those of trained_on, {row.trained_on}")
+    if not all(isinstance(spec.get("stage"), str) for spec in row.pipeline):
+        yield ("pipeline", "specs that each name their stage")
+    if set(row.extra) & set(_fields()):
+        yield ("extra", "none of the fields that a row has")
 
 
 def _fields() -> dict[str, dataclasses.Field[Any]]:

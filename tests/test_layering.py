@@ -133,11 +133,18 @@ def test_heavy_libraries_are_imported_when_they_are_used() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("name", ["stage", "bits", "field_check", "result", "registry"])
+@pytest.mark.parametrize("name", ["stage", "bits", "field_check", "registry"])
 def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
     found = of_package(imports_at_once(parsed(ROOT / f"compress/{name}.py")), "compress")
-    own = {"result": ("compress.bits.", "compress.field_check."), "registry": ("compress.text.",)}
+    own = {"registry": ("compress.text.",)}
     assert [each for each in found if not each.startswith(own.get(name, ()))] == []
+
+
+def test_a_row_stands_on_what_is_measured_and_checked_of_it() -> None:
+    found = of_package(imports_at_once(parsed(ROOT / "compress/result.py")), "compress")
+    assert {name.rpartition(".")[0] for name in found} == {
+        "compress.field_check", "compress.measurement.measure",
+    }  # fmt: skip
 
 
 def test_nothing_knows_the_command_line() -> None:

@@ -22,7 +22,8 @@ from hypothesis.extra.numpy import arrays
 
 from compress.bits import pack_bits, unpack_bits
 from compress.field_check import Between
-from compress.result import Measurement, Result, TrainedOn, append_to, read_from
+from compress.measurement.measure import Measurement
+from compress.result import Result, TrainedOn, append_to, read_from
 from support.report_rows import bits, digest, pruned
 
 SCHEMA_1 = Path(__file__).parent / "rows" / "schema_1.jsonl"
@@ -281,8 +282,8 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"measured_on": "train"}, "'train'; expected 'test' or 'validation'"),
         ({"pipeline": [{"sparsity": 1}]}, "expected specs that each name their stage"),
         # The record of which images were right.
-        ({"correct": ""}, "field 'correct': the bits are ''; expected 1 bytes in base64"),
-        ({"correct": "~~~~"}, "the bits are '~~~~'; expected 1 bytes in base64"),
+        ({"correct": ""}, "field 'correct' is ''; expected 1 bytes in base64"),
+        ({"correct": "~~~~"}, "field 'correct' is '~~~~'; expected 1 bytes in base64"),
         ({"correct": "0A==\n"}, "expected 1 bytes in base64"),
         ({"correct": "0B=="}, "expected 1 bytes in base64"),
         ({"correct": "0AA="}, "expected 1 bytes in base64"),

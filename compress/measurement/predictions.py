@@ -7,13 +7,19 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compress.bits import unpack_bits
 from compress.data import npz
 from compress.files import write_bytes
-from compress.result import Result
+
+if TYPE_CHECKING:
+    from compress.result import Result
+
+if TYPE_CHECKING:
+    from compress.result import Result
 
 _ARRAYS = ("labels", "classes", "probabilities")
 _WHOLE = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from compress.files import digest, sha256
+from compress.measurement.measure import MeasuredOn
 from compress.pipelines.pipeline import Pipeline
-from compress.result import MeasuredOn, Result
+from compress.result import Result
 from compress.runs import keys
 from compress.runs.context import add_kept_row
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key

@@ -12,9 +12,9 @@ from typing import Any
 from compress.files import write_json
 from compress.keras_models.model import KerasModel, TFLiteModel
 from compress.measurement import predictions
-from compress.measurement.measure import digest_of_test, measure
+from compress.measurement.measure import MeasuredOn, digest_of_test, measure
 from compress.measurement.predictions import Predictions
-from compress.result import MeasuredOn, Result, TrainedOn, append_to, read_from
+from compress.result import Result, TrainedOn, append_to, read_from
 from compress.runs import provenance
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.keys import KeyContext

@@ -14,8 +14,9 @@ from typing import Any
 
 from compress.files import check_own, empty, open_lock, write_json
 from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.measurement.measure import MeasuredOn
 from compress.measurement.predictions import Predictions
-from compress.result import MeasuredOn, Result
+from compress.result import Result
 from compress.training.checkpoint import seconds_logged
 
 MANIFEST = "manifest.json"
