@@ -130,6 +130,14 @@ def allows_none(kind: Any) -> bool:
     return NoneType in get_args(kind)
 
 
+def number_of(kind: Any) -> type | None:
+    """int or float if fields of that type hold one number, or none where it was not measured; None for others."""
+    if get_origin(kind) in (Union, UnionType):
+        return number_of(get_args(kind)[0])
+    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return base if base in (int, float) else None
+
+
 def _is_a(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type; an int passes as a float, a bool not as a number."""
     origin, inner = get_origin(kind), get_args(kind)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from compress.bits import unpack_bits
+from compress.field_check import kinds_of, number_of
+from compress.measurement.measure import Measurement
 from compress.report.references import Figure, accuracies, find
 from compress.result import Result
 from compress.significance import (
@@ -26,12 +28,16 @@ NO_BASELINE = "no baseline among the rows"
 SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
 # What records share that may be joined over seeds.
 WHERE = ("task", "data", "split", "split_digest", "trained_on")
+# What was measured as one number -> int or float.
+MEASURED = {
+    name: number
+    for name, kind in kinds_of(Measurement).items()
+    if name != "test_images" and (number := number_of(kind))
+}
 # Fields of a row that a record takes over as they are.
 _KEPT = (
-    *("task", "data", "label", "seed", "run", "model", "params", "top1", "top1_low", "top1_high"),
-    *("cross_entropy", "stored_params", "nonzero_params", "sparsity", "macs", "file_bytes"),
-    *("gzip_bytes", "seconds", "peak_memory_bytes", "tflite_digest", "commit", "time", "command"),
-    *("machine", "trained_on"),
+    *("task", "data", "label", "seed", "run", "model", "params", "seconds", "peak_memory_bytes"),
+    *("tflite_digest", "commit", "time", "command", "machine", "trained_on", *MEASURED),
 )
 
 

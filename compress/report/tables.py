@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.report import columns, text
 from compress.report.compare import (
+    MEASURED,
     SPREAD_OVER,
     WHERE,
     Record,
@@ -42,6 +43,8 @@ FIELDS = (
     | {"seconds": _REAL, "peak_memory_bytes": _WHOLE}
     | dict.fromkeys(("pipeline", "notes", "tflite_digest", "split_digest"), _TEXT)
     | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
+    # Where they stand above, or, if nobody thought of them there, last.
+    | {name: _WHOLE if number is int else _REAL for name, number in MEASURED.items()}
 )
 SPREAD_FIELDS = (
     dict.fromkeys((*WHERE, "label"), _TEXT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from compress.report import columns, tables
+from compress.report.compare import MEASURED
 from compress.report.references import read_references
 from compress.result import Result
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
@@ -39,6 +40,16 @@ def test_numbers_keep_full_precision_and_fractions_stay_fractions() -> None:
     assert record["cross_entropy"] == 1 / 3
     assert record["gzip_bytes"] == made.gzip_bytes
     assert record["run"] == made.run
+
+
+def test_every_number_that_is_measured_is_in_the_table() -> None:
+    """So that one more needs no line there."""
+    assert {"top1", "macs", "gzip_bytes", "sparsity"} <= MEASURED.keys() <= tables.FIELDS.keys()
+    assert not {"kernel_sparsity", "weight_types", "correct", "measured_on"} & MEASURED.keys()
+    (record,) = tables.records(tables.comparison([row(BASE)], []))
+    assert {name: record[name] for name in MEASURED} == {
+        name: getattr(row(BASE), name) for name in MEASURED
+    }
 
 
 def test_display_shows_points_intervals_and_sizes() -> None:
