@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compress import backend
-from compress.tasks.task import Dataset, Note, Split, Task, split_by_class
-from compress.training.fit import Recipe
+from compress.data.dataset import Dataset, Note, Split
+from compress.data.splits import split_by_class
+from compress.tasks.task import Task
+from compress.training.recipe import Recipe
 
 CLASSES = ("stripes", "columns", "checks")
 IMAGES_PER_CLASS = 200

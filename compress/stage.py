@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from compress.findings import Finding
-    from compress.keras_models.model import KerasModel, TFLiteModel
-    from compress.tasks.task import TaskView
+    from compress.keras_models.model import KerasModel
+    from compress.tasks.view import TaskView
+    from compress.tflite.model import TFLiteModel
 
 Format = Literal["keras", "tflite"]
 MAX_EPOCHS = 100_000  # of any training; libraries count steps in 64 bits

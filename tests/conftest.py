@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
-from compress.tasks.task import Dataset, TaskView
+from compress.tasks.view import TaskView
 
 # A folder with a dist-info is an installed distribution: the plugin's entry point is found as any other.
 sys.path.insert(0, str(Path(__file__).parent / "plugin"))

@@ -10,12 +10,13 @@ import pytest
 
 from baselines.toy import Toy
 from compress import registry
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.result import Result
 from compress.runs.context import Workbench
 from compress.stage import Stage
 from compress.tflite.contents import kernels
+from compress.tflite.model import TFLiteModel
 from conftest import Silent
 
 FIRST = [n for n in registry.stage_names() if registry.stage(n).gives == "keras"]

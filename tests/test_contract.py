@@ -18,7 +18,7 @@ from compress import registry
 from compress.cli.main import cli
 from compress.keras_models.model import KerasModel
 from compress.stage import Stage
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 
 DOCS = Path(__file__).parent.parent / "docs" / "stages"
 PLUGGED_IN = {"round"}

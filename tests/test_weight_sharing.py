@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compress.clustering.kmeans import INITIALIZATIONS, centroids_of
 from compress.weight_sharing import (
-    INITIALIZATIONS,
     MAX_VALUES,
-    centroids_of,
     distinct,
     distinct_per_channel,
     is_clustered,

@@ -11,7 +11,8 @@ from baselines.cifar10.formats import open_copy
 from baselines.cifar10.sample import COUNTS, FOLDER, open_sample
 from baselines.cifar10.spec import CLASSES, FULL, Counts, Files
 from baselines.download import Remote, fetch
-from compress.tasks.task import Dataset, Split, content_order, split_by_class
+from compress.data.dataset import Dataset, Split
+from compress.data.splits import content_order, split_by_class
 
 VALIDATION_FRACTION = 0.15
 ARCHIVE = Remote(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.training.fit import Recipe
+from compress.training.recipe import Recipe
 
 RECIPES = {
     "strong": Recipe(

@@ -9,7 +9,8 @@ import numpy as np
 
 from baselines.cifar10.png import read_png, write_png
 from baselines.cifar10.spec import CLASSES, PIXELS, SIDE, Arrays, Counts, Files, checked
-from compress.tasks.task import Split, content_order, split_by_class
+from compress.data.dataset import Split
+from compress.data.splits import content_order, split_by_class
 
 FOLDER = Path(str(files("baselines"))) / "sample"
 COUNTS = Counts(train=4_000, test=1_000)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from baselines.cifar10.cnn import build as build_cnn
 from baselines.cifar10.recipes import FINETUNING, RECIPES
-from compress.tasks.task import Dataset, Note, Task
-from compress.training.fit import Recipe
+from compress.data.dataset import Dataset, Note
+from compress.tasks.task import Task
+from compress.training.recipe import Recipe
 
 HERE = Path(str(files("baselines")))
 

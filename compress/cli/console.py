@@ -14,7 +14,7 @@ import click
 from compress.text import printable
 
 if TYPE_CHECKING:
-    from compress.training.fit import Row
+    from compress.training.progress import Row
 
 
 class Lines:

@@ -10,14 +10,16 @@ from typing import Any
 
 from compress import registry
 from compress.cli import console
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.data.dataset import Dataset
+from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.model_files import load
 from compress.pipelines.reuse import Request
 from compress.runs.context import Workbench, check_places
 from compress.runs.digest_index import KnownModel
 from compress.tasks import images
-from compress.tasks.task import Dataset, Task
+from compress.tasks.task import Task
+from compress.tflite.model import TFLiteModel
 
 
 def request(

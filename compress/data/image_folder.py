@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from compress.tasks.task import Split
+from compress.data.dataset import Split
 
 PARTS = ("train", "validation", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg")

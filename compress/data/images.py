@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.data.dataset import Dataset, Note, Split
 from compress.data.image_folder import PARTS, read_folder
 from compress.data.npz_images import read_arrays
-from compress.tasks.task import Dataset, Note, Split, content_order, split_by_class
+from compress.data.splits import content_order, split_by_class
 
 # Of all images, class by class, if the data have no such split themselves.
 TEST_FRACTION = VALIDATION_FRACTION = 0.15

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from compress.data import npz
+from compress.data.dataset import Split
 from compress.data.image_folder import MAX_BYTES, PARTS
-from compress.tasks.task import Split
 
 MAX_CLASSES = 10_000
 

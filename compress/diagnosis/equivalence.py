@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.tasks import images as image_task
-from compress.tasks.task import Dataset, Task
+from compress.tasks.task import Task
 
 IMAGES = 256
 BATCH = 64

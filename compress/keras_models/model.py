@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from compress import backend
-from compress.files import replacing, write_bytes
+from compress.files import replacing
 from compress.keras_models import layers
+from compress.tflite.convert import _INTEGER, Scheme, exported
+from compress.tflite.model import TFLiteModel
 from compress.weight_sharing import keeper, labels
-
-# Of how models are written as `.tflite`; raised with it, and kept runs go stale.
-EXPORT_VERSION = 1
-Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
-# Which kernels an integer scheme may use, and the type of its input and output.
-_INTEGER = {
-    "int8": ("TFLITE_BUILTINS_INT8", "int8"),
-    "int16x8": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "int16"),
-}
-
-
-@dataclass(frozen=True)
-class TFLiteModel:
-    """The content of a `.tflite` file: what would be shipped."""
-
-    format: ClassVar = "tflite"
-    content: bytes
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the file, in hex."""
-        return hashlib.sha256(self.content).hexdigest()
-
-    def save(self, path: Path) -> None:
-        """Write the file whole, or leave `path` as it was."""
-        write_bytes(path, self.content)
-
-    @classmethod
-    def load(cls, path: Path) -> TFLiteModel:
-        """Read a `.tflite` file. ValueError if it is not one."""
-        content = path.read_bytes()
-        if content[4:8] != b"TFL3":
-            raise ValueError(f"{path} is not a TFLite file (no TFL3 mark at byte 4).")
-        return cls(content)
 
 
 @dataclass(frozen=True)
@@ -176,30 +142,3 @@ def _calls(model: Any) -> list[Any]:
         found.append([step["class_name"], own, taken])
         plain &= layer and [args for args, _ in taken] == ([[[number - 1, 0, 0]]] if number else [])
     return [] if plain else found
-
-
-def exported(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
-    """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
-
-    Without `calibration`, "int8" takes the ranges that the model was trained with, and what has none stays float.
-    """
-    tf = backend.tensorflow()
-    signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
-    function = tf.function(lambda image: model(image, training=False))
-    with backend.stderr_held_back(), warnings.catch_warnings():
-        # Asked of quantization by training statistics, which is another thing than calibration.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
-        concrete = function.get_concrete_function(signature)
-        # Not with the model as second argument: what was trained in this process would keep variables in the file.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-        if scheme != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if scheme == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if scheme in _INTEGER:
-            ops, kind = _INTEGER[scheme]
-            if calibration is not None:
-                converter.representative_dataset = lambda: ([image[None]] for image in calibration)
-                converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, ops)]
-            converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
-        return TFLiteModel(converter.convert())

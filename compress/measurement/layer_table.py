@@ -10,9 +10,10 @@ import numpy as np
 
 from compress import backend
 from compress.keras_models.macs import macs_by_layer
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.tflite import contents
 from compress.tflite.flatbuffer import Operator, read
+from compress.tflite.model import TFLiteModel
 from compress.tflite.tensor import Tensor
 
 Record = dict[str, Any]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from compress import bits
+from compress.data.dataset import Dataset
 from compress.field_check import (
     LARGEST,
     AtLeastOne,
@@ -20,13 +21,12 @@ from compress.field_check import (
     NotNegative,
     check,
 )
-from compress.keras_models.model import TFLiteModel
 from compress.measurement import predictions
 from compress.measurement.predictions import Predictions
 from compress.significance import wilson_interval
-from compress.tasks.task import Dataset
 from compress.tflite import contents, interpreter
 from compress.tflite.flatbuffer import Graph, read
+from compress.tflite.model import TFLiteModel
 
 # Below it a probability counts as this much, so that a class given 0 costs 16.1 and not infinity.
 LEAST_PROBABILITY = 1e-7

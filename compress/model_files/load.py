@@ -13,9 +13,10 @@ from typing import Any
 
 from compress import backend
 from compress.keras_models.layers import every_layer
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.model_files.sanitize import MAX_BYTES, copy_h5, copy_keras
 from compress.text import printable
+from compress.tflite.model import TFLiteModel
 
 # Suffix -> how such a file begins (at which byte, with what), and what that is called.
 KINDS = {

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from compress.findings import as_findings
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.result import Result
 from compress.runs.context import Made, Workbench
 from compress.runs.folder import RunFolder
 from compress.stage import Stage
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
+from compress.tflite.model import TFLiteModel
 
 AnyModel = KerasModel | TFLiteModel
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compress.data.dataset import Dataset, Note
 from compress.files import digest, sha256
 from compress.measurement.measure import MeasuredOn
 from compress.pipelines.pipeline import Pipeline
@@ -16,7 +17,7 @@ from compress.runs.context import add_kept_row
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.training_run import Training
-from compress.tasks.task import Dataset, Note, Task
+from compress.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ import numpy as np
 
 from compress import backend
 from compress.keras_models.layers import is_depthwise, layer_of
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.quantization.gptq import LARGEST, grid_steps, rounded
 from compress.quantization.hessian import input_moments
 from compress.quantization.int4_export import quantized
 from compress.tflite import contents
 from compress.tflite.kernel_matching import StoredKernel, match
+from compress.tflite.model import TFLiteModel
 from compress.weight_sharing import is_clustered
 
 # What TFLite computes with a 4-bit kernel: CONV_2D and FULLY_CONNECTED.

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from compress.data.dataset import Dataset, Note
 from compress.files import write_json
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.measurement.measure import MeasuredOn, digest_of_test, measure
 from compress.measurement.predictions import Predictions
@@ -18,8 +19,10 @@ from compress.result import Result, TrainedOn, append_to, read_from
 from compress.runs import provenance
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.keys import KeyContext
-from compress.tasks.task import Dataset, Note, Task, TaskView
-from compress.training.fit import Progress
+from compress.tasks.task import Task
+from compress.tasks.view import TaskView
+from compress.tflite.model import TFLiteModel
+from compress.training.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compress.data.dataset import DataDigests
 from compress.files import digest, write_json
 from compress.input_file import regular
-from compress.tasks.task import DataDigests
 
 NAME = ".index.json"
 MAX_BYTES = 5_000_000

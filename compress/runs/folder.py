@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from compress.files import check_own, empty, open_lock, write_json
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.measurement.measure import MeasuredOn
 from compress.measurement.predictions import Predictions
 from compress.result import Result
+from compress.tflite.model import TFLiteModel
 from compress.training.checkpoint import seconds_logged
 
 MANIFEST = "manifest.json"

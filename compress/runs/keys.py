@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compress.data.dataset import DataDigests
 from compress.files import digest, sha256
-from compress.keras_models import model
 from compress.runs.code_digest import ENGINE, source_digest
 from compress.runs.provenance import version_of
 from compress.stage import Stage
-from compress.tasks.task import DataDigests, Task
+from compress.tasks.task import Task
+from compress.tflite import convert
 from compress.training import fit
-from compress.training.fit import Recipe
+from compress.training.recipe import Recipe
 
 FORMAT = 2  # of keys; another number makes every kept run stale
 TRAINING_LIBRARIES = ("tensorflow", "keras", "numpy")
@@ -76,7 +77,7 @@ class KeyContext:
             "input_scale": self.input_scale,
             "data": [self.data.name, self.data.train, self.data.validation],
             "seed": self.seed,
-            "export": model.EXPORT_VERSION,
+            "export": convert.EXPORT_VERSION,
             "libraries": {name: version_of(name) for name in used},
         }
         if self.deterministic:

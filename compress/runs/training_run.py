@@ -18,7 +18,10 @@ from compress.runs.folder import Kept, RunFolder
 from compress.significance import wilson_interval
 from compress.tasks.task import Task
 from compress.text import no_such
-from compress.training.fit import History, Recipe, fit, set_seed
+from compress.training.fit import fit
+from compress.training.progress import History
+from compress.training.recipe import Recipe
+from compress.training.seeding import set_seed
 
 LOG = "log.csv"
 
@@ -96,7 +99,12 @@ class Training:
             else []
         )
         history = fit(
-            model, recipe, bench.view(folder), seed=bench.seed, title=self.label, callbacks=boards
+            model,
+            recipe,
+            bench.view(folder).training_data(),
+            seed=bench.seed,
+            title=self.label,
+            callbacks=boards,
         )
         return KerasModel(model), history
 

@@ -9,22 +9,15 @@ from typing import ClassVar
 import click
 import numpy as np
 
+from compress.clustering.kmeans import INITIALIZATIONS, centroids_of
 from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.tfmot import clustering as tfmot_clustering
-from compress.weight_sharing import (
-    INITIALIZATIONS,
-    MAX_VALUES,
-    centroids_of,
-    distinct,
-    distinct_per_channel,
-    labels,
-    nearest,
-)
+from compress.weight_sharing import MAX_VALUES, distinct, distinct_per_channel, labels, nearest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from compress.keras_models.rebuild import flattened
 from compress.model_files import load
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.images import takes_raw_pixels
-from compress.tasks.task import TaskView
-from compress.training.distillation import LOSSES, Method, Teaching
+from compress.tasks.view import TaskView
+from compress.training.distillation import Method, Teaching
+from compress.training.losses import LOSSES
 
 MODEL = FilePath(exists=True, dir_okay=False)
 

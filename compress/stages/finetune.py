@@ -9,7 +9,7 @@ import click
 
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from compress.keras_models.model import KerasModel
 from compress.pruning.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
 from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.training.distillation import Teaching
 from compress.weight_sharing import is_clustered, labels

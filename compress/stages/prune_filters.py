@@ -18,9 +18,9 @@ from compress.pruning import importance, surgery
 from compress.pruning.dependency_graph import FilterGroups, follow
 from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.training.distillation import Teaching
-from compress.training.fit import set_seed
+from compress.training.seeding import set_seed
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5

@@ -12,10 +12,12 @@ import numpy as np
 
 from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import is_depthwise
-from compress.keras_models.model import KerasModel, TFLiteModel, exported
+from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.convert import exported
+from compress.tflite.model import TFLiteModel
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
 from compress.weight_sharing import distinct_per_channel, is_clustered

@@ -11,11 +11,13 @@ import numpy as np
 
 from compress.findings import CannotTreat, Finding, about_layer
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
-from compress.keras_models.model import KerasModel, Scheme, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.quantization import int4
 from compress.quantization.gptq import LARGEST, most_sensitive
 from compress.stage import Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
+from compress.tflite.convert import Scheme
+from compress.tflite.model import TFLiteModel
 
 # The converter leaves kernels with fewer numbers in float32 under "dynamic": they save too little.
 LEAST_DYNAMIC = 1024

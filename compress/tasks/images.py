@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from compress.data.dataset import Dataset, Note
 from compress.data.images import read
-from compress.keras_models.model import KerasModel, TFLiteModel
-from compress.tasks.task import Dataset, Note, Task
-from compress.training.fit import Recipe
+from compress.keras_models.model import KerasModel
+from compress.tasks.task import Task
+from compress.tflite.model import TFLiteModel
+from compress.training.recipe import Recipe
 
 # Nothing here that is wrong for some images: a mirrored digit is another one.
 FINETUNING = Recipe(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from compress.tasks.task import Split
-    from compress.training.fit import Recipe
+    from compress.data.dataset import Split
+    from compress.training.recipe import Recipe
 
 
 def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:

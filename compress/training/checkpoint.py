@@ -12,9 +12,7 @@ import numpy as np
 
 from compress.data import npz
 from compress.files import replacing, write_bytes
-
-Row = dict[str, float]
-History = list[Row]
+from compress.training.progress import History, Row
 
 
 class DamagedCheckpoint(ValueError):

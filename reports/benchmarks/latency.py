@@ -25,9 +25,9 @@ import numpy as np
 
 from compress import backend
 from compress.files import write_json
-from compress.keras_models.model import TFLiteModel
 from compress.runs import provenance
 from compress.tflite.flatbuffer import read
+from compress.tflite.model import TFLiteModel
 
 HERE = Path(__file__).parent
 WARMUP = 50  # images

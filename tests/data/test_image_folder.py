@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from compress import backend
+from compress.data.dataset import Split
 from compress.data.image_folder import read_folder, read_images
 from compress.data.images import deal, read
-from compress.tasks.task import Split
 from support.own_images import (
     class_folders,
     digests,

@@ -10,9 +10,10 @@ import pytest
 
 from baselines.cifar10 import cnn
 from compress import backend
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
 from compress.model_files import load
+from compress.tflite.model import TFLiteModel
 from support.model_files import edited
 from support.tflite_examples import drawn, export, float16, functional
 

@@ -17,7 +17,7 @@ import baselines
 import compress
 from compress import backend
 from compress.bits import unpack_bits
-from compress.keras_models.model import TFLiteModel
+from compress.data.dataset import Dataset, Split
 from compress.measurement.measure import (
     digest_of_test,
     is_correct,
@@ -27,9 +27,9 @@ from compress.measurement.measure import (
 )
 from compress.result import Result
 from compress.significance import wilson_interval
-from compress.tasks.task import Dataset, Split
 from compress.tflite import contents
 from compress.tflite.flatbuffer import read
+from compress.tflite.model import TFLiteModel
 from support.tflite_examples import Layer, dataset, edited, export, float16, functional, int8
 
 SCALE = 1 / 255

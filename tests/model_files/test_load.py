@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compress import backend
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.model_files import load, sanitize
+from compress.tflite.model import TFLiteModel
 from support.model_files import Config, build, edited, images, layer, predict, refused
 
 

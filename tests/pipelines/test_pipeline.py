@@ -14,14 +14,16 @@ import pytest
 from compress_round import Round
 
 from baselines.toy import Toy
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.data.dataset import Dataset, Split
+from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.pipelines.pipeline import Pipeline
 from compress.result import read_from
 from compress.runs.context import Made, Workbench
 from compress.runs.folder import RunFolder
 from compress.stage import Stage, option
-from compress.tasks.task import Dataset, Split, TaskView
+from compress.tasks.view import TaskView
+from compress.tflite.model import TFLiteModel
 from conftest import Silent
 
 

@@ -18,12 +18,13 @@ from click.testing import CliRunner, Result
 from baselines.toy import Toy
 from compress import registry
 from compress.cli.main import cli
+from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines import toml_file
 from compress.result import read_from
 from compress.runs.context import Workbench
 from compress.stage import Stage
-from compress.tasks.task import Dataset, TaskView
+from compress.tasks.view import TaskView
 from conftest import Silent
 
 BASELINE = Toy().baseline_path()

@@ -10,7 +10,7 @@ import numpy as np
 
 from compress.keras_models.model import KerasModel
 from compress.stage import Stage, option
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 
 
 def rounded(kernel: np.ndarray, digits: int) -> np.ndarray:

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from compress import backend
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.measurement.layer_table import rows_of
 from compress.quantization import int4, int4_export
 from compress.quantization.gptq import LARGEST, grid_steps, rounded
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.model import TFLiteModel
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from compress.data.dataset import DataDigests
 from compress.runs import digest_index
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
-from compress.tasks.task import DataDigests
 
 DATA = KnownData(DataDigests("data", "a", "b"), ("said once",))
 MODEL = KnownModel("d" * 64, 1 / 255, ())

@@ -13,7 +13,7 @@ from compress_round import Round
 
 from baselines.cifar10.task import Cifar10
 from baselines.toy import Toy
-from compress.keras_models import model
+from compress.data.dataset import DataDigests
 from compress.result import Result
 from compress.runs import keys
 from compress.runs.keys import KeyContext
@@ -24,9 +24,9 @@ from compress.stages.prune import Prune
 from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tasks.images import Images
-from compress.tasks.task import DataDigests
+from compress.tflite import convert
 from compress.training import fit
-from compress.training.fit import Recipe
+from compress.training.recipe import Recipe
 
 VERSIONS = {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6", "tf-keras": "2.21.0"}
 VERSIONS |= {"tensorflow-model-optimization": "0.8.1", "ai-edge-quantizer": "0.10.0"}
@@ -151,7 +151,7 @@ def test_how_a_task_trains_counts_for_the_stages_that_train() -> None:
     ("module", "name", "stale"),
     [
         (fit, "VERSION", ["prune", "train"]),
-        (model, "EXPORT_VERSION", ["baseline", "prune", "quantize", "train"]),
+        (convert, "EXPORT_VERSION", ["baseline", "prune", "quantize", "train"]),
         (keys, "FORMAT", ["baseline", "prune", "quantize", "train"]),
     ],
 )

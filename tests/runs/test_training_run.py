@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from baselines.cifar10.task import Cifar10
 from baselines.toy import Toy
 from compress.cli.main import cli
+from compress.data.dataset import Dataset
 from compress.result import read_from
 from compress.runs.context import Workbench
 from compress.runs.folder import Kept
 from compress.runs.training_run import Training, measured_summary, summarise
-from compress.tasks.task import Dataset
-from compress.training.fit import Recipe
+from compress.training.recipe import Recipe
 from conftest import Silent
 
 RECIPE = Recipe(summary="", epochs=3, learning_rate=0.1)

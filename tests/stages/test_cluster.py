@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from compress import backend
+from compress.clustering.kmeans import INITIALIZATIONS
 from compress.keras_models.model import KerasModel
 from compress.stages.cluster import Cluster
 from compress.stages.finetune import Finetune
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from compress.tfmot import bridge
 from compress.tfmot import clustering as tfmot_clustering
-from compress.weight_sharing import INITIALIZATIONS, distinct, distinct_per_channel, is_clustered
+from compress.weight_sharing import distinct, distinct_per_channel, is_clustered
 from conftest import Silent
 from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, zeros
 

@@ -10,14 +10,15 @@ import pytest
 
 from baselines.toy import Toy
 from compress import backend
+from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.registry import stage as named
 from compress.runs.context import Workbench
 from compress.stages.distill import Distill
 from compress.tasks.images import Images
-from compress.tasks.task import Dataset, TaskView
-from compress.training.fit import set_seed
+from compress.tasks.view import TaskView
+from compress.training.seeding import set_seed
 from conftest import Silent
 
 

@@ -8,8 +8,8 @@ import pytest
 from baselines.toy import Toy
 from compress.keras_models.model import KerasModel
 from compress.stages.finetune import Finetune
-from compress.tasks.task import TaskView
-from compress.training.fit import set_seed
+from compress.tasks.view import TaskView
+from compress.training.seeding import set_seed
 
 
 @pytest.fixture(scope="module")

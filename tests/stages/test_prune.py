@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from compress import backend
+from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.pruning.magnitude import magnitude_mask
 from compress.pruning.nm_pattern import broken_groups
 from compress.stages.prune import Prune
-from compress.tasks.task import Split, TaskView
+from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from conftest import Silent
 from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, zeros

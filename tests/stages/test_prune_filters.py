@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from compress import backend, registry
+from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
 from compress.pruning.dependency_graph import follow
 from compress.pruning.surgery import amount, filter_terms
 from compress.stages.prune_filters import PruneFilters
-from compress.tasks.task import Split, TaskView
+from compress.tasks.view import TaskView
 from conftest import Silent
 from support import filter_models as zoo
 from support.tiny_task import Tiny, drawn, with_holes

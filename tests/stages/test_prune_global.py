@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compress.data.dataset import Split
 from compress.keras_models.batchnorm import with_new_statistics
 from compress.keras_models.model import KerasModel
 from compress.pruning.magnitude import lamp_scores
 from compress.stages.prune import Prune
-from compress.tasks.task import Split, TaskView
+from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from conftest import Silent
 from support.tiny_task import Tiny, drawn, prune, residual, with_holes, zeros

@@ -11,7 +11,7 @@ import pytest
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.stages.prune import Prune
-from compress.tasks.task import TaskView
+from compress.tasks.view import TaskView
 from conftest import Silent
 from support.tiny_task import IMAGE, Tiny, drawn, residual, zeros
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from baselines.toy import Toy
-from compress.keras_models.model import KerasModel, TFLiteModel
+from compress.data.dataset import Dataset, Split
+from compress.keras_models.model import KerasModel
 from compress.measurement.measure import predict
 from compress.pipelines.pipeline import Pipeline
 from compress.pruning.nm_pattern import broken_groups
@@ -18,8 +19,9 @@ from compress.result import read_from
 from compress.runs.context import Workbench
 from compress.stages.prune import Prune
 from compress.stages.qat import Qat, lost_clusters
-from compress.tasks.task import Dataset, Split, TaskView
+from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.model import TFLiteModel
 from compress.weight_sharing import distinct_per_channel, nearest
 from conftest import Silent
 from support.tiny_task import Tiny, drawn, residual, with_holes

@@ -9,6 +9,7 @@ import pytest
 
 from baselines.toy import Toy
 from compress import backend
+from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
@@ -16,7 +17,7 @@ from compress.result import read_from
 from compress.runs.context import Workbench
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
-from compress.tasks.task import Dataset, TaskView
+from compress.tasks.view import TaskView
 from compress.tflite import contents
 from conftest import Silent
 

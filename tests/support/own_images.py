@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from compress.tasks.task import Dataset, Split
+from compress.data.dataset import Dataset, Split
 
 
 def images(n: int, seed: int = 0, shape: tuple[int, ...] = (6, 5, 3)) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend
-from compress.tasks.task import Dataset, Split
+from compress.data.dataset import Dataset, Split
 
 Layer = tuple[str, dict[str, Any]]  # the name of a Keras layer and how to build it
 

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compress import backend
+from compress.data.dataset import Dataset, Split
 from compress.keras_models.model import KerasModel
 from compress.stages.prune import Prune
-from compress.tasks.task import Dataset, Split, Task, TaskView
-from compress.training.fit import Recipe
+from compress.tasks.task import Task
+from compress.tasks.view import TaskView
+from compress.training.recipe import Recipe
 from conftest import Silent
 
 IMAGE = (8, 8, 3)

@@ -16,8 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compress import backend
-from compress.tasks.task import Dataset, Note, Split, Task, TaskView
-from compress.training.fit import History, Progress, Recipe, fit
+from compress.data.dataset import Dataset, Note, Split
+from compress.tasks.task import Task
+from compress.training.fit import fit
+from compress.training.progress import History, Progress
+from compress.training.recipe import Recipe
+from compress.training.training_data import TrainingData
 
 CLASSES = ("red", "green", "blue")
 RECIPES = {
@@ -88,10 +92,11 @@ class Tiny(Task):
         return RECIPES["sgd"]
 
 
-def view(folder: Path | None, progress: Progress) -> TaskView:
-    """The tiny task as `fit` sees it, with its checkpoints in `folder`."""
+def view(folder: Path | None, progress: Progress) -> TrainingData:
+    """What a training of the tiny task is fed with, with its checkpoints in `folder`."""
     data = Tiny().load(None, print)
-    return TaskView(Tiny(), data.train, data.validation, folder, progress, deterministic=True)
+    scale = Tiny.input_scale
+    return TrainingData(data.train, data.validation, scale, folder, progress, deterministic=True)
 
 
 class Watcher:

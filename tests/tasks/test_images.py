@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from baselines.toy import Toy, draw
 from compress import backend, registry
 from compress.cli.main import cli
+from compress.data.dataset import Dataset
 from compress.data.images import read
 from compress.keras_models.model import KerasModel
 from compress.tasks.images import Images, suited, takes_raw_pixels
-from compress.tasks.task import Dataset
 from support.own_images import quiet, save
 
 DRAWN = ("stripes", "columns", "checks")

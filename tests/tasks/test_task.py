@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.tasks.task import Split, TaskView, content_order, split_by_class
+from compress.data.dataset import Split
+from compress.data.splits import content_order, split_by_class
+from compress.tasks.view import TaskView
 from compress.training.distillation import Teaching
 
 

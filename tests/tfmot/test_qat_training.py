@@ -10,8 +10,9 @@ import pytest
 
 from compress import backend
 from compress.keras_models.layers import gives_probabilities
-from compress.keras_models.model import KerasModel, exported
+from compress.keras_models.model import KerasModel
 from compress.tflite.contents import matched_kernels, operators
+from compress.tflite.convert import exported
 from compress.tflite.flatbuffer import read
 from compress.tfmot import bridge, qat
 from compress.weight_sharing import nearest

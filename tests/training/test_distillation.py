@@ -14,15 +14,11 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.stages.distill import Distill
 from compress.training.batches import batches
-from compress.training.distillation import (
-    LOSSES,
-    Method,
-    Teaching,
-    relation_loss,
-    soft_target_loss,
-    softened,
-)
-from compress.training.fit import Recipe, fit, set_seed
+from compress.training.distillation import Method, Teaching
+from compress.training.fit import fit
+from compress.training.losses import LOSSES, relation_loss, soft_target_loss, softened
+from compress.training.recipe import Recipe
+from compress.training.seeding import set_seed
 from support.tiny_training import SEED, Tiny, Watcher, train, view
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
@@ -125,7 +121,7 @@ def taught(teaching: Teaching | None, folder: Any = None, recipe: Recipe = RECIP
     model, progress = Tiny().build(), Watcher()
     set_seed(keras, SEED, deterministic=True)
     task = view(folder, progress)
-    fit(model, recipe, task.taught(teaching) if teaching else task, seed=SEED)
+    fit(model, recipe, dataclasses.replace(task, teaching=teaching), seed=SEED)
     return model, progress
 
 
@@ -227,7 +223,12 @@ def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
 
     set_seed(backend.keras(), SEED, deterministic=True)
     with pytest.raises(KeyboardInterrupt):
-        fit(Tiny().build(), RECIPE, view(tmp_path, Stop()).taught(teaching), seed=SEED)
+        fit(
+            Tiny().build(),
+            RECIPE,
+            dataclasses.replace(view(tmp_path, Stop()), teaching=teaching),
+            seed=SEED,
+        )
     onward, progress = taught(teaching, tmp_path)
     assert [r["epoch"] for r in progress.rows] == [3, 4]
     assert all(map(np.array_equal, whole.get_weights(), onward.get_weights()))

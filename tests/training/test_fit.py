@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.keras_models.model import KerasModel
-from compress.training.fit import fit, plateau_rate
+from compress.training.fit import fit
+from compress.training.optimizer import plateau_rate
 from support import tiny_training
 from support.tiny_training import (
     FATAL_EPOCH,

@@ -13,7 +13,8 @@ from compress.keras_models.model import KerasModel
 from compress.stages.cluster import Cluster
 from compress.stages.prune import Prune
 from compress.tfmot import bridge
-from compress.training.fit import Recipe, fit
+from compress.training.fit import fit
+from compress.training.recipe import Recipe
 from conftest import Silent
 from support.tiny_training import RECIPES, SEED, Tiny, train, view
 

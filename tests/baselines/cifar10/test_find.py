@@ -7,7 +7,7 @@ import pytest
 
 from baselines.cifar10.find import load
 from baselines.download import Remote
-from compress.tasks.task import Dataset
+from compress.data.dataset import Dataset
 from support.cifar10_copies import COUNTS, arrays, write_archive, write_binary, write_python
 from support.file_server import Served, closed_url, serving
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from baselines.cifar10.find import load
 from baselines.cifar10.spec import CLASSES
-from compress.tasks.task import Dataset, Split
+from compress.data.dataset import Dataset, Split
 from support.cifar10_copies import (
     COUNTS,
     TEST,

@@ -23,7 +23,7 @@ from baselines.cifar10.sample import (
     write_sample,
 )
 from baselines.cifar10.spec import FULL, Files
-from compress.tasks.task import split_by_class
+from compress.data.splits import split_by_class
 from support.cifar10_copies import arrays
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from baselines.cifar10.spec import CLASSES
 from baselines.cifar10.task import Cifar10
 from compress import registry
-from compress.training.fit import Recipe
+from compress.training.recipe import Recipe
 
 
 def test_the_task_is_found_by_its_name():

@@ -1,0 +1,101 @@
+"""TaskView: a task as a stage sees it, without a test set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress import backend
+from compress.data.dataset import Split
+from compress.tasks.task import Task
+from compress.training.distillation import Teaching
+from compress.training.fit import fit
+from compress.training.progress import History, Progress
+from compress.training.recipe import Recipe
+from compress.training.seeding import set_seed
+from compress.training.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """A task as a stage sees it: how to build and train, train and validation images. It has no test set."""
+
+    task: Task
+    train: Split
+    validation: Split
+    checkpoints: Path | None  # where `fit` keeps what it needs to go on after a kill; None: nowhere
+    progress: Progress
+    deterministic: bool = False
+    teaching: Teaching | None = None  # what `fit` adds to the loss
+    recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+
+    def build(self, *, width: float, seed: int) -> Any:
+        """A new model as `fit_anew` trains it, its weights drawn from `seed`. See `Task.build`."""
+        set_seed(backend.keras(), seed, self.deterministic)
+        return self.task.build(width=width, dropout=self._anew.dropout)
+
+    def taught(self, teaching: Teaching) -> TaskView:
+        """The same task, in which `fit` also learns from teachers."""
+        return dataclasses.replace(self, teaching=teaching)
+
+    def record(self, name: str, value: Any) -> None:
+        """Say what the stage decided while it ran, such as a learning rate; it stands in the row of the run.
+
+        Args:
+          value: a number, a text, a bool, None, or lists and dicts of them. Of what is said twice the last holds.
+        """
+        try:
+            plain = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            plain = None
+        # JSON would turn a tuple into a list, and a key into a text.
+        if not (
+            isinstance(name, str) and name and (plain is None) == (value is None) and plain == value
+        ):
+            raise ValueError(
+                f"record({name!r}, {value!r:.40}): expected a name, and a number, a text, a bool, None, or lists and "
+                "dicts of them that JSON can hold."
+            )
+        self.recorded[name] = plain
+
+    def fit(
+        self,
+        model: Any,
+        *,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+        keras: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> History:
+        """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.fit.fit`."""
+        recipe = dataclasses.replace(
+            self.task.finetuning, epochs=epochs, learning_rate=learning_rate
+        )
+        data = self.training_data()
+        return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
+
+    def fit_anew(self, model: Any, *, epochs: int, seed: int) -> History:
+        """Train a new `model` in place, resumably, by the task's first recipe; by its fine-tuning if it has none."""
+        recipe = dataclasses.replace(self._anew, epochs=epochs)
+        return fit(model, recipe, self.training_data(), seed=seed)
+
+    def training_data(self) -> TrainingData:
+        """What a training of this task is fed with."""
+        return TrainingData(
+            self.train,
+            self.validation,
+            self.task.input_scale,
+            self.checkpoints,
+            self.progress,
+            self.deterministic,
+            self.teaching,
+        )
+
+    @property
+    def _anew(self) -> Recipe:
+        return next(iter(self.task.recipes.values()), self.task.finetuning)

@@ -1,0 +1,36 @@
+"""TFLiteModel: the content of a .tflite file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from compress.files import write_bytes
+
+
+@dataclass(frozen=True)
+class TFLiteModel:
+    """The content of a `.tflite` file: what would be shipped."""
+
+    format: ClassVar = "tflite"
+    content: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the file whole, or leave `path` as it was."""
+        write_bytes(path, self.content)
+
+    @classmethod
+    def load(cls, path: Path) -> TFLiteModel:
+        """Read a `.tflite` file. ValueError if it is not one."""
+        content = path.read_bytes()
+        if content[4:8] != b"TFL3":
+            raise ValueError(f"{path} is not a TFLite file (no TFL3 mark at byte 4).")
+        return cls(content)

@@ -1,0 +1,49 @@
+"""The optimizer of a recipe, and its learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from compress.training.recipe import Recipe
+
+
+def plateau_rate(
+    losses: Sequence[float], rate: float, factor: float = 0.5, patience: int = 5
+) -> float:
+    """The learning rate after these validation losses: cut by `factor` after each `patience` epochs without a new best.
+
+    A function of the past alone, so that a resumed run needs no state for it. Not below 1e-5.
+
+    >>> plateau_rate([3, 2, 2, 2, 2, 2], rate=1.0, patience=5)
+    1.0
+    >>> plateau_rate([3, 2, 2, 2, 2, 2, 2], rate=1.0, patience=5)
+    0.5
+    """
+    best, waited = float("inf"), 0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == patience:
+            rate, waited = max(rate * factor, 1e-5), 0
+    return rate
+
+
+def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
+    rate: Any = recipe.learning_rate
+    total = steps * recipe.epochs
+    warm = round(recipe.warmup * total)
+    if recipe.schedule == "cosine" and warm:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, total - warm, warmup_target=rate, warmup_steps=warm
+        )
+    elif recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, total)
+    settings: dict[str, Any] = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=recipe.momentum, nesterov=True, **settings)
+    else:
+        optimizer = keras.optimizers.Adam(**settings)
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer

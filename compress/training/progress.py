@@ -1,0 +1,24 @@
+"""Progress: who is told how a training goes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+Row = dict[str, float]  # what is said of an epoch: see `fit`
+History = list[Row]
+
+
+class Progress(Protocol):
+    """Who is told how training goes. Told, never asked: training does not depend on it."""
+
+    def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
+        """Training of `epochs` epochs of `steps` steps begins, `done` epochs already being behind it."""
+
+    def step(self, step: int, loss: float, accuracy: float) -> None:
+        """A step is done; loss and accuracy are means over the epoch so far."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is done and saved."""
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know, in one line."""
