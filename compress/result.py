@@ -23,7 +23,7 @@ from compress.field_check import (
     expected,
     kinds_of,
 )
-from compress.measurement.measure import Measurement, contradictions
+from compress.measured import Measurement, contradictions
 
 TrainedOn = Literal["train", "train+validation"]
 # Of new rows. It rises when rows begin to say what code of before would misread, and not when fields are added: one

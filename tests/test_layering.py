@@ -140,13 +140,6 @@ def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
     assert [each for each in found if not each.startswith(own.get(name, ()))] == []
 
 
-def test_a_row_stands_on_what_is_measured_and_checked_of_it() -> None:
-    found = of_package(imports_at_once(parsed(ROOT / "compress/result.py")), "compress")
-    assert {name.rpartition(".")[0] for name in found} == {
-        "compress.field_check", "compress.measurement.measure",
-    }  # fmt: skip
-
-
 def test_nothing_knows_the_command_line() -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli.main"))
     assert set(users) <= {"compress/__main__.py"}

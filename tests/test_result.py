@@ -22,7 +22,7 @@ from hypothesis.extra.numpy import arrays
 
 from compress.bits import pack_bits, unpack_bits
 from compress.field_check import Between
-from compress.measurement.measure import Measurement
+from compress.measured import Measurement
 from compress.result import Result, TrainedOn, append_to, read_from
 from support.report_rows import bits, digest, pruned
 

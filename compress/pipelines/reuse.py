@@ -9,7 +9,7 @@ from typing import Any
 
 from compress.data.dataset import Dataset, Note
 from compress.files import digest, sha256
-from compress.measurement.measure import MeasuredOn
+from compress.measured import MeasuredOn
 from compress.pipelines.pipeline import Pipeline
 from compress.result import Result
 from compress.runs import keys

@@ -10,7 +10,7 @@ import numpy as np
 
 from compress.bits import unpack_bits
 from compress.field_check import kinds_of, number_of
-from compress.measurement.measure import Measurement
+from compress.measured import Measurement
 from compress.report.references import Figure, accuracies, find
 from compress.result import Result
 from compress.significance import (

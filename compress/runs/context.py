@@ -12,8 +12,9 @@ from typing import Any
 from compress.data.dataset import Dataset, Note
 from compress.files import write_json
 from compress.keras_models.model import KerasModel
+from compress.measured import MeasuredOn
 from compress.measurement import predictions
-from compress.measurement.measure import MeasuredOn, digest_of_test, measure
+from compress.measurement.measure import digest_of_test, measure
 from compress.measurement.predictions import Predictions
 from compress.result import Result, TrainedOn, append_to, read_from
 from compress.runs import provenance

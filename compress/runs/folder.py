@@ -14,7 +14,7 @@ from typing import Any
 
 from compress.files import check_own, empty, open_lock, write_json
 from compress.keras_models.model import KerasModel
-from compress.measurement.measure import MeasuredOn
+from compress.measured import MeasuredOn
 from compress.measurement.predictions import Predictions
 from compress.result import Result
 from compress.tflite.model import TFLiteModel

@@ -18,13 +18,7 @@ import compress
 from compress import backend
 from compress.bits import unpack_bits
 from compress.data.dataset import Dataset, Split
-from compress.measurement.measure import (
-    digest_of_test,
-    is_correct,
-    log_softmax,
-    measure,
-    predict,
-)
+from compress.measurement.measure import digest_of_test, is_correct, log_softmax, measure, predict
 from compress.result import Result
 from compress.significance import wilson_interval
 from compress.tflite import contents

@@ -1,0 +1,78 @@
+"""Measurement: the numbers of one measured file, each held to its range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from compress import bits
+from compress.field_check import (
+    LARGEST,
+    AtLeastOne,
+    Between,
+    Count,
+    Digest,
+    Fraction,
+    NotNegative,
+    check,
+)
+
+# What rounding may move a fraction by.
+ROUNDING = 1e-9
+
+
+MeasuredOn = Literal["test", "validation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What measuring the exported file on the images of a split gave. Fractions are in [0, 1].
+
+    Raises:
+      ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
+    """
+
+    top1: Fraction
+    top1_low: Fraction  # 95 % Wilson interval
+    top1_high: Fraction
+    cross_entropy: NotNegative  # mean, natural logarithm
+    test_images: AtLeastOne  # how many images it was measured on
+    correct: str  # which of them were right, in the order of the split: see `bits.pack_bits`
+    stored_params: Count  # numbers in the file's weights and biases, BatchNormalization folded in
+    nonzero_params: Count
+    sparsity: Fraction  # of kernel weights that are zero, all kernels together
+    kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
+    macs: Count  # multiply-accumulates for one image
+    # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
+    file_bytes: Annotated[int, Between(100, LARGEST)]
+    gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
+    weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
+    tflite_digest: Digest  # of the file
+    measured_on: MeasuredOn = "test"  # validation images had a part in making the model
+
+    def __post_init__(self) -> None:
+        check(self, contradictions(self))
+
+
+def contradictions(found: Measurement) -> Iterator[tuple[str, str]]:
+    """The fields that others contradict, with what these say."""
+    try:
+        right = int(bits.unpack_bits(found.correct, found.test_images).sum())
+    except ValueError:
+        yield "correct", bits.expected(found.test_images)
+        return
+    if abs(found.top1 - right / found.test_images) > ROUNDING:
+        yield ("top1", f"{right} of {found.test_images}, as many as 'correct' marks")
+    if found.top1_low > found.top1 + ROUNDING:
+        yield ("top1_low", f"at most top1, {found.top1}")
+    if found.top1_high < found.top1 - ROUNDING:
+        yield ("top1_high", f"at least top1, {found.top1}")
+    if found.nonzero_params > found.stored_params:
+        yield ("nonzero_params", f"at most stored_params, {found.stored_params}")
+    if sum(found.weight_types.values()) != found.stored_params:
+        yield ("weight_types", f"numbers that add up to stored_params, {found.stored_params}")
+    # Deflate makes 1,032 bytes one at best, and wraps what it cannot make smaller.
+    least, most = found.file_bytes // 1032, found.file_bytes + found.file_bytes // 1000 + 64
+    if not least <= found.gzip_bytes <= most:
+        yield ("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")
