@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,12 @@ import click
 
 
 def regular(path: Path) -> Path:
-    """`path`, if a file or a folder or nothing is there. ValueError if it is something else, or a link to that."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    """`path`, unless a device, a pipe or a socket is there, or a link to one: then ValueError."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return path  # whoever opens it says why it cannot be
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ValueError(f"{path} is a device or a pipe; expected a file or a folder.")
     return path
 
