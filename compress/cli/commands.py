@@ -1,11 +1,11 @@
-"""What each command does, from parsed words to printed results. Imported when a command runs, never for help."""
+"""What each command does, from its options to printed results. Imported when a command runs, never for help."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,9 +19,9 @@ from compress.measurement.measure import measure
 from compress.model_files import load
 from compress.pipelines import reuse, toml_file
 from compress.pipelines.pipeline import Pipeline
-from compress.pipelines.reuse import Request
 from compress.report import references
 from compress.result import read_from
+from compress.runs.options import RunOptions
 from compress.runs.training_run import Training, measured_summary, read_log
 from compress.stage import Stage
 from compress.tasks import images as image_task
@@ -30,24 +30,21 @@ from compress.tasks.task import Task
 CURVES = "training_curves.png"
 
 
-def run(pipeline: Pipeline, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+def run(pipeline: Pipeline, options: RunOptions) -> None:
     """Compress a model, by default the task's baseline, and show the rows beside what is published."""
-    request = setup.request(**words)
-    if request.model:
-        load.suffix_of(request.model)  # before the data is looked for
-    rows = (
-        None if fresh else reuse.pipeline_rows(pipeline, request, results, console.progress().note)
-    )
+    if options.model:
+        load.suffix_of(options.model)  # before the data is looked for
+    note = console.progress().note
+    rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:
-        start, bench = setup.start(request, setup.bench(request, results=results, fresh=fresh))
+        start, bench = setup.start(options, setup.bench(options))
         rows = pipeline.run(start, bench)
-    report_output.show(rows, request, results, as_json)
+    report_output.show(rows, options)
 
 
-def train(training: Training, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+def train(training: Training, options: RunOptions) -> None:
     """Train from scratch and show the summary."""
-    request = setup.request(**words)
-    asked = request.task
+    asked = options.task
     if not asked.recipes:
         raise ValueError(
             f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
@@ -56,21 +53,21 @@ def train(training: Training, as_json: bool, results: Path, fresh: bool, **words
     note = console.progress().note
     for sentence in training.notes(asked):
         note(sentence)
-    done = None if fresh else reuse.training(training, request, results, note)
+    done = None if options.fresh else reuse.training(training, options, note)
     if done is None:
-        bench = setup.bench(request, results=results, fresh=fresh)
-        image_task.suited(bench.task, bench.data, None, request.input_scale)
+        bench = setup.bench(options)
+        image_task.suited(bench.task, bench.data, None, options.input_scale)
         done = training.run(bench)
     folder, kept = done
     _draw_curves(folder)
-    row = kept.rows[request.measured_on]
+    row = kept.rows[options.measured_on]
     summary = {"params_budget": _params_budget(asked)}
-    summary |= measured_summary(kept, request.measured_on)
-    if as_json:
+    summary |= measured_summary(kept, options.measured_on)
+    if options.as_json:
         console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
         return
-    console.print_summary(summary, request.measured_on)
-    console.say("", f"Run folder: {folder}. Row: {results}.")
+    console.print_summary(summary, options.measured_on)
+    console.say("", f"Run folder: {folder}. Row: {options.results}.")
 
 
 def _draw_curves(folder: Path) -> None:
@@ -88,26 +85,26 @@ def _params_budget(task: Task) -> int | None:
     return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
 
 
-def run_file(file: Path, as_json: bool, results: Path, fresh: bool, **words: Any) -> None:
+def run_file(file: Path, options: RunOptions) -> None:
     """Run the pipelines of a file and show their rows; ValueError at the end if one failed."""
-    request = setup.request(**words)
-    plans = toml_file.read(file, request.seed, request.model)
-    outcomes = None if fresh else _kept_outcomes(plans, request, results)
+    plans = toml_file.read(file, options.seed, options.model)
+    outcomes = None if options.fresh else _kept_outcomes(plans, options)
     if outcomes is None:
-        bench = setup.bench(request, results=results, fresh=fresh)
+        bench = setup.bench(options)
         models = {plan.model for plan in plans}
         starts = {
-            path: setup.start(dataclasses.replace(request, model=path), bench) for path in models
+            path: setup.start(dataclasses.replace(options, model=path), bench) for path in models
         }
         toml_file.check(plans, starts)
         outcomes = toml_file.run(plans, starts)
     rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
-    if as_json and rows:
+    if options.as_json and rows:
+        results = options.results
         report_output.write_pages(read_from(results), results.parent, unless_current=True)
     elif rows:
-        report_output.show(rows, request, results, as_json)
+        report_output.show(rows, options)
         console.say("")
-    if as_json:
+    if options.as_json:
         console.say_json([outcome.record() for outcome in outcomes])
     else:
         console.print_records([outcome.summary() for outcome in outcomes])
@@ -160,35 +157,40 @@ def inspect(file: Path, trust: bool, as_json: bool) -> None:
         console.print_records(rows)
 
 
-def doctor(
-    stages: Sequence[Stage],
-    file: Path,
-    fix: Path | None,
-    task: str | None,
-    as_json: bool,
-    **words: Any,
-) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """What `compress doctor` was asked for, besides its stages."""
+
+    file: Path
+    fix: Path | None  # where to write the rewritten model
+    task: str | None  # whose validation images prove that it computes the same; None: random images
+    data: Path | None
+    input_scale: float | None
+    trust: bool
+    as_json: bool
+
+
+def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
     """Show what each stage, by default every installed one, can make of a model; whether each can work."""
     every = [registry.stage(name) for name in registry.stage_names()]
     stages = stages or [cls() for cls in every if cls.takes == KerasModel.format]
-    images = _sample(task, words.pop("data"), words.pop("input_scale"))
-    record = diagnose(file, stages, fix=Fix(fix, images) if fix else None, **words)
-    if as_json:
+    images = _sample(options)
+    fix = Fix(options.fix, images) if options.fix else None
+    record = diagnose(options.file, stages, options.trust, fix)
+    if options.as_json:
         console.say_json(record)
     else:
         console.print_diagnoses(record)
     return all(diagnosis["can_work"] for diagnosis in record["stages"])
 
 
-def _sample(
-    task: str | None, data: Path | None, input_scale: float | None
-) -> Callable[[KerasModel], equivalence.Images]:
+def _sample(options: DoctorOptions) -> Callable[[KerasModel], equivalence.Images]:
     """The images to compare models on, of a task that is loaded now, or random ones."""
-    if task is None:
+    if options.task is None:
         return equivalence.random_images
-    chosen = registry.task(task)
-    loaded = chosen.load(data, console.progress().note)
-    return lambda model: equivalence.task_images(model, chosen, loaded, input_scale)
+    task = registry.task(options.task)
+    loaded = task.load(options.data, console.progress().note)
+    return lambda model: equivalence.task_images(model, task, loaded, options.input_scale)
 
 
 def report(results: Path, out: Path | None) -> None:
@@ -200,13 +202,13 @@ def report(results: Path, out: Path | None) -> None:
 
 
 def _kept_outcomes(
-    plans: Sequence[toml_file.Planned], request: Request, results: Path
+    plans: Sequence[toml_file.Planned], options: RunOptions
 ) -> list[toml_file.Outcome] | None:
     """The outcomes of plans that are all finished already; None if one is not."""
     outcomes = []
     for plan in plans:
-        asked = dataclasses.replace(request, model=plan.model, seed=plan.seed)
-        rows = reuse.pipeline_rows(plan.pipeline, asked, results, console.progress().note)
+        asked = dataclasses.replace(options, model=plan.model, seed=plan.seed)
+        rows = reuse.pipeline_rows(plan.pipeline, asked, console.progress().note)
         if rows is None:
             return None
         outcomes.append(toml_file.Outcome(plan, rows))

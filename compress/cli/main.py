@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.cli.errors import known
 from compress.cli.options import (
-    BENCH,
     DATA,
     FILE,
     INPUT_SCALE,
@@ -16,16 +16,17 @@ from compress.cli.options import (
     MODEL,
     OUT,
     RESULTS,
+    RUN_OPTIONS,
     TASK,
     TRUST,
     Age,
-    Chain,
-    FileThenChain,
+    FileThenStages,
     Finite,
-    Program,
+    MainGroup,
+    StageGroup,
     TaskName,
     Train,
-    known,
+    run_options,
 )
 from compress.stage import MAX_EPOCHS
 
@@ -36,24 +37,24 @@ if TYPE_CHECKING:
     from compress.stage import Stage
 
 
-@click.group(cls=Program)
+@click.group(cls=MainGroup)
 @click.version_option(package_name="compress-cnn", prog_name="compress")
 def cli() -> None:
     """Make small image CNNs smaller, and say truthfully what that cost."""
 
 
 @cli.group(
-    cls=Chain,
+    cls=StageGroup,
     chain=True,
     params=[
         MODEL,
         TRUST,
         click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, in place of stages."),
-        *BENCH,
+        *RUN_OPTIONS,
     ],
     invoke_without_command=True,
 )
-def run(**words: Any) -> None:
+def run(**values: Any) -> None:
     """Compress a model: stages with their options, in the order typed.
 
     The options below stand before the first stage or after any.
@@ -63,7 +64,7 @@ def run(**words: Any) -> None:
 
 
 @run.result_callback()
-def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
+def _chained(stages: list[Stage], pipeline: Path | None, **values: Any) -> None:
     if not stages and not pipeline:
         names = ", ".join(registry.stage_names())
         raise click.UsageError(f"no stage given, as in `compress run prune`; stages here: {names}.")
@@ -74,9 +75,9 @@ def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
     from compress.cli import commands
 
     if pipeline:
-        commands.run_file(pipeline, **words)
+        commands.run_file(pipeline, run_options(values))
         return
-    commands.run(commands.chain(stages), **words)
+    commands.run(commands.chain(stages), run_options(values))
 
 
 @cli.command(
@@ -91,42 +92,45 @@ def _chained(stages: list[Stage], pipeline: Path | None, **words: Any) -> None:
             ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
         ),
         click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
-        *BENCH,
+        *RUN_OPTIONS,
     ],
 )  # fmt: skip
 def train(
-    recipe: str | None, width: float, epochs: int | None, tensorboard: bool, **words: Any
+    recipe: str | None, width: float, epochs: int | None, tensorboard: bool, **values: Any
 ) -> None:
     """Train the task's model from scratch, resumably."""
     from compress.cli import commands
     from compress.runs.training_run import Training
 
-    there = list(registry.task(words["task"]).recipes)
+    options = run_options(values)
+    there = list(options.task.recipes)
     if recipe and there:
         known(click.get_current_context(), recipe, "recipe", there)
     recipe = recipe or next(iter(there), "")
     asked = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
-    commands.train(asked, **words)
+    commands.train(asked, options)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
-def evaluate(**words: Any) -> None:
+def evaluate(
+    file: Path, task: str, data: Path | None, input_scale: float | None, trust: bool, as_json: bool
+) -> None:
     """Measure a .keras, .h5 or .tflite FILE on the test images."""
     from compress.cli import commands
 
-    commands.evaluate(**words)
+    commands.evaluate(file, task, data, input_scale, trust, as_json)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), TRUST, JSON])
-def inspect(**words: Any) -> None:
+def inspect(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
     from compress.cli import commands
 
-    commands.inspect(**words)
+    commands.inspect(file, trust, as_json)
 
 
 @cli.group(
-    cls=FileThenChain,
+    cls=FileThenStages,
     chain=True,
     params=[
         click.Argument(["file"], type=FILE),
@@ -139,7 +143,7 @@ def inspect(**words: Any) -> None:
     ],
     invoke_without_command=True,
 )  # fmt: skip
-def doctor(**words: Any) -> None:
+def doctor(**values: Any) -> None:
     """Say what stages can make of a model FILE, before any work.
 
     Which layers each stage leaves untreated or cannot treat, why, and which rewrite would help. Without STAGE, every
@@ -151,14 +155,14 @@ def doctor(**words: Any) -> None:
 
 @doctor.result_callback()
 @click.pass_context
-def _examined(ctx: click.Context, stages: list[Stage], **words: Any) -> None:
-    for word in ("data", "input_scale"):
-        if words[word] is not None and not words["task"]:
-            flag = word.replace("_", "-")
-            raise click.UsageError(f"--{flag} is of no task: name it with --task.")
+def _examined(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
     from compress.cli import commands
 
-    if not commands.doctor(stages or [], **words):
+    options = commands.DoctorOptions(**values)
+    for flag, value in (("--data", options.data), ("--input-scale", options.input_scale)):
+        if value is not None and not options.task:
+            raise click.UsageError(f"{flag} is of no task: name it with --task.")
+    if not commands.doctor(stages or [], options):
         ctx.exit(1)
 
 
@@ -168,11 +172,11 @@ def _examined(ctx: click.Context, stages: list[Stage], **words: Any) -> None:
         click.Option(["--out"], type=FILE, help="For the pages; else beside the rows."),
     ]
 )
-def report(**words: Any) -> None:
+def report(results: Path, out: Path | None) -> None:
     """Write the comparison pages anew from the rows alone."""
     from compress.cli import commands
 
-    commands.report(**words)
+    commands.report(results, out)
 
 
 @cli.command(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.cli.errors import errors_as_sentences, known
 from compress.cli.late_options import StageInChain, late
 from compress.input_file import FilePath
-from compress.text import no_such, printable, sentence_of
 
 if TYPE_CHECKING:
+    from compress.runs.options import RunOptions
     from compress.stage import Stage
 
 
@@ -91,7 +90,7 @@ RESULTS = click.Option(
 OUT = click.Option(
     ["--out"], type=FILE, default=Path("runs"), show_default=True, help="For run folders."
 )
-BENCH = [
+RUN_OPTIONS = [
     TASK,
     DATA,
     INPUT_SCALE,
@@ -113,38 +112,18 @@ BENCH = [
 ]
 MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
-OF_A_RUN = [MODEL, TRUST, *BENCH]
+COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 
 
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
-    try:
-        yield
-        return
-    except click.ClickException as error:
-        vars(error)["message"] = printable(error.message)  # click means it to be final
-        raise
-    except KeyboardInterrupt:
-        message = "interrupted. The same words go on from the last whole epoch."
-    except MemoryError:
-        message = "out of memory."
-    except BrokenPipeError:
-        raise  # whoever read the results has gone: click ends quietly
-    except (OSError, ValueError) as error:
-        message = sentence_of(error)
-    raise click.ClickException(printable(message))
-
-
-class Program(click.Group):
+class MainGroup(click.Group):
     """The commands below, and every installed stage as a command of its own."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with _sentences():
+        with errors_as_sentences():
             return click.Group.make_context(self, *args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _sentences():
+        with errors_as_sentences():
             return click.Group.invoke(self, ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -156,14 +135,14 @@ class Program(click.Group):
         cls = registry.stage(name)
         own = {str(p.name) for p in cls.parameters()}
 
-        def alone(**words: Any) -> None:
+        def alone(**values: Any) -> None:
             from compress.cli import commands
 
-            stage = _made(cls, {k: words.pop(k) for k in own})
-            commands.run(commands.chain([stage]), **words)
+            stage = build_stage(cls, {k: values.pop(k) for k in own})
+            commands.run(commands.chain([stage]), run_options(values))
 
         return click.Command(
-            name, params=[*cls.parameters(), *OF_A_RUN], callback=alone, help=cls.__doc__
+            name, params=[*cls.parameters(), *COMPRESS_OPTIONS], callback=alone, help=cls.__doc__
         )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -183,7 +162,7 @@ class Program(click.Group):
         return click.Group.resolve_command(self, ctx, args)
 
 
-class Chain(click.Group):
+class StageGroup(click.Group):
     """Stages one after another, each with its own options; those of the command may follow any of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -197,7 +176,7 @@ class Chain(click.Group):
         return StageInChain(
             name,
             params=[*own, *late(self.params, own)],
-            callback=lambda **o: _made(cls, o),
+            callback=lambda **o: build_stage(cls, o),
             help=cls.__doc__,
         )
 
@@ -206,7 +185,7 @@ class Chain(click.Group):
         return click.Group.resolve_command(self, ctx, args)
 
 
-class FileThenChain(Chain):
+class FileThenStages(StageGroup):
     """A file, then stages; the options of the command stand before the file or after it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -216,7 +195,7 @@ class FileThenChain(Chain):
             values, left, _ = self.make_parser(ctx).parse_args([*after])
             own = len(after) - len(left) - isinstance(values.get("file"), str)
             args = [*after[:own], file, *after[own:]]
-        return Chain.parse_args(self, ctx, args)
+        return StageGroup.parse_args(self, ctx, args)
 
 
 class Train(click.Command):
@@ -229,14 +208,15 @@ class Train(click.Command):
                     formatter.write_dl([(r, recipe.summary) for r, recipe in recipes.items()])
 
 
-def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
-    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
-    if word in there or word.startswith("-"):
-        return
-    raise click.UsageError(no_such(kind, word, there), ctx)
+def run_options(values: dict[str, Any]) -> RunOptions:
+    """What click gave for `RUN_OPTIONS`, and for `--model` and `--trust` if the command has them, as one value."""
+    from compress.runs.options import RunOptions
+
+    return RunOptions(**{**values, "task": registry.task(values["task"])})
 
 
-def _made(cls: type[Stage], options: dict[str, Any]) -> Stage:
+def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
+    """The stage of that class with these options; click's error for wrong words if it refuses them."""
     try:
         return cls(**options)
     except ValueError as error:

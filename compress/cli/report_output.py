@@ -7,18 +7,19 @@ from pathlib import Path
 
 from compress import registry
 from compress.cli import console
-from compress.pipelines.reuse import Request
 from compress.report import pages, references, tables
 from compress.result import Result, read_from
+from compress.runs.options import RunOptions
 
 
-def show(rows: Sequence[Result], request: Request, results: Path, as_json: bool) -> None:
+def show(rows: Sequence[Result], options: RunOptions) -> None:
     """Print rows beside what is published, and write the pages of all rows; as JSON, the rows alone are printed."""
+    results = options.results
     written = write_pages(read_from(results), results.parent, unless_current=True)
-    if as_json:
+    if options.as_json:
         console.say_json([r.record() for r in rows])
         return
-    figures = references.read_references(request.task.references())
+    figures = references.read_references(options.task.references())
     console.print_records(tables.compact(tables.compared_records(rows, figures)))
     for sentence in references.judgements(figures):
         console.say("", sentence)
@@ -26,7 +27,7 @@ def show(rows: Sequence[Result], request: Request, results: Path, as_json: bool)
         console.say(
             "", f"Published figures are not about {rows[0].data}; --data names the full set."
         )
-    console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {request.out}.")
+    console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {options.out}.")
 
 
 def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from compress import registry
-from compress.cli.options import OF_A_RUN, SEED, Chain
+from compress.cli.options import COMPRESS_OPTIONS, SEED, StageGroup
 from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
@@ -168,14 +168,14 @@ def _of_words(text: Any) -> tuple[Stage, ...]:
     words = shlex.split(text) if isinstance(text, str) else []
     if not words:
         raise ValueError(f"run is {text!r}; expected stages, as run = 'prune --sparsity 0.5'.")
-    chain = Chain("run", chain=True, context_settings={"help_option_names": []})
+    chain = StageGroup("run", chain=True, context_settings={"help_option_names": []})
     with chain.make_context("run", words) as context:
         return tuple(chain.invoke(context))
 
 
 def _why_not(error: click.NoSuchOption) -> str:
     """Why there is no such option in the words of a pipeline."""
-    if error.option_name not in {flag for option in OF_A_RUN for flag in option.opts}:
+    if error.option_name not in {flag for option in COMPRESS_OPTIONS for flag in option.opts}:
         return error.format_message()
     return (
         f"{error.option_name} is no option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "

@@ -66,7 +66,7 @@ def test_summary_names_the_budget_where_there_is_one(capsys: pytest.CaptureFixtu
         **{"params": 118258, "params_budget": 122000},
         **{"test_accuracy": 0.9, "test_accuracy_interval": [0.89, 0.91], "test_cross_entropy": 0.3},
     }
-    console.print_summary(summary)
+    console.print_summary(summary, "test")
     out = capsys.readouterr().out
     assert "118,258 of a budget of 122,000" in out
     assert "90.00% (95 % interval 89.00% to 91.00%)" in out

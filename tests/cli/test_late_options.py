@@ -11,13 +11,20 @@ from click.testing import CliRunner
 from compress.cli import commands
 from compress.cli.main import cli
 from compress.pipelines import toml_file
+from compress.pipelines.pipeline import Pipeline
+from compress.runs.options import RunOptions
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What `compress run` would have done: the label of the pipeline, and the words shared by its stages."""
     calls: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(commands, "run", lambda chain, **words: calls.append((chain.label, words)))
+
+    def run(pipeline: Pipeline, options: RunOptions) -> None:
+        # A task is made anew each time: its name is compared.
+        calls.append((pipeline.label, {**vars(options), "task": options.task.name}))
+
+    monkeypatch.setattr(commands, "run", run)
     return calls
 
 
@@ -84,17 +91,17 @@ def test_help_of_a_stage_in_a_chain_lists_them() -> None:
 
 
 def test_options_of_the_doctor_may_follow_its_stages_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
+    calls: list[commands.DoctorOptions] = []
 
-    def doctor(stages: Any, **words: Any) -> bool:
-        calls.append(words)
+    def doctor(stages: Any, options: commands.DoctorOptions) -> bool:
+        calls.append(options)
         return True
 
     monkeypatch.setattr(commands, "doctor", doctor)
     for line in ("doctor m.keras --json prune", "doctor m.keras prune --json"):
         assert CliRunner().invoke(cli, line.split()).exit_code == 0
     assert calls[0] == calls[1]
-    assert calls[0]["as_json"]
+    assert calls[0].as_json
 
 
 @pytest.mark.parametrize("option", ["--seed 3", "--model m.keras", "--json", "--out elsewhere"])

@@ -1,0 +1,37 @@
+"""What a user can cause, as one sentence and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import click
+
+from compress.text import no_such, printable, sentence_of
+
+
+@contextlib.contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
+    try:
+        yield
+        return
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)  # click means it to be final
+        raise
+    except KeyboardInterrupt:
+        message = "interrupted. The same words go on from the last whole epoch."
+    except MemoryError:
+        message = "out of memory."
+    except BrokenPipeError:
+        raise  # whoever read the results has gone: click ends quietly
+    except (OSError, ValueError) as error:
+        message = sentence_of(error)
+    raise click.ClickException(printable(message))
+
+
+def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
+    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
+    if word in there or word.startswith("-"):
+        return
+    raise click.UsageError(no_such(kind, word, there), ctx)

@@ -1,0 +1,61 @@
+"""The options that commands share are one typed value, made once, whose fields have their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from baselines.toy import Toy
+from compress.cli import commands
+from compress.cli.main import cli
+from compress.cli.options import COMPRESS_OPTIONS, RUN_OPTIONS, run_options
+from compress.runs.options import RunOptions
+
+# What stays after a command has read its line, without a word about any option.
+UNSAID: dict[str, Any] = {
+    "data": None,
+    "input_scale": None,
+    "seed": 0,
+    "deterministic": False,
+    "out": Path("runs"),
+    "results": Path("reports/results.jsonl"),
+    "fresh": False,
+    "measured_on": "test",
+    "as_json": False,
+    "model": None,
+    "trust": False,
+    "decided": {},
+}
+
+
+def test_every_option_that_commands_share_is_a_field() -> None:
+    fields = {field.name: field for field in dataclasses.fields(RunOptions)}
+    assert {option.name for option in COMPRESS_OPTIONS} == fields.keys() - {"decided"}
+    # What every command has is never left to a default here, which could be another than that on the command line.
+    none, absent = dataclasses.MISSING, {str(option.name) for option in RUN_OPTIONS}
+    assert all(fields[name].default is none for name in absent)
+
+
+def test_a_word_that_is_no_option_is_a_defect_at_once() -> None:
+    values = {str(o.name): None for o in RUN_OPTIONS} | {"task": "toy"}
+    assert run_options(values).task.name == "toy"
+    with pytest.raises(TypeError, match="'colour'"):
+        run_options({**values, "colour": "red"})
+
+
+@pytest.mark.parametrize("line", ["run prune", "prune", "train"])
+def test_commands_make_the_same_of_the_same_words(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[RunOptions] = []
+    for name in ("run", "train"):
+        monkeypatch.setattr(commands, name, lambda asked, options: made.append(options))
+    done = CliRunner().invoke(cli, [*line.split(), "--task", "toy"])
+    assert done.exit_code == 0, done.output
+    (options,) = made
+    assert isinstance(options.task, Toy)
+    assert {**vars(options)} == {"task": options.task, **UNSAID}
