@@ -10,6 +10,8 @@ from typing import Any
 from compress import backend
 
 MAX_DEPTH = 200  # of nested JSON; a model inside a model inside a wrapper needs about 12 for each
+# Of its text, and of the values in it: four times the largest of keras.applications, of 1,041 layers.
+MAX_BYTES, MAX_VALUES = 2**22, 250_000
 COMPILED = "compile_config"  # where Keras keeps optimizer, losses and metrics
 
 # Layers whose configuration is numbers, names of activations and other classes on this page. Not here, because they
@@ -88,6 +90,12 @@ def parse(text: str | bytes, anew: Callable[[Any], Any] = lambda config: config)
     Raises:
       ValueError: the text is not the JSON of a model, or names something outside this page's lists.
     """
+    text = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    # Every value but the first follows one of these marks; few are in names.
+    if len(text) > MAX_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise ValueError(
+            f"its architecture has more than {MAX_VALUES:,} values or {MAX_BYTES:,} bytes; give a smaller model"
+        )
     try:
         config = anew(json.loads(text))
     except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from typing import Any
 from compress import backend
 from compress.keras_models.layers import every_layer
 from compress.keras_models.model import KerasModel
+from compress.model_files.declared import check_declared, declared
 from compress.model_files.sanitize import MAX_BYTES, copy_h5, copy_keras
 from compress.text import printable
 from compress.tflite.model import TFLiteModel
@@ -53,7 +54,10 @@ def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
         copy = copy_keras if suffix == ".keras" else copy_h5
         with tempfile.TemporaryDirectory() as folder:
             clean = Path(folder) / f"model{suffix}"
-            _attempt(path, lambda: copy(path, clean))
+            content = _attempt(path, lambda: copy(path, clean))
+            legacy = suffix != ".keras"
+            found = _attempt(path, lambda: declared(content.config, legacy), _save_again())
+            _attempt(path, lambda: check_declared(found, content.numbers))
             model = _built(path, clean, safe=True)
     _check_float32(path, model)
     return KerasModel(model)
@@ -157,19 +161,21 @@ def suffix_of(path: Path) -> str:
 
 
 def _opens(path: Path, suffix: str) -> bool:
-    """Whether the container of a file that begins as it should can be opened; LiteRT says so itself of a `.tflite`."""
+    """Whether a file that begins as it should is all there, by its own word; LiteRT says so itself of a `.tflite`."""
     if suffix == ".keras":
         return zipfile.is_zipfile(path)
-    if suffix in (".h5", ".hdf5"):
-        import h5py
+    return suffix == ".tflite" or _reaches_its_end(path)
 
-        try:
-            h5py.File(path, "r").close()
-        except BlockingIOError:  # a whole file, locked by who writes it
-            raise
-        except DAMAGED:
-            return False
-    return True
+
+def _reaches_its_end(path: Path) -> bool:
+    """Whether an HDF5 file is as long as it says. Its own library is not asked: see `h5_copy`."""
+    with path.open("rb") as file:
+        head = file.read(64).ljust(64, b"\0")
+    version, wide = head[8], head[13] if head[8] < 2 else head[9]  # bytes of an address
+    # Addresses of the file's begin, of a table and of its end follow; in version 1 after four bytes more.
+    end = {0: 24, 1: 28, 2: 12, 3: 12}.get(version, 64) + 2 * wide
+    stored = int.from_bytes(head[end : end + wide], "little")
+    return wide in (2, 4, 8) and 0 < stored <= path.stat().st_size
 
 
 def _way_out_of(folder: Path) -> str:
@@ -196,7 +202,11 @@ def _built(path: Path, source: Path, safe: bool) -> Any:
             raise ValueError("it does not say what it takes: begin the model with an Input layer")
         return model
 
-    return _attempt(path, build, f"; save the model again with Keras {keras.__version__}")
+    return _attempt(path, build, _save_again())
+
+
+def _save_again() -> str:
+    return f"; save the model again with Keras {backend.keras().__version__}"
 
 
 def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:

@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from compress.model_files import allowlist, keras2_config
+from compress.model_files import allowlist, extent, h5_copy, keras2_config
 
 # Of a file, and of what is in it once unpacked: hundreds of times a small image CNN.
 MAX_BYTES = 2**30
+# What is in a file may be this many times as long as the file. Keras packs nothing; weights of which 99 in 100 are
+# zero become 50 times shorter. A small file may hold nothing but zeros.
+MAX_RATIO, ALWAYS_BYTES = 100, 2**24
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
-def copy_keras(path: Path, clean: Path) -> None:
+@dataclass(frozen=True)
+class Content:
+    """What the copy holds: the architecture as Keras will read it, and how many numbers there are."""
+
+    config: dict[str, Any]
+    numbers: int
+
+
+def copy_keras(path: Path, clean: Path) -> Content:
     """Write a new archive of the checked architecture and weights; assets and all else stay behind."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        for member in members:
-            name = member.filename.replace("\\", "/")
-            if PurePosixPath(name).is_absolute() or ".." in name.split("/") or ":" in name:
-                raise ValueError(f"member {member.filename!r:.60} points outside the archive")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"member {name!r:.60} is packed in a way that Keras does not use")
-        unpacked = sum(member.file_size for member in members)
-        if unpacked > MAX_BYTES:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes; expected at most {MAX_BYTES:,}")
-        names = [member.filename for member in members]
-        for needed in (CONFIG, WEIGHTS):
-            if names.count(needed) != 1:
-                raise ValueError(f"it has {names.count(needed)} members {needed}; expected one")
-        if METADATA in names and b'"keras_version": "2.' in archive.read(METADATA):
-            raise ValueError(
-                "Keras 2 saved it and Keras 3 cannot read it; with Keras 2, save the model as .h5"
-            )
-        config = allowlist.parse(archive.read(CONFIG))
-        weights = archive.read(WEIGHTS)
-    _check_hdf5(io.BytesIO(weights))
+    packed, weights = clean.with_name("packed.h5"), clean.with_name("weights.h5")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, _most_unpacked(path))
+            config = allowlist.parse(_begin(archive, CONFIG))
+            extent.check_extent(config, path.stat().st_size)
+            with archive.open(WEIGHTS) as member, packed.open("wb") as file:
+                shutil.copyfileobj(member, file)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"its archive is damaged ({error}); copy it again") from error
+    numbers = h5_copy.copy(packed, weights, _most_unpacked(path))
     with zipfile.ZipFile(clean, "w") as archive:
         archive.writestr(CONFIG, json.dumps(config))
-        archive.writestr(WEIGHTS, weights)
+        archive.write(weights, WEIGHTS)
+    return Content(config, numbers)
 
 
-def copy_h5(path: Path, clean: Path) -> None:
-    """Copy the file, then put the checked architecture in place of the one it had."""
+def _check_members(archive: zipfile.ZipFile, most_bytes: int) -> None:
+    """Raise ValueError unless architecture and weights are there, Keras 3's, and all members of bearable size."""
+    members = archive.infolist()
+    for member in members:
+        name = member.filename.replace("\\", "/")
+        if PurePosixPath(name).is_absolute() or ".." in name.split("/") or ":" in name:
+            raise ValueError(f"member {member.filename!r:.60} points outside the archive")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"member {name!r:.60} is packed in a way that Keras does not use")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > most_bytes:
+        raise ValueError(
+            f"it unpacks to {unpacked:,} bytes, expected at most {most_bytes:,} of a file of its size; give a smaller "
+            "model, or save this one anew"
+        )
+    names = [member.filename for member in members]
+    for needed in (CONFIG, WEIGHTS):
+        if names.count(needed) != 1:
+            raise ValueError(f"it has {names.count(needed)} members {needed}; expected one")
+    if METADATA in names and b'"keras_version": "2.' in _begin(archive, METADATA):
+        raise ValueError(
+            "Keras 2 saved it and Keras 3 cannot read it; with Keras 2, save the model as .h5"
+        )
+
+
+def copy_h5(path: Path, clean: Path) -> Content:
+    """Write the file anew, with the checked architecture in place of the one it had."""
     import h5py
 
-    shutil.copyfile(path, clean)
-    _check_hdf5(clean)
+    numbers = h5_copy.copy(path, clean, _most_unpacked(path))
     with h5py.File(clean, "r+") as file:
         text = file.attrs.get("model_config")
         if not isinstance(text, str | bytes):
@@ -62,40 +88,18 @@ def copy_h5(path: Path, clean: Path) -> None:
         keras_3 = version.startswith("3")
         anew = keras2_config.with_modules if keras_3 else keras2_config.from_keras_2
         config = allowlist.parse(text, anew)
+        extent.check_extent(config, path.stat().st_size)
         if not keras_3:
             keras2_config.check_keras_2(config)
         file.attrs["model_config"] = json.dumps(config)
+    return Content(config, numbers)
 
 
-def _check_hdf5(source: Path | io.BytesIO) -> None:
-    """Raise ValueError if an HDF5 file refers to other files, or holds more than plain numbers of bearable size."""
-    import h5py
+def _most_unpacked(path: Path) -> int:
+    return min(MAX_BYTES, max(ALWAYS_BYTES, MAX_RATIO * path.stat().st_size))
 
-    total = 0
 
-    def look(name: str, item: Any) -> None:
-        nonlocal total
-        if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
-                raise ValueError(
-                    f"array {name!r:.60} is read from another file; save the model again"
-                )
-            if item.dtype.kind not in "biuf":
-                raise ValueError(
-                    f"array {name!r:.60} holds {str(item.dtype)!r:.60}; expected numbers"
-                )
-            total += item.size * item.dtype.itemsize
-            if total > MAX_BYTES:
-                raise ValueError(
-                    f"its arrays unpack to over {MAX_BYTES:,} bytes; give a smaller model"
-                )
-        elif isinstance(item, h5py.Group):
-            for child in item:
-                if not isinstance(item.get(child, getlink=True), h5py.HardLink):
-                    raise ValueError(
-                        f"{f'{name}/{child}'!r:.60} is a link to elsewhere; save the model again"
-                    )
-
-    with h5py.File(source, "r") as file:
-        look("", file)
-        file.visititems(look)  # each object once, whatever the links make of it
+def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member as far as an architecture may reach; reading it all would unpack more than it says that it holds."""
+    with archive.open(name) as member:
+        return member.read(allowlist.MAX_BYTES + 1)

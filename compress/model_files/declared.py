@@ -1,0 +1,123 @@
+"""How many parameters and activations a model would have, found out without making any."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from compress import backend
+
+Config = dict[str, Any]
+# Numbers that a layer may give for one image: several times what the widest layers of published networks give.
+MAX_ACTIVATIONS = 2**26
+# Parameters that a file need not store: states of random generators, statistics that the architecture itself gives.
+UNSTORED = 2**20
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a model would have: parameters, and by the name of each layer how many numbers it gives for one image."""
+
+    parameters: int
+    activations: Sequence[tuple[str, int]]
+
+
+def declared(config: Config, legacy: bool) -> Declared:
+    """What a model of this architecture would have; it takes next to no memory to find out.
+
+    Keras itself infers the shapes, in a scope in which it gives no variable a value.
+
+    Args:
+      config: has passed `extent.check_extent`.
+      legacy: whether `config` is from an HDF5 file, where objects are told by class name alone.
+    """
+    # In a thread of its own: by thread Keras keeps the names that were given and the variables that wait for a value.
+    draws = random.getstate()  # Keras draws seeds for layers that have none
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_declared, _sketch(config), legacy).result()
+    finally:
+        random.setstate(draws)
+
+
+def check_declared(found: Declared, stored: int) -> None:
+    """Raise ValueError if a model has more parameters than its file holds, or layers too wide to compute.
+
+    Args:
+      stored: how many numbers the file holds.
+    """
+    for name, numbers in found.activations:
+        if numbers > MAX_ACTIVATIONS:
+            raise ValueError(
+                f"layer {name!r:.60} gives more than {MAX_ACTIVATIONS:,} numbers for one image; give a model of "
+                "smaller images or layers"
+            )
+    if found.parameters > stored + UNSTORED:
+        raise ValueError(
+            f"its architecture has {min(found.parameters, 10**18):,} parameters, but the file holds {stored:,} "
+            "numbers; save the whole model again"
+        )
+
+
+def _declared(config: Config, legacy: bool) -> Declared:
+    keras = backend.keras()
+    with keras.StatelessScope(initialize_variables=False):
+        if legacy:
+            kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
+            model = kind.from_config(config["config"])
+        else:
+            model = keras.saving.deserialize_keras_object(config)
+    activations = [
+        (step.name, math.prod(size or 1 for size in tensor.shape))
+        for step in _every_step(model)
+        for call in step._inbound_nodes  # .output is that of the first call alone
+        for tensor in call.outputs
+    ]
+    return Declared(sum(math.prod(v.shape) for v in model.variables), activations)
+
+
+def _every_step(model: Any) -> Iterator[Any]:
+    for step in getattr(model, "operations", getattr(model, "layers", ())):
+        yield step
+        yield from _every_step(step)
+
+
+def _sketch(node: Any) -> Any:
+    """A copy of `node` that declares as much, in which nothing is computed while it is built."""
+    if isinstance(node, list):
+        return [_sketch(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {key: _sketch(value) for key, value in node.items()}
+    inner: Any = copy.get("config")
+    layers = _list(inner, "layers")
+    if copy.get("class_name") == "Sequential" and len(layers) > 1 and _shape_of(layers[0]):
+        # Without an input it is built once, at the end.
+        inner["layers"], inner["build_input_shape"] = layers[1:], _shape_of(layers[0])
+    if copy.get("class_name") == "Normalization" and isinstance(inner, dict):
+        # It computes with its mean and variance at once; these declare two arrays of the same shape, or none.
+        axis = inner.get("axis", -1)
+        copy["class_name"] = "Identity" if axis in (None, []) else "LayerNormalization"
+        kept = ("name", "dtype", "trainable", *([] if axis in (None, []) else ["axis"]))
+        copy["config"] = {key: value for key, value in inner.items() if key in kept}
+        if "module" in copy:
+            copy["module"] = "keras.layers"
+    return copy
+
+
+def _list(node: Any, key: str) -> list[Any]:
+    value = node.get(key) if isinstance(node, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def _shape_of(layer: Any) -> list[Any]:
+    """Of an input layer; of another none."""
+    if not isinstance(layer, dict) or layer.get("class_name") != "InputLayer":
+        return []
+    return _list(layer.get("config"), "batch_shape") or _list(
+        layer.get("config"), "batch_input_shape"
+    )

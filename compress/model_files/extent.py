@@ -1,0 +1,149 @@
+"""What the architecture in an untrusted file may ask of Keras: depth, steps, shapes, constants and shared objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from compress.model_files.allowlist import LAYERS, MODELS
+
+Config = dict[str, Any]
+_LAYERS = {*LAYERS.split(), *MODELS}
+# Of layers inside models and wrappers. Keras looks through some of these nests twice as long for every level.
+MAX_NESTED = 8
+# What Keras makes and calls, weighed by the time that it takes. A file with very many layers is large.
+MAX_STEPS, STEPS_PER_BYTES = 6000, 2**20
+MAX_RANK = 32  # of a shape, which layers hold and copy
+# How the names of options end that are shapes, or as long as one.
+_SHAPES = ("shape", "axis", "axes", "dims")
+_NUMBERS = ("bool", "bfloat16", "float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
+            "int64", "uint64")  # fmt: skip
+
+
+def check_extent(config: Config, size_bytes: int) -> None:
+    """Raise ValueError if it takes Keras out of proportion long to build what `config` describes, or much memory.
+
+    Args:
+      config: has passed `allowlist.check`.
+      size_bytes: of the file.
+    """
+    shared: dict[int, Any] = {}
+    for node in _dicts(config):
+        for key, value in node.items():
+            if key.endswith(_SHAPES) and _rank(value) > MAX_RANK:
+                raise ValueError(
+                    f"layer {_named(node)!r:.60} has a shape of more than {MAX_RANK} axes; leave it out"
+                )
+        if node.get("class_name") in ("__numpy__", "__tensor__"):
+            inner = node.get("config")
+            # "U1000000000" would be a number type to numpy, of gigabytes a number.
+            if not isinstance(inner, dict) or inner.get("dtype") not in _NUMBERS:
+                raise ValueError("a constant in it is no number; save the model again")
+        if "shared_object_id" in node:
+            number, inner = node["shared_object_id"], node.get("config")
+            # Keras takes what had the number first and looks no further: a line could stand for a nest of any size.
+            if type(number) is not int or shared.setdefault(number, inner) != inner:
+                raise ValueError(
+                    f"layer {_named(node)!r:.60} is said to be one with another, which differs; save the model again"
+                )
+    steps, _ = _steps(config, 0)
+    most = MAX_STEPS * (1 + size_bytes // STEPS_PER_BYTES)
+    if steps > most:
+        raise ValueError(
+            f"its architecture takes {steps:,} steps to build, expected at most {most:,} of a file of its size; save a "
+            "plainer model: functional instead of Sequential, without models inside it"
+        )
+
+
+def _dicts(config: Config) -> Iterator[Config]:
+    waiting: list[Any] = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+        waiting += [
+            v
+            for v in (node.values() if isinstance(node, dict) else node)
+            if isinstance(v, dict | list)
+        ]
+
+
+def _rank(shape: Any) -> int:
+    """How many axes a shape has, or the longest of several."""
+    if not isinstance(shape, list):
+        return 0
+    return max([_rank(inner) for inner in shape if isinstance(inner, list)], default=len(shape))
+
+
+def _steps(node: Any, nested: int) -> tuple[int, int]:
+    """At most how many steps it takes to build what `node` describes, and then to call it."""
+    is_object = isinstance(node, dict) and "class_name" in node
+    name = node["class_name"] if is_object else None
+    nested += name in _LAYERS
+    if nested > MAX_NESTED:
+        raise ValueError(
+            f"layer {_named(node)!r:.60} lies in {MAX_NESTED} models and wrappers; save a flatter model"
+        )
+    build = call = 0
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, dict | list):
+            more = _steps(value, nested)
+            build, call = build + more[0], call + more[1]
+    if name in MODELS:
+        layers = _list(node.get("config"), "layers")
+        if name == "Sequential":  # which is built anew with every layer that is added
+            build += call * (len(layers) + 1) // 2
+        else:  # all layers are looked at anew for each that is called late
+            build += 2 * call + len(layers) * _late_calls(layers) // 8
+        build *= 1 if nested == 1 else 2
+    if name == "Bidirectional":  # copies its layer for each direction
+        build, call = 3 * build, 2 * call
+    if name in _LAYERS:
+        call = max(1, call) * max(1, len(_list(node, "inbound_nodes")))
+    return build + 2 * is_object, call
+
+
+def _late_calls(layers: list[Any]) -> int:
+    """How many calls take what a layer gives that is listed later.
+
+    Raises:
+      ValueError: a call takes nothing but constants, so that Keras would compute it while it loads.
+    """
+    place = {_named(layer): number for number, layer in enumerate(layers)}
+    late = 0
+    for number, layer in enumerate(layers):
+        for call in _list(layer, "inbound_nodes"):
+            sources = list(_sources(call))
+            if not sources:
+                raise ValueError(
+                    f"layer {_named(layer)!r:.60} is called on constants alone; leave it out"
+                )
+            late += any(place.get(str(source), 0) >= number for source in sources)
+    return late
+
+
+def _sources(call: Any) -> Iterator[str]:
+    """The names of the layers whose outputs a call takes."""
+    if isinstance(call, list):  # as Keras 2 says it: name, call and output of each
+        yield from (item[0] for item in call if isinstance(item, list) and len(item) >= 3)
+    elif isinstance(call, dict):
+        waiting: list[Any] = [call.get("args"), call.get("kwargs")]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting += value
+            elif isinstance(value, dict) and "class_name" not in value:
+                waiting += value.values()
+            elif isinstance(value, dict) and value["class_name"] == "__keras_tensor__":
+                yield from _list(value.get("config"), "keras_history")[:1]
+
+
+def _list(node: Any, key: str) -> list[Any]:
+    value = node.get(key) if isinstance(node, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def _named(layer: Any) -> str:
+    config = layer.get("config") if isinstance(layer, dict) else None
+    own = config.get("name") if isinstance(config, dict) else None
+    return str(layer.get("name", own) if isinstance(layer, dict) else own)
