@@ -190,6 +190,10 @@ def _kernel(operator: Operator, producers: Mapping[Tensor, Operator]) -> StoredK
     elif operator.name == "TRANSPOSE_CONV":  # from [o, h, w, i]
         values, channels = values.transpose(1, 2, 0, 3), (2,)
     else:  # from [1, h, w, c * m]
-        wide = image.shape[-1] if image else 0
+        wide = image.shape[-1] if image and image.shape else 0
+        if not wide or values.shape[3] % wide:
+            raise ValueError(
+                f"this is not a readable TFLite file: {values.shape[3]} filters, each of one of {wide} channels."
+            )
         values, channels = values.reshape(*values.shape[1:3], wide, -1), (2, 3)
     return StoredKernel(constant.name, operator.name, constant.dtype, values, channels)

@@ -22,6 +22,8 @@ WEIGHTS = {
 # A damaged or hostile file may claim more; without a bound it could fill the memory.
 _MAX_RANK = 8
 _MAX_NAME = 4096
+# What an entry of a list takes in a file at least, in bytes: a number; a place and the table that is there.
+_INT32, _INT64, _TENSOR, _OPERATOR, _CODE = 4, 8, 24, 24, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,56 +83,70 @@ def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ..
     return math.prod(outputs[0].shape) * math.prod(window)
 
 
+class _Room:
+    """The bytes of a file, each to be read once.
+
+    Its parts may be said to lie in the same place: read one by one, they would make a small file as large as it likes.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = self.left = size_bytes
+
+    def take(self, size_bytes: int) -> None:
+        self.left -= size_bytes
+        if self.left < 0:
+            raise ValueError(f"its parts together are longer than its {self.size_bytes} bytes")
+
+
 def _graph(content: bytes) -> Graph:
-    model = backend.tflite_schema().Model.GetRootAs(content, 0)
-    subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), content)[0]
-    buffers = model.BuffersLength()
+    model, room = backend.tflite_schema().Model.GetRootAs(content, 0), _Room(len(content))
+    subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), room)[0]
+    stored: dict[int, memoryview] = {}
     tensors = [
-        _tensor(t, model, buffers, content)
-        for t in _each(subgraph.Tensors, subgraph.TensorsLength(), content)
+        _tensor(found, model, stored, room)
+        for found in _each(subgraph.Tensors, subgraph.TensorsLength(), room, _TENSOR)
     ]
-    names = [
-        _operator_name(c) for c in _each(model.OperatorCodes, model.OperatorCodesLength(), content)
-    ]
+    codes = _each(model.OperatorCodes, model.OperatorCodesLength(), room, _CODE)
+    names = [_operator_name(code) for code in codes]
     operators = [
-        _operator(o, names, tensors, content)
-        for o in _each(subgraph.Operators, subgraph.OperatorsLength(), content)
+        _operator(found, names, tensors, room)
+        for found in _each(subgraph.Operators, subgraph.OperatorsLength(), room, _OPERATOR)
     ]
     return Graph(
-        _known(_each(subgraph.Inputs, subgraph.InputsLength(), content), tensors),
-        _known(_each(subgraph.Outputs, subgraph.OutputsLength(), content), tensors),
+        _known(_each(subgraph.Inputs, subgraph.InputsLength(), room), tensors),
+        _known(_each(subgraph.Outputs, subgraph.OutputsLength(), room), tensors),
         tuple(operators),
     )
 
 
-def _each(get: Any, length: int, content: bytes) -> list[Any]:
-    # An entry takes 4 bytes; a length beyond the file is damage, found before counting to it.
-    if 4 * length > len(content):
-        raise ValueError(f"a list of {length} in {len(content)} bytes")
+def _each(get: Any, length: int, room: _Room, size_bytes: int = _INT32) -> list[Any]:
+    room.take(
+        length * size_bytes
+    )  # a length beyond the file is damage, found before counting to it
     return [get(j) for j in range(length)]
 
 
-def _tensor(found: Any, model: Any, buffers: int, content: bytes) -> Tensor:
-    shape = _each(found.Shape, found.ShapeLength(), content)
+def _tensor(found: Any, model: Any, stored: dict[int, memoryview], room: _Room) -> Tensor:
+    shape = _each(found.Shape, found.ShapeLength(), room)
     if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
         raise ValueError(f"a tensor of shape {shape[: _MAX_RANK + 1]}")
-    if found.Buffer() >= buffers:
-        raise ValueError(f"buffer {found.Buffer()} of {buffers}")
-    stored = model.Buffers(found.Buffer())
     quantization = found.Quantization()
     scales, zero_points, axis = [], [], 0
     if quantization is not None:
-        scales = _each(quantization.Scale, quantization.ScaleLength(), content)
-        zero_points = _each(quantization.ZeroPoint, quantization.ZeroPointLength(), content)
+        scales = _each(quantization.Scale, quantization.ScaleLength(), room)
+        zeros = quantization.ZeroPointLength()
+        zero_points = _each(quantization.ZeroPoint, zeros, room, _INT64)
         axis = quantization.QuantizedDimension()
     if len(zero_points) > 1 and not (0 <= axis < len(shape) and len(zero_points) == shape[axis]):
         raise ValueError(f"{len(zero_points)} zero points along axis {axis} of {shape}")
+    name = found.Name() or b""
+    room.take(len(name))
     return Tensor(
-        (found.Name() or b"")[:_MAX_NAME].decode("utf-8", "replace"),
+        name[:_MAX_NAME].decode("utf-8", "replace"),
         tuple(shape),
         _tensor_types()[found.Type()],
         found.Buffer(),
-        memoryview(stored.DataAsNumpy() if stored.DataLength() else b""),
+        _data(found.Buffer(), model, stored, room),
         tuple(scales),
         tuple(zero_points),
         axis,
@@ -138,10 +154,21 @@ def _tensor(found: Any, model: Any, buffers: int, content: bytes) -> Tensor:
     )
 
 
-def _operator(found: Any, names: list[str], tensors: list[Tensor], content: bytes) -> Operator:
-    places = _each(found.Inputs, found.InputsLength(), content)
+def _data(number: int, model: Any, stored: dict[int, memoryview], room: _Room) -> memoryview:
+    """What is in a buffer, which several tensors may share; `stored` are those read so far."""
+    if number not in stored:
+        if number >= model.BuffersLength():
+            raise ValueError(f"buffer {number} of {model.BuffersLength()}")
+        buffer = model.Buffers(number)
+        room.take(buffer.DataLength())
+        stored[number] = memoryview(buffer.DataAsNumpy() if buffer.DataLength() else b"")
+    return stored[number]
+
+
+def _operator(found: Any, names: list[str], tensors: list[Tensor], room: _Room) -> Operator:
+    places = _each(found.Inputs, found.InputsLength(), room)
     inputs = tuple(None if p == -1 else _known([p], tensors)[0] for p in places)
-    outputs = _known(_each(found.Outputs, found.OutputsLength(), content), tensors)
+    outputs = _known(_each(found.Outputs, found.OutputsLength(), room), tensors)
     name = names[found.OpcodeIndex()]
     return Operator(name, inputs, outputs, macs(name, inputs, outputs))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from compress.tflite import contents
 from compress.tflite.tensor import unpack
+from fuzz.hostile_tflite import file_of
 from support.tflite_examples import (
     edited,
     export,
@@ -123,3 +124,46 @@ def test_places_and_sizes_that_cannot_be_are_refused(three_layers_file: bytes, d
 def test_text_is_not_readable() -> None:
     with pytest.raises(ValueError, match="not a readable TFLite file: it has no TFL3 mark"):
         _read_all(b"a text file that was renamed")
+
+
+@pytest.mark.parametrize("shape", [[], [1, 6, 6, 0], [1, 6, 6, 3]])
+def test_channels_that_a_depthwise_kernel_does_not_fit_are_refused(
+    three_layers_file: bytes, shape: list[int]
+) -> None:
+    def widen(model: Any) -> None:
+        graph = model.subgraphs[0]
+        kernel = graph.tensors.index(tensor_of_shape(model, (1, 2, 2, 4)))
+        depthwise = next(operator for operator in graph.operators if kernel in operator.inputs)
+        graph.tensors[depthwise.inputs[0]].shape = shape
+
+    with pytest.raises(
+        ValueError, match="this is not a readable TFLite file: 4 filters, each of one"
+    ):
+        contents.kernels(edited(three_layers_file, widen))
+
+
+def test_a_file_of_which_every_part_lies_in_its_own_place_is_read() -> None:
+    assert [o.name for o in contents.operators(file_of())] == ["RELU"]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"tensors": 50_000},
+        {"tensors": 100, "name": b"x" * 5000},
+        {"tensors": 100, "shape": (1,) * 5000},
+        {"tensors": 100, "scales": 5000},
+        {"operators": 50_000},
+        {"operators": 100, "inputs": 5000},
+        {"codes": 50_000},
+    ],
+    ids=" ".join,
+)
+def test_parts_that_lie_in_the_same_place_do_not_make_a_file_larger_than_it_is(
+    lists: dict[str, Any],
+) -> None:
+    content = file_of(**lists)
+    with pytest.raises(
+        ValueError, match=f"its parts together are longer than its {len(content)} bytes"
+    ):
+        contents.operators(content)
