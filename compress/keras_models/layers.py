@@ -98,10 +98,17 @@ def give_weights(layer: Any, weights: Sequence[np.ndarray]) -> None:
 
 
 def every_layer(model: Any) -> Iterator[Any]:
-    """Every layer of a Keras model, those of models inside the model too; these models themselves as well."""
-    for layer in getattr(model, "layers", ()):
-        yield layer
-        yield from every_layer(layer)
+    """Every layer of a Keras model once, those of models inside the model too; these models themselves as well."""
+    seen: set[int] = set()
+    waiting = [iter(getattr(model, "layers", ()))]
+    while waiting:
+        layer = next(waiting[-1], None)
+        if layer is None:
+            waiting.pop()
+        elif id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            waiting.append(iter(getattr(layer, "layers", ())))
 
 
 def gives_probabilities(model: Any) -> bool:
