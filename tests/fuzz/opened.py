@@ -1,0 +1,52 @@
+"""What comes of opening hostile files, each told by a process of its own: `opener`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+OPENER = Path(__file__).with_name("opener.py")
+MOST_BYTES = 2**30  # what opening a file of under a megabyte may take
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What came of one file; `said` is empty if it was read."""
+
+    path: Path
+    raised: str
+    said: str
+    mild: bool  # read, or refused by a ValueError or an OSError
+    own: int  # bytes that the process took at most, more than before
+    children: int  # bytes that a process of its own took at most, over all files so far
+
+    def check(self) -> None:
+        """Fail unless the file was read, or refused in a sentence, within bounds of memory."""
+        assert self.mild, f"{self.path.name}: {self.raised}: {self.said[:300]}"
+        if self.said:
+            assert self.said.isprintable(), self.said
+            assert self.path.name in self.said
+            assert len(self.said) < 1500
+        assert max(self.own, self.children) < MOST_BYTES, (self.path.name, self.own, self.children)
+
+
+def opened(kind: str, warm_up: Path, paths: Sequence[Path]) -> list[Opening]:
+    """Open `paths` one after the other in one process; every one of them must leave it alive.
+
+    Args:
+      kind: "model", "tflite", "npz", "pickle" or "image".
+      warm_up: a good file, opened first so that imports do not count.
+    """
+    words = [sys.executable, str(OPENER), kind, str(warm_up), *map(str, paths)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    openings = [Opening(**(line | {"path": Path(line["path"])})) for line in found]
+    died = [path.name for path in paths[len(openings) :]][:1]
+    assert done.returncode == 0, f"died of {died}: {done.returncode} {done.stderr[-2000:]}"
+    return openings

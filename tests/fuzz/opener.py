@@ -1,0 +1,97 @@
+"""Open untrusted files one by one, and say of each what came of it and what memory it took; run by `opened`.
+
+Words: a kind of file, and the files. A line of JSON for each is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# A file that takes far more than the tests allow must not take the machine.
+MOST_BYTES = 2**33
+
+
+def _model(warm_up: Path) -> Callable[[Path], Any]:
+    from compress.model_files import load
+
+    load.load(warm_up)
+    return load.load
+
+
+def _tflite(warm_up: Path) -> Callable[[Path], Any]:
+    from compress.tflite.contents import stored_params, stored_tensors
+
+    def read(path: Path) -> int:
+        return stored_params(stored_tensors(path.read_bytes()))
+
+    read(warm_up)
+    return read
+
+
+def _npz(warm_up: Path) -> Callable[[Path], Any]:
+    from compress.data.npz_images import read_arrays
+
+    read_arrays(warm_up)
+    return read_arrays
+
+
+def _pickle(warm_up: Path) -> Callable[[Path], Any]:
+    from baselines.safe_pickle import load_dict
+
+    def read(path: Path) -> Any:
+        return load_dict(path.read_bytes(), str(path))
+
+    read(warm_up)
+    return read
+
+
+def _image(warm_up: Path) -> Callable[[Path], Any]:
+    from compress.data.image_folder import read_images
+
+    def read(path: Path) -> Any:
+        return read_images([path])
+
+    read(warm_up)
+    return read
+
+
+OPENERS = {"model": _model, "tflite": _tflite, "npz": _npz, "pickle": _pickle, "image": _image}
+
+
+def memory(field: str) -> int:
+    """Bytes that this process takes ("VmRSS"), or took at most since `forget_peak` ("VmHWM")."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def main(kind: str, warm_up: str, *paths: str) -> None:
+    read = OPENERS[kind](Path(warm_up))
+    resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + MOST_BYTES,) * 2)
+    for path in map(Path, paths):
+        forget_peak()
+        before = memory("VmRSS")
+        said, raised = "", ""
+        try:
+            read(path)
+        except Exception as error:  # also those that the reader should not let pass: the test tells
+            said, raised = str(error), type(error).__mro__[0].__name__
+            mild = isinstance(error, ValueError | OSError)
+        else:
+            mild = True
+        own = memory("VmHWM") - before
+        children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        found = {"path": str(path), "raised": raised, "said": said, "mild": mild}
+        print(json.dumps(found | {"own": own, "children": children}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
