@@ -1,0 +1,272 @@
+"""The arithmetic of training, of export and of every stage is the one that its version stands for.
+
+A run is found again by versions, not by source: `compress/runs/keys.py`. Who changes what a training or a stage
+computes, or the default of an option, raises the version beside it; otherwise kept runs of before would pass for runs
+of now. Here tiny runs are held against what they gave when their version was last raised, in golden/outcomes/.
+
+If the network or the options of these runs are changed, and not what is run, delete the files and write them anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress import backend, registry
+from compress.keras_models.model import KerasModel
+from compress.runs.keys import EXPORT_LIBRARIES, TRAINING_LIBRARIES
+from compress.runs.provenance import version_of
+from compress.stage import Stage
+from compress.stages.cluster import Cluster
+from compress.stages.distill import Distill
+from compress.stages.finetune import Finetune
+from compress.stages.prune import Prune
+from compress.stages.prune_filters import PruneFilters
+from compress.stages.qat import Qat
+from compress.stages.quantize import Quantize
+from compress.tflite import convert
+from compress.training import fit
+from compress.training.recipe import Recipe
+from support.pinned_task import FINETUNING, RECIPES, Pinned, short, summary, view
+
+FOLDER = Path(__file__).parent / "golden" / "outcomes"
+UPDATE = "pytest tests/test_pinned_outcomes.py --update-golden"
+SEED = 3
+# Shares of a standard deviation. Other processors and other kernels of TensorFlow differ by 2e-6; in integers, a
+# weight that rounds the other way counts for more.
+FLOAT, INTEGER = 1e-4, 1e-2
+LOUD = {"epochs": 2, "learning_rate": 0.03}  # so that a small change of the arithmetic is seen
+STAGES: dict[str, Sequence[Stage]] = {
+    "cluster": [Cluster(clusters=4, **LOUD), Cluster(clusters=4, initialization="linear", epochs=0)],
+    "distill": [
+        Distill(student_width=0.5, epochs=2),
+        Distill(method="relations", temperature=1.0, epochs=2),
+    ],
+    "finetune": [Finetune(**LOUD)],
+    "prune": [
+        Prune(alpha=0.3, **LOUD),
+        Prune(scope="global", epochs=0, renew_statistics=True),
+        Prune(pattern="2:4", epochs=0),
+    ],
+    "prune-filters": [
+        PruneFilters(macs=0.5, **LOUD),
+        PruneFilters(filters=0.4, criterion="l1", scope="layer", epochs=0),
+    ],
+    "qat": [Qat(calibration=16, epochs=2, learning_rate=0.005)],
+    "quantize": [
+        Quantize(scheme=scheme, calibration=16)
+        for scheme in ("int8", "int16x8", "float16", "dynamic", "int4")
+    ],
+}  # fmt: skip
+NAMES = ("train", "export", *STAGES)
+
+Pin = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def start() -> KerasModel:
+    # On a GPU, convolutions would else keep ten bits of each number.
+    backend.tensorflow().config.experimental.enable_tensor_float_32_execution(False)
+    return KerasModel(Pinned().build())
+
+
+def pin_of(name: str, start: KerasModel) -> Pin:
+    """What is pinned of a name: its versions and defaults, and what it computes, with which libraries."""
+    if name == "train":
+        outcomes = {recipe: trained(RECIPES[recipe], start) for recipe in RECIPES}
+        return pin({"training.fit.VERSION": fit.VERSION}, TRAINING_LIBRARIES, Recipe, outcomes)
+    export = {"tflite.convert.EXPORT_VERSION": convert.EXPORT_VERSION}
+    if name == "export":
+        outcomes = {"float32": summary(start.to_tflite(), start)}
+        return pin(export, EXPORT_LIBRARIES, None, outcomes)
+    stages, cls = STAGES[name], type(STAGES[name][0])
+    versions = {f"{cls.__name__}.version": cls.version}
+    versions |= {"training.fit.VERSION": fit.VERSION} if cls.trains else {}
+    versions |= export if cls.gives == "tflite" else {}
+    outcomes = {" ".join(s.argv()): summary(s.apply(start, view(), SEED), start) for s in stages}
+    libraries = {library for stage in stages for library in stage.libraries()}
+    return pin(versions, libraries, cls, outcomes, INTEGER if cls.gives == "tflite" else FLOAT)
+
+
+def pin(
+    versions: Mapping[str, int],
+    libraries: Iterable[str],
+    options: type | None,
+    outcomes: Mapping[str, Any],
+    tolerance: float = FLOAT,
+) -> Pin:
+    return {
+        "versions": versions,
+        "libraries": {library: version_of(library) for library in sorted(libraries)},
+        "defaults": defaults_of(options) if options else {},
+        "tolerance": tolerance,
+        "outcomes": outcomes,
+    }
+
+
+def trained(recipe: Recipe, start: KerasModel) -> dict[str, list[float]]:
+    """The summary of a training from scratch, with what its epochs said."""
+    model = Pinned().build(dropout=recipe.dropout)
+    # Right of the training images is wrong of the validation images: so a plateau is reached, and epochs differ.
+    history = fit.fit(model, recipe, view(shift=1).training_data(), seed=SEED)
+    said = ("loss", "cross_entropy", "validation_cross_entropy", "learning_rate")
+    return summary(KerasModel(model), start) | {
+        f"epoch {row['epoch']}": [short(row[field]) for field in said] for row in history
+    }
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
+    """The defaults of a dataclass's fields, as JSON."""
+    given = [f for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING]
+    return {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in given}
+
+
+def changed_defaults(found: Pin, pinned: Pin) -> list[str]:
+    """The defaults that are not as pinned, a line each. An option that is new has none to change."""
+    return [
+        f"default of {option}: was {before}, is {now}"
+        for option, before in pinned["defaults"].items()
+        if (now := found["defaults"].get(option, "no longer there")) != before
+    ]
+
+
+def changed_outcomes(found: Pin, pinned: Pin) -> list[str]:
+    """The numbers that are not as pinned, a line each."""
+    return [
+        f"{run}: {what}: was {values}, is {now}"
+        for run, before in pinned["outcomes"].items()
+        for what, values in before.items()
+        if far(now := found["outcomes"].get(run, {}).get(what, []), values, pinned["tolerance"])
+    ]
+
+
+def far(now: Sequence[float], before: Sequence[float], tolerance: float) -> bool:
+    """Whether numbers differ by more than that share of themselves, mean and deviation of the deviation."""
+    if len(now) != len(before):
+        return True
+    scales = [before[1]] * 2 if len(before) == 2 else [max(abs(b), 0.01) for b in before]
+    return any(
+        abs(n - b) > tolerance * scale for n, b, scale in zip(now, before, scales, strict=True)
+    )
+
+
+def judged(name: str, found: Pin, pinned: Pin | None) -> tuple[str, bool]:
+    """What is wrong, empty if nothing is, and whether the pin may be written anew as it is found."""
+    if pinned is None:
+        return f"{name} is not pinned yet: {UPDATE}.", True
+    options, numbers = changed_defaults(found, pinned), changed_outcomes(found, pinned)
+    told = "".join(f"\n  {line}" for line in (*options, *numbers))
+    own = next(iter(found["versions"]))  # the others are of what it rests on
+    if options and found["versions"][own] == pinned["versions"].get(own):
+        return f"a default of {name} changed: raise {own} and update by {UPDATE}.{told}", False
+    if found["versions"] != pinned["versions"]:
+        return f"{name} is pinned as another version: {UPDATE}, and review the change.{told}", True
+    if numbers and found["libraries"] == pinned["libraries"]:
+        raised = " or ".join(found["versions"])
+        sentence = f"the arithmetic of {name} changed: raise {raised} and update by {UPDATE}."
+        return sentence + told, False
+    if numbers:
+        return f"other libraries compute {name} otherwise: {UPDATE}, and review it.{told}", True
+    if set(found["outcomes"]) != set(pinned["outcomes"]):
+        return f"not all runs of {name} are pinned: {UPDATE}.", True
+    return "", True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_computed_is_what_the_version_stands_for(
+    name: str, start: KerasModel, update_golden: bool
+) -> None:
+    path = FOLDER / f"{name}.json"
+    found = pin_of(name, start)
+    pinned = json.loads(path.read_text()) if path.exists() else None
+    wrong, writable = judged(name, found, pinned)
+    if update_golden and writable:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+        wrong = ""
+    assert not wrong, wrong
+
+
+def test_every_stage_of_this_package_is_pinned() -> None:
+    ours = {
+        n for n in registry.stage_names() if registry.stage(n).__module__.startswith("compress.")
+    }
+    assert set(STAGES) == ours
+    assert all(type(stage).name == name for name, stages in STAGES.items() for stage in stages)
+
+
+def test_the_recipes_pinned_are_of_every_kind() -> None:
+    recipes = [*RECIPES.values(), FINETUNING]
+    kinds = {(r.optimizer, r.schedule, r.warmup > 0, r.keep) for r in recipes}
+    assert {kind[0] for kind in kinds} == {"sgd", "adam"}
+    assert {kind[1] for kind in kinds} == {"constant", "plateau", "cosine"}
+    assert {kind[2] for kind in kinds if kind[1] == "cosine"} == {True, False}
+    assert {kind[3] for kind in kinds} == {"last", "best"}
+    used = set[str]().union(*(recipe.changed_fields() for recipe in recipes))
+    assert {f.name for f in dataclasses.fields(Recipe)} - used <= {"summary", "momentum"}
+
+
+# How a pin is judged
+
+PINNED: Pin = {
+    "versions": {"Made.version": 1, "train.VERSION": 1},
+    "libraries": {"keras": "3.15.1"},
+    "defaults": {"epochs": 45, "skip": []},
+    "tolerance": 1e-4,
+    "outcomes": {"made --epochs 2": {"conv1": [0.01, 0.2], "epoch 1": [1.5, 1.4, 1.6, 0.02]}},
+}
+
+
+def but(**parts: Mapping[str, Any]) -> Pin:
+    """The pin, with some of what its parts hold exchanged."""
+    return PINNED | {key: PINNED[key] | value for key, value in parts.items()}
+
+
+def outcome(*values: float) -> dict[str, Any]:
+    return {
+        "outcomes": {"made --epochs 2": PINNED["outcomes"]["made --epochs 2"] | {"conv1": values}}
+    }
+
+
+DEFAULT = "a default of made changed: raise Made.version and update by pytest"
+UNRAISED = (
+    "the arithmetic of made changed: raise Made.version or train.VERSION and update by pytest"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence", "writable"),
+    [
+        (PINNED, "", True),
+        (but(**outcome(0.01 + 1.9e-5, 0.2 - 1.9e-5)), "", True),
+        (but(**outcome(0.01 + 2.1e-5, 0.2)), UNRAISED, False),
+        (but(**outcome(0.01, 0.2 + 2.1e-5)), UNRAISED, False),
+        (but(defaults={"epochs": 40}), DEFAULT, False),
+        (but(defaults={"epochs": 40}, versions={"train.VERSION": 2}), DEFAULT, False),
+        (but(defaults={"epochs": 40}, versions={"Made.version": 2}), "is pinned as another version", True),
+        (but(defaults={"momentum": 0.9}), "", True),
+        (but(versions={"Made.version": 2}, **outcome(0.02, 0.2)), "is pinned as another version", True),
+        (but(versions={"train.VERSION": 2}), "is pinned as another version", True),
+        (but(libraries={"keras": "3.16.0"}), "", True),
+        (but(libraries={"keras": "3.16.0"}, **outcome(0.02, 0.2)), "other libraries compute made otherwise", True),
+        (but(libraries={"keras": "3.16.0"}, defaults={"epochs": 40}), DEFAULT, False),
+        (but(outcomes={"made --epochs 3": {}}), "not all runs of made are pinned", True),
+        (PINNED | {"outcomes": {}}, UNRAISED, False),
+    ],
+)  # fmt: skip
+def test_a_change_without_a_raised_version_is_refused_and_never_written(
+    found: Pin, sentence: str, writable: bool
+) -> None:
+    wrong, may_be_written = judged("made", found, PINNED)
+    assert bool(wrong) == bool(sentence)
+    assert sentence in wrong
+    assert may_be_written == writable
+
+
+def test_what_is_not_pinned_is_asked_for() -> None:
+    assert judged("made", PINNED, None) == (f"made is not pinned yet: {UPDATE}.", True)
