@@ -1,0 +1,132 @@
+"""SGD in parameter groups, each with its learning rate, L2 penalty and number of steps; a triangular schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compress import backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamGroup:
+    """How some of the variables are trained, beside what the optimizer says for all of them."""
+
+    learning_rate: float = 1.0  # times the optimizer's
+    l2: float = 0.0  # times the variable is added to its gradient, before momentum
+    steps: int | None = None  # trained for so many steps, then left as it is; None: to the end
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "l2", "steps"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"parameter group: {name} {getattr(self, name)} is below 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriangularSchedule:
+    """A learning rate that rises in a straight line to its peak, then falls in one.
+
+    Attributes:
+      peak: the highest learning rate.
+      start, end: what the first step and the step after the last have of it.
+      rise: fraction of all steps at which the peak is reached, rounded down, but never less than one step.
+
+    >>> schedule = TriangularSchedule(peak=10.0, start=0.2, rise=0.25, end=0.1)
+    >>> [round(schedule.at(step, 8), 2) for step in (0, 1, 2, 5, 8)]
+    [2.0, 6.0, 10.0, 5.5, 1.0]
+    """
+
+    peak: float
+    start: float
+    rise: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if self.peak <= 0 or not (
+            0 <= self.start <= 1 and 0 <= self.end <= 1 and 0 < self.rise < 1
+        ):
+            raise ValueError(
+                f"{self} is no triangle: the peak is above 0, start and end are in the range 0<=x<=1, "
+                "rise is in the range 0<x<1."
+            )
+
+    def at(self, step: Any, steps: int, minimum: Any = min) -> Any:
+        """The learning rate of a step.
+
+        Args:
+          step: from 0. After `steps` the rate stays at its end.
+          steps: of the whole training.
+          minimum: of two numbers, or of two tensors if `step` is one.
+        """
+        risen = max(1, int(self.rise * steps))
+        step = minimum(step, steps)
+        # Each line is below the other where it counts.
+        rising = self.start + (1 - self.start) * step / risen
+        falling = 1 - (1 - self.end) * (step - risen) / max(1, steps - risen)
+        return self.peak * minimum(rising, falling)
+
+    def keras(self, steps: int) -> Any:
+        """The same as a Keras 3 learning rate schedule of a training of so many steps."""
+        keras: Any = backend.keras()
+        at = self.at
+
+        class Triangular(keras.optimizers.schedules.LearningRateSchedule):
+            def __call__(self, step: Any) -> Any:
+                return at(keras.ops.cast(step, "float32"), steps, keras.ops.minimum)
+
+        return Triangular()
+
+
+def group_of(path: str, groups: Mapping[str, ParamGroup]) -> ParamGroup:
+    """The group of a variable: the first whose name its path ends with.
+
+    Args:
+      path: of the variable, as Keras has it: "norm1/beta".
+      groups: end of a path -> group; the end "" is that of all. A variable of no group is trained plainly.
+
+    >>> group_of("norm1/beta", {"beta": ParamGroup(l2=0.5), "": ParamGroup(l2=1.0)}).l2
+    0.5
+    """
+    return next((group for end, group in groups.items() if path.endswith(end)), ParamGroup())
+
+
+def sgd(learning_rate: Any, momentum: float, groups: Mapping[str, ParamGroup]) -> Any:
+    """A Keras 3 optimizer: SGD with Nesterov momentum, L2 and parameter groups, step by step as PyTorch's.
+
+    With gradient g of variable w, velocity v from 0, momentum m, and of its group L2 c and learning rate r:
+
+      g <- g + c w;  v <- m v + g;  w <- w - learning rate * r * (g + m v)
+
+    Keras's own SGD has the learning rate inside v, which differs while the learning rate changes, and its weight decay
+    does not pass through v.
+
+    Args:
+      learning_rate: a number or a Keras schedule.
+      groups: see `group_of`.
+    """
+    keras: Any = backend.keras()
+    ops = keras.ops
+
+    class GroupedSGD(keras.optimizers.Optimizer):
+        def build(self, variables: Any) -> None:
+            if not self.built:
+                keras.optimizers.Optimizer.build(self, variables)
+                self.velocities = self.add_optimizer_variables(variables, "velocity")
+                # By place: what a step is given knows its path no more.
+                self.groups = [group_of(variable.path, groups) for variable in variables]
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            place = self._get_variable_index(variable)
+            group, velocity = self.groups[place], self.velocities[place]
+            gradient = ops.cast(gradient, variable.dtype) + group.l2 * variable
+            moved = momentum * velocity + gradient
+            rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate
+            if group.steps is not None:
+                # Not times zero: what is left alone may have no finite gradient.
+                goes_on = self.iterations < group.steps
+                gradient, moved = (ops.where(goes_on, x, 0.0) for x in (gradient, moved))
+            self.assign(velocity, moved)
+            self.assign_sub(variable, rate * (gradient + momentum * moved))
+
+    return GroupedSGD(learning_rate=learning_rate)
