@@ -1,0 +1,106 @@
+"""The CIFAR-10 ResNet of He et al. 2015: 174,698 weights and biases at depth 14, once normalization is folded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from compress import backend
+
+CLASSES = 10
+INPUT_SHAPE = (32, 32, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet:
+    """Post-activation ResNet: a 3x3 convolution, three stages of two-convolution blocks, pooling, Dense.
+
+    He et al. 2015, section 4.2 (https://arxiv.org/abs/1512.03385), but that a shortcut that changes the shape is a 1x1
+    convolution with stride 2, their option B, not their parameter-free option A.
+
+    Attributes:
+      widths: filters of the stages at 32x32, 16x16 and 8x8; the first is also that of the convolution before them.
+      depth: layers with weights on the longest way, 6n + 2 for n blocks a stage.
+
+    At widths 16, 32, 64 and depth 14, a multiply-accumulate (MAC) counted once:
+
+      part                                    | output   | weights | MMAC
+      3x3 convolution                         | 32x32x16 |     432 | 0.44
+      2 blocks                                | 32x32x16 |   9,216 | 9.44
+      2 blocks, the first with stride 2       | 16x16x32 |  32,768 | 8.39
+      2 blocks, the first with stride 2       | 8x8x64   | 131,072 | 8.39
+      global average pooling, Dense           | 10       |     640 | 0.00
+      all, with 570 biases after folding      |          | 174,698 | 26.66
+
+    >>> ResNet(depth=20).blocks
+    3
+    """
+
+    widths: tuple[int, int, int] = (16, 32, 64)
+    depth: int = 14
+
+    def __post_init__(self) -> None:
+        check_widths("resnet", self.widths)
+        if not is_whole(self.depth) or self.depth < 8 or (self.depth - 2) % 6:
+            raise ValueError(
+                f"resnet: depth {self.depth!r} is not 6n + 2 for a whole n above 0: use 8, 14, 20, 26 or on."
+            )
+        object.__setattr__(self, "widths", tuple(self.widths))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of each stage."""
+        return (self.depth - 2) // 6
+
+    def build(self) -> Any:
+        """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10]."""
+        layers = backend.keras().layers
+        image = layers.Input(INPUT_SHAPE, name="image")
+        x = layers.ReLU(name="relu0")(_normalized(image, "0", self.widths[0]))
+        for stage, filters in enumerate(self.widths, start=1):
+            for block in range(1, self.blocks + 1):
+                x = _block(x, f"{stage}_{block}", filters, halves=stage > 1 and block == 1)
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        logits = layers.Dense(CLASSES, name="logits")(x)
+        return backend.keras().Model(image, logits, name=f"resnet{self.depth}")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_widths(network: str, widths: Any) -> None:
+    """Raise ValueError unless `widths` is three whole numbers above 0."""
+    listed = isinstance(widths, list | tuple) and len(widths) == 3
+    if not listed or not all(is_whole(width) and width > 0 for width in widths):
+        raise ValueError(
+            f"{network}: widths {widths!r} are not three whole numbers above 0: give one for each stage."
+        )
+
+
+def _block(x: Any, name: str, filters: int, halves: bool) -> Any:
+    """Two 3x3 convolutions beside a shortcut; `halves` gives both the stride 2 and the shortcut a kernel."""
+    layers = backend.keras().layers
+    stride = 2 if halves else 1
+    y = _normalized(x, f"{name}a", filters, stride=stride)
+    y = layers.ReLU(name=f"relu{name}a")(y)
+    y = _normalized(y, f"{name}b", filters)
+    if halves:
+        x = _normalized(x, f"{name}s", filters, size=1, stride=stride)
+    return layers.ReLU(name=f"relu{name}b")(layers.Add(name=f"add{name}")([x, y]))
+
+
+def _normalized(x: Any, name: str, filters: int, size: int = 3, stride: int = 1) -> Any:
+    """A convolution without bias and its BatchNormalization, directly after it, so that it folds into it."""
+    layers = backend.keras().layers
+    x = layers.Conv2D(
+        filters,
+        size,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",  # He et al. 2015, section 3.4
+        name=f"conv{name}",
+    )(x)
+    return layers.BatchNormalization(name=f"norm{name}")(x)
