@@ -1,0 +1,250 @@
+"""The airbench network is that of its source: layers, first weights, and what of it trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baselines.cifar10.networks.airbench import (
+    Airbench,
+    AirbenchTraining,
+    dirac_filters,
+    whitening_kernel,
+)
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.measurement.layer_table import rows_of
+from compress.training.param_groups import ParamGroup, group_of
+
+RNG = np.random.default_rng(0)
+# Neighbouring pixels and colours alike, as in photographs.
+SMOOTH = np.cumsum(RNG.normal(0, 9, (30, 32, 32, 3)), axis=2) + RNG.normal(120, 20, (30, 1, 1, 1))
+IMAGES = np.clip(SMOOTH, 0, 255).astype(np.uint8)
+# Part -> weights of its kernels, MACs: worked out by hand from the shapes.
+PARTS = {
+    "whiten": (12 * 24, 31 * 31 * 12 * 24),
+    "conv1": (9 * 24 * 64 + 9 * 64 * 64, 31 * 31 * 13_824 + 15 * 15 * 36_864),
+    "conv2": (9 * 64 * 256 + 9 * 256 * 256, 15 * 15 * 147_456 + 7 * 7 * 589_824),
+    "conv3": (2 * 9 * 256 * 256, (7 * 7 + 3 * 3) * 589_824),
+    "scores": (2_560, 2_560),
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return Airbench().build(IMAGES)
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    return Airbench(widths=(26, 28, 20)).build(IMAGES)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
+    kernels = KerasModel(model).kernels()
+    weights = sum(w.size for name, w in kernels.items() if name.startswith(part))
+    macs = sum(row["macs"] for row in rows_of(KerasModel(model)) if row["name"].startswith(part))
+    assert (weights, macs) == PARTS[part]
+
+
+def test_all_together_is_1971640_weights_and_biases_and_118_million_macs(model: Any) -> None:
+    shifts = 2 * (64 + 256 + 256)
+    assert sum(weights for weights, _ in PARTS.values()) + 24 + shifts == 1_971_640
+    statistics = 2 * shifts
+    assert model.count_params() == 1_971_640 + statistics
+    assert rows_of(KerasModel(model))[-1]["macs"] == 118_147_360
+
+
+def test_layers_come_in_the_order_of_the_source(small: Any) -> None:
+    names = ["image", "normalize", "whiten", "gelu0"]
+    for g in "123":
+        names += [f"conv{g}a", f"pool{g}", f"norm{g}a", f"gelu{g}a"]
+        names += [f"conv{g}b", f"norm{g}b", f"gelu{g}b"]
+    names += ["pool4", "flatten", "scores", "logits"]
+    assert [layer.name for layer in small.layers] == names
+    for before, layer in zip(small.layers, small.layers[1:], strict=False):
+        assert layer.input is before.output
+
+
+def test_normalization_has_no_scale_and_the_epsilon_of_the_source(small: Any) -> None:
+    norms = [n for n in small.layers if type(n).__name__ == "BatchNormalization"]
+    assert [(n.scale, n.center, n.epsilon, n.momentum) for n in norms] == 6 * [
+        (False, True, 1e-12, 0.9)
+    ]
+
+
+def test_only_the_whitening_convolution_has_a_bias(small: Any) -> None:
+    biased = [n.name for n in small.layers if getattr(n, "use_bias", False)]
+    assert biased == ["whiten"]
+
+
+def test_the_whitening_kernel_does_not_train_and_its_bias_does(small: Any) -> None:
+    trained = [v.path for v in small.trainable_variables]
+    assert "whiten/bias" in trained
+    assert "whiten/kernel" not in trained
+    assert len(trained) == 1 + 6 + 6 + 1
+
+
+def test_a_training_step_leaves_the_whitening_kernel_as_it_was() -> None:
+    tiny = Airbench(widths=(2, 2, 2)).build(IMAGES)
+    kernel, bias = tiny.get_layer("whiten").get_weights()
+    tiny.compile("sgd", "mse")
+    tiny.train_on_batch(IMAGES[:4] / np.float32(255), np.ones((4, 10), np.float32))
+    after, moved = tiny.get_layer("whiten").get_weights()
+    assert np.array_equal(after, kernel)
+    assert np.any(moved != bias)
+
+
+def test_whitened_patches_of_training_images_are_uncorrelated_and_of_mean_square_one(
+    small: Any,
+) -> None:
+    whiten = small.get_layer("whiten")
+    whiten.bias.assign(np.zeros(24, np.float32))
+    keras = backend.keras()
+    values = np.array(keras.Model(small.input, whiten.output)(IMAGES / np.float32(255)))
+    outputs = values.reshape(-1, 24)[:, :12].astype(np.float64)
+    moments = outputs.T @ outputs / len(outputs)
+    assert np.allclose(moments - np.diag(np.diag(moments)), 0, atol=1e-3)
+    assert np.all(np.diag(moments) < 1)
+    assert np.all(np.diag(moments) > 0.9)
+
+
+def test_epsilon_is_all_that_is_missing_from_a_mean_square_of_one() -> None:
+    images = RNG.normal(0.1, [0.5, 0.05], (8, 6, 6, 2))
+    kernel = whitening_kernel(images, 2, epsilon=1e-3).astype(np.float64).reshape(8, 16)
+    patches = np.stack(
+        [
+            images[n, y : y + 2, x : x + 2].ravel()
+            for n in range(8)
+            for y in range(5)
+            for x in range(5)
+        ]
+    )
+    moments = patches.T @ patches / len(patches)
+    eigenvalues = np.linalg.eigvalsh(moments)[::-1]
+    assert np.allclose(
+        kernel[:, :8].T @ moments @ kernel[:, :8],
+        np.diag(eigenvalues / (eigenvalues + 1e-3)),
+        atol=1e-5,
+    )
+    assert np.array_equal(kernel[:, 8:], -kernel[:, :8])
+
+
+def test_whitening_does_not_depend_on_how_images_are_grouped(monkeypatch: Any) -> None:
+    images = RNG.random((7, 5, 5, 3))
+    whole = whitening_kernel(images, 2, 5e-4)
+    monkeypatch.setattr("baselines.cifar10.networks.airbench._AT_ONCE", 2)
+    parts = whitening_kernel(images, 2, 5e-4)
+    assert np.allclose(np.abs(whole), np.abs(parts), atol=1e-4)
+
+
+def test_images_without_any_variety_have_a_finite_kernel() -> None:
+    assert np.isfinite(whitening_kernel(np.zeros((2, 4, 4, 3), np.float32), 2, 5e-4)).all()
+
+
+def test_only_the_first_5000_images_give_the_whitening(monkeypatch: Any) -> None:
+    monkeypatch.setattr("baselines.cifar10.networks.airbench.WHITENING_IMAGES", 10)
+    options = Airbench(widths=(1, 1, 1))
+    ten = options.build(IMAGES[:10]).get_layer("whiten").get_weights()[0]
+    assert np.array_equal(options.build(IMAGES).get_layer("whiten").get_weights()[0], ten)
+
+
+@pytest.mark.parametrize("name", ["conv1a", "conv1b", "conv2a", "conv3a"])
+def test_first_filters_copy_their_inputs(small: Any, name: str) -> None:
+    kernel = small.get_layer(name).get_weights()[0]
+    inputs, filters = kernel.shape[2:]
+    copied = min(inputs, filters)
+    expected = np.zeros((3, 3, inputs, copied))
+    expected[1, 1, range(copied), range(copied)] = 1
+    assert np.array_equal(kernel[..., :copied], expected)
+    rest = kernel[..., copied:]
+    assert np.all(np.abs(rest) <= 1 / np.sqrt(9 * inputs))
+    assert np.all(rest != 0)
+
+
+def test_dirac_filters_leave_what_came_in_as_it_was() -> None:
+    kernel = RNG.random((3, 3, 2, 3))
+    before = kernel.copy()
+    dirac_filters(kernel)
+    assert np.array_equal(kernel, before)
+
+
+def test_scores_are_divided_by_nine(small: Any) -> None:
+    keras = backend.keras()
+    both = keras.Model(small.input, [small.get_layer("scores").output, small.output])
+    scores, logits = both(IMAGES[:2] / np.float32(255))
+    assert np.allclose(np.array(scores) / 9, logits, rtol=1e-6)
+    assert logits.shape == (2, 10)
+
+
+def test_momentum_and_widths_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="airbench: momentum 1 is not in the range 0<=x<1"):
+        Airbench(momentum=1)
+    with pytest.raises(
+        ValueError, match=r"airbench: widths .* are not three whole numbers above 0"
+    ):
+        Airbench(widths=(1, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [IMAGES[:0], IMAGES / np.float32(255), IMAGES[:, :16], IMAGES[0]],
+    ids=["none", "floats", "half", "one image"],
+)
+def test_what_are_no_training_images_is_refused(images: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"airbench: .* are no training images: give uint8"):
+        Airbench(widths=(1, 1, 1)).build(images)
+
+
+def test_rates_of_the_training_are_those_of_the_source() -> None:
+    training = AirbenchTraining()
+    # As the source computes them, for a loss summed over 1,024 examples.
+    kilostep_scale = 1024 * (1 + 1 / (1 - 0.85))
+    rate, decay = 11.5 / kilostep_scale, 0.0153 * 1024 / kilostep_scale
+    assert training.learning_rate == pytest.approx(1024 * rate) == pytest.approx(1.5)
+    assert training.l2 == pytest.approx(decay / rate / 1024) == pytest.approx(1.33e-3, rel=1e-3)
+    shift = training.param_groups(48)["/beta"]
+    assert shift.learning_rate * training.learning_rate == pytest.approx(96)
+    assert shift.l2 == pytest.approx(decay / (64 * rate) / 1024) == pytest.approx(2.1e-5, rel=0.02)
+
+
+def test_each_variable_is_in_its_group(small: Any) -> None:
+    training = AirbenchTraining()
+    groups = {
+        v.path: group_of(v.path, training.param_groups(48)) for v in small.trainable_variables
+    }
+    shifts = [path for path, group in groups.items() if group.learning_rate == 64]
+    assert shifts == [f"norm{g}{half}/beta" for g in "123" for half in "ab"]
+    assert groups.pop("whiten/bias") == ParamGroup(l2=training.l2, steps=3 * 48)
+    rest = {path: group for path, group in groups.items() if path not in shifts}
+    assert set(rest.values()) == {ParamGroup(l2=training.l2)}
+    assert len(rest) == 7
+
+
+def test_the_optimizer_trains_the_whitening_bias_for_three_epochs() -> None:
+    tiny = Airbench(widths=(2, 2, 2)).build(IMAGES)
+    optimizer = AirbenchTraining(batch_size=1024).optimizer(images=2 * 1024 + 5)
+    tiny.compile(optimizer, "mse", jit_compile=False)
+    optimizer.build(tiny.trainable_variables)
+    x, y = IMAGES[:2] / np.float32(255), np.zeros((2, 10), np.float32)
+    biases = []
+    for step in (0, 5, 6, 39):
+        optimizer.iterations.assign(step)
+        tiny.train_on_batch(x, y)
+        biases.append(tiny.get_layer("whiten").get_weights()[1])
+    assert np.any(biases[1] != biases[0])
+    assert np.array_equal(biases[2], biases[1])
+    assert np.array_equal(biases[3], biases[1])
+    # 20 epochs of two steps: the peak is at step 9, and step 40 is the first that is not taken.
+    for step, rate in ((0, 0.3), (9, 1.5), (40, 0.105)):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("images", [0, 1023])
+def test_a_training_of_no_batch_is_refused(images: int) -> None:
+    with pytest.raises(ValueError, match=f"airbench: {images} images fill no batch of 1024"):
+        AirbenchTraining().optimizer(images)
