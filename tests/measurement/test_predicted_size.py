@@ -1,0 +1,131 @@
+"""Predicted sizes are those of the files that export and quantize write; parameters and MACs are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baselines.cifar10 import cnn
+from baselines.cifar10.networks.airbench import Airbench
+from baselines.cifar10.networks.resnet import ResNet
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.measurement.layer_table import rows_of
+from compress.measurement.predicted_size import (
+    GRAPH_BYTES,
+    KERNEL_BYTES,
+    KernelSize,
+    Scheme,
+    file_bytes,
+    predicted_size,
+)
+from compress.quantization import int4
+from compress.tflite import contents
+from compress.tflite.model import TFLiteModel
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((2, 32, 32, 3), dtype=np.float32)
+# Bytes of the files written of these networks with drawn weights.
+WRITTEN = {
+    "plain, width 1": (lambda: cnn.build(), 476_744, 135_456, 76_688),
+    "plain, width 0.5": (lambda: cnn.build(width=0.5), 125_928, 42_352, 27_336),
+    "resnet 16-32-64": (lambda: ResNet().build(), 709_136, 202_016, 114_616),
+    "resnet 8-16-32": (lambda: ResNet(widths=(8, 16, 32)).build(), 186_704, 63_848, 41_616),
+    "resnet 16-32-64, depth 20": (lambda: ResNet(depth=20).build(), 1_100_860, 309_400, 173_496),
+}
+
+
+def trained(model: Any) -> KerasModel:
+    """The model with statistics and biases such as training leaves: no two vectors equal."""
+    for weight in model.weights:
+        if len(weight.shape) == 1:
+            drawn = RNG.normal(0, 0.1, weight.shape)
+            around = 1 if weight.name in ("gamma", "moving_variance") else 0
+            weight.assign((around + drawn).astype(np.float32))
+    return KerasModel(model)
+
+
+def exported(model: KerasModel, scheme: Scheme) -> TFLiteModel:
+    if scheme == "int4":
+        names = [n for n in model.kernel_variables() if not n.endswith("/depthwise_kernel")]
+        return int4.export(model, names, IMAGES)
+    return model.to_tflite(scheme, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> KerasModel:
+    return trained(ResNet(widths=(8, 16, 32), depth=8).build())
+
+
+@pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
+def test_a_file_is_within_three_percent_of_its_prediction(tiny: KerasModel, scheme: Scheme) -> None:
+    file = exported(tiny, scheme)
+    predicted = getattr(predicted_size(tiny), f"{scheme}_bytes")
+    assert predicted == pytest.approx(len(file.content), rel=0.03)
+    assert predicted_size(tiny).params == contents.stored_params(
+        contents.stored_tensors(file.content)
+    )
+    assert predicted_size(tiny).macs == rows_of(file)[-1]["macs"]
+
+
+@pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
+def test_depthwise_kernels_are_counted_as_they_are_stored(scheme: Scheme) -> None:
+    keras = backend.keras()
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.SeparableConv2D(12, 3, depth_multiplier=2, name="separable")(image)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x)
+    x = keras.layers.Conv2D(16, 3, name="conv")(x)
+    x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
+    model = trained(keras.Model(image, x))
+    file, predicted = exported(model, scheme), predicted_size(model)
+    weights = 9 * 3 * 2 + 6 * 12 + 9 * 12 * 2 + 9 * 24 * 16 + 160
+    assert predicted.params == weights + 6 + 12 + 24 + 16 + 10
+    assert getattr(predicted, f"{scheme}_bytes") == pytest.approx(len(file.content), rel=0.05)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_once_written_are_predicted_within_three_percent(name: str) -> None:
+    build: Callable[[], Any]
+    build, *sizes = WRITTEN[name]
+    predicted = predicted_size(KerasModel(build()))
+    found = [predicted.float32_bytes, predicted.int8_bytes, predicted.int4_bytes]
+    assert found == pytest.approx(sizes, rel=0.03)
+
+
+def test_resnet_14_has_its_published_weights_and_macs() -> None:
+    predicted = predicted_size(KerasModel(ResNet().build()))
+    assert (predicted.params, predicted.macs) == (174_698, 26_657_408)
+
+
+def test_fewer_bits_make_smaller_files_and_integers_cost_24_bytes_a_channel() -> None:
+    kernel = KernelSize(weights=4_000, channels=100)
+    bare = {s: file_bytes([kernel], s) - KERNEL_BYTES[s] - GRAPH_BYTES for s in KERNEL_BYTES}
+    assert bare == {"float32": 16_400, "int8": 4_000 + 2_800, "int4": 2_000 + 2_800}
+    wide = KernelSize(weights=4_000, channels=100, depthwise=True)
+    assert file_bytes([wide], "int4") - file_bytes([kernel], "int4") == 2_000
+
+
+def test_a_normalization_that_does_not_fold_is_refused() -> None:
+    model = Airbench(widths=(1, 1, 1)).build(np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match="layer 'norm1a' normalizes what no convolution or Dense"):
+        predicted_size(KerasModel(model))
+
+
+def test_layers_of_a_model_inside_are_counted() -> None:
+    keras = backend.keras()
+    image = keras.Input((32, 32, 3))
+    inner = ResNet(widths=(1, 1, 1), depth=8).build()
+    outer = predicted_size(KerasModel(keras.Model(image, inner(image))))
+    assert outer == predicted_size(KerasModel(inner))
+
+
+def test_an_open_image_size_is_refused() -> None:
+    keras = backend.keras()
+    image = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image))
+    with pytest.raises(ValueError, match="takes images of any size: build it for one image shape"):
+        predicted_size(KerasModel(keras.Model(image, pooled)))
