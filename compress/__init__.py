@@ -21,11 +21,21 @@ _HOMES = {
     "Pipeline": "compress.pipelines.pipeline",
     "Result": "compress.result",
     "measure": "compress.measurement.measure",
+    "load": "compress.api",
+    "run": "compress.api",
+    "evaluate": "compress.api",
+    "inspect": "compress.api",
+    "doctor": "compress.api",
+    "write_report": "compress.api",
 }
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'compress' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name[:1].isupper():  # the class of an installed stage, as `compress.Prune`
+        found = import_module("compress.registry").stage_of_class(name)
+        if found is not None:
+            return found
+    raise AttributeError(f"module 'compress' has no attribute {name!r}")

@@ -31,6 +31,18 @@ def stage(name: str) -> type[Stage]:
     return _load("stage", name)
 
 
+def stage_of_class(name: str) -> type[Stage] | None:
+    """The installed stage whose class is called so; None if there is none.
+
+    >>> stage_of_class("PruneFilters").name
+    'prune-filters'
+    """
+    for stage_name, point in _found("stage").items():
+        if point.value.rpartition(":")[2] == name:
+            return stage(stage_name)
+    return None
+
+
 def task(name: str) -> Task:
     """The task called `name`, or the one in `MODULE:OBJECT`, whose code is run. ValueError if there is none."""
     return _of_code(name) if ":" in name else _load("task", name)()

@@ -21,7 +21,7 @@ DOORS = {
     "ai_edge_quantizer": ("compress/backend.py",),
     "tf_keras": ("compress/tfmot/*",),
     "tensorflow_model_optimization": ("compress/tfmot/*",),
-    "pandas": ("compress/report/*",),
+    "pandas": ("compress/report/*", "compress/api.py"),
     "matplotlib": ("compress/report/*",),
 }
 NETWORK = ("urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "socket")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +12,19 @@ from pathlib import Path
 import click
 
 from compress import registry
-from compress.cli import console, report_output, setup
+from compress.api import write_pages
+from compress.cli import console, report_output
 from compress.diagnosis import equivalence
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
 from compress.measurement.measure import measure
 from compress.model_files import load
-from compress.pipelines import reuse, toml_file
+from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
 from compress.report import references
 from compress.result import read_from
+from compress.runs.context import Workbench
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training, measured_summary, read_log
 from compress.stage import Stage
@@ -37,9 +41,15 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
     note = console.progress().note
     rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:
-        start, bench = setup.start(options, setup.bench(options))
+        start, bench = setup.start(options, _bench(options))
         rows = pipeline.run(start, bench)
     report_output.show(rows, options)
+
+
+def _bench(options: RunOptions) -> Workbench:
+    # Names of files may be no text; a row is.
+    command = shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+    return setup.bench(options, console.progress(), command)
 
 
 def train(training: Training, options: RunOptions) -> None:
@@ -55,7 +65,7 @@ def train(training: Training, options: RunOptions) -> None:
         note(sentence)
     done = None if options.fresh else reuse.training(training, options, note)
     if done is None:
-        bench = setup.bench(options)
+        bench = _bench(options)
         image_task.suited(bench.task, bench.data, None, options.input_scale)
         done = training.run(bench)
     folder, kept = done
@@ -90,7 +100,7 @@ def run_file(file: Path, options: RunOptions) -> None:
     plans = toml_file.read(file, options.seed, options.model)
     outcomes = None if options.fresh else _kept_outcomes(plans, options)
     if outcomes is None:
-        bench = setup.bench(options)
+        bench = _bench(options)
         models = {plan.model for plan in plans}
         starts = {
             path: setup.start(dataclasses.replace(options, model=path), bench) for path in models
@@ -100,7 +110,7 @@ def run_file(file: Path, options: RunOptions) -> None:
     rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
     if options.as_json and rows:
         results = options.results
-        report_output.write_pages(read_from(results), results.parent, unless_current=True)
+        write_pages(read_from(results), results.parent, unless_current=True)
     elif rows:
         report_output.show(rows, options)
         console.say("")
@@ -126,7 +136,8 @@ def evaluate(
     teller = console.progress()
     chosen = registry.task(task)
     dataset = chosen.load(data, teller.note)
-    model, chosen = setup.fitting(file, chosen, dataset, input_scale, trust)
+    model = load.load(file, trust)
+    chosen = setup.fitted(model, chosen, dataset, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured, _ = measure(exported, dataset, chosen.input_scale)
     if as_json:
@@ -197,7 +208,7 @@ def report(results: Path, out: Path | None) -> None:
     """Write the comparison pages of all rows."""
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
-    for path in report_output.write_pages(read_from(results), out or results.parent):
+    for path in write_pages(read_from(results), out or results.parent):
         console.say(str(path))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from compress.text import no_such, printable, sentence_of
+from compress.text import printable, sentence_of
 
 
 @contextlib.contextmanager
@@ -28,10 +28,3 @@ def errors_as_sentences() -> Iterator[None]:
     except (OSError, ValueError) as error:
         message = sentence_of(error)
     raise click.ClickException(printable(message))
-
-
-def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
-    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
-    if word in there or word.startswith("-"):
-        return
-    raise click.UsageError(no_such(kind, word, there), ctx)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
-from compress.cli.errors import known
 from compress.cli.options import (
     DATA,
     FILE,
@@ -23,17 +22,18 @@ from compress.cli.options import (
     FileThenStages,
     Finite,
     MainGroup,
-    StageGroup,
     TaskName,
     Train,
     run_options,
 )
+from compress.pipelines.words import StageGroup, known
 from compress.stage import MAX_EPOCHS
 
 if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from compress.runs.options import RunOptions
     from compress.stage import Stage
 
 
@@ -41,6 +41,15 @@ if TYPE_CHECKING:
 @click.version_option(package_name="compress-cnn", prog_name="compress")
 def cli() -> None:
     """Make small image CNNs smaller, and say truthfully what that cost."""
+
+
+def _run_stage(stage: Stage, options: RunOptions) -> None:
+    from compress.cli import commands
+
+    commands.run(commands.chain([stage]), options)
+
+
+cli.run_stage = _run_stage
 
 
 @cli.group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
-from compress.cli.errors import errors_as_sentences, known
-from compress.cli.late_options import StageInChain, late
+from compress.cli.errors import errors_as_sentences
 from compress.input_file import FilePath
+from compress.pipelines.words import SEED, StageGroup, build_stage, known
 
 if TYPE_CHECKING:
     from compress.runs.options import RunOptions
@@ -72,7 +73,6 @@ class Finite(click.FloatRange):
 
 
 FILE = FilePath(path_type=Path)
-SEED = click.IntRange(0, 2**31 - 1)
 TASK = click.Option(
     ["--task"], type=TaskName(), default="cifar10", show_default=True,
     help="See `compress tasks`; or MODULE:OBJECT, a task in Python code of your own, which is run.",
@@ -118,6 +118,8 @@ COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 class MainGroup(click.Group):
     """The commands below, and every installed stage as a command of its own."""
 
+    run_stage: Callable[[Stage, RunOptions], None]  # what such a command does
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with errors_as_sentences():
             return click.Group.make_context(self, *args, **extra)
@@ -136,10 +138,8 @@ class MainGroup(click.Group):
         own = {str(p.name) for p in cls.parameters()}
 
         def alone(**values: Any) -> None:
-            from compress.cli import commands
-
             stage = build_stage(cls, {k: values.pop(k) for k in own})
-            commands.run(commands.chain([stage]), run_options(values))
+            self.run_stage(stage, run_options(values))
 
         return click.Command(
             name, params=[*cls.parameters(), *COMPRESS_OPTIONS], callback=alone, help=cls.__doc__
@@ -159,29 +159,6 @@ class MainGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         known(ctx, args[0], "command", self.list_commands(ctx))
-        return click.Group.resolve_command(self, ctx, args)
-
-
-class StageGroup(click.Group):
-    """Stages one after another, each with its own options; those of the command may follow any of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return registry.stage_names()
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in registry.stage_names():
-            return None
-        cls = registry.stage(name)
-        own = cls.parameters()
-        return StageInChain(
-            name,
-            params=[*own, *late(self.params, own)],
-            callback=lambda **o: build_stage(cls, o),
-            help=cls.__doc__,
-        )
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        known(ctx, args[0], "stage", registry.stage_names())
         return click.Group.resolve_command(self, ctx, args)
 
 
@@ -213,11 +190,3 @@ def run_options(values: dict[str, Any]) -> RunOptions:
     from compress.runs.options import RunOptions
 
     return RunOptions(**{**values, "task": registry.task(values["task"])})
-
-
-def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
-    """The stage of that class with these options; click's error for wrong words if it refuses them."""
-    try:
-        return cls(**options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from compress import registry
+from compress.api import write_pages
 from compress.cli import console
-from compress.report import pages, references, tables
+from compress.report import references, tables
 from compress.result import Result, read_from
 from compress.runs.options import RunOptions
 
@@ -28,17 +27,3 @@ def show(rows: Sequence[Result], options: RunOptions) -> None:
             "", f"Published figures are not about {rows[0].data}; --data names the full set."
         )
     console.say("", f"Rows: {results}. Report: {written[0]}. Run folders: {options.out}.")
-
-
-def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
-    """Write the pages of rows, held against what is published for their tasks. Gives the paths.
-
-    Args:
-      unless_current: leave pages alone that were made of these very rows.
-    """
-    # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
-    names = sorted({r.task for r in rows} & set(registry.task_names()))
-    figures = [p for name in names for p in registry.task(name).references()]
-    if unless_current and pages.are_current(rows, figures, out):
-        return pages.paths(out)
-    return pages.write_report(rows, figures, out)

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import shlex
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from compress import registry
-from compress.cli.options import COMPRESS_OPTIONS, SEED, StageGroup
 from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.words import SEED, parse_stages
 from compress.result import Result
 from compress.runs.context import Workbench
+from compress.runs.options import RunOptions
 from compress.stage import Stage
 from compress.text import no_such, sentence_of
 
 MAX_BYTES = 1_000_000
 SHARED = ("model", "seeds")  # keys that stand at the top for all pipelines, or in one for itself
 OWN = ("name", "run", "stages", *SHARED)
+# Those of `compress run`, which stand beside the file and not in it.
+RUN_FLAGS = {"--measure-on", "--json"} | {
+    f"--{field.name.replace('_', '-')}" for field in fields(RunOptions)
+}
 
 
 @dataclass(frozen=True)
@@ -164,18 +168,14 @@ def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) ->
 
 
 def _of_words(text: Any) -> tuple[Stage, ...]:
-    """The stages in words as they follow `compress run`."""
-    words = shlex.split(text) if isinstance(text, str) else []
-    if not words:
+    if not isinstance(text, str) or not text.split():
         raise ValueError(f"run is {text!r}; expected stages, as run = 'prune --sparsity 0.5'.")
-    chain = StageGroup("run", chain=True, context_settings={"help_option_names": []})
-    with chain.make_context("run", words) as context:
-        return tuple(chain.invoke(context))
+    return parse_stages(text)
 
 
 def _why_not(error: click.NoSuchOption) -> str:
     """Why there is no such option in the words of a pipeline."""
-    if error.option_name not in {flag for option in COMPRESS_OPTIONS for flag in option.opts}:
+    if error.option_name not in RUN_FLAGS:
         return error.format_message()
     return (
         f"{error.option_name} is no option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "

@@ -20,15 +20,15 @@ class RunOptions:
     """What a command was asked for, besides its stages or its training. The fields have the names of its options."""
 
     task: Task
-    data: Path | None
-    input_scale: float | None
-    seed: int
-    deterministic: bool
-    out: Path  # for run folders
-    results: Path  # for rows
-    fresh: bool  # redo what is finished already
-    measured_on: MeasuredOn
-    as_json: bool
+    data: Path | None = None
+    input_scale: float | None = None
+    seed: int = 0
+    deterministic: bool = False
+    out: Path = Path("runs")  # for run folders
+    results: Path = Path("reports/results.jsonl")  # for rows
+    fresh: bool = False  # redo what is finished already
+    measured_on: MeasuredOn = "test"
+    as_json: bool = False
     model: Path | None = None  # None: the task's baseline
     trust: bool = False
     # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
-from pathlib import Path
 
-from compress.cli import console
 from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
@@ -18,24 +14,27 @@ from compress.runs.options import RunOptions
 from compress.tasks import images
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
+from compress.training.progress import Progress
 
 
-def bench(options: RunOptions) -> Workbench:
-    """The workbench that the options ask for, its data loaded."""
+def bench(options: RunOptions, progress: Progress, command: str) -> Workbench:
+    """The workbench that the options ask for, its data loaded.
+
+    Args:
+      command: what rows say that they were made by.
+    """
     check_places(options.out, options.results)  # before the data are looked for
-    teller = console.progress()
     return Workbench(
         task=options.task,
-        data=options.load(teller.note),
+        data=options.load(progress.note),
         seed=options.seed,
         deterministic=options.deterministic,
         decided=options.decided,
         out=options.out,
         results=options.results,
-        progress=teller,
+        progress=progress,
         measured_on=options.measured_on,
-        # Names of files may be no text; a row is.
-        command=shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode(),
+        command=command,
         fresh=options.fresh,
         trust=options.trust,
     )
@@ -50,20 +49,34 @@ def start(options: RunOptions, bench: Workbench) -> tuple[KerasModel, Workbench]
         raise ValueError(
             f"task {name} ships no trained baseline: {made}name a model file with --model."
         )
-    model, task = fitting(path, bench.task, bench.data, options.input_scale, options.trust)
-    if not isinstance(model, KerasModel):
+    loaded = load.load(path, options.trust)
+    task = fitted(loaded, bench.task, bench.data, options.input_scale)
+    if not isinstance(loaded, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
-    model, notes = flattened(model)
-    for sentence in notes:
-        bench.progress.note(sentence)
+    model, notes = _flat(loaded, bench)
     options.remember_model(path, KnownModel(model.digest, task.input_scale, tuple(notes)))
     return model, dataclasses.replace(bench, task=task)
 
 
-def fitting(
-    path: Path, task: Task, data: Dataset, input_scale: float | None, trust: bool
-) -> tuple[KerasModel | TFLiteModel, Task]:
-    model = load.load(path, trust)
-    task = images.suited(task, data, model, input_scale)
-    load.check_fits(model, task.input_shape, len(data.classes), task.name)
-    return model, task
+def start_from(
+    model: KerasModel, options: RunOptions, bench: Workbench
+) -> tuple[KerasModel, Workbench]:
+    """The same for a model in memory."""
+    task = fitted(model, bench.task, bench.data, options.input_scale)
+    return _flat(model, bench)[0], dataclasses.replace(bench, task=task)
+
+
+def fitted(
+    model: KerasModel | TFLiteModel, task: Task, data: Dataset, input_scale: float | None
+) -> Task:
+    """The task as it suits the model. ValueError if the model is not one for its images and classes."""
+    suited = images.suited(task, data, model, input_scale)
+    load.check_fits(model, suited.input_shape, len(data.classes), suited.name)
+    return suited
+
+
+def _flat(model: KerasModel, bench: Workbench) -> tuple[KerasModel, list[str]]:
+    flat, notes = flattened(model)
+    for sentence in notes:
+        bench.progress.note(sentence)
+    return flat, notes

@@ -1,0 +1,216 @@
+"""What notebooks and scripts use: the objects, kept runs and rows of the command line, without printing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress import registry
+from compress.diagnosis.diagnose import Diagnosis, examined
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.measured import MeasuredOn, Measurement
+from compress.measurement import layer_table
+from compress.measurement.measure import measure
+from compress.model_files import load as model_file
+from compress.pipelines import reuse, setup
+from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.words import stages_of
+from compress.report import pages, references, tables
+from compress.result import Result, read_from
+from compress.runs.folder import RunFolder
+from compress.runs.options import RunOptions
+from compress.stage import Stage
+from compress.tasks.task import Task
+from compress.tflite.model import TFLiteModel
+from compress.training.progress import Progress
+from compress.training.progress_bars import Bars, Quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AnyModel = KerasModel | TFLiteModel
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of a pipeline, the baseline first, and where its runs are kept."""
+
+    rows: tuple[Result, ...]
+    out: Path
+    task: Task
+    trust: bool = False
+
+    def table(self) -> pd.DataFrame:
+        """One line a row, beside what is published: the table that the command line prints, numbers in full."""
+        return tables.compared(self.rows, references.read_references(self.task.references()))
+
+    @property
+    def file(self) -> Path:
+        """The `.tflite` file that the last row was measured from."""
+        return self._folder.model_file("tflite")
+
+    @property
+    def model(self) -> AnyModel:
+        """The model that the last stage gave."""
+        keras = self._folder.model_file("keras")
+        return model_file.load(keras if keras.exists() else self.file, self.trust)
+
+    @property
+    def _folder(self) -> RunFolder:
+        (path,) = self.out.glob(f"*-{self.rows[-1].run[:12]}")
+        return RunFolder(path)
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        figures = references.read_references(self.task.references())
+        lines = tables.compact(tables.compared_records(self.rows, figures))
+        return str(pd.DataFrame(lines).to_html(index=False))
+
+
+def load(path: str | Path, *, trust: bool = False) -> AnyModel:
+    """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file; no code from the file runs unless `trust` is set.
+
+    Raises:
+      FileNotFoundError, ValueError: there is no such file, or it holds what is not loaded.
+    """
+    return model_file.load(Path(path), trust)
+
+
+def run(
+    pipeline: str | Sequence[Stage],
+    *,
+    model: str | Path | KerasModel | None = None,
+    task: str | Task = "cifar10",
+    data: str | Path | None = None,
+    seed: int = 0,
+    out: str | Path = "runs",
+    results: str | Path = "reports/results.jsonl",
+    input_scale: float | None = None,
+    deterministic: bool = False,
+    fresh: bool = False,
+    measured_on: MeasuredOn = "test",
+    trust: bool = False,
+    progress: Progress | bool = False,
+) -> Results:
+    """Compress a model as `compress run` does; what is finished in `out` already is reused.
+
+    Args:
+      pipeline: stages as typed, "prune --sparsity 0.5 quantize", or as objects, `[Prune(sparsity=0.5), Quantize()]`.
+      model: a model file, or a model in memory; None: the task's baseline.
+      out, results: the folder for run folders, and the file for rows.
+      measured_on: "validation", to choose by, leaves the test images closed.
+      progress: True for a bar a training, or an object with the methods of `compress.training.progress.Progress`.
+
+    Raises:
+      ValueError, OSError: as the sentences of the command line say.
+    """
+    chain = Pipeline(stages_of(pipeline) if isinstance(pipeline, str) else tuple(pipeline))
+    told = _told(progress)
+    in_memory = isinstance(model, KerasModel)
+    asked = RunOptions(
+        task=_task(task),
+        data=None if data is None else Path(data),
+        model=None if model is None or isinstance(model, KerasModel) else Path(model),
+        seed=seed,
+        out=Path(out),
+        results=Path(results),
+        input_scale=input_scale,
+        deterministic=deterministic,
+        fresh=fresh,
+        measured_on=measured_on,
+        trust=trust,
+    )
+    rows = None
+    if not in_memory and not asked.fresh:
+        rows = reuse.pipeline_rows(chain, asked, told.note)
+    if rows is None:
+        bench = setup.bench(asked, told, f"compress.run({chain.label!r})")
+        if isinstance(model, KerasModel):
+            start, bench = setup.start_from(model, asked, bench)
+        else:
+            start, bench = setup.start(asked, bench)
+        rows = chain.run(start, bench)
+    return Results(tuple(rows), asked.out, asked.task, asked.trust)
+
+
+def evaluate(
+    model: str | Path | AnyModel,
+    *,
+    task: str | Task = "cifar10",
+    data: str | Path | None = None,
+    input_scale: float | None = None,
+    on: MeasuredOn = "test",
+    trust: bool = False,
+    progress: Progress | bool = False,
+) -> Measurement:
+    """Measure a model file, or a model in memory, on the images of a split; nothing is kept."""
+    chosen = _task(task)
+    dataset = chosen.load(None if data is None else Path(data), _told(progress).note)
+    loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
+    chosen = setup.fitted(loaded, chosen, dataset, input_scale)
+    exported = loaded.to_tflite() if isinstance(loaded, KerasModel) else loaded
+    return measure(exported, dataset, chosen.input_scale, on=on)[0]
+
+
+def inspect(model: str | Path | AnyModel, *, trust: bool = False) -> pd.DataFrame:
+    """A model layer by layer, as `compress inspect` shows it; the last line has the totals."""
+    import pandas as pd
+
+    loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
+    return pd.DataFrame(layer_table.rows_of(loaded))
+
+
+def doctor(
+    model: str | Path | KerasModel,
+    stages: str | Sequence[Stage] | None = None,
+    *,
+    trust: bool = False,
+) -> list[Diagnosis]:
+    """What each stage, by default every installed one, can make of a model, before any work."""
+    loaded = model if isinstance(model, KerasModel) else load(model, trust=trust)
+    if not isinstance(loaded, KerasModel):
+        raise ValueError(f"{model} is a .tflite file; stages start from a .keras or .h5 model.")
+    if stages is None:
+        every = [registry.stage(name) for name in registry.stage_names()]
+        chosen: Sequence[Stage] = [cls() for cls in every if cls.takes == KerasModel.format]
+    else:
+        chosen = stages_of(stages) if isinstance(stages, str) else stages
+    return examined(flattened(loaded)[0], chosen)
+
+
+def write_report(
+    results: str | Path = "reports/results.jsonl", out: str | Path | None = None
+) -> list[Path]:
+    """Write the comparison pages of all rows in `results`, beside them or into `out`. Gives the paths."""
+    results = Path(results)
+    if not results.exists():
+        raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
+    return write_pages(read_from(results), results.parent if out is None else Path(out))
+
+
+def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
+    """Write the pages of rows, held against what is published for their tasks. Gives the paths.
+
+    Args:
+      unless_current: leave pages alone that were made of these very rows.
+    """
+    # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
+    names = sorted({r.task for r in rows} & set(registry.task_names()))
+    figures = [p for name in names for p in registry.task(name).references()]
+    if unless_current and pages.are_current(rows, figures, out):
+        return pages.paths(out)
+    return pages.write_report(rows, figures, out)
+
+
+def _task(task: str | Task) -> Task:
+    return registry.task(task) if isinstance(task, str) else task
+
+
+def _told(progress: Progress | bool) -> Progress:
+    if isinstance(progress, bool):
+        return Bars() if progress else Quiet()
+    return progress

@@ -1,0 +1,76 @@
+"""The words of a pipeline: text, or what a shell gives, to stages."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compress import registry
+from compress.pipelines.late_options import StageInChain, late
+from compress.text import no_such
+
+if TYPE_CHECKING:
+    from compress.stage import Stage
+
+
+def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
+    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
+    if word in there or word.startswith("-"):
+        return
+    raise click.UsageError(no_such(kind, word, there), ctx)
+
+
+SEED = click.IntRange(0, 2**31 - 1)
+
+
+class StageGroup(click.Group):
+    """Stages one after another, each with its own options; those of the command may follow any of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return registry.stage_names()
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in registry.stage_names():
+            return None
+        cls = registry.stage(name)
+        own = cls.parameters()
+        return StageInChain(
+            name,
+            params=[*own, *late(self.params, own)],
+            callback=lambda **o: build_stage(cls, o),
+            help=cls.__doc__,
+        )
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        known(ctx, args[0], "stage", registry.stage_names())
+        return click.Group.resolve_command(self, ctx, args)
+
+
+def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
+    """The stage of that class with these options; click's error for wrong words if it refuses them."""
+    try:
+        return cls(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """The stages in words as they follow `compress run`.
+
+    Raises:
+      click.UsageError: a word is no stage, or no option of one.
+      ValueError: a quotation is not closed.
+    """
+    group = StageGroup("run", chain=True, context_settings={"help_option_names": []})
+    with group.make_context("run", shlex.split(text)) as context:
+        return tuple(group.invoke(context))
+
+
+def stages_of(text: str) -> tuple[Stage, ...]:
+    """The same; every error is a ValueError."""
+    try:
+        return parse_stages(text)
+    except click.UsageError as error:
+        raise ValueError(error.format_message()) from error

@@ -1,0 +1,102 @@
+"""The Python API does what the command line does, on the same kept runs, and prints nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import compress
+from baselines.toy import Toy
+from compress.cli.main import cli
+from compress.result import read_from
+
+PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+WORDS = "prune --sparsity 0.5 --epochs 0"
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> compress.api.Results:
+    """One pruning, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("api")
+    return compress.run(
+        WORDS, task="toy", out=folder / "runs", results=folder / "reports" / "results.jsonl"
+    )
+
+
+def where(first: compress.api.Results) -> dict[str, Path]:
+    return {"out": first.out, "results": first.out.parent / "reports" / "results.jsonl"}
+
+
+def test_the_page_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S))
+    exec(compile(code, str(PAGE), "exec"), {"__name__": "page"})  # our own page
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+    assert Path("reports/comparison.md").exists()
+
+
+def test_the_command_line_finds_what_python_ran(
+    first: compress.api.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(first.out.parent)
+    done = CliRunner().invoke(cli, ["run", "--task", "toy", *WORDS.split()])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("reused from") == 2
+
+
+def test_stages_as_objects_are_the_same_run(first: compress.api.Results) -> None:
+    again = compress.run([compress.Prune(sparsity=0.5, epochs=0)], task=Toy(), **where(first))
+    assert again.rows == first.rows
+    assert read_from(where(first)["results"]) == list(first.rows)
+
+
+def test_a_model_in_memory_is_the_model_in_its_file(first: compress.api.Results) -> None:
+    path = Toy().baseline_path()
+    assert path is not None
+    model = compress.load(path)
+    again = compress.run(WORDS, model=model, task="toy", **where(first))
+    assert again.rows == first.rows
+
+
+def test_results_lead_to_what_was_kept(first: compress.api.Results) -> None:
+    assert first.file.stat().st_size == first.rows[-1].file_bytes
+    assert (first.model.kernels()["conv2"] == 0).mean() == 0.5
+    assert list(first.table()["label"]) == ["baseline", "prune --sparsity 0.5 --epochs 0"]
+    assert "50.0 %" in first._repr_html_()
+
+
+def test_a_file_and_a_model_are_measured_alike(first: compress.api.Results) -> None:
+    by_file, by_model = (compress.evaluate(m, task="toy") for m in (first.file, first.model))
+    assert by_file == by_model
+    assert by_file.top1 == first.rows[-1].top1
+    assert compress.evaluate(first.file, task="toy", on="validation").measured_on == "validation"
+
+
+def test_wrong_words_are_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"no stage 'prun'.*Did you mean 'prune'"):
+        compress.run("prun --sparsity 0.5", task="toy")
+    with pytest.raises(ValueError, match="sparsity"):
+        compress.run("prune --sparsity 5", task="toy")
+    with pytest.raises(ValueError, match="quantize gives a tflite model but prune takes keras"):
+        compress.run("quantize prune", task="toy")
+    assert not Path("runs").exists()
+
+
+def test_doctor_asks_the_stages_that_are_named(first: compress.api.Results) -> None:
+    (diagnosis,) = compress.doctor(first.model, "prune")
+    assert (diagnosis.stage.name, diagnosis.verdict) == ("prune", "yes")
+    assert {d.stage.name for d in compress.doctor(first.model)} >= {"prune", "qat", "distill"}
+
+
+def test_the_names_are_there_without_importing_tensorflow() -> None:
+    code = (
+        "import compress, sys; [getattr(compress, n) for n in compress.__all__];"
+        "print(sorted({'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
