@@ -22,16 +22,10 @@ from compress.measurement.measure import measure
 from compress.model_files import load
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
-from compress.report import references
 from compress.result import read_from
 from compress.runs.context import Workbench
 from compress.runs.options import RunOptions
-from compress.runs.training_run import Training, measured_summary, read_log
 from compress.stage import Stage
-from compress.tasks import images as image_task
-from compress.tasks.task import Task
-
-CURVES = "training_curves.png"
 
 
 def run(pipeline: Pipeline, options: RunOptions) -> None:
@@ -41,58 +35,16 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
     note = console.progress().note
     rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:
-        start, bench = setup.start(options, _bench(options))
+        start, bench = setup.start(options, workbench(options))
         rows = pipeline.run(start, bench)
     report_output.show(rows, options)
 
 
-def _bench(options: RunOptions) -> Workbench:
+def workbench(options: RunOptions) -> Workbench:
+    """The workbench that the options ask for, told to the console."""
     # Names of files may be no text; a row is.
     command = shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
     return setup.bench(options, console.progress(), command)
-
-
-def train(training: Training, options: RunOptions) -> None:
-    """Train from scratch and show the summary."""
-    asked = options.task
-    if not asked.recipes:
-        raise ValueError(
-            f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
-            "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
-        )
-    note = console.progress().note
-    for sentence in training.notes(asked):
-        note(sentence)
-    done = None if options.fresh else reuse.training(training, options, note)
-    if done is None:
-        bench = _bench(options)
-        image_task.suited(bench.task, bench.data, None, options.input_scale)
-        done = training.run(bench)
-    folder, kept = done
-    _draw_curves(folder)
-    row = kept.rows[options.measured_on]
-    summary = {"params_budget": _params_budget(asked)}
-    summary |= measured_summary(kept, options.measured_on)
-    if options.as_json:
-        console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
-        return
-    console.print_summary(summary, options.measured_on)
-    console.say("", f"Run folder: {folder}. Row: {options.results}.")
-
-
-def _draw_curves(folder: Path) -> None:
-    """Draw the curves of a training beside its log, unless they are there."""
-    history = read_log(folder)
-    if history and not (folder / CURVES).exists():
-        from compress.report.plots import training_curves
-
-        training_curves(history, folder)
-
-
-def _params_budget(task: Task) -> int | None:
-    """The number of parameters that the task's published model was to keep to, if one is published."""
-    figures = references.read_references(task.references())
-    return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)
 
 
 def run_file(file: Path, options: RunOptions) -> None:
@@ -100,7 +52,7 @@ def run_file(file: Path, options: RunOptions) -> None:
     plans = toml_file.read(file, options.seed, options.model)
     outcomes = None if options.fresh else _kept_outcomes(plans, options)
     if outcomes is None:
-        bench = _bench(options)
+        bench = workbench(options)
         models = {plan.model for plan in plans}
         starts = {
             path: setup.start(dataclasses.replace(options, model=path), bench) for path in models

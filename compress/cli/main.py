@@ -108,7 +108,7 @@ def train(
     recipe: str | None, width: float, epochs: int | None, tensorboard: bool, **values: Any
 ) -> None:
     """Train the task's model from scratch, resumably."""
-    from compress.cli import commands
+    from compress.cli import train_command
     from compress.runs.training_run import Training
 
     options = run_options(values)
@@ -117,7 +117,7 @@ def train(
         known(click.get_current_context(), recipe, "recipe", there)
     recipe = recipe or next(iter(there), "")
     asked = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
-    commands.train(asked, options)
+    train_command.train(asked, options)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
