@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
-from baselines.cifar10.cnn import build as build_cnn
+from baselines.cifar10.networks.plain import build as build_cnn
 from baselines.cifar10.recipes import FINETUNING, RECIPES
 from compress.data.dataset import Dataset, Note
 from compress.tasks.task import Task
@@ -35,7 +35,7 @@ class Cifar10(Task):
         return sources(path)
 
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
-        """See `cnn.build`."""
+        """See `plain.build`."""
         return build_cnn(width=width, dropout=dropout)
 
     @property

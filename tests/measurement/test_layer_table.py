@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.cifar10 import cnn
+from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
@@ -88,7 +88,7 @@ def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats()
         + 120 * 10
     )
     assert f"{by_hand / 1e6:.2f}" == "18.49"
-    baseline = KerasModel(drawn(cnn.build()))
+    baseline = KerasModel(drawn(plain.build()))
     keras, tflite = rows_of(baseline)[-1], rows_of(baseline.to_tflite())[-1]
     assert keras["macs"] == tflite["macs"] == by_hand
     assert (keras["parameters"], tflite["parameters"]) == (118_258, 117_698)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.cifar10 import cnn
+from baselines.cifar10.networks import plain
 from baselines.cifar10.networks.airbench import Airbench
 from baselines.cifar10.networks.resnet import ResNet
 from compress import backend
@@ -30,8 +30,8 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.random((2, 32, 32, 3), dtype=np.float32)
 # Bytes of the files written of these networks with drawn weights.
 WRITTEN = {
-    "plain, width 1": (lambda: cnn.build(), 476_744, 135_456, 76_688),
-    "plain, width 0.5": (lambda: cnn.build(width=0.5), 125_928, 42_352, 27_336),
+    "plain, width 1": (lambda: plain.build(), 476_744, 135_456, 76_688),
+    "plain, width 0.5": (lambda: plain.build(width=0.5), 125_928, 42_352, 27_336),
     "resnet 16-32-64": (lambda: ResNet().build(), 709_136, 202_016, 114_616),
     "resnet 8-16-32": (lambda: ResNet(widths=(8, 16, 32)).build(), 186_704, 63_848, 41_616),
     "resnet 16-32-64, depth 20": (lambda: ResNet(depth=20).build(), 1_100_860, 309_400, 173_496),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.cifar10 import cnn
+from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.tflite import contents
@@ -184,7 +184,7 @@ def test_the_baseline_stores_its_kernels_and_biases_with_batch_normalization_fol
     kernels = 27 * 24 + 216 * 24 + 216 * 48 + 432 * 48 + 432 * 68 + 612 * 68 + 68 * 120 + 120 * 10
     biases = 24 + 24 + 48 + 48 + 68 + 68 + 120 + 10
     assert (kernels, biases) == (117_288, 410)
-    stored = contents.stored_tensors(KerasModel(drawn(cnn.build())).to_tflite().content)
+    stored = contents.stored_tensors(KerasModel(drawn(plain.build())).to_tflite().content)
     assert sum(s.tensor.values().size for s in stored if s.role == "kernel") == kernels
     assert contents.stored_params(stored) == kernels + biases
     assert {s.role for s in stored} == {"kernel", "bias"}

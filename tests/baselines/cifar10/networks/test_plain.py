@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.cifar10 import cnn
+from baselines.cifar10.networks import plain
 from compress import backend
 
 # The published table: parameters per block, BatchNormalization statistics included.
@@ -22,7 +22,7 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return cnn.build()
+    return plain.build()
 
 
 @pytest.mark.parametrize("block", PUBLISHED)
@@ -33,7 +33,7 @@ def test_block_has_its_published_parameters(model: Any, block: str) -> None:
 
 def test_total_is_published_and_within_budget(model: Any) -> None:
     assert model.count_params() == sum(n for _, n in PUBLISHED.values()) == 118_258
-    assert model.count_params() <= cnn.BUDGET == 122_000
+    assert model.count_params() <= plain.BUDGET == 122_000
 
 
 def test_every_parameter_is_in_the_published_table(model: Any) -> None:
@@ -53,7 +53,7 @@ def test_normalization_follows_its_convolution_directly(model: Any) -> None:
 def test_dropout_follows_each_block_and_the_first_dense(model: Any) -> None:
     rates = [layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"]
     assert rates == [0.3, 0.35, 0.4, 0.4]
-    off = cnn.build(dropout=0.0)
+    off = plain.build(dropout=0.0)
     assert {layer.rate for layer in off.layers if type(layer).__name__ == "Dropout"} == {0.0}
 
 
@@ -63,7 +63,7 @@ def test_dropout_follows_each_block_and_the_first_dense(model: Any) -> None:
 def test_width_scales_every_layer_but_the_last(
     width: float, filters: list[int], units: int
 ) -> None:
-    student = cnn.build(width=width)
+    student = plain.build(width=width)
     assert [student.get_layer(f"conv{b}{s}").filters for b in (1, 2, 3) for s in "ab"] == [
         f for f in filters for _ in "ab"
     ]
@@ -73,7 +73,7 @@ def test_width_scales_every_layer_but_the_last(
 
 def test_width_that_makes_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match="width: 0 is not in the range"):
-        cnn.build(width=0)
+        plain.build(width=0)
 
 
 def test_it_gives_logits(model: Any) -> None:
