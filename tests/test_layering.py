@@ -170,6 +170,38 @@ def test_catching_whatever_comes_is_seen(words: str) -> None:
     assert caught_whole(ast.parse("try:\n    f()\nexcept BaseException:\n    g()\n    raise")) == []
 
 
+def told_apart_by_text(tree: ast.Module) -> list[str]:
+    """Where an error that is caught is compared, or searched for a word, by its text."""
+    found = []
+    for handler in (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)):
+        texts = {f"str({handler.name})", f"{handler.name}.args[0]", f"{handler.name}.message"}
+        searches = ("startswith", "endswith", "find", "index", "count", "partition", "rpartition")
+        for node in ast.walk(handler):
+            parts: list[ast.expr] = []
+            if isinstance(node, ast.Compare):
+                parts = [node.left, *node.comparators]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+                parts = node.args
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                parts = [node.func.value] if node.func.attr in searches else []
+            if texts & {ast.unparse(part) for part in parts}:
+                found.append(f"line {node.lineno}")
+    return found
+
+
+def test_errors_are_told_apart_by_type_and_not_by_their_text() -> None:
+    assert offenders(SOURCES, told_apart_by_text) == {}
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["'x' in str(e)", "e.args[0] == 'x'", "str(e).startswith('x')", "re.search('x', e.message)"],
+)
+def test_telling_errors_apart_by_text_is_seen(test: str) -> None:
+    code = f"try:\n    f()\nexcept ValueError as e:\n    if {test}:\n        g()"
+    assert told_apart_by_text(ast.parse(code)) == ["line 4"]
+
+
 def test_nothing_runs_a_shell_or_code_out_of_data() -> None:
     def calls(tree: ast.Module) -> list[str]:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

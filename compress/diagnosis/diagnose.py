@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compress.diagnosis.equivalence import Images, compared
-from compress.diagnosis.rewrites import rewrites
+from compress.diagnosis.repair import Complaint, complaints_of, fixed
 from compress.files import replacing
-from compress.findings import CannotTreat, Finding, as_findings
-from compress.keras_models.graph import is_readable
 from compress.keras_models.layers import KERNELS
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import Rewrite, flattened
@@ -68,20 +66,6 @@ def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Diagnosis]:
     return [_diagnosis(model, stage) for stage in stages]
 
 
-def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[Rewrite]]:
-    """A flat model that computes the same and that the stages have fewer findings in; and the rewrites that made it so.
-
-    A rewrite is done if it ends a finding, makes no stage refuse that did not, and, where it helps no stage out of a
-    refusal, leaves fewer findings than before.
-    """
-    done: list[Rewrite] = []
-    complaints = _complaints(model, stages)
-    while better := _better(model, stages, complaints):
-        rewrite, model, complaints = better
-        done.append(rewrite)
-    return model, done
-
-
 def diagnose(
     file: Path, stages: Sequence[Stage], trust: bool, fix: Fix | None = None
 ) -> dict[str, Any]:
@@ -105,10 +89,10 @@ def diagnose(
 
 
 def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
-    refusals, notes = _complaints(model, [stage])
+    refusals, notes = complaints_of(model, [stage])
     complaints = [*refusals, *notes]
     after, done = fixed(model, [stage]) if complaints else (model, [])
-    refusals_left, notes_left = _complaints(after, [stage]) if done else (refusals, notes)
+    refusals_left, notes_left = complaints_of(after, [stage]) if done else (refusals, notes)
     left = {*refusals_left, *notes_left}
     then = "".join(f" It refuses the model still: {refusal.sentence}" for refusal in refusals_left)
     findings = [
@@ -126,63 +110,6 @@ def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
     )
     untouched = [] if refusals else [name for name in kernels if name not in named]
     return Diagnosis(stage, verdict, findings, untouched)
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """A finding of one of the stages asked."""
-
-    stage: int  # its number among them
-    finding: Finding
-    by: str = ""  # the stage that the sentence begins with
-
-    @property
-    def sentence(self) -> str:
-        return self.finding.sentence(self.by)
-
-    def layers(self, model: KerasModel) -> list[str]:
-        """The layers of the model that it is about."""
-        names = {layer.name for layer in model.keras.layers}
-        return [name for name in self.finding.layers if name in names]
-
-
-Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will be left untreated
-
-
-def _complaints(model: KerasModel, stages: Sequence[Stage]) -> Complaints:
-    refusals: list[Complaint] = []
-    notes: list[Complaint] = []
-    for number, stage in enumerate(stages):
-        try:
-            findings = as_findings(stage.check(model))
-            notes += [Complaint(number, finding, stage.name) for finding in findings]
-        except CannotTreat as error:
-            refusals += [Complaint(number, finding, error.stage) for finding in error.findings]
-        except ValueError as error:
-            refusals.append(Complaint(number, Finding((), str(error))))
-    return refusals, notes
-
-
-def _better(
-    model: KerasModel, stages: Sequence[Stage], complaints: Complaints
-) -> tuple[Rewrite, KerasModel, Complaints] | None:
-    """The first rewrite that helps, the model after it and what stages then complain of."""
-    refusals, notes = complaints
-    if not (refusals or notes) or not is_readable(model.keras):
-        return None
-    about = {name for complaint in [*refusals, *notes] for name in complaint.finding.layers}
-    refusing = {complaint.stage for complaint in refusals}
-    for rewrite in rewrites(model):
-        if about.isdisjoint(rewrite.touches):
-            continue
-        after = rewrite.applied(model)
-        still, left = _complaints(after, stages)
-        if {complaint.stage for complaint in still} - refusing:
-            continue
-        helped = refusing and set(refusals) - set(still)
-        if helped or (set(notes) - set(left) and len(left) < len(notes)):
-            return rewrite, after, (still, left)
-    return None
 
 
 def _help(model: KerasModel, complaint: Complaint, done: Sequence[Rewrite], then: str) -> str:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from baselines.toy import Toy
 from compress import backend, registry
 from compress.cli.main import cli
-from compress.diagnosis import diagnose
+from compress.diagnosis import diagnose, repair
 from compress.findings import CannotTreat, Finding, as_findings
 from compress.keras_models import rebuild
 from compress.keras_models.model import KerasModel
@@ -277,7 +277,7 @@ def test_no_word_of_a_finding_decides_anything(model: str) -> None:
             bool(f.rewrite) for f in before.findings
         ]
         assert {f.why for f in after.findings}.isdisjoint(f.why for f in before.findings)
-    done, done_unread = (diagnose.fixed(patient, each)[1] for each in (stages, garbled))
+    done, done_unread = (repair.fixed(patient, each)[1] for each in (stages, garbled))
     assert [rewrite.what for rewrite in done_unread] == [rewrite.what for rewrite in done]
 
 
@@ -337,7 +337,7 @@ def test_a_rewrite_that_silences_nobody_is_not_done() -> None:
         notes: ClassVar = [Finding(("stem",), "left dense: for ever")]
 
     model = KerasModel(residual())
-    after, done = diagnose.fixed(model, [Notes()])
+    after, done = repair.fixed(model, [Notes()])
     assert done == []
     assert after is model
 
@@ -352,5 +352,5 @@ def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
     model = load.load(Path(augmented()))
     assert isinstance(model, KerasModel)
     prune = registry.stage("prune")()
-    assert len(diagnose.fixed(model, [prune])[1]) == 1
-    assert diagnose.fixed(model, [prune, NeedsTheFlip()])[1] == []
+    assert len(repair.fixed(model, [prune])[1]) == 1
+    assert repair.fixed(model, [prune, NeedsTheFlip()])[1] == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compress import backend
 from compress.diagnosis import affine
-from compress.diagnosis.diagnose import fixed
+from compress.diagnosis.repair import fixed
 from compress.diagnosis.rewrites import rewrites
 from compress.findings import CannotTreat, Finding
 from compress.keras_models.model import KerasModel
