@@ -10,7 +10,8 @@ The whole contract of a stage:
 - `check(model)` comes before any work and runs without data. It gives a `Finding` for all that the stage will leave
   untreated, and raises `CannotTreat` if the stage cannot treat the model at all.
 - `apply(model, task, seed)` gives a new model and leaves the one that came in as it was. The same seed gives the same
-  weights, and weights that are zero stay zero. A stage does not print, measure or write files.
+  weights, and weights that are zero stay zero. A stage does not print, measure or write files; what it decides while
+  it runs it gives to `task.record`.
 - `outline(model, task)` belongs to a stage that makes another network: what the next stages are checked against.
 - `broken_promises(kernels)` reads off the exported file whether the stage kept what it promised.
 """
