@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from compress import bits
@@ -29,6 +29,8 @@ MeasuredOn = Literal["test", "validation"]
 class Measurement:
     """What measuring the exported file on the images of a split gave. Fractions are in [0, 1].
 
+    A number with a heading and a note, what it is in one sentence, is a column of the report.
+
     Raises:
       ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
     """
@@ -39,11 +41,28 @@ class Measurement:
     cross_entropy: NotNegative  # mean, natural logarithm
     test_images: AtLeastOne  # how many images it was measured on
     correct: str  # which of them were right, in the order of the split: see `bits.pack_bits`
-    stored_params: Count  # numbers in the file's weights and biases, BatchNormalization folded in
-    nonzero_params: Count
-    sparsity: Fraction  # of kernel weights that are zero, all kernels together
+    stored_params: Count = field(
+        metadata={
+            "heading": "Stored",
+            "note": "numbers in the weights and biases of the exported file, BatchNormalization being folded in.",
+        }
+    )
+    nonzero_params: Count = field(
+        metadata={"heading": "Not zero", "note": "those of the stored numbers that are not zero."}
+    )
+    sparsity: Fraction = field(
+        metadata={
+            "heading": "Sparsity",
+            "note": "share of kernel weights that are zero, all kernels together; biases do not count.",
+        }
+    )
     kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
-    macs: Count  # multiply-accumulates for one image
+    macs: Count = field(
+        metadata={
+            "heading": "MACs",
+            "note": "multiply-accumulates for one image, zeros being multiplied like any number.",
+        }
+    )
     # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
     file_bytes: Annotated[int, Between(100, LARGEST)]
     gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9

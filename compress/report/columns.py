@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from compress.field_check import Fraction, kinds_of, number_of
+from compress.measured import Measurement
 from compress.report import text
 from compress.report.compare import Record
 from compress.significance import SIGNIFICANCE
@@ -55,6 +57,16 @@ def _size(field: str) -> Callable[[Record], str]:
         return text.kilobytes(record[f"{field}_bytes"]) + share
 
     return cell
+
+
+def _measured(name: str) -> Callable[[Record], str]:
+    """How a measured number is written: a fraction in percent, a count as it is, others with four decimals."""
+    kind = kinds_of(Measurement)[name]
+    if kind in (Fraction, Fraction | None):
+        return lambda r: text.percent(r[name])
+    if number_of(kind) is int:
+        return lambda r: text.count(r[name])
+    return lambda r: text.decimals(r[name], 4)
 
 
 MODEL = Column(
@@ -132,26 +144,12 @@ PARAMS = Column(
     "numbers in the Keras model, statistics of BatchNormalization included.",
     lambda r: text.count(r["params"]),
 )
-STORED = Column(
-    "Stored",
-    "numbers in the weights and biases of the exported file, BatchNormalization being folded in.",
-    lambda r: text.count(r["stored_params"]),
-)
-NONZERO = Column(
-    "Not zero",
-    "those of the stored numbers that are not zero.",
-    lambda r: text.count(r["nonzero_params"]),
-)
-SPARSITY = Column(
-    "Sparsity",
-    "share of kernel weights that are zero, all kernels together; biases do not count.",
-    lambda r: text.percent(r["sparsity"]),
-)
-MACS = Column(
-    "MACs",
-    "multiply-accumulates for one image, zeros being multiplied like any number.",
-    lambda r: text.count(r["macs"]),
-)
+# What was measured as a plain number, declared with the number itself: by its field.
+MEASURED = {
+    field.name: Column(field.metadata["heading"], field.metadata["note"], _measured(field.name))
+    for field in fields(Measurement)
+    if field.metadata
+}
 FILE = Column(
     "File",
     "size of the exported `.tflite` file (1 KB = 1000 bytes), and in brackets its share of the "
@@ -179,12 +177,12 @@ MEMORY = Column(
 )
 
 AGAINST_PUBLISHED = (PUBLISHED_TEST, PUBLISHED_VALIDATION)
-BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, SPARSITY, FILE, GZIP, RUN)
+BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, MEASURED["sparsity"], FILE, GZIP, RUN)
 ACCURACY = (
     MODEL, OF, SEED, TOP1, DIFFERENCE, P, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
     LOSS_DIFFERENCE, RUN,
 )  # fmt: skip
 SIZE = (
-    MODEL, OF, SEED, PARAMS, STORED, NONZERO, SPARSITY, MACS, FILE, GZIP, SECONDS, MEMORY, RUN,
+    MODEL, OF, SEED, PARAMS, *MEASURED.values(), FILE, GZIP, SECONDS, MEMORY, RUN,
 )  # fmt: skip
 ALL = tuple(dict.fromkeys((MODEL, DATA, *ACCURACY, *SIZE)))
