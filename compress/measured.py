@@ -63,13 +63,6 @@ class Measurement:
             "note": "multiply-accumulates for one image, zeros being multiplied like any number.",
         }
     )
-    largest_kernel: Count | None = field(
-        default=None,
-        metadata={
-            "heading": "Largest kernel",
-            "note": "weights of the kernel that has most; rows from before it was measured leave it empty.",
-        },
-    )
     # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
     file_bytes: Annotated[int, Between(100, LARGEST)]
     gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9

@@ -60,7 +60,6 @@ def measure(
         sparsity=sparsity,
         kernel_sparsity=contents.kernel_sparsity(stored),
         macs=sum(operator.macs for operator in graph.operators),
-        largest_kernel=max(s.tensor.values().size for s in stored if s.role == "kernel"),
         file_bytes=len(model.content),
         gzip_bytes=gzip_bytes(model.content),
         weight_types=contents.weight_types(stored),

@@ -72,7 +72,6 @@ def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
     assert found.cross_entropy == pytest.approx((5 * right + 2 * wrong) / 7, rel=1e-6)
     assert (found.stored_params, found.nonzero_params, found.macs) == (9, 3, 9)
     assert found.sparsity == 6 / 9
-    assert found.largest_kernel == 9
     assert list(found.kernel_sparsity.values()) == [6 / 9]
     assert found.weight_types == {"float32": 9}
     assert found.file_bytes == len(content)

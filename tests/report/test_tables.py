@@ -52,11 +52,6 @@ def test_every_number_that_is_measured_is_in_the_table() -> None:
     }
 
 
-def test_a_number_that_older_rows_do_not_have_is_an_empty_cell() -> None:
-    older, newer = shown(row(BASE), pruned(BASE, largest_kernel=41_616))
-    assert (older["Largest kernel"], newer["Largest kernel"]) == ("", "41,616")
-
-
 def test_display_shows_points_intervals_and_sizes() -> None:
     base, made = shown(row(BASE), pruned(flipped(BASE, 400, 100), 0.9))
     assert base["Top-1, %"] == "90.00 (89.40 to 90.57)"
