@@ -12,6 +12,7 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.stages.cluster import Cluster
 from compress.stages.prune import Prune
+from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.training.fit import fit
 from compress.training.recipe import Recipe
@@ -111,13 +112,20 @@ def test_what_validation_sees_does_not_change_what_is_trained() -> None:
     assert losses[0] == losses[1]
 
 
+def averaging() -> TaskView:
+    """A task whose stages train by a recipe that averages."""
+    data = Tiny().load(None, print)
+    assert Tiny().finetuning.weight_average > 0
+    return TaskView(Tiny(), data.train, data.validation, None, Silent(), deterministic=True)
+
+
 def test_pruning_leaves_its_zeros_though_it_trains_by_a_recipe_that_averages() -> None:
     model = KerasModel(Tiny().build())
-    pruned = Prune(sparsity=0.5, epochs=2).apply(model, view(None, Silent()), seed=SEED)
+    pruned = Prune(sparsity=0.5, epochs=2).apply(model, averaging(), seed=SEED)
     assert {int(np.sum(w == 0)) / w.size for w in pruned.kernels().values()} == {0.5}
 
 
 def test_clustering_leaves_few_values_though_it_trains_by_a_recipe_that_averages() -> None:
     model = KerasModel(Tiny().build())
-    clustered = Cluster(clusters=4, epochs=2).apply(model, view(None, Silent()), seed=SEED)
+    clustered = Cluster(clusters=4, epochs=2).apply(model, averaging(), seed=SEED)
     assert all(len(np.unique(w)) <= 4 for n, w in clustered.kernels().items() if w.size > 12)
