@@ -18,7 +18,7 @@ def has_statistics(model: KerasModel) -> bool:
     return any(True for _ in _norms(model.keras))
 
 
-def with_new_statistics(model: KerasModel, images: np.ndarray, input_scale: float) -> KerasModel:
+def recalibrated(model: KerasModel, images: np.ndarray, input_scale: float) -> KerasModel:
     """A copy whose BatchNormalization layers have the mean and variance of what they get from these images.
 
     Each is the mean over batches, by their number of images, as training in batches of that size would have it in the

@@ -22,9 +22,18 @@ class Call:
     @property
     def inputs(self) -> list[Any]:
         """The tensors among the arguments, in order."""
-        keras = backend.keras()
-        given = keras.tree.flatten((self.args, dict(self.kwargs)))
-        return [t for t in given if isinstance(t, keras.KerasTensor)]
+        return [a for a in self._arguments if isinstance(a, backend.keras().KerasTensor)]
+
+    @property
+    def constants(self) -> list[Any]:
+        """The numbers and words among the arguments: all but tensors, flags and None."""
+        kinds = (backend.keras().KerasTensor, bool, type(None))
+        return [a for a in self._arguments if not isinstance(a, kinds)]
+
+    @property
+    def _arguments(self) -> list[Any]:
+        arguments: list[Any] = backend.keras().tree.flatten((self.args, dict(self.kwargs)))
+        return arguments
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,15 @@ import numpy as np
 
 from compress import backend
 from compress.findings import Finding
-from compress.keras_models.graph import check_readable
-from compress.keras_models.layers import copy_of
-from compress.pruning.layer_rules import Call, Channels, Hold, Labels, Ties, rule_of
+from compress.keras_models.graph import Call, check_readable, graph_of
+from compress.pruning.layer_rules import (
+    ChannelFlow,
+    Channels,
+    ChannelUnionFind,
+    Hold,
+    Labels,
+    rule_of,
+)
 
 OUTPUT = Hold("it gives the model's output")
 SKIPPED = Hold("it is skipped")
@@ -29,11 +35,11 @@ class FilterGroups:
 
     units: int
     held: dict[int, Hold]  # unit -> why it stays
-    calls: dict[str, Call]  # layer name -> what goes of the layer when units go
+    flows: dict[str, ChannelFlow]  # layer name -> what of the layer goes when units go
 
     def makers(self) -> dict[str, Labels]:
         """Layer name -> the unit of each of its filters, for layers that make channels, in layer order."""
-        return {name: call.given for name, call in self.calls.items() if call.makes}
+        return {name: flow.outputs for name, flow in self.flows.items() if flow.makes}
 
     def makers_of(self, units: Labels) -> tuple[str, ...]:
         """The names of the layers that make any of these units."""
@@ -72,8 +78,25 @@ class FilterGroups:
         return found
 
 
-def follow(model: Any) -> FilterGroups:
-    """Follow the channels of a Keras 3 model from its inputs to its outputs.
+def build_dependency_graph(model: Any) -> FilterGroups:
+    """Follow the channels of a Keras 3 model from its inputs to its outputs; those that go together are one unit.
+
+    Two convolutions, of 4 and 2 filters, with a normalization between them, on images of 3 channels. Each channel, and
+    each place along an axis of a weight, is marked with its unit::
+
+        image [h, w, 3] ──► conv1 ──► norm ──► conv2 ──► output [h, w, 2]
+
+                gives      weights
+        image   0 1 2
+        conv1   3 4 5 6    kernel [3, 3, 0 1 2, 3 4 5 6]      bias [3 4 5 6]
+        norm    3 4 5 6    gamma, beta, moving_mean, moving_variance [3 4 5 6]
+        conv2   7 8        kernel [3, 3, 3 4 5 6, 7 8]        bias [7 8]
+
+    Unit 4 is filter 1 of conv1. If it goes, whatever is marked 4 goes: that filter and its bias, four numbers of norm,
+    and of each filter of conv2 the slice that this channel meets. Conv1 makes units 3 to 6, norm passes them on, and
+    conv2 mixes them, so that they end there. Units 0 to 2 are the image's, 7 and 8 the output's: they are held. What is
+    left is one group, {"conv1": [3, 4, 5, 6]}. Were something added to what conv1 gives, the layer that gives it would
+    make the same units, and the group would be called after both.
 
     Args:
       model: Sequential or functional; it stays as it is.
@@ -82,92 +105,79 @@ def follow(model: Any) -> FilterGroups:
       ValueError: the model is of another kind, whose layers cannot be read.
     """
     check_readable(model)
-    keras = backend.keras()
-    graph = _Graph()
-    if type(model) is not keras.Sequential:
-        copy = keras.models.clone_model(model, clone_function=copy_of, call_function=graph.call)
-        outputs = keras.tree.flatten(copy.outputs)
-    else:
-        x: Any = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
-        for layer in keras.models.clone_model(model, clone_function=copy_of).layers:
-            x = graph.call(layer, x)
-        outputs = [x]
-    for output in outputs:
-        graph.ties.hold(graph.channels(output).labels, OUTPUT)
-    return graph.finished()
+    graph, tracer = graph_of(model), _ChannelTracer()
+    for call in graph.calls:
+        tracer.follow(call)
+    for output in backend.keras().tree.flatten(graph.outputs):
+        tracer.union.hold(tracer.channels(output).labels, OUTPUT)
+    return tracer.groups()
 
 
-class _Graph:
-    """What is known of the tensors and layers called so far."""
+class _ChannelTracer:
+    """What is known of the tensors and layers met so far."""
 
     def __init__(self) -> None:
-        self.ties = Ties()
-        self.calls: dict[str, Call] = {}
+        self.union = ChannelUnionFind()
+        self._flows: dict[str, ChannelFlow] = {}
         # Layer name -> why, for layers of which a call is not followed.
         self._lost: dict[str, Hold] = {}
-        self._channels: dict[int, Channels] = {}
-        self._tensors: list[Any] = []  # kept, so that no other tensor gets the id of one
+        self._channels: dict[int, Channels] = {}  # by id of a tensor, all of which the graph keeps
 
     def channels(self, tensor: Any, why: Hold = INPUT) -> Channels:
         """The channels of a tensor; those of one that no followed layer gave are held."""
         if id(tensor) not in self._channels:
-            labels = self.ties.new(tensor.shape[-1] or 0 if len(tensor.shape) > 1 else 0)
-            self.ties.hold(labels, why)
+            labels = self.union.new(tensor.shape[-1] or 0 if len(tensor.shape) > 1 else 0)
+            self.union.hold(labels, why)
             self._know(tensor, labels)
         return self._channels[id(tensor)]
 
-    def call(self, layer: Any, *arguments: Any, **words: Any) -> Any:
-        """Call a layer and follow the channels through it; what it takes and gives is held if that is not known."""
-        keras = backend.keras()
-        result = layer(*arguments, **words)
-        given = keras.tree.flatten(result)
-        taken = [a for a in keras.tree.flatten((arguments, words)) if a is not None]
-        tensors = [a for a in taken if isinstance(a, keras.KerasTensor)]
-        numbers = [a for a in taken if not isinstance(a, keras.KerasTensor | bool)]
-        inputs = [self.channels(tensor) for tensor in tensors]
+    def follow(self, call: Call) -> None:
+        """Follow the channels through a call of a layer; what it takes and gives is held if that is not known."""
+        inputs = [self.channels(tensor) for tensor in call.inputs]
         known = all(len(i.shape) and i.shape[-1] == len(i.labels) for i in inputs)
-        rule = rule_of(layer) if known and inputs and not numbers and len(given) == 1 else None
-        call = rule(self.ties, layer, inputs) if rule else None
-        if call:
-            self._know(given[0], call.given)
-            self._remember(layer.name, call)
-            return result
-        why = Hold(f"'{layer.name}' ({type(layer).__name__}) is not followed", layer.name)
-        self._lost[layer.name] = why
+        alone = len(call.outputs) == 1 and not call.constants
+        rule = rule_of(call.layer) if known and inputs and alone else None
+        flow = rule(self.union, call.layer, inputs) if rule else None
+        name = call.layer.name
+        if flow:
+            self._know(call.outputs[0], flow.outputs)
+            self._remember(name, flow)
+            return
+        why = Hold(f"'{name}' ({type(call.layer).__name__}) is not followed", name)
+        self._lost[name] = why
         for each in inputs:
-            self.ties.hold(each.labels, why)
-        for tensor in given:
+            self.union.hold(each.labels, why)
+        for tensor in call.outputs:
             self.channels(tensor, why)
-        return result
 
-    def finished(self) -> FilterGroups:
+    def groups(self) -> FilterGroups:
         """The same with units, numbered from 0, in place of labels."""
-        for name in sorted(self._lost.keys() & self.calls.keys()):
-            for labels in (*self.calls[name].sizes.values(), *self.calls[name].weights.values()):
-                self.ties.hold(labels, self._lost[name])
-        roots = self.ties.roots()
+        for name in sorted(self._lost.keys() & self._flows.keys()):
+            flow = self._flows[name]
+            for labels in (*flow.sizes.values(), *flow.weights.values()):
+                self.union.hold(labels, self._lost[name])
+        roots = self.union.roots()
         number = {root: unit for unit, root in enumerate(sorted(set(roots)))}
         unit_of = np.array([number[root] for root in roots], dtype=np.int64)
-        calls = {
-            name: Call(
-                unit_of[call.given],
-                {option: unit_of[labels] for option, labels in call.sizes.items()},
-                {axis: unit_of[labels] for axis, labels in call.weights.items()},
-                call.makes,
-                call.mixes,
+        flows = {
+            name: dataclasses.replace(
+                flow,
+                outputs=unit_of[flow.outputs],
+                sizes={option: unit_of[labels] for option, labels in flow.sizes.items()},
+                weights={axis: unit_of[labels] for axis, labels in flow.weights.items()},
             )
-            for name, call in self.calls.items()
+            for name, flow in self._flows.items()
         }
-        return FilterGroups(len(number), {number[r]: w for r, w in self.ties.held.items()}, calls)
+        held = {number[root]: why for root, why in self.union.held.items()}
+        return FilterGroups(len(number), held, flows)
 
-    def _remember(self, name: str, call: Call) -> None:
+    def _remember(self, name: str, flow: ChannelFlow) -> None:
         """A layer that is called again has the same weights again: what they are sized by is tied."""
-        before = self.calls.setdefault(name, call)
-        for option, labels in call.sizes.items():
-            self.ties.tie(before.sizes[option], labels)
-        for axis, labels in call.weights.items():
-            self.ties.tie(before.weights[axis], labels)
+        before = self._flows.setdefault(name, flow)
+        for option, labels in flow.sizes.items():
+            self.union.tie(before.sizes[option], labels)
+        for axis, labels in flow.weights.items():
+            self.union.tie(before.weights[axis], labels)
 
     def _know(self, tensor: Any, labels: Labels) -> None:
-        self._tensors.append(tensor)
         self._channels[id(tensor)] = Channels(labels, tuple(tensor.shape[1:]))

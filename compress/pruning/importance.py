@@ -34,22 +34,22 @@ def norm_scores(model: KerasModel, groups: FilterGroups, power: int) -> np.ndarr
     Li et al. 2017 (https://arxiv.org/abs/1608.08710) for filters one by one.
     """
     total = np.zeros(groups.units)
-    for name, call in groups.calls.items():
-        if call.makes:
-            attribute, axis = call.makes
+    for name, flow in groups.flows.items():
+        if flow.makes:
+            attribute, axis = flow.makes
             kernel = np.array(getattr(model.keras.get_layer(name), attribute), dtype=np.float64)
-            total += sum_by_unit(np.abs(kernel) ** power, axis, call.given, groups.units)
+            total += sum_by_unit(np.abs(kernel) ** power, axis, flow.outputs, groups.units)
     return total ** (1 / power)
 
 
-def scale_scores(model: KerasModel, groups: FilterGroups) -> np.ndarray:
+def batchnorm_gamma_scores(model: KerasModel, groups: FilterGroups) -> np.ndarray:
     """The sum of |gamma| over the BatchNormalizations of each unit, float64 [units]; NaN where there is none.
 
     Liu et al. 2017 (https://arxiv.org/abs/1708.06519).
     """
     total, found = np.zeros(groups.units), np.zeros(groups.units, dtype=bool)
-    for name, call in groups.calls.items():
-        labels = call.weights.get(("gamma", -1))
+    for name, flow in groups.flows.items():
+        labels = flow.weights.get(("gamma", -1))
         if labels is not None:
             gamma = np.array(model.keras.get_layer(name).gamma)
             total += sum_by_unit(np.abs(gamma), -1, labels, groups.units)
@@ -71,7 +71,7 @@ def taylor_scores(slopes: np.ndarray) -> np.ndarray:
     return (slopes**2).mean(axis=0)
 
 
-def loss_slopes(
+def gate_gradients(
     model: KerasModel, groups: FilterGroups, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """How fast the loss rises, per batch, as all that a unit gives to other layers is scaled: float64 [batches, units].
@@ -87,8 +87,8 @@ def loss_slopes(
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=not layers.gives_probabilities(model.keras)
     )
-    ends = [(model.keras.get_layer(n), c) for n, c in groups.calls.items() if c.mixes]
-    kernels = [getattr(layer, call.mixes[0]) for layer, call in ends if call.mixes]
+    ends = [(model.keras.get_layer(n), c) for n, c in groups.flows.items() if c.mixes]
+    kernels = [getattr(layer, flow.mixes[0]) for layer, flow in ends if flow.mixes]
 
     @tf.function
     def gradients(x: Any, y: Any) -> Any:
@@ -101,13 +101,13 @@ def loss_slopes(
     slopes = np.zeros((len(images) // batch, groups.units))
     for number, row in enumerate(slopes):
         part = slice(number * batch, (number + 1) * batch)
-        for (_, call), kernel, gradient in zip(
+        for (_, flow), kernel, gradient in zip(
             ends, kernels, gradients(images[part], labels[part]), strict=True
         ):
-            attribute_axis = call.mixes
+            attribute_axis = flow.mixes
             if attribute_axis and gradient is not None:
                 product = np.array(kernel, dtype=np.float64) * np.array(gradient)
                 row += sum_by_unit(
-                    product, attribute_axis[1], call.weights[attribute_axis], groups.units
+                    product, attribute_axis[1], flow.weights[attribute_axis], groups.units
                 )
     return slopes

@@ -23,7 +23,7 @@ class Hold:
     layer: str = ""
 
 
-class Ties:
+class ChannelUnionFind:
     """Labels, which of them are tied to each other, and which are held: not to be removed, and why."""
 
     def __init__(self) -> None:
@@ -71,20 +71,21 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Call:
-    """What one call of a layer does: the channels it gives, and what of the layer goes when channels go.
+class ChannelFlow:
+    """How channels go through a layer: those of its output, and what of the layer goes when channels go.
 
-    An axis of a weight is given by the name of the layer's attribute and a negative number.
+    An axis of a weight is the name of the layer's attribute and a negative number.
     """
 
-    given: Labels
+    outputs: Labels
     sizes: dict[str, Labels] = field(default_factory=dict)  # option of the layer: their number
     weights: dict[tuple[str, int], Labels] = field(default_factory=dict)
     makes: tuple[str, int] | None = None  # the axis of its kernel along which it has a filter each
     mixes: tuple[str, int] | None = None  # the axis of its kernel along which channels end
 
 
-Rule = Callable[[Ties, Any, Sequence[Channels]], Call | None]
+Inputs = Sequence[Channels]
+Rule = Callable[[ChannelUnionFind, Any, Inputs], ChannelFlow | None]
 
 
 def rule_of(layer: Any) -> Rule | None:
@@ -104,7 +105,7 @@ def mixes_channels(layer: Any) -> bool:
     return name in MIXING or not str(getattr(activation, "__module__", "")).startswith("keras.")
 
 
-def _passed(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _passed(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """One channel out for each channel in, whatever is done to it."""
     (image,) = inputs
     axis = getattr(layer, "axis", -1)
@@ -120,63 +121,65 @@ def _passed(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
         for name in names
         if tuple(getattr(getattr(layer, name, None), "shape", ()))[-1:] == (len(image.labels),)
     }
-    return Call(image.labels, weights=weights)
+    return ChannelFlow(image.labels, weights=weights)
 
 
-def _scaled(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _scaled(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """Rescaling, by the same numbers in every channel."""
-    return Call(inputs[0].labels) if np.ndim(layer.scale) == np.ndim(layer.offset) == 0 else None
+    alike = np.ndim(layer.scale) == np.ndim(layer.offset) == 0
+    return ChannelFlow(inputs[0].labels) if alike else None
 
 
-def _merged(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _merged(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """Channels of several tensors, computed with one by one."""
     first = inputs[0]
     for other in inputs[1:]:
         if len(other.shape) != len(first.shape) or other.shape[-1] != first.shape[-1]:
             return None
-        ties.tie(first.labels, other.labels)
-    return Call(first.labels)
+        union.tie(first.labels, other.labels)
+    return ChannelFlow(first.labels)
 
 
-def _joined(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _joined(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """Channels of several tensors one after another, or tensors side by side."""
     if layer.axis in (-1, len(inputs[0].shape)):
-        return Call(np.concatenate([each.labels for each in inputs]))
-    return _merged(ties, layer, inputs)
+        return ChannelFlow(np.concatenate([each.labels for each in inputs]))
+    return _merged(union, layer, inputs)
 
 
-def _flattened(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _flattened(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """Every channel at every place, the channels of a place next to each other."""
     (image,) = inputs
     places = image.shape[:-1]
     if None in places:
         return None
-    return Call(np.tile(image.labels, math.prod(p for p in places if p is not None)))
+    return ChannelFlow(np.tile(image.labels, math.prod(p for p in places if p is not None)))
 
 
-def _reshaped(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _reshaped(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """Another arrangement of places; or all channels at all places in a row, as Flatten has them."""
     (image,) = inputs
     shape = tuple(layer.compute_output_shape((None, *image.shape)))[1:]
     if shape[-1] == image.shape[-1]:
-        return Call(image.labels, {"target_shape": image.labels})
-    flat = _flattened(ties, layer, inputs) if len(shape) == 1 else None
-    return Call(flat.given, {"target_shape": flat.given}) if flat else None
+        return ChannelFlow(image.labels, {"target_shape": image.labels})
+    flat = _flattened(union, layer, inputs) if len(shape) == 1 else None
+    return ChannelFlow(flat.outputs, {"target_shape": flat.outputs}) if flat else None
 
 
-def _made(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _made(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """A convolution or Dense: each filter takes all channels and makes a new one."""
     taken, option = inputs[0].labels, "units" if hasattr(layer, "units") else "filters"
     groups = getattr(layer, "groups", 1)
     if groups == len(taken) > 1:
-        return _each(ties, layer, inputs)
+        return _each(union, layer, inputs)
     # Of a convolution in groups, each group keeps the filters and channels at the same places as the others.
-    given = np.tile(ties.new(getattr(layer, option) // groups), groups)
+    outputs = np.tile(union.new(getattr(layer, option) // groups), groups)
     inside = len(taken) // groups
     for start in range(inside, len(taken), inside):
-        ties.tie(taken[:inside], taken[start : start + inside])
+        union.tie(taken[:inside], taken[start : start + inside])
     if mixes_channels(layer):
-        ties.hold(given, Hold(f"the activation of '{layer.name}' is not followed", layer.name))
+        why = Hold(f"the activation of '{layer.name}' is not followed", layer.name)
+        union.hold(outputs, why)
     takes, makes = ("kernel", -2), ("kernel", -1)
     weights = {}
     if type(layer).__name__ == "Conv2DTranspose":
@@ -185,21 +188,21 @@ def _made(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
         weights = {("depthwise_kernel", -2): taken}
         takes, makes = ("pointwise_kernel", -2), ("pointwise_kernel", -1)
         taken = np.repeat(taken, layer.depth_multiplier)
-    weights |= {takes: taken[: len(taken) // groups], makes: given, ("bias", -1): given}
-    return Call(given, {option: given}, weights, makes=makes, mixes=takes)
+    weights |= {takes: taken[: len(taken) // groups], makes: outputs, ("bias", -1): outputs}
+    return ChannelFlow(outputs, {option: outputs}, weights, makes=makes, mixes=takes)
 
 
-def _each(ties: Ties, layer: Any, inputs: Sequence[Channels]) -> Call | None:
+def _each(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """A depthwise convolution, also if written as a Conv in as many groups as channels."""
     taken = inputs[0].labels
     if mixes_channels(layer):
         return None
     if type(layer).__name__ == "DepthwiseConv2D":
-        given = np.repeat(taken, layer.depth_multiplier)
-        return Call(given, weights={("kernel", -2): taken, ("bias", -1): given})
-    given = np.repeat(taken, layer.filters // layer.groups)
-    weights = {("kernel", -1): given, ("bias", -1): given}
-    return Call(given, {"filters": given, "groups": taken}, weights)
+        outputs = np.repeat(taken, layer.depth_multiplier)
+        return ChannelFlow(outputs, weights={("kernel", -2): taken, ("bias", -1): outputs})
+    outputs = np.repeat(taken, layer.filters // layer.groups)
+    weights = {("kernel", -1): outputs, ("bias", -1): outputs}
+    return ChannelFlow(outputs, {"filters": outputs, "groups": taken}, weights)
 
 
 PASSING = """

@@ -28,16 +28,16 @@ def without_filters(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -
     """The model made of what is kept: other shapes, the same layers, names and order.
 
     Args:
-      groups: what `follow` says of the model.
+      groups: what `build_dependency_graph` says of the model.
       kept: bool [units], true where the unit is held.
     """
 
     def smaller(layer: Any) -> Any:
-        call = groups.calls.get(layer.name)
-        if not call or not call.sizes:
+        flow = groups.flows.get(layer.name)
+        if not flow or not flow.sizes:
             return copy_of(layer)
         config = layer.get_config()
-        for option, labels in call.sizes.items():
+        for option, labels in flow.sizes.items():
             config[option] = _size(config[option], int(kept[labels].sum()))
         return layer.__class__.from_config(config)
 
@@ -90,8 +90,8 @@ def amount(terms: list[Term], kept: np.ndarray) -> int:
 
 def axes_of(groups: FilterGroups, layer: Any, weight: Any) -> Iterator[tuple[int, np.ndarray]]:
     """The axes of a layer's weight that shrink when units go, each with the unit of every channel along it."""
-    call = groups.calls.get(layer.name)
-    for (attribute, axis), labels in (call.weights if call else {}).items():
+    flow = groups.flows.get(layer.name)
+    for (attribute, axis), labels in (flow.weights if flow else {}).items():
         if getattr(layer, attribute, None) is weight:
             yield axis, labels
 

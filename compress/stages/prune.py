@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from compress.findings import CannotTreat, Finding
-from compress.keras_models.batchnorm import has_statistics, with_new_statistics
+from compress.keras_models.batchnorm import has_statistics, recalibrated
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.pruning.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
@@ -138,7 +138,7 @@ class Prune(Stage):
         result = self._cut(model, drops)
         if self.renew_statistics:
             chosen = np.random.default_rng(seed).permutation(len(task.train))[:IMAGES]
-            result = with_new_statistics(result, task.train.images[chosen], task.task.input_scale)
+            result = recalibrated(result, task.train.images[chosen], task.task.input_scale)
         return result
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:

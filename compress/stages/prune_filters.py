@@ -15,7 +15,7 @@ from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import check_named
 from compress.keras_models.model import KerasModel
 from compress.pruning import importance, surgery
-from compress.pruning.dependency_graph import FilterGroups, follow
+from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
 from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
@@ -81,7 +81,7 @@ class PruneFilters(Stage):
         groups = self._follow(model)
         scores = np.ones(groups.units)
         if self.criterion == "batchnorm":
-            scores = importance.scale_scores(model, groups)
+            scores = importance.batchnorm_gamma_scores(model, groups)
         ordered = self._ordered(groups, scores)
         target, cost = self._target(model, groups)
         least = least_cost(ordered, groups.units, cost)
@@ -133,7 +133,7 @@ class PruneFilters(Stage):
 
     def _follow(self, model: KerasModel) -> FilterGroups:
         """The filters of the model and what ties them; ValueError naming a layer to skip that is not there."""
-        groups = follow(model.keras)
+        groups = build_dependency_graph(model.keras)
         check_named(self.name, self.skip, groups.makers(), "with filters to skip")
         return groups.holding(self.skip)
 
@@ -167,11 +167,11 @@ class PruneFilters(Stage):
             set_seed(backend.keras(), seed, task.deterministic)
             order = np.random.default_rng(seed).permutation(len(task.train))[:TAYLOR_IMAGES]
             images = task.train.images[order] * np.float32(task.task.input_scale)
-            slopes = importance.loss_slopes(model, groups, images, task.train.labels[order])
+            slopes = importance.gate_gradients(model, groups, images, task.train.labels[order])
             return importance.taylor_scores(slopes)
         scores: dict[str, Callable[[], np.ndarray]] = {
             "l1": lambda: importance.norm_scores(model, groups, 1),
             "l2": lambda: importance.norm_scores(model, groups, 2),
-            "batchnorm": lambda: importance.scale_scores(model, groups),
+            "batchnorm": lambda: importance.batchnorm_gamma_scores(model, groups),
         }
         return scores[self.criterion]()

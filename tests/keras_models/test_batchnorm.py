@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend
-from compress.keras_models.batchnorm import BATCH, has_statistics, with_new_statistics
+from compress.keras_models.batchnorm import BATCH, has_statistics, recalibrated
 from compress.keras_models.model import KerasModel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2 * BATCH, 4, 4, 3), dtype=np.uint8)
@@ -32,7 +32,7 @@ def statistics(model: KerasModel, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def renewed(model: KerasModel) -> KerasModel:
-    return with_new_statistics(model, IMAGES, 1 / 255)
+    return recalibrated(model, IMAGES, 1 / 255)
 
 
 def test_mean_and_variance_are_those_of_what_comes_in() -> None:
@@ -101,7 +101,7 @@ def test_a_model_may_have_none() -> None:
 def test_a_last_batch_of_few_images_counts_for_few() -> None:
     model = network()
     few = np.concatenate([IMAGES[:BATCH], np.full((1, 4, 4, 3), 255, np.uint8)])
-    mean, _ = statistics(with_new_statistics(model, few, 1 / 255), "first")
-    most, _ = statistics(with_new_statistics(model, few[:BATCH], 1 / 255), "first")
-    last, _ = statistics(with_new_statistics(model, few[BATCH:], 1 / 255), "first")
+    mean, _ = statistics(recalibrated(model, few, 1 / 255), "first")
+    most, _ = statistics(recalibrated(model, few[:BATCH], 1 / 255), "first")
+    last, _ = statistics(recalibrated(model, few[BATCH:], 1 / 255), "first")
     np.testing.assert_allclose(mean, (BATCH * most + last) / (BATCH + 1), rtol=1e-4, atol=1e-6)

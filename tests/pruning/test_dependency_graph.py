@@ -10,8 +10,8 @@ import pytest
 from compress import backend
 from compress.findings import Finding
 from compress.keras_models.model import KerasModel
-from compress.pruning.dependency_graph import follow
-from compress.pruning.layer_rules import Hold, Ties
+from compress.pruning.dependency_graph import build_dependency_graph
+from compress.pruning.layer_rules import ChannelUnionFind, Hold
 from support import filter_models as zoo
 
 
@@ -35,12 +35,32 @@ def test_layers_whose_channels_meet_are_one_group(body: Any, expected: dict[str,
     assert zoo.units_of(zoo.model_of(body)) == expected
 
 
+def test_the_example_drawn_in_the_docstring_is_as_drawn() -> None:
+    k = backend.keras().layers
+    image = k.Input(zoo.IMAGE, name="image")
+    x = k.BatchNormalization(name="norm")(zoo.conv(k, 4, "conv1")(image))
+    groups = build_dependency_graph(backend.keras().Model(image, zoo.conv(k, 2, "conv2")(x)))
+    drawn = {
+        name: {axis: units.tolist() for axis, units in flow.weights.items()}
+        for name, flow in groups.flows.items()
+    }
+    image_units, units, output_units = [0, 1, 2], [3, 4, 5, 6], [7, 8]
+    norm = ("gamma", "beta", "moving_mean", "moving_variance")
+    assert drawn == {
+        "conv1": {("kernel", -2): image_units, ("kernel", -1): units, ("bias", -1): units},
+        "norm": {(name, -1): units for name in norm},
+        "conv2": {("kernel", -2): units, ("kernel", -1): output_units, ("bias", -1): output_units},
+    }
+    assert {name: units.tolist() for name, units in groups.groups().items()} == {"conv1": units}
+    assert sorted(groups.held) == [*image_units, *output_units]
+
+
 def test_sequential_models_are_followed_too() -> None:
     assert zoo.units_of(zoo.sequential()) == {"first": 6}
 
 
 def test_a_unit_has_the_filters_that_are_added_up() -> None:
-    groups = follow(zoo.model_of(zoo.residual).keras)
+    groups = build_dependency_graph(zoo.model_of(zoo.residual).keras)
     first, second, third = (groups.makers()[n] for n in ("first", "second", "third"))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, third)
@@ -61,7 +81,7 @@ def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
         x = zoo.conv(k, 4, "before")(x)
         return zoo.conv(k, 6, "after")(k.Permute((2, 1, 3), name="turned")(x))
 
-    groups = follow(zoo.functional(body).keras)
+    groups = build_dependency_graph(zoo.functional(body).keras)
     assert list(groups.groups()) == ["free", "after"]
     (finding,) = groups.reasons().values()
     assert finding.clause == "before stays whole: 'turned' (Permute) is not followed"
@@ -87,7 +107,7 @@ def test_what_takes_channels_together_is_not_followed(make: Any) -> None:
     k = backend.keras().layers
     image = k.Input(zoo.IMAGE)
     x = k.Flatten()(make(k)(zoo.conv(k, 4, "before")(image)))
-    groups = follow(backend.keras().Model(image, k.Dense(2)(x)))
+    groups = build_dependency_graph(backend.keras().Model(image, k.Dense(2)(x)))
     assert "before" not in groups.groups()
     assert groups.reasons()["before"].layers == ("before", "mixed")
 
@@ -102,7 +122,7 @@ def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
     k = keras.layers
     image = k.Input(zoo.IMAGE)
     x = ReLU(name="own")(zoo.conv(k, 4, "before")(image))
-    groups = follow(keras.Model(image, k.Dense(2)(k.Flatten()(x))))
+    groups = build_dependency_graph(keras.Model(image, k.Dense(2)(k.Flatten()(x))))
     reason = "stays whole: 'own' (ReLU) is not followed"
     assert groups.reasons() == {"before": Finding(("before", "own"), reason, subject="before")}
 
@@ -120,7 +140,7 @@ def test_a_layer_of_which_one_call_is_not_followed_stays_whole() -> None:
 
 def test_outputs_and_skipped_layers_are_held_without_a_word() -> None:
     model = zoo.model_of(zoo.heads)
-    groups = follow(model.keras).holding(("first",))
+    groups = build_dependency_graph(model.keras).holding(("first",))
     assert groups.groups() == {}
     assert groups.reasons() == {}
 
@@ -130,7 +150,7 @@ def test_what_is_added_to_the_image_stays() -> None:
         return k.Add()([x, zoo.conv(k, 3, "same")(x)])
 
     why = "stays whole: it is computed with the model's input"
-    assert follow(zoo.functional(body).keras).reasons() == {
+    assert build_dependency_graph(zoo.functional(body).keras).reasons() == {
         "same": Finding(("same",), why, subject="same")
     }
 
@@ -140,7 +160,7 @@ def test_a_layer_may_keep_some_of_its_filters() -> None:
         wide = zoo.conv(k, 7, "wide")(x)
         return k.Add()([wide, k.Concatenate()([x, zoo.conv(k, 4, "part")(x)])])
 
-    groups = follow(zoo.functional(body).keras)
+    groups = build_dependency_graph(zoo.functional(body).keras)
     assert {len(units) for units in groups.groups().values()} == {4}
     assert groups.reasons()["wide"].reason.startswith("keeps 3 filters: ")
 
@@ -149,7 +169,7 @@ def test_following_changes_nothing_in_the_model() -> None:
     model = zoo.model_of(zoo.shared)
     before = [w.copy() for w in model.keras.get_weights()]
     nodes = [len(layer._inbound_nodes) for layer in model.keras.layers]
-    follow(model.keras)
+    build_dependency_graph(model.keras)
     assert nodes == [len(layer._inbound_nodes) for layer in model.keras.layers]
     for old, new in zip(before, model.keras.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -160,7 +180,7 @@ def test_a_model_whose_layers_cannot_be_read_is_refused() -> None:
         pass
 
     with pytest.raises(ValueError, match="is a Own, whose layers cannot be read: build it as"):
-        follow(Own())
+        build_dependency_graph(Own())
 
 
 def test_a_model_inside_the_model_stays_whole() -> None:
@@ -172,27 +192,27 @@ def test_a_model_inside_the_model_stays_whole() -> None:
     def body(k: Any, x: Any) -> Any:
         return zoo.conv(k, 6, "after")(inner(zoo.conv(k, 4, "before")(x)))
 
-    groups = follow(zoo.functional(body).keras)
+    groups = build_dependency_graph(zoo.functional(body).keras)
     assert list(groups.groups()) == ["after"]
     reason = "stays whole: 'inner' (Sequential) is not followed"
     assert groups.reasons() == {"before": Finding(("before", "inner"), reason, subject="before")}
 
 
 def test_ties_pass_on_and_keep_the_first_reason() -> None:
-    ties = Ties()
-    a, b, c = ties.new(2), ties.new(2), ties.new(2)
+    channels = ChannelUnionFind()
+    a, b, c = channels.new(2), channels.new(2), channels.new(2)
     first, second = Hold("first"), Hold("second")
-    ties.hold(c, first)
-    ties.tie(a, b)
-    ties.tie(b, c)
-    ties.hold(a, second)
-    assert [ties.root(label) for label in c.tolist()] == [0, 1]
-    assert ties.held == {0: first, 1: first}
-    assert ties.roots() == [0, 1, 0, 1, 0, 1]
+    channels.hold(c, first)
+    channels.tie(a, b)
+    channels.tie(b, c)
+    channels.hold(a, second)
+    assert [channels.root(label) for label in c.tolist()] == [0, 1]
+    assert channels.held == {0: first, 1: first}
+    assert channels.roots() == [0, 1, 0, 1, 0, 1]
 
 
 def test_the_model_that_was_followed_may_be_trained_after(tmp_path: Any) -> None:
     model = zoo.model_of(zoo.plain)
-    follow(model.keras)
+    build_dependency_graph(model.keras)
     model.save(tmp_path / "model.keras")
     assert KerasModel(model.keras).digest == model.copy().digest

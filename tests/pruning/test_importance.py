@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.keras_models.model import KerasModel
-from compress.pruning.dependency_graph import FilterGroups, follow
+from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
 from compress.pruning.importance import (
-    loss_slopes,
+    batchnorm_gamma_scores,
+    gate_gradients,
     norm_scores,
-    scale_scores,
     sum_by_unit,
     taylor_scores,
 )
@@ -35,7 +35,7 @@ def test_sums_by_unit_add_up_to_the_whole(seed: int, axis: int) -> None:
 
 def test_norms_are_those_of_the_filters_that_go_together() -> None:
     model = zoo.model_of(zoo.residual)
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     units = groups.makers()["first"]
     filters = np.concatenate(
         [k.reshape(-1, 6) for n, k in model.kernels().items() if n != "scores"]
@@ -50,7 +50,7 @@ def test_norms_are_those_of_the_filters_that_go_together() -> None:
 
 def test_transposed_and_separable_filters_lie_along_their_own_axes() -> None:
     model = zoo.model_of(zoo.separable)
-    groups, kernels = follow(model.keras), model.kernels()
+    groups, kernels = build_dependency_graph(model.keras), model.kernels()
     scores = norm_scores(model, groups, 2)
     of = groups.makers()
     np.testing.assert_allclose(
@@ -65,8 +65,8 @@ def test_transposed_and_separable_filters_lie_along_their_own_axes() -> None:
 
 def test_scales_are_the_gammas_and_missing_where_there_is_none() -> None:
     model = zoo.model_of(zoo.plain)
-    groups = follow(model.keras)
-    scores = scale_scores(model, groups)
+    groups = build_dependency_graph(model.keras)
+    scores = batchnorm_gamma_scores(model, groups)
     gamma = np.abs(model.keras.get_layer("norm").get_weights()[0])
     np.testing.assert_allclose(scores[groups.makers()["first"]], gamma, rtol=1e-6)
     assert np.isnan(scores[groups.makers()["second"]]).all()
@@ -79,11 +79,11 @@ def test_taylor_scores_do_not_cancel_across_batches() -> None:
 def scaled(model: KerasModel, groups: FilterGroups, unit: int, factor: float) -> KerasModel:
     """A copy in which all that takes the unit's channels takes them times `factor`."""
     copy = model.copy()
-    for name, call in groups.calls.items():
-        if call.mixes:
-            attribute, axis = call.mixes
+    for name, flow in groups.flows.items():
+        if flow.mixes:
+            attribute, axis = flow.mixes
             variable = getattr(copy.keras.get_layer(name), attribute)
-            factors = np.where(call.weights[call.mixes] == unit, factor, 1.0)
+            factors = np.where(flow.weights[flow.mixes] == unit, factor, 1.0)
             array = np.moveaxis(np.array(variable), axis, -1) * factors
             variable.assign(np.moveaxis(array, -1, axis))
     return copy
@@ -103,11 +103,11 @@ def test_slopes_are_what_the_loss_does_when_a_unit_is_scaled(
     model = zoo.model_of(body)
     for variable in model.kernel_variables().values():
         variable.assign(np.array(variable) * 0.2)  # logits of a size at which the loss is smooth
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     rng = np.random.default_rng(0)
     images = rng.random((16, *zoo.IMAGE), dtype=np.float32)
     labels = rng.integers(0, 3, 16)
-    (slopes,) = loss_slopes(model, groups, images, labels)
+    (slopes,) = gate_gradients(model, groups, images, labels)
     units = np.concatenate(list(groups.groups().values()))
     step = 1e-2
     expected = [
@@ -124,10 +124,10 @@ def test_slopes_are_what_the_loss_does_when_a_unit_is_scaled(
 
 def test_a_filter_that_gives_zero_has_no_slope() -> None:
     model = zoo.model_of(zoo.flattened)
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed=0)
     images = np.random.default_rng(0).random((32, *zoo.IMAGE), dtype=np.float32)
-    slopes = loss_slopes(zoo.silenced(model, groups, kept), groups, images, np.arange(32) % 3)
+    slopes = gate_gradients(zoo.silenced(model, groups, kept), groups, images, np.arange(32) % 3)
     assert slopes.shape == (2, groups.units)
     assert not slopes[:, ~kept].any()
     assert slopes[:, kept].any()

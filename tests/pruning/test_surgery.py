@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
-from compress.pruning.dependency_graph import follow
+from compress.pruning.dependency_graph import build_dependency_graph
 from compress.pruning.surgery import (
     amount,
     filter_terms,
@@ -33,7 +33,7 @@ every_structure = pytest.mark.parametrize("make", MODELS, ids=NAMES)
 
 def check_laws(model: KerasModel, seed: int) -> None:
     """What holds for any model and any choice of units."""
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed)
     silent = zoo.silenced(model, groups, kept)
     before = [w.copy() for w in silent.keras.get_weights()]
@@ -55,7 +55,7 @@ def test_removing_filters_that_give_zero_changes_no_output(
     make: Callable[[], KerasModel],
 ) -> None:
     model = make()
-    assert follow(model.keras).groups() != {}
+    assert build_dependency_graph(model.keras).groups() != {}
     check_laws(model, seed=3)
 
 
@@ -114,7 +114,7 @@ def test_the_laws_hold_on_any_graph(steps: list[tuple[str, int, int]]) -> None:
 
 def test_what_is_kept_is_kept_as_it_was() -> None:
     model = zoo.model_of(zoo.plain)
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed=0)
     smaller = without_filters(model, groups, kept)
     first, second = (groups.makers()[name] for name in ("first", "second"))
@@ -135,7 +135,7 @@ def test_what_is_kept_is_kept_as_it_was() -> None:
 
 def test_removing_a_filter_that_gives_something_changes_the_output() -> None:
     model = zoo.model_of(zoo.plain)
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     smaller = without_filters(model, groups, zoo.some(groups, seed=0))
     assert not np.allclose(zoo.outputs(model)[0], zoo.outputs(smaller)[0])
 
@@ -143,7 +143,7 @@ def test_removing_a_filter_that_gives_something_changes_the_output() -> None:
 def test_numbers_are_those_worked_out_by_hand() -> None:
     """Conv 3x3 of 6 filters on 8x8x3, Flatten, Dense of 3; then with 4 of the filters."""
     model = zoo.sequential()
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     kept = np.ones(groups.units, dtype=bool)
     kept[groups.makers()["first"][[1, 4]]] = False
     assert amount(filter_terms(groups), kept) == 4 + 3
@@ -156,7 +156,7 @@ def test_an_open_image_size_has_no_macs_but_can_be_rebuilt() -> None:
     image = k.Input((None, None, 3))
     x = k.GlobalAveragePooling2D()(zoo.conv(k, 4, "first")(image))
     model = zoo.drawn(backend.keras().Model(image, k.Dense(2)(x)))
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     with pytest.raises(ValueError, match="images of any size: build it for one image shape"):
         mac_terms(model, groups)
     smaller = without_filters(model, groups, zoo.some(groups, seed=0))
@@ -187,6 +187,6 @@ def test_a_layer_with_more_than_weights_and_words_is_copied_whole(made: str) -> 
     image = k.Input(zoo.IMAGE)
     x = k.GlobalAveragePooling2D()(zoo.conv(k, 4, "first")(layer(image)))
     model = KerasModel(backend.keras().Model(image, k.Dense(2)(x)))
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     same = without_filters(model, groups, np.ones(groups.units, dtype=bool))
     np.testing.assert_allclose(zoo.outputs(same)[0], zoo.outputs(model)[0], rtol=1e-5)

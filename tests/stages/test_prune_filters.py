@@ -12,7 +12,7 @@ from compress import backend, registry
 from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import rows_of
-from compress.pruning.dependency_graph import follow
+from compress.pruning.dependency_graph import build_dependency_graph
 from compress.pruning.surgery import amount, filter_terms
 from compress.stages.prune_filters import PruneFilters
 from compress.tasks.view import TaskView
@@ -35,7 +35,7 @@ def macs(model: KerasModel) -> int:
 
 
 def filters(model: KerasModel) -> int:
-    groups = follow(model.keras)
+    groups = build_dependency_graph(model.keras)
     return amount(filter_terms(groups), np.ones(groups.units, bool))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compress.data.dataset import Split
-from compress.keras_models.batchnorm import with_new_statistics
+from compress.keras_models.batchnorm import recalibrated
 from compress.keras_models.model import KerasModel
 from compress.pruning.magnitude import lamp_scores
 from compress.stages.prune import Prune
@@ -92,7 +92,7 @@ def test_statistics_are_renewed_once_all_zeros_are_set(epochs: int) -> None:
     view = TaskView(Tiny(), drawn(0), drawn(1), None, Silent(), deterministic=True)
     plain = Prune(epochs=epochs).apply(residual(), view, seed=0)
     renewed = Prune(epochs=epochs, renew_statistics=True).apply(residual(), view, seed=0)
-    expected = with_new_statistics(plain, drawn(0).images, 1 / 255)
+    expected = recalibrated(plain, drawn(0).images, 1 / 255)
     for name in plain.kernels():
         np.testing.assert_array_equal(plain.kernels()[name], renewed.kernels()[name])
     for one, other in zip(expected.keras.get_weights(), renewed.keras.get_weights(), strict=True):

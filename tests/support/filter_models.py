@@ -9,7 +9,7 @@ import numpy as np
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.pruning.dependency_graph import FilterGroups, follow
+from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
 
 IMAGE = (8, 8, 3)
 SILENCED = ("bias", "gamma", "beta", "moving_mean")
@@ -136,12 +136,12 @@ def silenced(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -> Keras
     """
     copy = model.copy()
     layers = {layer.name: layer for layer in copy.keras.layers}
-    for name, call in groups.calls.items():
-        for (attribute, axis), labels in call.weights.items():
+    for name, flow in groups.flows.items():
+        for (attribute, axis), labels in flow.weights.items():
             variable = getattr(layers[name], attribute, None)
             if variable is None:
                 continue
-            if (attribute, axis) == call.makes or attribute in SILENCED:
+            if (attribute, axis) == flow.makes or attribute in SILENCED:
                 array = np.moveaxis(np.array(variable), axis, -1) * kept[labels]
                 variable.assign(np.moveaxis(array, -1, axis))
     return copy
@@ -154,4 +154,6 @@ def outputs(model: KerasModel) -> list[np.ndarray]:
 
 def units_of(model: KerasModel) -> dict[str, int]:
     """Group name -> how many units it has."""
-    return {name: len(units) for name, units in follow(model.keras).groups().items()}
+    return {
+        name: len(units) for name, units in build_dependency_graph(model.keras).groups().items()
+    }
