@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -13,11 +13,9 @@ import numpy as np
 
 from compress import backend
 from compress.findings import CannotTreat, about_layer
-from compress.keras_models.graph import check_readable
+from compress.keras_models.graph import Call, check_readable, graph_of
 from compress.keras_models.model import KerasModel
 from compress.tfmot import keras2_layers
-
-Key = tuple[str, int, int]  # layer, which call of it, which output of the call
 
 
 @cache
@@ -54,16 +52,14 @@ def check(model: Any) -> None:
     """Raise CannotTreat, with the layer and the way out, if a Keras 3 model cannot have a tf_keras twin."""
     check_readable(model)
     keras = backend.keras()
-    functional = type(model) is not keras.Sequential
-    for layer in model.operations if functional else model.layers:
+    for layer in _layers(model):
         if isinstance(layer, keras.Model):
             way = "call its layers one after another in the outer model instead"
             kind = type(layer).__name__
             raise CannotTreat(about_layer(layer.name, kind, "is a model inside the model", way))
         keras2_layers.check(layer)
-    for layer in model.get_config()["layers"] if functional else ():
-        for node in layer["inbound_nodes"]:
-            _check_call(layer, node)
+    for call in graph_of(model).calls:
+        _check_call(call)
 
 
 def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None) -> Any:
@@ -79,19 +75,12 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
       CannotTreat: a layer has no twin.
     """
     check(model)
-    layers = model.operations if type(model).__name__ == "Functional" else model.layers
     twins = {
         layer.name: keras2_layers.twin_of(layer, tf_keras(), kept or {}, (seed, index))
-        for index, layer in enumerate(layers)
+        for index, layer in enumerate(_layers(model))
         if type(layer).__name__ != "InputLayer"
     }
-    if type(model).__name__ == "Functional":
-        copy = _connected(model.get_config(), twins)
-    else:
-        x = first = tf_keras().Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
-        for layer in model.layers:
-            x = twins[layer.name](x)
-        copy = tf_keras().Model(first, x, name=model.name)
+    copy = _connected(model, twins)
     for layer in model.layers:
         if layer.get_weights():
             twins[layer.name].set_weights(layer.get_weights())
@@ -146,60 +135,45 @@ def without_pruning(model: Any) -> Any:
     return tfmot().sparsity.keras.strip_pruning(model)
 
 
-def _connected(config: Mapping[str, Any], twins: Mapping[str, Any]) -> Any:
-    """The tf_keras model of `twins`, called as the configuration of a functional Keras 3 model says."""
-    tensors: dict[Key, Any] = {}
-    waiting: list[tuple[Key, Any]] = []
-    for layer in config["layers"]:
-        if layer["class_name"] == "InputLayer":
-            options = {k: layer["config"][k] for k in ("batch_shape", "dtype", "name")}
-            tensors[layer["name"], 0, 0] = tf_keras().Input(**options)
-        waiting += [((layer["name"], i, 0), node) for i, node in enumerate(layer["inbound_nodes"])]
-    while waiting:
-        later = []
-        for key, node in waiting:
-            inputs = [
-                tensors.get(tuple(t["config"]["keras_history"])) for t in _tensors(node["args"])
-            ]
-            if any(tensor is None for tensor in inputs):
-                later.append((key, node))  # a shared layer is called again further on
-                continue
-            tensors[key] = twins[key[0]](inputs if len(inputs) > 1 else inputs[0])
-        waiting = later
-    return tf_keras().Model(
-        _structure(config["input_layers"], tensors),
-        _structure(config["output_layers"], tensors),
-        name=config["name"],
+def _layers(model: Any) -> list[Any]:
+    """The layers of a Keras 3 model and, if it is functional, what `x + y` left in it, in order."""
+    layers: list[Any] = getattr(model, "operations", model.layers)
+    return layers
+
+
+def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
+    """The tf_keras model of `twins`, by layer name, called as the layers of a Keras 3 model are."""
+    tree, graph = backend.keras().tree, graph_of(model)
+    # A Sequential model has none, and a tensor has another name than the layer that it comes from.
+    images = [layer for layer in _layers(model) if type(layer).__name__ == "InputLayer"]
+    names = {id(layer.output): layer.name for layer in images}
+    tensors = {
+        id(image): tf_keras().Input(
+            batch_shape=image.shape, dtype=image.dtype, name=names.get(id(image))
+        )
+        for image in graph.inputs
+    }
+    for call in graph.calls:
+        inputs = [tensors[id(tensor)] for tensor in tree.flatten(call.args)]
+        output = twins[call.layer.name](inputs if len(inputs) > 1 else inputs[0])
+        tensors[id(call.outputs[0])] = output
+    inputs, outputs = (
+        tree.map_structure(lambda tensor: tensors[id(tensor)], ends)
+        for ends in (graph.takes, graph.outputs)
     )
+    return tf_keras().Model(inputs, outputs, name=model.name)
 
 
-def _check_call(layer: Mapping[str, Any], node: Mapping[str, Any]) -> None:
+def _check_call(call: Call) -> None:
     """Raise CannotTreat unless a layer is called with nothing but outputs of layers, which its twin takes alike."""
-    ranks = [t and len(t["config"]["shape"]) for t in _tensors(node["args"])]
+    keras = backend.keras()
+    tensors = keras.tree.flatten(call.args)
+    ranks = {len(t.shape) if isinstance(t, keras.KerasTensor) else None for t in tensors}
     # Keras 3 notes a `training` at each call, but what the whole model is called with overrides it.
     ignored = ("training", "mask")
-    others = [k for k, v in node["kwargs"].items() if k not in ignored and v is not None]
-    operation = layer["module"] != "keras.layers"
-    if None in ranks or not ranks or others or (operation and len(set(ranks)) > 1):
+    others = [k for k, v in call.kwargs.items() if k not in ignored and v is not None]
+    operation = not isinstance(call.layer, keras.layers.Layer)
+    if None in ranks or not ranks or others or (operation and len(ranks) > 1):
         why = "is called with something else than outputs of layers of one rank"
         way = "say the same with Keras's layers, such as Rescaling and Reshape"
-        raise CannotTreat(about_layer(layer["name"], layer["class_name"], why, way))
-
-
-def _tensors(arguments: Any) -> Iterator[Any]:
-    """What the arguments of a call hold, in order; None for what is no output of a layer."""
-    for argument in arguments:
-        if isinstance(argument, list | tuple):
-            yield from _tensors(argument)
-        else:
-            given = isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__"
-            yield argument if given else None
-
-
-def _structure(spec: Any, tensors: Mapping[Key, Any]) -> Any:
-    """Lists and dicts of tensors as `spec` has them of keys."""
-    if isinstance(spec, dict):
-        return {name: _structure(inner, tensors) for name, inner in spec.items()}
-    if isinstance(spec[0], str):
-        return tensors[tuple(spec)]
-    return [_structure(inner, tensors) for inner in spec]
+        raise CannotTreat(about_layer(call.layer.name, type(call.layer).__name__, why, way))
