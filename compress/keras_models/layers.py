@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress import backend
+from compress.keras_models.graph import graph_of, is_readable
 from compress.text import nearest
 
 # Keras 3 class name -> what follows the layer's name in the name of each kernel, and the attribute that holds it, in
@@ -116,9 +117,12 @@ def gives_probabilities(model: Any) -> bool:
 
     Of a last layer in a wrapper, as tfmot puts around layers, what is inside counts.
     """
-    # In a functional model of Keras 3, what `keras.ops.softmax(x)` leaves is no layer.
-    steps = getattr(model, "operations", model.layers)
-    last = getattr(steps[-1], "layer", steps[-1])
+    last = model.layers[-1]
+    if is_readable(model):
+        graph = graph_of(model)
+        scores = backend.keras().tree.flatten(graph.outputs)[-1]
+        last = getattr(graph.makers.get(id(scores)), "layer", None)
+    last = getattr(last, "layer", last)
     activation = getattr(last, "activation", None)
     activation = getattr(activation, "activation", activation)
     return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from compress import backend
 from compress.data.dataset import Dataset, Note
 from compress.data.images import read
+from compress.keras_models.graph import graph_of, is_readable
 from compress.keras_models.model import KerasModel
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
@@ -113,25 +115,19 @@ def suited(
 
 def takes_raw_pixels(model: Any) -> bool:
     """Whether a Keras model begins with a Rescaling layer that brings 0 to 255 down to a few."""
-    image, layers = model.inputs[0], model.layers
-    while layers:
-        first, *others = layers
-        kind = type(first).__name__
-        if kind == "InputLayer":
-            layers = others
-        elif any(_takes(layer, image) for layer in others):
-            return False  # a second way in sees other pixels
-        elif kind == "Rescaling":
-            return bool(np.all(np.abs(first.scale) <= LARGEST_RESCALING))
-        elif kind in ("Functional", "Sequential"):
-            image, layers = first.inputs[0], first.layers
-        elif kind in MOVING:
-            image, layers = first.output, others
-        else:
-            return False
+    if not is_readable(model):
+        return False
+    graph = graph_of(model)
+    pixels = graph.inputs[0]
+    # Where there is a second way in, it sees other pixels.
+    while len(users := graph.users.get(id(pixels), [])) == 1:
+        (call,) = users
+        kind = type(call.layer).__name__
+        if kind == "Rescaling":
+            return bool(np.all(np.abs(call.layer.scale) <= LARGEST_RESCALING))
+        if kind in ("Functional", "Sequential"):
+            return takes_raw_pixels(call.layer)
+        if kind not in MOVING and isinstance(call.layer, backend.keras().layers.Layer):
+            return False  # an operation, such as image[..., ::-1], is passed
+        pixels = call.outputs[0]
     return False
-
-
-def _takes(layer: Any, image: Any) -> bool:
-    given = layer.input
-    return any(one is image for one in (given if isinstance(given, list) else [given]))

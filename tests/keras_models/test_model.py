@@ -142,3 +142,12 @@ def test_a_softmax_at_the_end_is_seen_however_it_is_said(ending: str) -> None:
         ends = {"layer": k.Softmax(), "operation": backend.keras().ops.softmax}
         x = ends.get(ending, k.Dense(2))(x)
     assert gives_probabilities(backend.keras().Model(image, x)) == (ending != "logits")
+
+
+def test_a_softmax_that_is_called_before_too_is_seen_at_the_end() -> None:
+    k = backend.keras().layers
+    image, softmax = k.Input((4,)), k.Softmax()
+    model = backend.keras().Model(image, softmax(k.Dense(2)(softmax(k.Dense(3)(image)))))
+    assert gives_probabilities(model)
+    scores = k.Dense(2)(softmax(k.Dense(3)(softmax(k.Dense(3)(image)))))
+    assert not gives_probabilities(backend.keras().Model(image, scores))

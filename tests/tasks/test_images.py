@@ -49,6 +49,20 @@ def test_rescaling_that_is_not_the_only_way_in_says_nothing() -> None:
         assert not takes_raw_pixels(model)
 
 
+def test_an_operation_is_a_second_way_in_too() -> None:
+    k = backend.keras().layers
+    image = k.Input((4, 4, 3))
+    both = k.Add()([k.Rescaling(1 / 255)(image), k.Conv2D(3, 1)(image * 0.5)])
+    assert not takes_raw_pixels(backend.keras().Model(image, k.Dense(2)(k.Flatten()(both))))
+
+
+def test_a_channel_order_turned_by_an_operation_says_nothing_against_raw_pixels() -> None:
+    k = backend.keras().layers
+    image = k.Input((4, 4, 3))
+    x = k.Rescaling(1 / 255)(image[..., ::-1])
+    assert takes_raw_pixels(backend.keras().Model(image, k.Dense(2)(k.Flatten()(x))))
+
+
 def test_scale_is_declared_once_or_refused(toy_data: Dataset) -> None:
     k = backend.keras().layers
     plain, raw = KerasModel(chain()), KerasModel(chain(k.Rescaling(1 / 255)))
