@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from compress.keras_models.layer_kinds import KINDS
+
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 250
 # Package -> the files that may name it; a name that ends in * stands for all that begin so.
@@ -237,6 +239,28 @@ def test_no_input_is_checked_by_assert() -> None:
         return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
 
     assert offenders(SOURCES, asserts) == {}
+
+
+def test_only_the_table_of_layer_kinds_names_classes_of_layers() -> None:
+    # Lists of classes that Keras may load, and of what Keras 2 wrote of some, are about files.
+    listing = {
+        "compress/keras_models/layer_kinds.py",
+        "compress/model_files/allowlist.py",
+        "compress/model_files/keras2_config.py",
+    }
+    # The last layer's class counts in whichever Keras; tfmot's own patterns are made of names.
+    others = {
+        "compress/keras_models/layers.py": ["Softmax"],
+        "compress/tfmot/qat_scheme.py": ["ReLU", "ReLU", "Add"],
+    }
+
+    def names(tree: ast.Module) -> list[str]:
+        texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+        words = [text.split() for text in texts if isinstance(text, str)]
+        return [word for each in words if set(each) <= set(KINDS) for word in each]
+
+    found = offenders(ENGINE, names)
+    assert {name: what for name, what in found.items() if name not in listing} == others
 
 
 def test_modules_are_short() -> None:

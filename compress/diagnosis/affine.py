@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from compress.keras_models.layer_kinds import Kernel
+
 Affine = tuple[np.ndarray, np.ndarray]  # scale and shift, float64 [c]: x becomes scale * x + shift
 
 
@@ -24,50 +26,54 @@ def normalization(
     return scale, shift
 
 
-def scaled_outputs(kernel: np.ndarray, scale: np.ndarray, kind: str) -> np.ndarray:
-    """The kernel whose outputs are those of `kernel` times `scale`, channel by channel.
+def scaled_outputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np.ndarray:
+    """The weights whose outputs are those of `weights` times `scale`, channel by channel.
 
     Args:
-      kernel: as the Keras layer `kind` has it; of a SeparableConv2D, its pointwise kernel.
+      weights: of the kernel; of a layer with several, of the last.
       scale: [output channels].
     """
-    if kind == "DepthwiseConv2D":  # [h, w, c, m]
-        return kernel * scale.reshape(kernel.shape[2:])
-    if kind == "Conv2DTranspose":  # [h, w, o, i]
-        return kernel * scale[:, None]
-    return kernel * scale
+    if kernel.depthwise:
+        return weights * scale.reshape(weights.shape[-2:])
+    return weights * _along(scale, kernel.outputs)
 
 
-def scaled_inputs(kernel: np.ndarray, scale: np.ndarray, kind: str) -> np.ndarray:
-    """The kernel that makes of x what `kernel` makes of x times `scale`, channel by channel.
+def scaled_inputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np.ndarray:
+    """The weights that make of x what `weights` make of x times `scale`, channel by channel.
 
     Args:
-      kernel: as the Keras layer `kind` has it; of a SeparableConv2D, its depthwise kernel.
+      weights: of the kernel; of a layer with several, of the first.
       scale: [input channels]. A grouped convolution has fewer input channels in its kernel.
     """
-    if kind in ("DepthwiseConv2D", "SeparableConv2D"):  # [h, w, c, m]
-        return kernel * scale[:, None]
-    if kind == "Conv2DTranspose":  # [h, w, o, i]
-        return kernel * scale
-    return kernel * _by_output(scale, kernel)
+    return weights * _by_input(scale, weights, kernel)
 
 
-def added_by_shift(kernel: np.ndarray, shift: np.ndarray, kind: str) -> np.ndarray:
+def added_by_shift(weights: np.ndarray, shift: np.ndarray, kernel: Kernel) -> np.ndarray:
     """What adding `shift` to every input adds to the outputs where the kernel sees no border: [output channels].
 
     Args:
-      kernel, shift: see `scaled_inputs`; not of a Conv2DTranspose, whose every border sees less.
+      weights, shift: see `scaled_inputs`; not of a transposed convolution, whose every border sees less.
 
-    >>> added_by_shift(np.ones((3, 3, 2, 1)), np.array([1.0, 10.0]), "Conv2D")
+    >>> added_by_shift(np.ones((3, 3, 2, 1)), np.array([1.0, 10.0]), Kernel())
     array([99.])
     """
-    if kind in ("DepthwiseConv2D", "SeparableConv2D"):
-        return (kernel * shift[:, None]).sum(axis=(0, 1)).reshape(-1)
-    return (kernel * _by_output(shift, kernel)).sum(axis=tuple(range(kernel.ndim - 1)))
+    added = weights * _by_input(shift, weights, kernel)
+    outputs = 2 if kernel.depthwise else 1
+    return added.sum(axis=tuple(range(added.ndim - outputs))).reshape(-1)
 
 
-def _by_output(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Per-input-channel values as [i of the kernel, o]: output channels come in as many groups as inputs do."""
-    inputs, outputs = kernel.shape[-2:]
-    groups = len(values) // inputs
-    return np.repeat(values.reshape(groups, inputs).T, outputs // groups, axis=1)
+def _along(values: np.ndarray, axis: int) -> np.ndarray:
+    """Values [n] as [n, 1, ...], to go along an axis that is counted from the last: -1, -2."""
+    return values.reshape(-1, *[1] * (-1 - axis))
+
+
+def _by_input(values: np.ndarray, weights: np.ndarray, kernel: Kernel) -> np.ndarray:
+    """Per-input-channel values as they go with the weights; of a grouped convolution, with its kernel [..., i, o].
+
+    There, output channels come in as many groups as inputs do.
+    """
+    groups = len(values) // weights.shape[kernel.inputs]
+    if groups == 1:
+        return _along(values, kernel.inputs)
+    outputs = weights.shape[kernel.outputs]
+    return np.repeat(values.reshape(groups, -1).T, outputs // groups, axis=1)

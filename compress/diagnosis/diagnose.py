@@ -10,22 +10,13 @@ from typing import Any, Literal
 from compress.diagnosis.equivalence import Images, compared
 from compress.diagnosis.repair import Complaint, complaints_of, fixed
 from compress.files import replacing
-from compress.keras_models.layers import KERNELS
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import kernel_names
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import Rewrite, flattened
 from compress.model_files import load
 from compress.stage import Stage
 from compress.tasks import images as image_task
-
-# Layers that no rewrite replaces, and why.
-REASONS = {
-    "PReLU": "its slopes are learnt for every position or channel: train with ReLU or LeakyReLU in its place",
-    "BatchNormalization": "no kernel beside it can take it exactly: train with it right after a convolution or Dense",
-    "Lambda": "what it does cannot be read: say it with Keras layers (Rescaling, Activation, Reshape)",
-} | dict.fromkeys(
-    ("GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"),
-    "it measures each image anew, which no fixed kernel does: train with BatchNormalization in its place",
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
         for complaint in complaints
     ]
     named = {name for finding in findings for name in finding.layers}
-    kernels = [layer.name for layer in model.keras.layers if type(layer).__name__ in KERNELS]
+    kernels = [layer.name for layer in model.keras.layers if kernel_names(layer)]
     verdict: Literal["yes", "in part", "no"] = (
         "no" if refusals else "in part" if findings else "yes"
     )
@@ -115,8 +106,8 @@ def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
 def _help(model: KerasModel, complaint: Complaint, done: Sequence[Rewrite], then: str) -> str:
     if done:
         return "--fix does it: " + " ".join(rewrite.what for rewrite in done) + then
-    kinds = {layer.name: type(layer).__name__ for layer in model.keras.layers}
-    reasons = {REASONS.get(kinds[name], "") for name in complaint.layers(model)}
+    kinds = {layer.name: kind_of(layer) for layer in model.keras.layers}
+    reasons = {kinds[name].no_rewrite for name in complaint.layers(model)}
     return " ".join(
         f"no rewrite keeps the function: {reason}." for reason in sorted(reasons) if reason
     )

@@ -10,33 +10,25 @@ from compress import backend
 from compress.diagnosis import affine
 from compress.diagnosis.affine import Affine
 from compress.keras_models.graph import Call, Graph
-from compress.keras_models.layers import KERNELS
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_batchnorm, is_channels_last
 from compress.keras_models.rebuild import LayerSpec, Rewrite
-
-# Layers that a scale and a shift of channels can pass. With a maximum only if no scale is negative, and where zeros
-# are put around the image only if there is no shift.
-PASSING = """
-AveragePooling1D AveragePooling2D Cropping1D Cropping2D Dropout GlobalAveragePooling1D GlobalAveragePooling2D
-Identity SpatialDropout1D SpatialDropout2D UpSampling1D UpSampling2D
-"""
-MAXIMA = "GlobalMaxPooling1D GlobalMaxPooling2D MaxPooling1D MaxPooling2D"
-PADDING = "ZeroPadding1D ZeroPadding2D"
 
 
 def into_previous_kernel(graph: Graph, call: Call) -> Rewrite | None:
     """A BatchNormalization right after a convolution or Dense without activation becomes part of its kernel."""
     before = graph.makers.get(id(call.inputs[0]))
-    if type(call.layer).__name__ != "BatchNormalization" or before is None:
+    if not is_batchnorm(call.layer) or before is None:
         return None
-    change, kind = _affine(call), type(before.layer).__name__
-    linear = kind in KERNELS and before.layer.get_config()["activation"] == "linear"
+    change, kind = _affine(call), kind_of(before.layer)
+    linear = kind.kernels and before.layer.get_config()["activation"] == "linear"
     if change is None or not linear or graph.sole_user(before) is not call:
         return None
-    if not _channels_last(before.layer):
+    if not is_channels_last(before.layer):
         return None
     scale, shift = change
     kernels, bias = _weights(before.layer)
-    kernels[-1] = affine.scaled_outputs(kernels[-1], scale, kind)
+    kernels[-1] = affine.scaled_outputs(kernels[-1], scale, kind.kernels[-1])
     spec = _with(before.layer, kernels, bias * scale + shift)
     name, into = call.layer.name, before.layer.name
     return Rewrite(
@@ -49,19 +41,22 @@ def into_previous_kernel(graph: Graph, call: Call) -> Rewrite | None:
 def into_next_kernel(graph: Graph, call: Call) -> Rewrite | None:
     """A layer that scales and shifts channels becomes part of the kernel that comes next, where that is exact."""
     change, user = _affine(call), graph.sole_user(call)
-    while change is not None and user is not None and type(user.layer).__name__ not in KERNELS:
+    while change is not None and user is not None and not kind_of(user.layer).kernels:
         change = _past(user, change)
         user = graph.sole_user(user)
-    if change is None or user is None or not _channels_last(user.layer):
+    if change is None or user is None or not is_channels_last(user.layer):
         return None
-    kind, (scale, shift) = type(user.layer).__name__, change
-    if shift.any() and (_pads(user.layer) or kind == "Conv2DTranspose"):
+    kind, (scale, shift) = kind_of(user.layer), change
+    # Where a layer slides over its input, more than one position meets at an output, at its borders fewer.
+    if shift.any() and (_pads(user.layer) or kind.macs_over == "input"):
         return None
     kernels, bias = _weights(user.layer)
     if shift.any():
-        added = affine.added_by_shift(kernels[0], shift, kind)
-        bias = bias + (added @ kernels[1][0, 0] if len(kernels) == 2 else added)
-    kernels[0] = affine.scaled_inputs(kernels[0], scale, kind)
+        added = affine.added_by_shift(kernels[0], shift, kind.kernels[0])
+        for pointwise in kernels[1:]:
+            added = added @ pointwise.reshape(pointwise.shape[-2:])
+        bias = bias + added
+    kernels[0] = affine.scaled_inputs(kernels[0], scale, kind.kernels[0])
     name, into = call.layer.name, user.layer.name
     return Rewrite(
         f"{name}: folded into the kernel of {into}, the next one after it.",
@@ -95,15 +90,15 @@ def _affine(call: Call) -> Affine | None:
     last = (-1, len(tensor.shape) - 1)
     if type(layer).__module__.split(".")[0] != "keras" or others:
         return None
-    kind, channels = type(layer).__name__, tensor.shape[-1]
-    if kind == "BatchNormalization" and layer.axis in last:
+    kind, channels = kind_of(layer).affine, tensor.shape[-1]
+    if kind == "batchnorm" and layer.axis in last:
         gamma = np.array(layer.gamma) if layer.scale else 1.0
         beta = np.array(layer.beta) if layer.center else 0.0
         mean, variance = np.array(layer.moving_mean), np.array(layer.moving_variance)
         return affine.normalization(mean, variance, layer.epsilon, gamma, beta)
-    if kind == "Rescaling":
+    if kind == "rescaling":
         scale, shift = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
-    elif kind == "Normalization" and not layer.invert and set(layer.axis) <= set(last):
+    elif kind == "normalization" and not layer.invert and set(layer.axis) <= set(last):
         deviation = np.sqrt(np.asarray(layer.variance, np.float64))
         scale = 1 / np.maximum(deviation, backend.keras().config.epsilon())
         shift = -np.asarray(layer.mean, np.float64) * scale
@@ -117,22 +112,18 @@ def _affine(call: Call) -> Affine | None:
 def _past(call: Call, change: Affine) -> Affine | None:
     """What has to be done after a layer if it was not done before it; None if the layer lets nothing pass."""
     scale, shift = change
-    kind = type(call.layer).__name__
-    if not _channels_last(call.layer):
+    commutes = kind_of(call.layer).commutes
+    if not is_channels_last(call.layer):
         return None
-    if kind == "Flatten":
+    if commutes == "flattened":
         times = int(np.prod(call.inputs[0].shape[1:-1]))
         return np.tile(scale, times), np.tile(shift, times)
     passes = (
-        kind in PASSING.split()
-        or (kind in MAXIMA.split() and (scale >= 0).all())
-        or (kind in PADDING.split() and not shift.any())
+        commutes == "always"
+        or (commutes == "scale not negative" and (scale >= 0).all())
+        or (commutes == "no shift" and not shift.any())
     )
     return change if passes else None
-
-
-def _channels_last(layer: Any) -> bool:
-    return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def _pads(layer: Any) -> bool:

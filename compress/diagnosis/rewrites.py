@@ -9,16 +9,11 @@ from typing import Any
 from compress import backend
 from compress.diagnosis.folding import into_a_convolution, into_next_kernel, into_previous_kernel
 from compress.keras_models.graph import Call, Graph, graph_of
-from compress.keras_models.layers import KERNELS
+from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import LayerSpec, Rewrite
 from compress.tfmot import keras2_layers
 
-# What changes images or activations while training, and passes them on as they are otherwise.
-TRAINING_ONLY = """
-ActivityRegularization AlphaDropout GaussianDropout GaussianNoise RandomBrightness RandomContrast RandomFlip
-RandomRotation RandomTranslation RandomZoom
-"""
 # A final softmax stays in its layer: that is where training looks for it.
 KEPT = ("linear", "softmax")
 
@@ -65,8 +60,8 @@ def _plain(name: str, graph: Graph) -> str:
 
 def left_out(graph: Graph, call: Call) -> Rewrite | None:
     """A layer that acts in training only is left out."""
-    kind, name = type(call.layer).__name__, call.layer.name
-    if kind not in TRAINING_ONLY.split():
+    name, kind = call.layer.name, type(call.layer).__name__
+    if not kind_of(call.layer).training_only:
         return None
     what = f"{name}: left out; a {kind} changes nothing outside training, where the task's recipe has its own."
     return Rewrite(what, (name,), {name: ()})
@@ -75,7 +70,7 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
 def activation_apart(graph: Graph, call: Call) -> Rewrite | None:
     """The activation of a convolution or Dense becomes a layer of its own after it."""
     layer = call.layer
-    if type(layer).__name__ not in KERNELS:
+    if not kind_of(layer).kernels:
         return None
     config = layer.get_config()
     activation = config["activation"]

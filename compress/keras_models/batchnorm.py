@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.keras_models.layers import every_layer
+from compress.keras_models.layers import every_layer, is_batchnorm
 from compress.keras_models.model import KerasModel
 
 BATCH = 250  # images
@@ -44,4 +44,4 @@ def recalibrated(model: KerasModel, images: np.ndarray, input_scale: float) -> K
 
 
 def _norms(model: Any) -> Iterator[Any]:
-    return (layer for layer in every_layer(model) if type(layer).__name__ == "BatchNormalization")
+    return (layer for layer in every_layer(model) if is_batchnorm(layer))

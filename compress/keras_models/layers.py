@@ -1,4 +1,4 @@
-"""The one table of which Keras layers have kernels."""
+"""Layers of Keras models: their kernels by name, their copies, and what the last of them gives."""
 
 from __future__ import annotations
 
@@ -9,27 +9,13 @@ import numpy as np
 
 from compress import backend
 from compress.keras_models.graph import graph_of, is_readable
+from compress.keras_models.layer_kinds import DEPTHWISE, kind_of
 from compress.text import nearest
-
-# Keras 3 class name -> what follows the layer's name in the name of each kernel, and the attribute that holds it, in
-# the order Keras makes them. A depthwise kernel is told by its name, for those who see names and arrays alone.
-KERNELS: dict[str, dict[str, str]] = {
-    "Conv1D": {"": "kernel"},
-    "Conv2D": {"": "kernel"},
-    "Conv2DTranspose": {"": "kernel"},
-    "DepthwiseConv2D": {"/depthwise_kernel": "kernel"},
-    "SeparableConv2D": {
-        "/depthwise_kernel": "depthwise_kernel",
-        "/pointwise_kernel": "pointwise_kernel",
-    },
-    "Dense": {"": "kernel"},
-}
 
 
 def kernel_names(layer: Any) -> dict[str, str]:
     """Kernel name -> attribute of a Keras 3 layer that holds it; empty if the layer has no kernel."""
-    suffixes = KERNELS.get(type(layer).__name__, {})
-    return {layer.name + suffix: attribute for suffix, attribute in suffixes.items()}
+    return {layer.name + kernel.suffix: kernel.attribute for kernel in kind_of(layer).kernels}
 
 
 def kernels(model: Any) -> dict[str, Any]:
@@ -60,7 +46,17 @@ def is_depthwise(kernel: str) -> bool:
     >>> is_depthwise("block1/depthwise_kernel"), is_depthwise("conv1a")
     (True, False)
     """
-    return kernel.endswith("/depthwise_kernel")
+    return kernel.endswith(DEPTHWISE)
+
+
+def is_channels_last(layer: Any) -> bool:
+    """Whether a layer takes channels to be on the last axis, as it does if it does not ask."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def is_batchnorm(layer: Any) -> bool:
+    """Whether a layer is a BatchNormalization, of whichever Keras."""
+    return kind_of(layer).affine == "batchnorm"
 
 
 def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from compress import backend
 from compress.keras_models.graph import graph_of
-from compress.keras_models.layers import kernel_names
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_channels_last, kernel_names
 
 
 def macs_by_layer(model: Any) -> dict[str, int | None]:
@@ -33,9 +34,8 @@ def macs_of_a_call(layer: Any) -> int | None:
     if not names:
         return 0
     # A transposed convolution slides over its input, all others give one output per position.
-    slides = layer.input if type(layer).__name__ == "Conv2DTranspose" else layer.output
-    first = getattr(layer, "data_format", "channels_last") == "channels_first"
-    positions = slides.shape[2:] if first else slides.shape[1:-1]
+    shape = getattr(layer, kind_of(layer).macs_over).shape
+    positions = shape[1:-1] if is_channels_last(layer) else shape[2:]
     if None in positions:
         return None
     return math.prod(positions) * sum(math.prod(getattr(layer, name).shape) for name in names)

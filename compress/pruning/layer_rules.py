@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_channels_last
+
 # A label for each channel of a tensor, int64 [c]: channels with tied labels are removed together.
 Labels = np.ndarray
 # Activations in which a channel's value depends on other channels.
@@ -90,10 +93,9 @@ Rule = Callable[[ChannelUnionFind, Any, Inputs], ChannelFlow | None]
 
 def rule_of(layer: Any) -> Rule | None:
     """How to follow channels through a layer; None if that is not known, as for all that is not Keras's own."""
-    name, module = type(layer).__name__, type(layer).__module__
-    own = name in OPERATIONS if module.startswith("keras.src.ops.") else module.startswith("keras.")
-    last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    return RULES.get(name) if own and last else None
+    kind, module = kind_of(layer), type(layer).__module__
+    own = kind.operation if module.startswith("keras.src.ops.") else module.startswith("keras.")
+    return RULES[kind.channels] if kind.channels and own and is_channels_last(layer) else None
 
 
 def mixes_channels(layer: Any) -> bool:
@@ -115,10 +117,9 @@ def _passed(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
     ]  # of Dropout; SpatialDropout has none
     if mixes_channels(layer) or axis not in (-1, len(image.shape)) or noise not in (None, 1):
         return None
-    names = ("gamma", "beta", "moving_mean", "moving_variance", "alpha")
     weights = {
         (name, -1): image.labels
-        for name in names
+        for name in kind_of(layer).by_channel
         if tuple(getattr(getattr(layer, name, None), "shape", ()))[-1:] == (len(image.labels),)
     }
     return ChannelFlow(image.labels, weights=weights)
@@ -166,61 +167,51 @@ def _reshaped(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlo
     return ChannelFlow(flat.outputs, {"target_shape": flat.outputs}) if flat else None
 
 
-def _made(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """A convolution or Dense: each filter takes all channels and makes a new one."""
-    taken, option = inputs[0].labels, "units" if hasattr(layer, "units") else "filters"
-    groups = getattr(layer, "groups", 1)
-    if groups == len(taken) > 1:
-        return _each(union, layer, inputs)
+def _filtered(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
+    """A convolution or Dense: each filter takes all channels and makes a new one, if it is not depthwise."""
+    kind, taken, groups = kind_of(layer), inputs[0].labels, getattr(layer, "groups", 1)
+    *before, kernel = kind.kernels
+    if kernel.depthwise or groups == len(taken) > 1:
+        return _apart(union, layer, inputs)
     # Of a convolution in groups, each group keeps the filters and channels at the same places as the others.
-    outputs = np.tile(union.new(getattr(layer, option) // groups), groups)
+    outputs = np.tile(union.new(getattr(layer, kind.size) // groups), groups)
     inside = len(taken) // groups
     for start in range(inside, len(taken), inside):
         union.tie(taken[:inside], taken[start : start + inside])
     if mixes_channels(layer):
         why = Hold(f"the activation of '{layer.name}' is not followed", layer.name)
         union.hold(outputs, why)
-    takes, makes = ("kernel", -2), ("kernel", -1)
     weights = {}
-    if type(layer).__name__ == "Conv2DTranspose":
-        takes, makes = makes, takes
-    if type(layer).__name__ == "SeparableConv2D":
-        weights = {("depthwise_kernel", -2): taken}
-        takes, makes = ("pointwise_kernel", -2), ("pointwise_kernel", -1)
+    for depthwise in before:
+        weights[depthwise.attribute, depthwise.inputs] = taken
         taken = np.repeat(taken, layer.depth_multiplier)
+    takes, makes = (kernel.attribute, kernel.inputs), (kernel.attribute, kernel.outputs)
     weights |= {takes: taken[: len(taken) // groups], makes: outputs, ("bias", -1): outputs}
-    return ChannelFlow(outputs, {option: outputs}, weights, makes=makes, mixes=takes)
+    return ChannelFlow(outputs, {kind.size: outputs}, weights, makes=makes, mixes=takes)
 
 
-def _each(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
+def _apart(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """A depthwise convolution, also if written as a Conv in as many groups as channels."""
-    taken = inputs[0].labels
+    kind, taken = kind_of(layer), inputs[0].labels
+    (kernel,) = kind.kernels
     if mixes_channels(layer):
         return None
-    if type(layer).__name__ == "DepthwiseConv2D":
+    if kernel.depthwise:
         outputs = np.repeat(taken, layer.depth_multiplier)
-        return ChannelFlow(outputs, weights={("kernel", -2): taken, ("bias", -1): outputs})
-    outputs = np.repeat(taken, layer.filters // layer.groups)
-    weights = {("kernel", -1): outputs, ("bias", -1): outputs}
-    return ChannelFlow(outputs, {"filters": outputs, "groups": taken}, weights)
+        weights = {(kernel.attribute, kernel.inputs): taken, ("bias", -1): outputs}
+        return ChannelFlow(outputs, weights=weights)
+    outputs = np.repeat(taken, getattr(layer, kind.size) // layer.groups)
+    weights = {(kernel.attribute, kernel.outputs): outputs, ("bias", -1): outputs}
+    return ChannelFlow(outputs, {kind.size: outputs, "groups": taken}, weights)
 
 
-PASSING = """
-    Activation ReLU LeakyReLU ELU PReLU Identity ActivityRegularization BatchNormalization
-    Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise
-    MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D UpSampling1D UpSampling2D
-    GlobalMaxPooling1D GlobalMaxPooling2D GlobalAveragePooling1D GlobalAveragePooling2D
-    ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D
-"""
-# Operations that do what the layers of their names do: `x + y` in a functional model is one.
-OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate")
+# By their names in the table of layer kinds.
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(PASSING.split(), _passed),
-    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), _merged),
-    **dict.fromkeys(("Conv1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "Dense"), _made),
-    "DepthwiseConv2D": _each,
-    "Concatenate": _joined,
-    "Flatten": _flattened,
-    "Rescaling": _scaled,
-    "Reshape": _reshaped,
+    "filtered": _filtered,
+    "passed": _passed,
+    "scaled": _scaled,
+    "merged": _merged,
+    "joined": _joined,
+    "flattened": _flattened,
+    "reshaped": _reshaped,
 }

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from compress import backend
+from compress.keras_models.layer_kinds import Kernel, kind_of
+from compress.keras_models.layers import is_channels_last
 from compress.keras_models.model import KerasModel
 
 # A kernel whose channels have more weights is left to plain rounding: the moments of 4,096 take 134 MB.
@@ -27,13 +29,13 @@ def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndar
     """
     keras = backend.keras()
     found = [layer for layer in model.keras.layers if layer.name == kernel]
-    if not found or type(found[0]).__name__ not in ("Conv1D", "Conv2D", "Dense"):
+    if not found or kind_of(found[0]).kernels != (Kernel(),):
         return None
     (layer,) = found
     size = int(np.prod(layer.kernel.shape[:-1]))
     if size > LARGEST or getattr(layer, "groups", 1) > 1:
         return None
-    if getattr(layer, "padding", "valid") == "causal" or _channels_first(layer):
+    if getattr(layer, "padding", "valid") == "causal" or not is_channels_last(layer):
         return None
     before = keras.Model(model.keras.inputs[0], layer.input)
     total, count = np.zeros((size, size)), 0
@@ -45,16 +47,12 @@ def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndar
     return total / count
 
 
-def _channels_first(layer: Any) -> bool:
-    return getattr(layer, "data_format", "channels_last") == "channels_first"
-
-
 def _windows(layer: Any, given: Any) -> Any:
     """The inputs that a kernel is multiplied by at each position, [..., n]; of a Dense layer, its input."""
-    if type(layer).__name__ == "Dense":
+    if not hasattr(layer, "kernel_size"):
         return given
     ops = backend.keras().ops
-    one = (1,) if type(layer).__name__ == "Conv1D" else ()
+    one = (1,) if len(layer.kernel_size) == 1 else ()
     return ops.image.extract_patches(
         ops.expand_dims(given, 1) if one else given,
         size=(*one, *layer.kernel_size),

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from compress import backend
+from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.quantization.gptq import LARGEST, grid_steps, rounded
@@ -18,8 +19,6 @@ from compress.tflite.kernel_matching import StoredKernel, match
 from compress.tflite.model import TFLiteModel
 from compress.weight_sharing import is_clustered
 
-# What TFLite computes with a 4-bit kernel: CONV_2D and FULLY_CONNECTED.
-_LAYERS = ("Conv1D", "Conv2D", "SeparableConv2D", "Dense")
 _BATCH = 100  # images
 
 
@@ -38,8 +37,7 @@ def refused(model: KerasModel) -> dict[str, str]:
     return {
         layer.name: type(layer).__name__
         for layer in model.keras.layers
-        if layer.name in kernels
-        and (type(layer).__name__ not in _LAYERS or getattr(layer, "groups", 1) > 1)
+        if layer.name in kernels and (not kind_of(layer).int4 or getattr(layer, "groups", 1) > 1)
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.clustering.kmeans import INITIALIZATIONS, centroids_of
 from compress.findings import CannotTreat, Finding
+from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
@@ -108,8 +109,8 @@ class Cluster(Stage):
     def _by_channel(self, name: str, model: KerasModel) -> bool:
         """Whether the output channels of a kernel have values of their own."""
         shape = model.kernel_variables()[name].shape
-        conv2d = type(model.keras.get_layer(layer_of(name))).__name__ == "Conv2D"
-        return self.per_channel and conv2d and np.prod(shape[:-1]) >= 2 * self.clusters
+        can = kind_of(model.keras.get_layer(layer_of(name))).clusters_by_channel
+        return self.per_channel and can and np.prod(shape[:-1]) >= 2 * self.clusters
 
     def _to_be_clustered(self, model: KerasModel) -> dict[str, np.ndarray]:
         """Kernels that have more values than asked, by name."""

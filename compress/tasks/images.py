@@ -13,6 +13,7 @@ from compress import backend
 from compress.data.dataset import Dataset, Note
 from compress.data.images import read
 from compress.keras_models.graph import graph_of, is_readable
+from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.model import KerasModel
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
@@ -25,11 +26,6 @@ FINETUNING = Recipe(
 )  # fmt: skip
 # A first Rescaling layer by at most this much takes raw pixels; one by more takes some that were scaled before.
 LARGEST_RESCALING = 1 / 32
-# Layers that move pixels and leave their values, which may come before it.
-MOVING = (
-    *("RandomFlip", "RandomCrop", "RandomRotation", "RandomTranslation", "RandomZoom"),
-    *("CenterCrop", "ZeroPadding2D", "Identity"),
-)
 
 
 @dataclass(frozen=True)
@@ -122,12 +118,12 @@ def takes_raw_pixels(model: Any) -> bool:
     # Where there is a second way in, it sees other pixels.
     while len(users := graph.users.get(id(pixels), [])) == 1:
         (call,) = users
-        kind = type(call.layer).__name__
-        if kind == "Rescaling":
+        kind, keras = kind_of(call.layer), backend.keras()
+        if kind.affine == "rescaling":
             return bool(np.all(np.abs(call.layer.scale) <= LARGEST_RESCALING))
-        if kind in ("Functional", "Sequential"):
+        if isinstance(call.layer, keras.Model):
             return takes_raw_pixels(call.layer)
-        if kind not in MOVING and isinstance(call.layer, backend.keras().layers.Layer):
+        if not kind.moves_pixels and isinstance(call.layer, keras.layers.Layer):
             return False  # an operation, such as image[..., ::-1], is passed
         pixels = call.outputs[0]
     return False

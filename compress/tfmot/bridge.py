@@ -78,7 +78,7 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
     twins = {
         layer.name: keras2_layers.twin_of(layer, tf_keras(), kept or {}, (seed, index))
         for index, layer in enumerate(_layers(model))
-        if type(layer).__name__ != "InputLayer"
+        if not isinstance(layer, backend.keras().layers.InputLayer)
     }
     copy = _connected(model, twins)
     for layer in model.layers:
@@ -143,9 +143,9 @@ def _layers(model: Any) -> list[Any]:
 
 def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
     """The tf_keras model of `twins`, by layer name, called as the layers of a Keras 3 model are."""
-    tree, graph = backend.keras().tree, graph_of(model)
+    keras, graph = backend.keras(), graph_of(model)
     # A Sequential model has none, and a tensor has another name than the layer that it comes from.
-    images = [layer for layer in _layers(model) if type(layer).__name__ == "InputLayer"]
+    images = [layer for layer in _layers(model) if isinstance(layer, keras.layers.InputLayer)]
     names = {id(layer.output): layer.name for layer in images}
     tensors = {
         id(image): tf_keras().Input(
@@ -154,11 +154,11 @@ def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
         for image in graph.inputs
     }
     for call in graph.calls:
-        inputs = [tensors[id(tensor)] for tensor in tree.flatten(call.args)]
+        inputs = [tensors[id(tensor)] for tensor in keras.tree.flatten(call.args)]
         output = twins[call.layer.name](inputs if len(inputs) > 1 else inputs[0])
         tensors[id(call.outputs[0])] = output
     inputs, outputs = (
-        tree.map_structure(lambda tensor: tensors[id(tensor)], ends)
+        keras.tree.map_structure(lambda tensor: tensors[id(tensor)], ends)
         for ends in (graph.takes, graph.outputs)
     )
     return tf_keras().Model(inputs, outputs, name=model.name)

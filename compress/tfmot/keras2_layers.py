@@ -12,47 +12,37 @@ import numpy as np
 
 from compress import backend
 from compress.findings import CannotTreat, about_layer
-from compress.keras_models.layers import kernel_names
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_channels_last, kernel_names
 from compress.weight_sharing import keeper
 
-# Keras layers whose twin, of the same name and with the same configuration, was found to give the same outputs.
-SUPPORTED = """
-Activation Add Average AveragePooling1D AveragePooling2D BatchNormalization Concatenate Conv1D Conv2D
-Conv2DTranspose Cropping1D Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GlobalAveragePooling1D
-GlobalAveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D LayerNormalization LeakyReLU MaxPooling1D
-MaxPooling2D Maximum Minimum Multiply PReLU Permute ReLU RepeatVector Rescaling Reshape SeparableConv2D Softmax
-SpatialDropout1D SpatialDropout2D Subtract UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D
-"""
-# What `x + y` leaves in a functional model of Keras 3 is the layer of that name.
-OPERATIONS = frozenset({"Add", "Subtract", "Multiply", "Maximum", "Minimum"})
 # Activations that mean the same in both.
 SAME = """
 elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh
 """
-RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # as TensorFlow demands of a scope
-KINDS = {"_regularizer": "regularizers", "_constraint": "constraints"}
+MODULES = {"_regularizer": "regularizers", "_constraint": "constraints"}
 
 
 def check(layer: Any) -> None:
     """Raise CannotTreat, with the layer, the reason and the way out, if `layer` has no Keras 2 twin."""
-    cls = type(layer)
-    operation = cls.__module__ == "keras.src.ops.numpy" and cls.__name__ in OPERATIONS
+    cls, kind = type(layer), kind_of(layer)
+    operation = cls.__module__ == "keras.src.ops.numpy" and kind.keras2_operation
     if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
         raise _refusal(layer, "is not a layer of Keras's own", "build the model of Keras's layers")
-    if cls.__name__ not in [*SUPPORTED.split(), "InputLayer"]:
+    if kind.keras2 is None:
         way = "leave it out of the model while compressing, or build the model without it"
         raise _refusal(layer, "cannot be trained through tf_keras", way)
     if not re.fullmatch(NAME, layer.name):
         raise _refusal(layer, "has a name that Keras 2 does not take", f"name it like {NAME}")
     policy = getattr(getattr(layer, "dtype_policy", None), "name", "float32")
-    if policy != "float32" and cls.__name__ != "InputLayer":
+    if policy != "float32" and kind.keras2 != "input":
         way = "build the model without a mixed-precision policy and load the weights into that"
         raise _refusal(layer, f"computes in {policy}, not in float32", way)
     for key, value in layer.get_config().items():
         if key == "activation" and value not in [*SAME.split(), *_activations()]:
             raise _refusal(layer, "has an activation that Keras 2 lacks", "use relu, or a layer")
-        if value and any(key.endswith(kind) for kind in KINDS):
+        if value and any(key.endswith(suffix) for suffix in MODULES):
             _known(layer, key, value)
 
 
@@ -66,17 +56,17 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
       key: decides what dropout drops, together with the number of times it was called.
     """
     check(layer)
-    name = type(layer).__name__
-    if "Dropout" in name:
+    kind = kind_of(layer)
+    if kind.keras2 != "same":
         return _dropout(layer, keras2, key)
     config = {}
-    target = getattr(keras2.layers, name)
+    target = getattr(keras2.layers, type(layer).__name__)
     known, defaults = set(_defaults(target)), _defaults(type(layer))
     for option, value in layer.get_config().items():
-        option = RENAMED.get(name, {}).get(option, option)
+        option = kind.keras2_options.get(option, option)
         if option == "dtype" or option.endswith("_initializer"):
             continue  # float32, and the weights come by copying
-        if value and any(option.endswith(kind) for kind in KINDS):
+        if value and any(option.endswith(suffix) for suffix in MODULES):
             value = _known(layer, option, value)(keras2)
         elif option == "activation" and value not in SAME.split():
             value = _activations()[value]
@@ -107,10 +97,10 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 def _known(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
     """How to make the Keras 2 regularizer or constraint that the configuration of a Keras 3 one describes."""
-    kind = next(kind for suffix, kind in KINDS.items() if option.endswith(suffix))
-    if not isinstance(value, dict) or value.get("module") != f"keras.{kind}":
-        raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{kind}, or none")
-    return lambda keras2: getattr(getattr(keras2, kind), value["class_name"])(**value["config"])
+    module = next(module for suffix, module in MODULES.items() if option.endswith(suffix))
+    if not isinstance(value, dict) or value.get("module") != f"keras.{module}":
+        raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{module}, or none")
+    return lambda keras2: getattr(getattr(keras2, module), value["class_name"])(**value["config"])
 
 
 def _activations() -> dict[str, Callable[[Any], Any]]:
@@ -152,11 +142,9 @@ def _keeping(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> A
 
 def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
     noise_shape = getattr(layer, "noise_shape", None)
-    if layer.__class__.__name__ == "SpatialDropout1D":
-        noise_shape = (None, 1, None)
-    elif layer.__class__.__name__ == "SpatialDropout2D":
-        last = layer.data_format == "channels_last"
-        noise_shape = (None, 1, 1, None) if last else (None, None, 1, 1)
+    if kind_of(layer).keras2 == "channel dropout":
+        places = [1] * (layer.input_spec.ndim - 2)
+        noise_shape = (None, *places, None) if is_channels_last(layer) else (None, None, *places)
     return counted_dropout(keras2)(layer.rate, noise_shape, key, name=layer.name)
 
 

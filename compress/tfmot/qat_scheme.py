@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from compress import backend
+from compress.keras_models.layer_kinds import KINDS
 from compress.tfmot.bridge import tf_keras, tfmot
 
-# What TFLite computes in one operator together with a ReLU that follows.
-FUSED = "(Conv2D|DepthwiseConv2D|Dense)"
+# What TFLite computes in one operator together with a ReLU that follows. What is in two parts is taken apart before.
+FUSED = f"({'|'.join(name for name, kind in KINDS.items() if kind.int8_activation)})"
 
 
 def scheme(stateless: tuple[type, ...] = ()) -> Any:

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from compress import backend
 from compress.findings import CannotTreat, about_layer
 from compress.keras_models.graph import Call, Graph, graph_of
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_batchnorm
 
-# Layers that hold a kernel, and what they may apply to their output.
-WEIGHTED = frozenset({"Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"})
+# What layers with a kernel may apply to their output, and what only a layer of its own can apply.
 ACTIVATIONS = frozenset({"gelu", "linear", "relu", "sigmoid", "softmax", "tanh"})
-# What only a layer of its own can apply.
 ALONE = frozenset({"relu6", "silu", "swish"})
-# What BatchNormalization can be folded into.
-BEFORE_NORM = WEIGHTED - {"Conv2DTranspose", "Dense"}
-PLAIN = """
-Activation Add AveragePooling2D BatchNormalization Concatenate Cropping2D Dropout Flatten GlobalAveragePooling2D
-GlobalMaxPooling2D InputLayer LeakyReLU MaxPooling2D Permute ReLU Reshape Softmax SpatialDropout2D UpSampling2D
-ZeroPadding2D
-"""
-# What a user can do about a layer that int8 training does not know.
-WAYS = {
-    "Conv1D": "use a Conv2D with a kernel of height 1",
-    "LayerNormalization": "use BatchNormalization directly after a convolution",
-    "PReLU": "use ReLU or LeakyReLU",
-    "Rescaling": "scale the images before the model",
-}
 
 
 def check(model: Any) -> None:
@@ -41,19 +28,18 @@ def check(model: Any) -> None:
 
 
 def _known(graph: Graph, call: Call) -> None:
-    kind = type(call.layer).__name__
-    if kind not in {*WEIGHTED, *PLAIN.split()}:
-        raise _refusal(
-            call, "has no int8 form in training", WAYS.get(kind, "build the model without it")
-        )
+    kind = kind_of(call.layer)
+    if not kind.int8:
+        way = kind.int8_way or "build the model without it"
+        raise _refusal(call, "has no int8 form in training", way)
 
 
 def _activated(graph: Graph, call: Call) -> None:
-    kind = type(call.layer).__name__
+    kind = kind_of(call.layer)
     name = getattr(getattr(call.layer, "activation", None), "__name__", "linear")
-    allowed = ACTIVATIONS | ALONE if kind == "Activation" else ACTIVATIONS
-    if kind == "Conv2DTranspose":
-        allowed = frozenset({"linear"})  # TFLite fuses nothing into it where biases are zero
+    allowed = ACTIVATIONS if kind.int8_activation else frozenset({"linear"})
+    if not kind.kernels:
+        allowed = ACTIVATIONS | ALONE
     if name not in allowed:
         known = name in ACTIVATIONS | ALONE
         way = f"use Activation('{name}') after it" if known else "use relu or a layer for swish"
@@ -62,7 +48,7 @@ def _activated(graph: Graph, call: Call) -> None:
 
 def _clipped(graph: Graph, call: Call) -> None:
     layer = call.layer
-    if type(layer).__name__ != "ReLU":
+    if not isinstance(layer, backend.keras().layers.ReLU):
         return
     if (
         layer.threshold
@@ -75,7 +61,7 @@ def _clipped(graph: Graph, call: Call) -> None:
 
 
 def _normalized(graph: Graph, call: Call) -> None:
-    if type(call.layer).__name__ != "BatchNormalization":
+    if not is_batchnorm(call.layer):
         return
     maker = graph.makers.get(id(call.inputs[0]))
     if maker is None:
@@ -85,7 +71,7 @@ def _normalized(graph: Graph, call: Call) -> None:
             "normalize the images before the model",
         )
     of = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
-    if type(maker.layer).__name__ not in BEFORE_NORM:
+    if not kind_of(maker.layer).int8_norm:
         way = "put it between a convolution and the activation after that"
         raise _refusal(call, f"comes after {of}, which it does not fold into", way, maker.layer)
     activation = maker.layer.activation.__name__

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress import backend
-from compress.keras_models.layers import every_layer
+from compress.keras_models.layers import every_layer, is_batchnorm
 
 
 @dataclass
@@ -47,7 +47,7 @@ class WeightAverage:
     def __init__(self, model: Any, momentum: float) -> None:
         self._all = [_Averaged(v, momentum) for v in model.trainable_variables]
         for layer in every_layer(model):
-            if type(layer).__name__ == "BatchNormalization" and layer.momentum < 1:
+            if is_batchnorm(layer) and layer.momentum < 1:
                 own = layer.momentum
                 self._all.append(_Averaged(layer.moving_mean, own, own))
                 # Rounding must not make a variance negative.

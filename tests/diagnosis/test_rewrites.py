@@ -15,6 +15,7 @@ from compress.diagnosis import affine
 from compress.diagnosis.repair import fixed
 from compress.diagnosis.rewrites import rewrites
 from compress.findings import CannotTreat, Finding
+from compress.keras_models.layer_kinds import Kernel
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.stage import Stage
@@ -207,10 +208,10 @@ def test_moving_scale_and_shift_over_a_kernel_is_arithmetic(seed: int, groups: i
         by_group = kernel[0, 0].reshape(2, groups, o)
         return np.einsum("gi,igo->go", x.reshape(groups, 2), by_group).reshape(-1)
 
-    moved = convolved(affine.scaled_inputs(kernel, scale, "Conv2D"), x)
-    moved += affine.added_by_shift(kernel, shift, "Conv2D")
+    moved = convolved(affine.scaled_inputs(kernel, scale, Kernel()), x)
+    moved += affine.added_by_shift(kernel, shift, Kernel())
     np.testing.assert_allclose(moved, convolved(kernel, scale * x + shift), atol=1e-9)
     by = rng.normal(size=groups * o)
     np.testing.assert_allclose(
-        convolved(affine.scaled_outputs(kernel, by, "Conv2D"), x), by * convolved(kernel, x)
+        convolved(affine.scaled_outputs(kernel, by, Kernel()), x), by * convolved(kernel, x)
     )

@@ -1,0 +1,188 @@
+"""The one table of kinds of Keras layers: all that is known of a layer by its class. A new kind costs a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of a layer, and which of its axes, counted from the last, are channels. The others are places."""
+
+    attribute: str = "kernel"  # of the layer
+    suffix: str = ""  # what follows the layer's name in the name of the kernel
+    inputs: int = -2
+    outputs: int = -1
+    depthwise: bool = False  # [..., c, m]: m output channels of each input channel apart, so the last two axes together
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """What is known of a kind of layers. The defaults say that nothing is."""
+
+    # Kernels, in the order in which Keras makes them and numbers of the image meet them; a bias may come after them.
+    kernels: tuple[Kernel, ...] = ()
+    size: str = "filters"  # the option that says how many output channels there are
+    # At each position of what, every number of the kernels is multiplied once.
+    macs_over: Literal["output", "input"] = "output"
+    # The rule, in channel_rules, by which filter pruning follows channels through it; None: it is not followed.
+    channels: (
+        Literal["filtered", "passed", "scaled", "merged", "joined", "flattened", "reshaped"] | None
+    ) = None
+    by_channel: tuple[str, ...] = ()  # attributes that hold a number for each channel passed
+    operation: bool = False  # the operation of that name, as `keras.ops` leaves it, does the same
+    # The rule, in folding, for the scale and the shift that it applies to every channel; None: it does something else.
+    affine: Literal["batchnorm", "normalization", "rescaling"] | None = None
+    # When a scale and a shift of channels may come after it instead of before it.
+    commutes: Literal["always", "scale not negative", "no shift", "flattened"] | None = None
+    no_rewrite: str = ""  # why the doctor replaces it by nothing
+    training_only: bool = False  # it passes all on outside training, where the recipe has the like: it may be left out
+    moves_pixels: bool = False  # the values of pixels stay as they are
+    # What tf_keras has for it: the layer of that name; a dropout that twin_layers makes; an input. None: nothing.
+    keras2: Literal["same", "dropout", "channel dropout", "input"] | None = None
+    keras2_options: Mapping[str, str] = field(default_factory=dict)  # option -> its name there
+    keras2_operation: bool = False  # what `x + y` leaves is that layer there
+    int8: bool = False  # trained as int8 arithmetic computes it
+    int8_activation: bool = False  # together with an activation of its own
+    int8_norm: bool = False  # together with a BatchNormalization right after it
+    int8_way: str = ""  # what to use instead where int8 training lacks it
+    int4: bool = False  # TFLite computes with its kernels in 4 bits
+    clusters_by_channel: bool = False  # tfmot can give each output channel shared values of its own
+
+
+DEPTHWISE = "/depthwise_kernel"
+_PLAIN = (Kernel(),)
+_TRANSPOSED = (Kernel(inputs=-1, outputs=-2),)
+_DEPTHWISE = (Kernel(suffix=DEPTHWISE, depthwise=True),)
+_SEPARABLE = (
+    Kernel("depthwise_kernel", DEPTHWISE, depthwise=True),
+    Kernel("pointwise_kernel", "/pointwise_kernel"),
+)
+_MEASURES_ANEW = "it measures each image anew, which no fixed kernel does: train with BatchNormalization in its place"
+
+# Keras 3 class name -> what is known of the class. A kind that is not here is passed by, or refused by name.
+KINDS: dict[str, LayerKind] = {
+    "InputLayer": LayerKind(keras2="input"),
+    # Kernels
+    "Conv1D": LayerKind(
+        _PLAIN, channels="filtered", keras2="same", int4=True,
+        int8_way="use a Conv2D with a kernel of height 1",
+    ),
+    "Conv2D": LayerKind(
+        _PLAIN, channels="filtered", keras2="same", int4=True, clusters_by_channel=True,
+        int8=True, int8_activation=True, int8_norm=True,
+    ),
+    "Conv2DTranspose": LayerKind(
+        # TFLite fuses no activation into it where biases are zero.
+        _TRANSPOSED, macs_over="input", channels="filtered", keras2="same", int8=True,
+    ),
+    "DepthwiseConv2D": LayerKind(
+        _DEPTHWISE, channels="filtered", keras2="same", int8=True, int8_activation=True, int8_norm=True,
+    ),
+    "SeparableConv2D": LayerKind(
+        _SEPARABLE, channels="filtered", keras2="same", int4=True,
+        int8=True, int8_activation=True, int8_norm=True,
+    ),
+    "Dense": LayerKind(
+        _PLAIN, "units", channels="filtered", keras2="same", int4=True, int8=True, int8_activation=True,
+    ),
+    # A scale and a shift of every channel, and what resembles it
+    "BatchNormalization": LayerKind(
+        channels="passed", by_channel=("gamma", "beta", "moving_mean", "moving_variance"),
+        affine="batchnorm", keras2="same", int8=True,
+        no_rewrite="no kernel beside it can take it exactly: train with it right after a convolution or Dense",
+    ),
+    "Rescaling": LayerKind(
+        channels="scaled", affine="rescaling", keras2="same", int8_way="scale the images before the model",
+    ),
+    "Normalization": LayerKind(affine="normalization"),
+    "GroupNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
+    "LayerNormalization": LayerKind(
+        keras2="same", no_rewrite=_MEASURES_ANEW,
+        int8_way="use BatchNormalization directly after a convolution",
+    ),
+    "RMSNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
+    "UnitNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
+    # Activations
+    "Activation": LayerKind(channels="passed", keras2="same", int8=True),
+    "ELU": LayerKind(channels="passed", keras2="same"),
+    "LeakyReLU": LayerKind(
+        channels="passed", keras2="same", keras2_options={"negative_slope": "alpha"}, int8=True,
+    ),
+    "PReLU": LayerKind(
+        channels="passed", by_channel=("alpha",), keras2="same", int8_way="use ReLU or LeakyReLU",
+        no_rewrite="its slopes are learnt for every position or channel: train with ReLU or LeakyReLU in its place",
+    ),
+    "ReLU": LayerKind(channels="passed", keras2="same", int8=True),
+    "Softmax": LayerKind(keras2="same", int8=True),
+    # What acts in training alone
+    "ActivityRegularization": LayerKind(channels="passed", training_only=True),
+    "AlphaDropout": LayerKind(training_only=True),
+    "Dropout": LayerKind(channels="passed", commutes="always", keras2="dropout", int8=True),
+    "GaussianDropout": LayerKind(channels="passed", training_only=True),
+    "GaussianNoise": LayerKind(channels="passed", training_only=True),
+    "Identity": LayerKind(channels="passed", commutes="always", moves_pixels=True),
+    "RandomBrightness": LayerKind(training_only=True),
+    "RandomContrast": LayerKind(training_only=True),
+    "RandomCrop": LayerKind(moves_pixels=True),
+    "RandomFlip": LayerKind(training_only=True, moves_pixels=True),
+    "RandomRotation": LayerKind(training_only=True, moves_pixels=True),
+    "RandomTranslation": LayerKind(training_only=True, moves_pixels=True),
+    "RandomZoom": LayerKind(training_only=True, moves_pixels=True),
+    "SpatialDropout1D": LayerKind(channels="passed", commutes="always", keras2="channel dropout"),
+    "SpatialDropout2D": LayerKind(
+        channels="passed", commutes="always", keras2="channel dropout", int8=True,
+    ),
+    # Places: pooled, repeated, cut off, put around
+    "AveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
+    "AveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
+    "CenterCrop": LayerKind(moves_pixels=True),
+    "Cropping1D": LayerKind(channels="passed", commutes="always", keras2="same"),
+    "Cropping2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
+    "GlobalAveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
+    "GlobalAveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
+    "GlobalMaxPooling1D": LayerKind(channels="passed", commutes="scale not negative", keras2="same"),
+    "GlobalMaxPooling2D": LayerKind(
+        channels="passed", commutes="scale not negative", keras2="same", int8=True,
+    ),
+    "MaxPooling1D": LayerKind(channels="passed", commutes="scale not negative", keras2="same"),
+    "MaxPooling2D": LayerKind(
+        channels="passed", commutes="scale not negative", keras2="same", int8=True,
+    ),
+    "UpSampling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
+    "UpSampling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
+    "ZeroPadding1D": LayerKind(channels="passed", commutes="no shift", keras2="same"),
+    "ZeroPadding2D": LayerKind(
+        channels="passed", commutes="no shift", keras2="same", int8=True, moves_pixels=True,
+    ),
+    # Axes: put together, turned
+    "Flatten": LayerKind(channels="flattened", commutes="flattened", keras2="same", int8=True),
+    "Permute": LayerKind(keras2="same", int8=True),
+    "RepeatVector": LayerKind(keras2="same"),
+    "Reshape": LayerKind(channels="reshaped", keras2="same", int8=True),
+    # Several tensors
+    "Add": LayerKind(
+        channels="merged", operation=True, keras2="same", keras2_operation=True, int8=True,
+    ),
+    "Average": LayerKind(channels="merged", keras2="same"),
+    "Concatenate": LayerKind(channels="joined", operation=True, keras2="same", int8=True),
+    "Dot": LayerKind(keras2="same"),
+    "Maximum": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
+    "Minimum": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
+    "Multiply": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
+    "Subtract": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
+    # What cannot be read
+    "Lambda": LayerKind(
+        no_rewrite="what it does cannot be read: say it with Keras layers (Rescaling, Activation, Reshape)",
+    ),
+}  # fmt: skip
+
+
+def kind_of(layer: object) -> LayerKind:
+    """What is known of a layer, or of an operation, by the name of its class; if nothing is, an empty row."""
+    return KINDS.get(type(layer).__name__, _UNKNOWN)
+
+
+_UNKNOWN = LayerKind()
