@@ -81,6 +81,10 @@ KINDS: dict[str, LayerKind] = {
     "DepthwiseConv2D": LayerKind(
         _DEPTHWISE, channels="filtered", keras2="same", int8=True, int8_activation=True, int8_norm=True,
     ),
+    "SeparableConv1D": LayerKind(
+        _SEPARABLE, channels="filtered", keras2="same", int4=True,
+        int8_way="use a SeparableConv2D with a kernel of height 1",
+    ),
     "SeparableConv2D": LayerKind(
         _SEPARABLE, channels="filtered", keras2="same", int4=True,
         int8=True, int8_activation=True, int8_norm=True,

@@ -71,6 +71,9 @@ MENDED: dict[str, Stack] = {
         k().Conv2D(4, 3), k().ReLU(), k().BatchNormalization(), k().Conv2D(6, 3, groups=2, use_bias=False)],
     "normalization before a separable kernel": lambda: [
         k().ReLU(), k().BatchNormalization(), k().SeparableConv2D(4, 3)],
+    "normalization before and after a separable kernel of a row": lambda: [
+        k().Reshape((12, 36)), k().ReLU(), k().BatchNormalization(), k().SeparableConv1D(4, 3, depth_multiplier=2),
+        k().ReLU(), k().BatchNormalization()],
     "normalization before a transposed kernel": lambda: [
         k().ReLU(), k().BatchNormalization(), k().Conv2DTranspose(4, 3)],
     "normalization without scale or center": lambda: [

@@ -101,12 +101,13 @@ def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats()
         ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}),
         ("Conv2DTranspose", {"filters": 4, "kernel_size": 3, "strides": 2}),
         ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 3}),
+        ("SeparableConv1D", {"filters": 5, "kernel_size": 3, "strides": 2}),
         ("SeparableConv2D", {"filters": 5, "kernel_size": 3}),
         ("Dense", {"units": 5}),
     ],
 )
 def test_a_keras_layer_and_its_exported_operators_cost_the_same(layer: Any) -> None:
-    keras = functional((6, 6, 2), layer)
+    keras = functional((6, 2) if "1D" in layer[0] else (6, 6, 2), layer)
     there = rows_of(TFLiteModel(export(keras)))[-1]["macs"]
     assert rows_of(KerasModel(keras))[-1]["macs"] == there > 0
 

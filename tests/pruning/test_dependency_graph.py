@@ -25,7 +25,7 @@ from support import filter_models as zoo
         (zoo.grouped, {"first": 4, "groups": 6}),  # a unit is a filter in each of two groups
         (zoo.separable, {"first": 4, "separable": 6, "transposed": 5}),
         (zoo.flattened, {"first": 4, "hidden": 6}),
-        (zoo.reshaped, {"first": 4, "line": 6}),
+        (zoo.reshaped, {"first": 4, "line": 6, "separable": 5}),
         (zoo.squeeze, {"first+more": 6, "less": 4}),
         (zoo.shared, {"twice": 5, "left+right": 5}),
         (zoo.heads, {"first": 6}),

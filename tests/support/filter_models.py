@@ -82,7 +82,8 @@ def flattened(k: Any, x: Any) -> Any:
 
 def reshaped(k: Any, x: Any) -> Any:
     x = k.Conv1D(6, 3, name="line")(k.Reshape((64, 4))(conv(k, 4, "first")(x)))
-    return k.Dense(3, name="scores")(k.Reshape((62 * 6,))(x))
+    x = k.SeparableConv1D(5, 3, depth_multiplier=2, name="separable")(x)
+    return k.Dense(3, name="scores")(k.Reshape((60 * 5,))(x))
 
 
 def squeeze(k: Any, x: Any) -> Any:

@@ -48,6 +48,7 @@ ALONE: dict[str, tuple[tuple[int, ...], Callable[[Layers], Any]]] = {
     "RepeatVector": ((4,), lambda k: k.RepeatVector(3)),
     "Rescaling": (IMAGE, lambda k: k.Rescaling(1 / 127.5, offset=-1)),
     "Reshape": (IMAGE, lambda k: k.Reshape((-1, 6))),
+    "SeparableConv1D": (ROW, lambda k: k.SeparableConv1D(5, 3, strides=2, depth_multiplier=2)),
     "SeparableConv2D": (IMAGE, lambda k: k.SeparableConv2D(5, 3, depth_multiplier=2)),
     "Softmax": (IMAGE, lambda k: k.Softmax(axis=1)),
     "SpatialDropout1D": (ROW, lambda k: k.SpatialDropout1D(0.4)),
