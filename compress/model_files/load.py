@@ -102,10 +102,11 @@ def check_fits(
 def _check_names(model: Any) -> None:
     """ValueError if the model cannot be exported for the name of it or of a layer; inputs are called anything."""
     names = [("model", model.name, "[A-Za-z0-9.]")]
+    image = backend.keras().layers.InputLayer
     names += [
         ("layer", layer.name, "")
         for layer in every_layer(model)
-        if type(layer).__name__ != "InputLayer" and not getattr(layer, "layers", ())
+        if not isinstance(layer, image) and not getattr(layer, "layers", ())
     ]
     for kind, name, begins in names:
         if not re.fullmatch(f"{begins}[A-Za-z0-9_.>-]*", name):
