@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compress.keras_models.graph import graph_of
-from compress.keras_models.layers import is_depthwise, kernel_names
+from compress.keras_models.layers import is_batchnorm, is_depthwise, kernel_names
 from compress.keras_models.macs import macs_by_layer
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
@@ -94,7 +94,7 @@ def predicted_size(model: KerasModel) -> PredictedSize:
 def _check_folds(network: Any) -> None:
     graph = graph_of(network)
     for call in graph.calls:
-        if type(call.layer).__name__ == "BatchNormalization":
+        if is_batchnorm(call.layer):
             before = graph.makers.get(id(call.inputs[0]))
             if before is None or not kernel_names(before.layer):
                 raise ValueError(
