@@ -20,36 +20,46 @@ class Kernel:
 
 @dataclass(frozen=True)
 class LayerKind:
-    """What is known of a kind of layers. The defaults say that nothing is."""
+    """What is known of a kind of layers: a row of the table. The defaults are of a kind that is not known."""
 
-    # Kernels, in the order in which Keras makes them and numbers of the image meet them; a bias may come after them.
+    # Its kernels, in Keras's order, which is also that in which an input meets them. A bias may come after them.
     kernels: tuple[Kernel, ...] = ()
     size: str = "filters"  # the option that says how many output channels there are
-    # At each position of what, every number of the kernels is multiplied once.
+    # Multiply-accumulates: each number of a kernel is used once at every position of the layer's output, or input.
     macs_over: Literal["output", "input"] = "output"
-    # The rule, in channel_rules, by which filter pruning follows channels through it; None: it is not followed.
+    # Filter pruning: the rule of pruning/layer_rules by which channels are followed through it. None: they are not.
     channels: (
         Literal["filtered", "passed", "scaled", "merged", "joined", "flattened", "reshaped"] | None
     ) = None
-    by_channel: tuple[str, ...] = ()  # attributes that hold a number for each channel passed
-    operation: bool = False  # the operation of that name, as `keras.ops` leaves it, does the same
-    # The rule, in folding, for the scale and the shift that it applies to every channel; None: it does something else.
+    by_channel: tuple[
+        str, ...
+    ] = ()  # attributes that hold a number for each channel that is passed
+    operation: bool = (
+        False  # the operation of the same name, which `keras.ops` leaves, does the same
+    )
+    # Rewrites: how diagnosis/folding reads off it the scale and shift of each channel. None: it does something else.
     affine: Literal["batchnorm", "normalization", "rescaling"] | None = None
-    # When a scale and a shift of channels may come after it instead of before it.
+    # When a scale and shift of channels before it can be moved behind it. None: never.
     commutes: Literal["always", "scale not negative", "no shift", "flattened"] | None = None
-    no_rewrite: str = ""  # why the doctor replaces it by nothing
-    training_only: bool = False  # it passes all on outside training, where the recipe has the like: it may be left out
-    moves_pixels: bool = False  # the values of pixels stay as they are
-    # What tf_keras has for it: the layer of that name; a dropout that twin_layers makes; an input. None: nothing.
+    no_rewrite: str = ""  # why no rewrite replaces it
+    training_only: bool = (
+        False  # outside training it changes nothing, and the task's recipe has the like
+    )
+    moves_pixels: bool = False  # it changes where pixels are, not their values
+    # tf_keras: the layer of the same name; a dropout that tfmot/keras2_layers makes; an input. None: nothing.
     keras2: Literal["same", "dropout", "channel dropout", "input"] | None = None
     keras2_options: Mapping[str, str] = field(default_factory=dict)  # option -> its name there
-    keras2_operation: bool = False  # what `x + y` leaves is that layer there
-    int8: bool = False  # trained as int8 arithmetic computes it
-    int8_activation: bool = False  # together with an activation of its own
-    int8_norm: bool = False  # together with a BatchNormalization right after it
-    int8_way: str = ""  # what to use instead where int8 training lacks it
-    int4: bool = False  # TFLite computes with its kernels in 4 bits
-    clusters_by_channel: bool = False  # tfmot can give each output channel shared values of its own
+    keras2_operation: bool = False  # the operation of the same name becomes that layer
+    # Training for int8: whether it can be trained so, with an activation of its own too, and with a BatchNormalization
+    # right after it that is folded into it; and what to use in its place if it cannot.
+    int8: bool = False
+    int8_activation: bool = False
+    int8_norm: bool = False
+    int8_way: str = ""
+    int4: bool = False  # TFLite computes with 4-bit kernels of it
+    clusters_by_channel: bool = (
+        False  # tfmot can give each of its output channels shared values of its own
+    )
 
 
 DEPTHWISE = "/depthwise_kernel"
