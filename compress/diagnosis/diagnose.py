@@ -10,13 +10,13 @@ from typing import Any, Literal
 from compress.diagnosis.equivalence import Images, compared
 from compress.diagnosis.repair import Complaint, complaints_of, fixed
 from compress.files import replacing
+from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import kernel_names
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import Rewrite, flattened
 from compress.model_files import load
 from compress.stage import Stage
-from compress.tasks import images as image_task
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> di
                 f"the rewritten model is not the same function: {proof}. Nothing is written; "
                 "leave out --fix and rewrite the layers that are named where the model is built."
             )
-    raw = [image_task.takes_raw_pixels(model.keras) for model in (before, after)]
+    raw = [takes_raw_pixels(model.keras) for model in (before, after)]
     hint = (
         "it takes pixels from 0 to 255 as before, but no layer says so any more: with --task images, "
         "add --input-scale 1."

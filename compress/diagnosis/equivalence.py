@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.dataset import Dataset
+from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
 from compress.tasks import images as image_task
 from compress.tasks.task import Task
@@ -56,7 +57,7 @@ def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalen
 
 def random_images(model: KerasModel, why: str = "") -> Images:
     """Images of noise in the range of pixels that the model takes: 0 to 255, or 0 to 1."""
-    top = 255 if image_task.takes_raw_pixels(model.keras) else 1
+    top = 255 if takes_raw_pixels(model.keras) else 1
     values = np.random.default_rng(0).uniform(0, top, (IMAGES, *model.input_shape))
     called = f"{IMAGES} random images of numbers from 0 to {top}"
     return Images(values.astype(np.float32), f"{called} ({why})" if why else called)

@@ -10,11 +10,11 @@ import click
 
 from compress.findings import CannotTreat, Finding
 from compress.input_file import FilePath
+from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.model_files import load
 from compress.stage import MAX_EPOCHS, Stage, option
-from compress.tasks.images import takes_raw_pixels
 from compress.tasks.view import TaskView
 from compress.training.distillation import Method, Teaching
 from compress.training.losses import LOSSES

@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from compress import backend
 from compress.data.dataset import Dataset, Note
 from compress.data.images import read
-from compress.keras_models.graph import graph_of, is_readable
-from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
@@ -24,8 +20,6 @@ FINETUNING = Recipe(
     summary="Train a model on: SGD on a cosine, images as they are.", epochs=1, learning_rate=0.02,
     batch_size=64, optimizer="sgd", schedule="cosine",
 )  # fmt: skip
-# A first Rescaling layer by at most this much takes raw pixels; one by more takes some that were scaled before.
-LARGEST_RESCALING = 1 / 32
 
 
 @dataclass(frozen=True)
@@ -107,23 +101,3 @@ def suited(
         )
     height, width, channels = data.train.images.shape[1:]
     return replace(task, shape=(height, width, channels), scale=input_scale or 1.0)
-
-
-def takes_raw_pixels(model: Any) -> bool:
-    """Whether a Keras model begins with a Rescaling layer that brings 0 to 255 down to a few."""
-    if not is_readable(model):
-        return False
-    graph = graph_of(model)
-    pixels = graph.inputs[0]
-    # Where there is a second way in, it sees other pixels.
-    while len(users := graph.users.get(id(pixels), [])) == 1:
-        (call,) = users
-        kind, keras = kind_of(call.layer), backend.keras()
-        if kind.affine == "rescaling":
-            return bool(np.all(np.abs(call.layer.scale) <= LARGEST_RESCALING))
-        if isinstance(call.layer, keras.Model):
-            return takes_raw_pixels(call.layer)
-        if not kind.moves_pixels and isinstance(call.layer, keras.layers.Layer):
-            return False  # an operation, such as image[..., ::-1], is passed
-        pixels = call.outputs[0]
-    return False

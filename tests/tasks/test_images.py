@@ -14,8 +14,9 @@ from compress import backend, registry
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.data.images import read
+from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
-from compress.tasks.images import Images, suited, takes_raw_pixels
+from compress.tasks.images import Images, suited
 from support.own_images import quiet, save
 
 DRAWN = ("stripes", "columns", "checks")
