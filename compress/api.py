@@ -128,12 +128,12 @@ def run(
     if not in_memory and not asked.fresh:
         rows = reuse.pipeline_rows(chain, asked, told.note)
     if rows is None:
-        bench = setup.bench(asked, told, f"compress.run({chain.label!r})")
+        context = setup.run_context(asked, told, f"compress.run({chain.label!r})")
         if isinstance(model, KerasModel):
-            start, bench = setup.start_from(model, asked, bench)
+            start, context = setup.start_from(model, asked, context)
         else:
-            start, bench = setup.start(asked, bench)
-        rows = chain.run(start, bench)
+            start, context = setup.start(asked, context)
+        rows = chain.run(start, context)
     return Results(tuple(rows), asked.out, asked.task, asked.trust)
 
 
@@ -161,7 +161,7 @@ def inspect(model: str | Path | AnyModel, *, trust: bool = False) -> pd.DataFram
     import pandas as pd
 
     loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
-    return pd.DataFrame(layer_table.rows_of(loaded))
+    return pd.DataFrame(layer_table.layer_table(loaded))
 
 
 def doctor(

@@ -45,28 +45,28 @@ def is_clustered(w: np.ndarray) -> bool:
     return _is_shared_in_all(w) or _is_shared_in_channels(w)
 
 
-def labels(w: np.ndarray) -> np.ndarray:
+def cluster_ids(w: np.ndarray) -> np.ndarray:
     """The cluster of each weight, numbered from 1: int32, shape of `w`; 0 where the weight is zero.
 
     Equal weights of a clustered kernel have equal labels; where only those of one output channel share values, equal
     ones of two channels are two clusters. In a kernel that is not clustered each weight is a cluster of its own.
 
-    >>> labels(np.array([0.5, 0.0, 0.5, -0.5, -0.5]))
+    >>> cluster_ids(np.array([0.5, 0.0, 0.5, -0.5, -0.5]))
     array([2, 0, 2, 1, 1], dtype=int32)
-    >>> labels(np.array([0.5, 0.0, 0.1, -0.5]))
+    >>> cluster_ids(np.array([0.5, 0.0, 0.1, -0.5]))
     array([1, 0, 2, 3], dtype=int32)
     """
     if _is_shared_in_all(w):
-        return _labels_of(w)
+        return _cluster_ids_of(w)
     if not _is_shared_in_channels(w):
         return np.where(w == 0, 0, np.cumsum(w != 0).reshape(w.shape)).astype(np.int32)
     channels = np.moveaxis(w, -1, 0)
-    found = np.stack([_labels_of(channel) for channel in channels])
+    found = np.stack([_cluster_ids_of(channel) for channel in channels])
     before = np.cumsum([0, *distinct_per_channel(w)[:-1]]).reshape(-1, *[1] * (w.ndim - 1))
     return np.moveaxis(np.where(found > 0, found + before, 0), 0, -1).astype(np.int32)
 
 
-def keeper(
+def cluster_projection(
     clusters: np.ndarray,
     take: Callable[[Any, np.ndarray], Any] = np.take,
     segment_sum: Callable[[Any, np.ndarray, int], Any] = lambda values, ids, count: np.bincount(
@@ -87,7 +87,7 @@ def keeper(
     Returns:
       a function of flat weights [n] of the framework.
 
-    >>> keeper(np.array([1, 1, 0, 2]))(np.array([1.0, 3.0, 0.1, 7.0]))
+    >>> cluster_projection(np.array([1, 1, 0, 2]))(np.array([1.0, 3.0, 0.1, 7.0]))
     array([2., 2., 0., 7.])
     """
     # 0 is always there, so that ids begin at it.
@@ -124,7 +124,7 @@ def nearest(w: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.where(w == 0, w, table[np.searchsorted(borders, w)])
 
 
-def _labels_of(w: np.ndarray) -> np.ndarray:
+def _cluster_ids_of(w: np.ndarray) -> np.ndarray:
     table = np.unique(w)
     table = table[table != 0]
     return np.where(w == 0, 0, np.searchsorted(table, w) + 1).astype(np.int32)

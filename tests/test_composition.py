@@ -13,7 +13,7 @@ from compress import registry
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.result import Result
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.stage import Stage
 from compress.tflite.contents import kernels
 from compress.tflite.model import TFLiteModel
@@ -39,17 +39,17 @@ def quick(name: str) -> Stage:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+def context(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     """One for all tests here, so that shared prefixes are computed once, as they are for a user."""
     folder = tmp_path_factory.mktemp("composed")
-    return Workbench(
+    return RunContext(
         task=Toy(), data=Toy().load(None, print), seed=0, out=folder / "runs",
         results=folder / "results.jsonl", progress=Silent(), command="compress run ...",
     )  # fmt: skip
 
 
-def run(names: list[str], model: KerasModel, bench: Workbench) -> list[Result]:
-    return Pipeline(tuple(quick(name) for name in names)).run(model, bench)
+def run(names: list[str], model: KerasModel, context: RunContext) -> list[Result]:
+    return Pipeline(tuple(quick(name) for name in names)).run(model, context)
 
 
 # Each stage first and each stage second, and what users join most; every pair is tried before a release.
@@ -60,7 +60,9 @@ PAIRS = [
 ]
 
 
-def check_rows(rows: list[Result], names: list[str], model: KerasModel, bench: Workbench) -> None:
+def check_rows(
+    rows: list[Result], names: list[str], model: KerasModel, context: RunContext
+) -> None:
     """Each row is of one stage more, on the file that lies in its run folder, which the stage has changed.
 
     A promise that a file does not keep is an error of the run.
@@ -70,16 +72,16 @@ def check_rows(rows: list[Result], names: list[str], model: KerasModel, bench: W
     ]
     assert {row.model for row in rows} == {model.digest}
     for row in rows:
-        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+        (folder,) = context.out.glob(f"*-{row.run[:12]}")
         assert TFLiteModel.load(folder / "model.tflite").digest == row.tflite_digest
     assert len({row.tflite_digest for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_any_two_stages_that_fit_run_and_keep_their_promises(
-    first: str, second: str, toy_model: KerasModel, bench: Workbench
+    first: str, second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
-    check_rows(run([first, second], toy_model, bench), [first, second], toy_model, bench)
+    check_rows(run([first, second], toy_model, context), [first, second], toy_model, context)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +89,11 @@ def test_any_two_stages_that_fit_run_and_keep_their_promises(
     [CHAINS[0], *(pytest.param(chain, marks=pytest.mark.slow) for chain in CHAINS[1:])],
 )
 def test_longer_chains_run_and_keep_their_promises(
-    chain: str, toy_model: KerasModel, bench: Workbench
+    chain: str, toy_model: KerasModel, context: RunContext
 ) -> None:
     names = chain.split()
-    rows = run(names, toy_model, bench)
-    check_rows(rows, names, toy_model, bench)
+    rows = run(names, toy_model, context)
+    check_rows(rows, names, toy_model, context)
     if names[-1] in ("qat", "quantize"):
         assert set(rows[-1].weight_types) <= {"int8", "int32"}
     if "prune" in names and "distill" not in names[names.index("prune") :]:
@@ -100,11 +102,11 @@ def test_longer_chains_run_and_keep_their_promises(
 
 
 def test_few_shared_values_stay_shared_in_four_bits(
-    toy_model: KerasModel, bench: Workbench
+    toy_model: KerasModel, context: RunContext
 ) -> None:
     cluster, quantize = registry.stage("cluster"), registry.stage("quantize")
     chain = Pipeline((cluster(clusters=4, epochs=1), quantize(scheme="int4")))  # type: ignore[call-arg]
-    assert len(chain.run(toy_model, bench)) == 3  # a broken promise would raise
+    assert len(chain.run(toy_model, context)) == 3  # a broken promise would raise
 
 
 KEEPING = [n for n in SECOND if registry.stage(n).keeps_architecture]
@@ -112,30 +114,30 @@ KEEPING = [n for n in SECOND if registry.stage(n).keeps_architecture]
 
 @pytest.mark.parametrize("second", KEEPING)
 def test_zeros_of_a_pruned_model_are_in_the_file_of_whatever_keeps_the_network(
-    second: str, toy_model: KerasModel, bench: Workbench
+    second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
-    row = run(["prune", second], toy_model, bench)[-1]
+    row = run(["prune", second], toy_model, context)[-1]
     assert len(row.kernel_sparsity) == 3
     assert min(row.kernel_sparsity.values()) >= 0.5
 
 
 @pytest.mark.parametrize("second", KEEPING)
 def test_shared_weights_are_in_the_file_of_whatever_keeps_the_network(
-    second: str, toy_model: KerasModel, bench: Workbench
+    second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
-    row = run(["cluster", second], toy_model, bench)[-1]
-    (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+    row = run(["cluster", second], toy_model, context)[-1]
+    (folder,) = context.out.glob(f"*-{row.run[:12]}")
     for kernel in kernels(TFLiteModel.load(folder / "model.tflite").content):
         channels = np.moveaxis(kernel.values, kernel.channel_axes[0], 0)
         for channel in channels.reshape(len(channels), -1):
             assert len(set(channel[channel != 0])) <= 16
 
 
-def test_stages_of_a_shared_prefix_ran_once(toy_model: KerasModel, bench: Workbench) -> None:
+def test_stages_of_a_shared_prefix_ran_once(toy_model: KerasModel, context: RunContext) -> None:
     """After the tests above, or alone: the second of two pipelines finds what the first one made."""
-    run(["finetune", "prune"], toy_model, bench)
+    run(["finetune", "prune"], toy_model, context)
     again = Silent()
     pipeline = Pipeline((quick("finetune"), quick("quantize")))
-    pipeline.run(toy_model, dataclasses.replace(bench, progress=again))
+    pipeline.run(toy_model, dataclasses.replace(context, progress=again))
     assert [n.split(":")[0] for n in again.notes][:2] == ["baseline", "finetune --epochs 1"]
     assert all("reused" in n for n in again.notes[:2])

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from compress.clustering.kmeans import INITIALIZATIONS, centroids_of
 from compress.weight_sharing import (
     MAX_VALUES,
+    cluster_ids,
+    cluster_projection,
     distinct,
     distinct_per_channel,
     is_clustered,
-    keeper,
-    labels,
     nearest,
 )
 
@@ -119,7 +119,7 @@ def test_shared_weights_are_told_from_others() -> None:
 
 @given(kernels)
 def test_equal_weights_have_equal_labels_only_in_a_clustered_kernel(w: np.ndarray) -> None:
-    found = labels(w)
+    found = cluster_ids(w)
     np.testing.assert_array_equal(found == 0, w == 0)
     np.testing.assert_array_equal(np.unique(found[w != 0]), np.arange(1, found.max() + 1))
     if not is_clustered(w):
@@ -135,7 +135,7 @@ def test_equal_weights_have_equal_labels_only_in_a_clustered_kernel(w: np.ndarra
 
 def test_a_value_shared_in_channels_is_a_cluster_in_each() -> None:
     w = np.round(drawn(5, 5, 9, 40)) * np.exp(drawn(40))
-    found = labels(w)
+    found = cluster_ids(w)
     channels = [set(np.unique(found[..., c])) - {0} for c in range(40)]
     assert distinct(w) == sum(map(len, channels)) == len(set().union(*channels))
     assert [len(c) for c in channels] == distinct_per_channel(w).tolist()
@@ -144,7 +144,7 @@ def test_a_value_shared_in_channels_is_a_cluster_in_each() -> None:
 @given(kernels, st.integers(1, 5), st.integers(0, 9))
 def test_kept_weights_are_the_means_of_their_clusters(w: np.ndarray, k: int, seed: int) -> None:
     clusters = np.random.default_rng(seed).integers(0, k + 1, w.shape)
-    kept = keeper(clusters)(w.ravel()).reshape(w.shape)
+    kept = cluster_projection(clusters)(w.ravel()).reshape(w.shape)
     for label in np.unique(clusters):
         own = kept[clusters == label]
         mean = 0 if label == 0 else w[clusters == label].mean(dtype=np.float64)
@@ -154,12 +154,12 @@ def test_kept_weights_are_the_means_of_their_clusters(w: np.ndarray, k: int, see
 
 @given(kernels)
 def test_what_is_clustered_already_is_kept_bit_for_bit(w: np.ndarray) -> None:
-    np.testing.assert_array_equal(keeper(labels(w))(w.ravel()), w.ravel())
+    np.testing.assert_array_equal(cluster_projection(cluster_ids(w))(w.ravel()), w.ravel())
 
 
 def test_keeping_thousands_of_times_does_not_drift() -> None:
     w = np.full(3000, 0.1, np.float32)
-    keep = keeper(labels(w))
+    keep = cluster_projection(cluster_ids(w))
     for _ in range(1000):
         w = keep(w).astype(np.float32)
     assert np.all(w == np.float32(0.1))
@@ -175,7 +175,7 @@ def test_equal_weights_of_channels_that_share_apart_are_two_clusters() -> None:
         np.arange(1, 301, dtype=np.float32).reshape(30, 10).T, (4, 1)
     )  # 10 values a channel
     w[w == 11] = 1
-    found = labels(w)
+    found = cluster_ids(w)
     assert found[0, 0] != found[0, 1]
     assert np.unique(found).tolist() == list(range(1, 301))
 

@@ -17,13 +17,13 @@ from compress.cli import console, report_output
 from compress.diagnosis import equivalence
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.measurement.measure import measure
 from compress.model_files import load
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
 from compress.result import read_from
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
 
@@ -35,16 +35,16 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
     note = console.progress().note
     rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:
-        start, bench = setup.start(options, workbench(options))
-        rows = pipeline.run(start, bench)
+        start, context = setup.start(options, run_context(options))
+        rows = pipeline.run(start, context)
     report_output.show(rows, options)
 
 
-def workbench(options: RunOptions) -> Workbench:
-    """The workbench that the options ask for, told to the console."""
+def run_context(options: RunOptions) -> RunContext:
+    """The run context that the options ask for, told to the console."""
     # Names of files may be no text; a row is.
     command = shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-    return setup.bench(options, console.progress(), command)
+    return setup.run_context(options, console.progress(), command)
 
 
 def run_file(file: Path, options: RunOptions) -> None:
@@ -52,10 +52,10 @@ def run_file(file: Path, options: RunOptions) -> None:
     plans = toml_file.read(file, options.seed, options.model)
     outcomes = None if options.fresh else _kept_outcomes(plans, options)
     if outcomes is None:
-        bench = workbench(options)
+        context = run_context(options)
         models = {plan.model for plan in plans}
         starts = {
-            path: setup.start(dataclasses.replace(options, model=path), bench) for path in models
+            path: setup.start(dataclasses.replace(options, model=path), context) for path in models
         }
         toml_file.check(plans, starts)
         outcomes = toml_file.run(plans, starts)
@@ -113,7 +113,7 @@ def evaluate(
 
 def inspect(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
-    rows = rows_of(load.load(file, trust))
+    rows = layer_table(load.load(file, trust))
     if as_json:
         console.say_json(rows)
     else:
@@ -165,7 +165,7 @@ def report(results: Path, out: Path | None) -> None:
 
 
 def _kept_outcomes(
-    plans: Sequence[toml_file.Planned], options: RunOptions
+    plans: Sequence[toml_file.PlannedRun], options: RunOptions
 ) -> list[toml_file.Outcome] | None:
     """The outcomes of plans that are all finished already; None if one is not."""
     outcomes = []

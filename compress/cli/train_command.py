@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.cli import console
-from compress.cli.commands import (
-    workbench,
-)
+from compress.cli.commands import run_context
 from compress.pipelines import reuse
 from compress.report import references
 from compress.runs.options import RunOptions
@@ -31,9 +29,9 @@ def train(training: Training, options: RunOptions) -> None:
         note(sentence)
     done = None if options.fresh else reuse.training(training, options, note)
     if done is None:
-        bench = workbench(options)
-        image_task.suited(bench.task, bench.data, None, options.input_scale)
-        done = training.run(bench)
+        context = run_context(options)
+        image_task.suited(context.task, context.data, None, options.input_scale)
+        done = training.run(context)
     folder, kept = done
     _draw_curves(folder)
     row = kept.rows[options.measured_on]

@@ -13,9 +13,9 @@ import numpy as np
 from compress import backend
 from compress.files import replacing
 from compress.keras_models import layers
-from compress.tflite.convert import _INTEGER, Scheme, exported
+from compress.tflite.convert import _INTEGER, Scheme, convert
 from compress.tflite.model import TFLiteModel
-from compress.weight_sharing import keeper, labels
+from compress.weight_sharing import cluster_ids, cluster_projection
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class KerasModel:
         ops = backend.keras().ops
 
         def held(clusters: np.ndarray, own: Any) -> Any:
-            keep = keeper(clusters, ops.take, ops.segment_sum)
+            keep = cluster_projection(clusters, ops.take, ops.segment_sum)
 
             def kept(w: Any) -> Any:
                 return ops.reshape(keep(ops.reshape(w, (-1,))), clusters.shape)
@@ -87,7 +87,7 @@ class KerasModel:
             return lambda w: kept(own(kept(w)) if own else w)
 
         for variable in result.kernel_variables().values():
-            clusters = labels(np.array(variable))
+            clusters = cluster_ids(np.array(variable))
             if clusters.max() < clusters.size:
                 # Keras applies a variable's constraint after each step.
                 variable.constraint = held(clusters, variable.constraint)
@@ -111,7 +111,7 @@ class KerasModel:
         """
         if scheme in _INTEGER and calibration is None:
             raise ValueError(f"export as {scheme} needs images to calibrate by.")
-        return exported(self.keras, scheme, calibration)
+        return convert(self.keras, scheme, calibration)
 
 
 def _calls(model: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from compress.tflite.tensor import Tensor
 Record = dict[str, Any]
 
 
-def rows_of(model: KerasModel | TFLiteModel) -> list[Record]:
+def layer_table(model: KerasModel | TFLiteModel) -> list[Record]:
     """One record per layer or operator, in order, and a last one of totals.
 
     Keys: name, type, output_shape (without the batch axis), dtype (of the weights; of the output if there are none),

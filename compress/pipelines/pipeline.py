@@ -9,7 +9,7 @@ import numpy as np
 from compress.findings import as_findings
 from compress.keras_models.model import KerasModel
 from compress.result import Result
-from compress.runs.context import Made, Workbench
+from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage
 from compress.tasks.view import TaskView
@@ -63,42 +63,42 @@ class Pipeline:
         """The empty pipeline, then one stage more each time, up to this one."""
         return [Pipeline(self.stages[:n]) for n in range(len(self.stages) + 1)]
 
-    def run(self, model: KerasModel, bench: Workbench) -> list[Result]:
-        """One row per prefix, the baseline first. A prefix that is finished in `bench.out` is reused."""
-        for sentence in self.check(model, bench.view(None)):
-            bench.progress.note(sentence)
+    def run(self, model: KerasModel, context: RunContext) -> list[Result]:
+        """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused."""
+        for sentence in self.check(model, context.view(None)):
+            context.progress.note(sentence)
         incoming = model.digest
         rows, state = [], _State(model)
         for prefix in self.prefixes():
-            row, state = prefix._last(state, incoming, bench)
+            row, state = prefix._last(state, incoming, context)
             rows.append(row)
         return rows
 
-    def _last(self, state: _State, incoming: str, bench: Workbench) -> tuple[Result, _State]:
+    def _last(self, state: _State, incoming: str, context: RunContext) -> tuple[Result, _State]:
         """The row of this prefix, whose last stage is applied to what the one before gave, and what it gives."""
-        run = bench.keys.of_pipeline(self.stages, incoming)
-        folder = RunFolder(bench.out / self.folder_name(run))
+        run = context.keys.of_pipeline(self.stages, incoming)
+        folder = RunFolder(context.out / self.folder_name(run))
         format = self.stages[-1].gives if self.stages else "keras"
-        after = _State(folder, format, bench.trust)
+        after = _State(folder, format, context.trust)
 
         def make() -> Made:
             nonlocal after
-            made, model = self._apply_last(state.model(), run, incoming, bench, folder)
+            made, model = self._apply_last(state.model(), run, incoming, context, folder)
             after = _State(model)
             return made
 
-        kept = bench.run(folder, self.label, make)
-        return kept.rows[bench.measured_on], after
+        kept = context.run(folder, self.label, make)
+        return kept.rows[context.measured_on], after
 
     def _apply_last(
-        self, before: AnyModel, run: str, incoming: str, bench: Workbench, folder: RunFolder
+        self, before: AnyModel, run: str, incoming: str, context: RunContext, folder: RunFolder
     ) -> tuple[Made, AnyModel]:
         stage = self.stages[-1] if self.stages else None
         notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
-        view = bench.view(folder)
+        view = context.view(folder)
         after: AnyModel = before
         if stage:
-            after = stage.apply(before, view, bench.seed)  # type: ignore[arg-type]
+            after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
         exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
         model = after if isinstance(after, KerasModel) else None
         # A finished file is held against the Keras model that it was made of.

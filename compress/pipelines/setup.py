@@ -1,4 +1,4 @@
-"""From options to a workbench and the model to begin with: task, data and model file, checked before any work."""
+"""From options to a run context and the model to begin with: task, data and model file, checked before any work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.model_files import load
-from compress.runs.context import Workbench, check_places
+from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
 from compress.runs.options import RunOptions
 from compress.tasks import images
@@ -17,14 +17,14 @@ from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
 
 
-def bench(options: RunOptions, progress: Progress, command: str) -> Workbench:
-    """The workbench that the options ask for, its data loaded.
+def run_context(options: RunOptions, progress: Progress, command: str) -> RunContext:
+    """The run context that the options ask for, its data loaded.
 
     Args:
       command: what rows say that they were made by.
     """
     check_places(options.out, options.results)  # before the data are looked for
-    return Workbench(
+    return RunContext(
         task=options.task,
         data=options.load(progress.note),
         seed=options.seed,
@@ -40,30 +40,30 @@ def bench(options: RunOptions, progress: Progress, command: str) -> Workbench:
     )
 
 
-def start(options: RunOptions, bench: Workbench) -> tuple[KerasModel, Workbench]:
-    """The Keras model to begin with, by default the task's baseline, and the bench with the task as it suits it."""
+def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunContext]:
+    """The Keras model to begin with, by default the task's baseline, and the context with the task as it suits it."""
     path = options.model or options.task.baseline_path()
     if path is None:
-        name = bench.task.name
-        made = f"make one with `compress train --task {name}` and " if bench.task.recipes else ""
+        name = context.task.name
+        made = f"make one with `compress train --task {name}` and " if context.task.recipes else ""
         raise ValueError(
             f"task {name} ships no trained baseline: {made}name a model file with --model."
         )
     loaded = load.load(path, options.trust)
-    task = fitted(loaded, bench.task, bench.data, options.input_scale)
+    task = fitted(loaded, context.task, context.data, options.input_scale)
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
-    model, notes = _flat(loaded, bench)
+    model, notes = _flat(loaded, context)
     options.remember_model(path, KnownModel(model.digest, task.input_scale, tuple(notes)))
-    return model, dataclasses.replace(bench, task=task)
+    return model, dataclasses.replace(context, task=task)
 
 
 def start_from(
-    model: KerasModel, options: RunOptions, bench: Workbench
-) -> tuple[KerasModel, Workbench]:
+    model: KerasModel, options: RunOptions, context: RunContext
+) -> tuple[KerasModel, RunContext]:
     """The same for a model in memory."""
-    task = fitted(model, bench.task, bench.data, options.input_scale)
-    return _flat(model, bench)[0], dataclasses.replace(bench, task=task)
+    task = fitted(model, context.task, context.data, options.input_scale)
+    return _flat(model, context)[0], dataclasses.replace(context, task=task)
 
 
 def fitted(
@@ -75,8 +75,8 @@ def fitted(
     return suited
 
 
-def _flat(model: KerasModel, bench: Workbench) -> tuple[KerasModel, list[str]]:
+def _flat(model: KerasModel, context: RunContext) -> tuple[KerasModel, list[str]]:
     flat, notes = flattened(model)
     for sentence in notes:
-        bench.progress.note(sentence)
+        context.progress.note(sentence)
     return flat, notes

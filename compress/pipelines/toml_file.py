@@ -17,7 +17,7 @@ from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import SEED, parse_stages
 from compress.result import Result
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
 from compress.text import no_such, sentence_of
@@ -32,7 +32,7 @@ RUN_FLAGS = {"--measure-on", "--json"} | {
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One pipeline of the file, with one of its seeds."""
 
     name: str
@@ -45,7 +45,7 @@ class Planned:
 class Outcome:
     """What became of it: its rows, the baseline first, or the sentence that it failed with."""
 
-    planned: Planned
+    planned: PlannedRun
     rows: list[Result]
     error: str | None = None
 
@@ -71,10 +71,10 @@ class Outcome:
         }
 
 
-Starts = Mapping[Path | None, tuple[KerasModel, Workbench]]
+Starts = Mapping[Path | None, tuple[KerasModel, RunContext]]
 
 
-def read(path: Path, seed: int, model: Path | None) -> list[Planned]:
+def read(path: Path, seed: int, model: Path | None) -> list[PlannedRun]:
     """The pipelines of the file, those that begin alike next to each other.
 
     Args:
@@ -103,25 +103,25 @@ def read(path: Path, seed: int, model: Path | None) -> list[Planned]:
     return sorted(plans, key=_work)
 
 
-def check(plans: Sequence[Planned], starts: Starts) -> None:
+def check(plans: Sequence[PlannedRun], starts: Starts) -> None:
     """ValueError, naming the pipeline, if one cannot treat the model that it starts from."""
     for planned in plans:
-        model, bench = starts[planned.model]
+        model, context = starts[planned.model]
         try:
-            planned.pipeline.check(model, bench.view(None))
+            planned.pipeline.check(model, context.view(None))
         except ValueError as error:
             raise ValueError(f"pipeline {planned.name!r}: {error}") from error
 
 
-def run(plans: Sequence[Planned], starts: Starts) -> list[Outcome]:
+def run(plans: Sequence[PlannedRun], starts: Starts) -> list[Outcome]:
     """Run one after another; one that fails does not keep the others from running."""
     outcomes = []
     for number, planned in enumerate(plans, start=1):
-        model, bench = starts[planned.model]
-        note = bench.progress.note
+        model, context = starts[planned.model]
+        note = context.progress.note
         note(f"pipeline {number} of {len(plans)}: {planned.name}, seed {planned.seed}")
         try:
-            rows = planned.pipeline.run(model, replace(bench, seed=planned.seed))
+            rows = planned.pipeline.run(model, replace(context, seed=planned.seed))
             outcomes.append(Outcome(planned, rows))
         except Exception as error:
             if isinstance(error, OSError | ValueError):
@@ -135,7 +135,7 @@ def run(plans: Sequence[Planned], starts: Starts) -> list[Outcome]:
     return outcomes
 
 
-def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) -> list[Planned]:
+def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) -> list[PlannedRun]:
     if not isinstance(entry, dict):
         raise ValueError(f"{place}: is {entry!r}; expected [[pipeline]] and keys below it.")
     _check_keys(entry, OWN, place)
@@ -164,7 +164,7 @@ def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) ->
         )
     # Where the file is, so that a folder with file and models can be moved.
     source = path.parent / model if model else None
-    return [Planned(name, pipeline, seed, source) for seed in seeds]
+    return [PlannedRun(name, pipeline, seed, source) for seed in seeds]
 
 
 def _of_words(text: Any) -> tuple[Stage, ...]:
@@ -199,7 +199,7 @@ def _is_seed(value: Any) -> bool:
     return type(value) is int and SEED.min <= value <= SEED.max  # type: ignore[operator]
 
 
-def _work(planned: Planned) -> tuple[str, int, list[str]]:
+def _work(planned: PlannedRun) -> tuple[str, int, list[str]]:
     """Sorts pipelines of one model and seed so that each follows those that it goes on from."""
     stages = [" ".join(stage.argv()) for stage in planned.pipeline.stages]
     return str(planned.model), planned.seed, stages

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-LARGEST = 7  # codes -7 to 7: symmetric, so that zero is exact
+QMAX = 7  # codes -7 to 7: symmetric, so that zero is exact
 # Fractions of a channel's largest magnitude tried as the end of its grid, the whole of it first.
 ENDS = np.linspace(1, 0.3, 71)
 
 DAMPING = 0.01  # of the mean square of an input, added to all: inputs that are zero or equal have no inverse
 
 
-def grid_steps(w: np.ndarray) -> np.ndarray:
+def mse_scales(w: np.ndarray) -> np.ndarray:
     """The step of each output channel's grid at which rounding to it errs least, in squares.
 
     A grid that ends below the largest weight clips that one, and is finer for all others.
@@ -24,14 +24,14 @@ def grid_steps(w: np.ndarray) -> np.ndarray:
     Returns:
       float64 [o]; 0 where a channel is all zero. No step is more than the largest magnitude / 7.
 
-    >>> grid_steps(np.array([[7.0, 0.0], [3.0, 0.0]]))
+    >>> mse_scales(np.array([[7.0, 0.0], [3.0, 0.0]]))
     array([1., 0.])
     """
     rows = w.reshape(-1, w.shape[-1]).astype(np.float64)
     largest = np.abs(rows).max(axis=0, initial=0)
-    best, least = largest / LARGEST, np.full(rows.shape[1], np.inf)
+    best, least = largest / QMAX, np.full(rows.shape[1], np.inf)
     for end in ENDS:
-        steps = end * largest / LARGEST
+        steps = end * largest / QMAX
         error = np.square(_on_grid(rows, steps) - rows).sum(axis=0)
         best, least = np.where(error < least, steps, best), np.minimum(error, least)
     return best
@@ -56,12 +56,12 @@ def rounded(w: np.ndarray, moments: np.ndarray | None = None) -> np.ndarray:
     >>> rounded(np.array([[7.0], [3.4], [3.4]], np.float32), equal).ravel().tolist()
     [7.0, 3.0, 4.0]
     """
-    steps = grid_steps(w)
+    steps = mse_scales(w)
     rows = w.reshape(-1, w.shape[-1]).astype(np.float64)
     result = _on_grid(rows, steps)
     if moments is not None:
         minded = _one_after_another(rows, steps, moments)
-        better = _harm(minded - rows, moments) < _harm(result - rows, moments)
+        better = _output_mse(minded - rows, moments) < _output_mse(result - rows, moments)
         result = np.where(better, minded, result)
     return result.reshape(w.shape).astype(w.dtype)
 
@@ -76,18 +76,18 @@ def _one_after_another(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray)
     return result
 
 
-def _harm(errors: np.ndarray, moments: np.ndarray) -> np.ndarray:
+def _output_mse(errors: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Mean square by which each output [o] moves if its weights move by errors [n, o]."""
     return np.einsum("io,io->o", errors, moments @ errors)
 
 
 def most_sensitive(
-    harm: Mapping[str, float], sizes: Mapping[str, int], largest: float
+    mse: Mapping[str, float], sizes: Mapping[str, int], largest: float
 ) -> tuple[str, ...]:
-    """The kernels to spare: those with most harm per weight first, each that still fits.
+    """The kernels to spare: those with most mse per weight first, each that still fits.
 
     Args:
-      harm: kernel name -> what rounding it alone does to the model's output.
+      mse: kernel name -> what rounding it alone does to the model's output.
       sizes: kernel name -> number of weights.
       largest: number of weights that may be spared in all.
 
@@ -95,7 +95,7 @@ def most_sensitive(
     ('c', 'a')
     """
     chosen: list[str] = []
-    for name in sorted(harm, key=lambda name: -harm[name] / sizes[name]):
+    for name in sorted(mse, key=lambda name: -mse[name] / sizes[name]):
         if sizes[name] + sum(sizes[c] for c in chosen) <= largest:
             chosen.append(name)
     return tuple(chosen)
@@ -109,4 +109,4 @@ def _shares(moments: np.ndarray) -> np.ndarray:
 
 def _on_grid(rows: np.ndarray, steps: np.ndarray) -> np.ndarray:
     safe = np.where(steps > 0, steps, 1)
-    return np.clip(np.rint(rows / safe), -LARGEST, LARGEST) * steps
+    return np.clip(np.rint(rows / safe), -QMAX, QMAX) * steps

@@ -12,7 +12,7 @@ from compress.keras_models.layers import is_channels_last
 from compress.keras_models.model import KerasModel
 
 # A kernel whose channels have more weights is left to plain rounding: the moments of 4,096 take 134 MB.
-LARGEST = 4096
+MAX_INPUTS = 4096
 BATCH = 50  # images
 
 
@@ -33,7 +33,7 @@ def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndar
         return None
     (layer,) = found
     size = int(np.prod(layer.kernel.shape[:-1]))
-    if size > LARGEST or getattr(layer, "groups", 1) > 1:
+    if size > MAX_INPUTS or getattr(layer, "groups", 1) > 1:
         return None
     if getattr(layer, "padding", "valid") == "causal" or not is_channels_last(layer):
         return None

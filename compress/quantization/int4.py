@@ -11,7 +11,7 @@ from compress import backend
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
-from compress.quantization.gptq import LARGEST, grid_steps, rounded
+from compress.quantization.gptq import QMAX, mse_scales, rounded
 from compress.quantization.hessian import input_moments
 from compress.quantization.int4_export import quantized
 from compress.tflite import contents
@@ -41,9 +41,7 @@ def refused(model: KerasModel) -> dict[str, str]:
     }
 
 
-def harm_of_rounding(
-    model: KerasModel, names: Collection[str], images: np.ndarray
-) -> dict[str, float]:
+def output_mse(model: KerasModel, names: Collection[str], images: np.ndarray) -> dict[str, float]:
     """Kernel name -> mean square by which the model's outputs move when that kernel alone has 4 bits.
 
     Args:
@@ -51,15 +49,15 @@ def harm_of_rounding(
     """
     trial, kernels = model.copy(), model.kernels()
     variables, exact = trial.kernel_variables(), _outputs(trial, images)
-    harm = {}
+    mse = {}
     for name in names:
         variables[name].assign(_rounded(trial, name, images))
-        harm[name] = float(np.mean(np.square(_outputs(trial, images) - exact)))
+        mse[name] = float(np.mean(np.square(_outputs(trial, images) - exact)))
         variables[name].assign(kernels[name])
-    return harm
+    return mse
 
 
-def coarse(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
+def fake_quantized(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
     """A copy whose named kernels are rounded to 4 bits in order, each for the inputs that those before give it."""
     result = model.copy()
     for name, variable in result.kernel_variables().items():
@@ -86,11 +84,11 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
     Raises:
       ValueError: a kernel is not stored as asked, or an operator would compute in floats.
     """
-    exact, copy = model.kernels(), coarse(model, names, images)
+    exact, copy = model.kernels(), fake_quantized(model, names, images)
     with backend.stderr_held_back():
         float_file = copy.to_tflite().content
     beyond = {
-        tensor: _beyond(LARGEST * grid_steps(exact[name]), copy.kernels()[name])
+        tensor: _beyond(QMAX * mse_scales(exact[name]), copy.kernels()[name])
         for tensor, name in _tensors(float_file, copy.kernels(), names).items()
     }
     return TFLiteModel(quantized(float_file, beyond, images))

@@ -11,7 +11,7 @@ import numpy as np
 from compress.bits import unpack_bits
 from compress.field_check import kinds_of, number_of
 from compress.measured import Measurement
-from compress.report.references import Figure, accuracies, find
+from compress.report.references import PublishedFigure, accuracies, find
 from compress.result import Result
 from compress.significance import (
     holm,
@@ -41,7 +41,7 @@ _KEPT = (
 )
 
 
-def reference_records(figures: Sequence[Figure]) -> list[Record]:
+def reference_records(figures: Sequence[PublishedFigure]) -> list[Record]:
     """One record for each published accuracy, with what else was published beside it."""
     records = []
     for figure in accuracies(figures):
@@ -65,7 +65,7 @@ def reference_records(figures: Sequence[Figure]) -> list[Record]:
     return records
 
 
-def row_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Record]:
+def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
     """One record for each row that counts, in sections of the same task, data, split and images.
 
     In a section come first the baseline whose row is oldest, then what was made of it, then the
@@ -135,7 +135,7 @@ def _decided(row: Result) -> list[str]:
     return [f"decided: {', '.join(f'{k} {v}' for k, v in told.items())}"] if told else []
 
 
-def _record(row: Result, baseline: Result | None, figures: Sequence[Figure]) -> Record:
+def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFigure]) -> Record:
     record = {field: getattr(row, field) for field in _KEPT} | {
         "kind": "compressed" if row.pipeline else "baseline",
         "split": row.measured_on,

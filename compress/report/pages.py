@@ -16,7 +16,7 @@ from markupsafe import Markup
 from compress.files import write_bytes
 from compress.report import columns, plots, tables, text
 from compress.report.compare import Record
-from compress.report.references import Figure, judgements, read_references
+from compress.report.references import PublishedFigure, judgements, read_references
 from compress.result import Result
 from compress.significance import wilson_interval
 
@@ -74,7 +74,7 @@ def csv(table: pd.DataFrame) -> bytes:
     return str(shown.to_csv(index=False, lineterminator="\n", float_format="%.12g")).encode()
 
 
-def comparison_page(table: pd.DataFrame, figures: Sequence[Figure]) -> str:
+def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> str:
     """The page on a comparison, in Markdown."""
     measured = [r for r in tables.records(table) if r["kind"] != "reference"]
     keys = dict.fromkeys(tuple(r[k] for k in SECTION) for r in measured)
@@ -122,7 +122,7 @@ def _template() -> Any:
     return environment.from_string(source)
 
 
-def _reference(name: str, figures: Sequence[Figure]) -> dict[str, Any]:
+def _reference(name: str, figures: Sequence[PublishedFigure]) -> dict[str, Any]:
     own = [f for f in figures if f.name == name]
     return {
         "name": name,
@@ -140,7 +140,7 @@ def _reference(name: str, figures: Sequence[Figure]) -> dict[str, Any]:
     }
 
 
-def _interval(figure: Figure) -> str:
+def _interval(figure: PublishedFigure) -> str:
     if figure.quantity != "accuracy":
         return text.MISSING
     low, high = wilson_interval(figure.successes, figure.images or 0)

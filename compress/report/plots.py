@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compress.files import write_bytes
 from compress.report import columns, text
 from compress.report.compare import Record
-from compress.report.references import Figure, accuracies, contradicts
+from compress.report.references import PublishedFigure, accuracies, contradicts
 from compress.report.tables import records
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> lis
 
 
 def accuracy_against_bytes(
-    table: pd.DataFrame, figures: Sequence[Figure], folder: Path
+    table: pd.DataFrame, figures: Sequence[PublishedFigure], folder: Path
 ) -> list[Path]:
     """Draw top-1 against size into accuracy_against_bytes.{png,svg}, a panel for each data set.
 
@@ -91,7 +91,7 @@ def accuracy_against_bytes(
         return _save(picture, folder / "accuracy_against_bytes")
 
 
-def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[Figure]) -> None:
+def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure]) -> None:
     several = len({r["model"] for r in rows if not r["label"].startswith("train ")}) > 1
     looks: dict[tuple[str, str], tuple[str, str]] = {}
     for r in _without_trainings(rows):
@@ -142,7 +142,7 @@ def _point(axes: Axes, r: Record, colour: str, mark: str, label: str) -> None:
     axes.errorbar(x, y, yerr=spread, fmt=mark, color=colour, ms=5, capsize=3, lw=1, label=label)
 
 
-def _published(axes: Axes, figures: Sequence[Figure], split: str) -> None:
+def _published(axes: Axes, figures: Sequence[PublishedFigure], split: str) -> None:
     """Lines for what was published; two accuracies that cannot both be true say so."""
     shown = accuracies(figures, measured_on=split)
     for figure, dash in zip(shown, ("--", "-.") * len(figures), strict=False):

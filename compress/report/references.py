@@ -14,7 +14,7 @@ from compress.significance import SIGNIFICANCE, two_proportion_p, two_proportion
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class PublishedFigure:
     """One published figure."""
 
     name: str  # of the model it belongs to
@@ -32,9 +32,9 @@ class Figure:
         return round(self.value * (self.images or 0))
 
 
-def read_references(paths: Sequence[Path]) -> list[Figure]:
+def read_references(paths: Sequence[Path]) -> list[PublishedFigure]:
     """The figures of all files, in order. ValueError naming the line of one that cannot be read."""
-    columns = [f.name for f in fields(Figure)]
+    columns = [f.name for f in fields(PublishedFigure)]
     figures = []
     for path in paths:
         lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), strict=True)
@@ -47,10 +47,10 @@ def read_references(paths: Sequence[Path]) -> list[Figure]:
     return figures
 
 
-def _figure(line: dict[str, str]) -> Figure:
+def _figure(line: dict[str, str]) -> PublishedFigure:
     # csv.DictReader files what is too much under None, and fills what is missing with it.
     if None in line or None in line.values():
-        raise ValueError(f"a line has {len(fields(Figure))} fields, this one has not.")
+        raise ValueError(f"a line has {len(fields(PublishedFigure))} fields, this one has not.")
     images = int(line["images"]) if line["images"] else None
     value = float(line["value"])
     if not math.isfinite(value):
@@ -59,12 +59,12 @@ def _figure(line: dict[str, str]) -> Figure:
         raise ValueError("an accuracy needs a value from 0 to 1 and a number of images above 0.")
     texts = {k: line[k].strip() for k in ("name", "data", "quantity", "split")}
     texts |= {k: line[k].strip() for k in ("as_published", "source")}
-    return Figure(**texts, images=images, value=value)
+    return PublishedFigure(**texts, images=images, value=value)
 
 
 def accuracies(
-    figures: Sequence[Figure], data: str | None = None, measured_on: str = "test"
-) -> list[Figure]:
+    figures: Sequence[PublishedFigure], data: str | None = None, measured_on: str = "test"
+) -> list[PublishedFigure]:
     """The published accuracies, on `data` only if it is given, that rows measured on a split are shown beside.
 
     Rows on test images stand beside all of them, those on validation images beside none that is on others.
@@ -73,20 +73,22 @@ def accuracies(
     return [f for f in found if measured_on == "test" or f.split == measured_on]
 
 
-def find(figures: Sequence[Figure], name: str, quantity: str, split: str = "") -> Figure | None:
+def find(
+    figures: Sequence[PublishedFigure], name: str, quantity: str, split: str = ""
+) -> PublishedFigure | None:
     """The figure of that name, quantity and split; None if it was not published."""
     wanted = (name, quantity, split)
     return next((f for f in figures if (f.name, f.quantity, f.split) == wanted), None)
 
 
-def contradicts(a: Figure, b: Figure) -> bool:
+def contradicts(a: PublishedFigure, b: PublishedFigure) -> bool:
     """Whether chance is no excuse for two accuracies of one model on different splits."""
     counts = (a.successes, a.images or 0, b.successes, b.images or 0)
     other = a.name == b.name and a.split != b.split
     return other and two_proportion_p(*counts) < SIGNIFICANCE
 
 
-def judgements(figures: Sequence[Figure]) -> list[str]:
+def judgements(figures: Sequence[PublishedFigure]) -> list[str]:
     """A sentence for each pair of published figures that can be held against each other."""
     sentences = []
     for name in dict.fromkeys(f.name for f in figures):
@@ -101,7 +103,7 @@ def judgements(figures: Sequence[Figure]) -> list[str]:
     return sentences
 
 
-def _on_accuracies(validation: Figure, test: Figure) -> str:
+def _on_accuracies(validation: PublishedFigure, test: PublishedFigure) -> str:
     counts = (validation.successes, validation.images or 0, test.successes, test.images or 0)
     measured = (
         f"{validation.value:.2%} on {validation.images:,} validation images and {test.value:.2%} "
@@ -118,7 +120,7 @@ def _on_accuracies(validation: Figure, test: Figure) -> str:
     )
 
 
-def _on_size(params: Figure, below: Figure) -> str:
+def _on_size(params: PublishedFigure, below: PublishedFigure) -> str:
     count = int(params.value)
     fit = [kind for kind, size in (("float32", 4), ("int8", 1)) if size * count < below.value]
     verdict = {0: "neither is", 1: "only int8 is", 2: "both are"}[len(fit)]

@@ -16,7 +16,7 @@ from compress.report.compare import (
     row_records,
     spread,
 )
-from compress.report.references import Figure, read_references
+from compress.report.references import PublishedFigure, read_references
 from compress.result import Result
 from compress.text import printable
 
@@ -61,7 +61,7 @@ def comparison(rows: Sequence[Result], references: Sequence[Path]) -> pd.DataFra
     return compared(rows, read_references(references))
 
 
-def compared(rows: Sequence[Result], figures: Sequence[Figure]) -> pd.DataFrame:
+def compared(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> pd.DataFrame:
     """See `comparison`. ValueError, saying what to run, if there are no rows."""
     if not rows:
         raise ValueError(
@@ -70,7 +70,7 @@ def compared(rows: Sequence[Result], figures: Sequence[Figure]) -> pd.DataFrame:
     return _frame(compared_records(rows, figures), FIELDS)
 
 
-def compared_records(rows: Sequence[Result], figures: Sequence[Figure]) -> list[Record]:
+def compared_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
     """The lines of `compared`, None where a value is missing: what needs no pandas."""
     lines = [*reference_records(figures), *row_records(rows, figures)]
     return [{**dict.fromkeys(FIELDS), **line} for line in lines]

@@ -1,4 +1,4 @@
-"""Workbench: what every run shares - task, data, seed, folders - and how a measured model becomes a row."""
+"""RunContext: what every run shares - task, data, seed, folders - and how a measured model becomes a row."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
+class RunContext:
     """Where a run happens. Made once per command; nothing in it changes."""
 
     task: Task

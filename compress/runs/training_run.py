@@ -13,7 +13,7 @@ from compress import backend
 from compress.files import digest, replacing
 from compress.keras_models.model import KerasModel
 from compress.measured import MeasuredOn
-from compress.runs.context import Made, Workbench
+from compress.runs.context import Made, RunContext
 from compress.runs.folder import Kept, RunFolder
 from compress.significance import wilson_interval
 from compress.tasks.task import Task
@@ -64,35 +64,35 @@ class Training:
         """The name of the folder of the run with that key."""
         return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
 
-    def run(self, bench: Workbench) -> tuple[Path, Kept]:
+    def run(self, context: RunContext) -> tuple[Path, Kept]:
         """Train, or find the same training done. Gives the run folder and what is kept there."""
-        recipe = self.resolved(bench.task)
-        run = bench.keys.of_training(recipe, self.width)
-        folder = RunFolder(bench.out / self.folder_name(run))
+        recipe = self.resolved(context.task)
+        run = context.keys.of_training(recipe, self.width)
+        folder = RunFolder(context.out / self.folder_name(run))
 
         def make() -> Made:
-            model, history = self._fit(recipe, bench, folder)
+            model, history = self._fit(recipe, context, folder)
             _write_log(folder.path, history)
-            summary = summarise(history, recipe, model.params, len(bench.data.validation))
+            summary = summarise(history, recipe, model.params, len(context.data.validation))
             return Made(
                 run=run,
                 exported=model.to_tflite(),
                 model=model,
                 pipeline=[],
                 incoming=model.digest,
-                notes=self.notes(bench.task),
+                notes=self.notes(context.task),
                 seconds=sum(r["seconds"] for r in history) or None,
                 manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
             )
 
-        return folder.path, bench.run(folder, self.label, make)
+        return folder.path, context.run(folder, self.label, make)
 
     def _fit(
-        self, recipe: Recipe, bench: Workbench, folder: RunFolder
+        self, recipe: Recipe, context: RunContext, folder: RunFolder
     ) -> tuple[KerasModel, History]:
         keras = backend.keras()
-        set_seed(keras, bench.seed, bench.deterministic)
-        model = bench.task.build(width=self.width, dropout=recipe.dropout)
+        set_seed(keras, context.seed, context.deterministic)
+        model = context.task.build(width=self.width, dropout=recipe.dropout)
         boards = (
             [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
             if self.tensorboard
@@ -101,8 +101,8 @@ class Training:
         history = fit(
             model,
             recipe,
-            bench.view(folder).training_data(),
-            seed=bench.seed,
+            context.view(folder).training_data(),
+            seed=context.seed,
             title=self.label,
             callbacks=boards,
         )

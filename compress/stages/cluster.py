@@ -18,7 +18,7 @@ from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.tfmot import clustering as tfmot_clustering
-from compress.weight_sharing import MAX_VALUES, distinct, distinct_per_channel, labels, nearest
+from compress.weight_sharing import MAX_VALUES, cluster_ids, distinct, distinct_per_channel, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class Cluster(Stage):
     def _trained(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         """A copy of `model`, trained on while tfmot clusters it; zeros, and clusters of other kernels, stay."""
         kernels, chosen = model.kernels(), self._to_be_clustered(model)
-        held = {n: labels(w) for n, w in kernels.items() if n not in chosen}
+        held = {n: cluster_ids(w) for n, w in kernels.items() if n not in chosen}
         tables = {}
         for name, w in chosen.items():
             table = self._centroids(name, w, model, seed)
@@ -165,7 +165,7 @@ class Cluster(Stage):
             seed=seed,
             keras=bridge.tf_keras(),
         )
-        return KerasModel(tfmot_clustering.bring_home(clustering, model.keras))
+        return KerasModel(tfmot_clustering.with_clustered_weights_of(clustering, model.keras))
 
 
 def _most_values(w: np.ndarray, clusters: int) -> int:

@@ -16,7 +16,7 @@ from compress.keras_models.rebuild import flattened
 from compress.model_files import load
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
-from compress.training.distillation import Method, Teaching
+from compress.training.distillation import Distillation, Method
 from compress.training.losses import LOSSES
 
 MODEL = FilePath(exists=True, dir_okay=False)
@@ -69,13 +69,15 @@ class Distill(Stage):
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         student = self._student(task, seed)
-        teaching = Teaching(
+        teaching = Distillation(
             teachers=self._teachers(model),
             method=cast(Method, self.method),
             temperature=self.temperature,
             weight=self.alpha,
         )
-        task.taught(teaching).fit_anew(student.keras, epochs=self.epochs, seed=seed)
+        task.with_distillation(teaching).fit_from_scratch(
+            student.keras, epochs=self.epochs, seed=seed
+        )
         return student
 
     def _student(self, task: TaskView, seed: int) -> KerasModel:

@@ -18,8 +18,8 @@ from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, ze
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
-from compress.training.distillation import Teaching
-from compress.weight_sharing import is_clustered, labels
+from compress.training.distillation import Distillation
+from compress.weight_sharing import cluster_ids, is_clustered
 
 SPARSITY = 0.5
 IMAGES = 4000  # of which statistics are taken anew
@@ -128,7 +128,7 @@ class Prune(Stage):
         at_once = self.pattern or not self.epochs
         kernels = model.kernels()
         if self.alpha:
-            task = task.taught(Teaching(teachers=(model,), weight=self.alpha))
+            task = task.with_distillation(Distillation(teachers=(model,), weight=self.alpha))
         model = self._cut(
             model, {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
         )
@@ -210,7 +210,7 @@ class Prune(Stage):
     ) -> KerasModel:
         """A copy of `model`, trained on while tfmot prunes it; zeros and clusters of now stay so, skipped or not."""
         kernels = model.kernels()
-        twin = bridge.twin(model.keras, seed, {k: labels(w) for k, w in kernels.items()})
+        twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
         batch = min(task.task.finetuning.batch_size, len(task.train))
         steps = ramp_steps(self.begin, self.end, self.epochs * (len(task.train) // batch))
         ramps = {}
@@ -219,7 +219,7 @@ class Prune(Stage):
             after = int(np.sum(~self._mask(w, drops[name]))) if name in drops else before
             if after > before:
                 # A quarter of a weight less: rounding in tfmot's float32 must not drop one more than asked.
-                ramp = bridge.Ramp(before / w.size, (after - 0.25) / w.size, *steps)
+                ramp = bridge.PolynomialSchedule(before / w.size, (after - 0.25) / w.size, *steps)
                 ramps[layer_of(name)] = ramp
         wrapped, callbacks = bridge.with_pruning(twin, ramps)
         task.fit(
@@ -230,4 +230,4 @@ class Prune(Stage):
             keras=bridge.tf_keras(),
             callbacks=callbacks,
         )
-        return KerasModel(bridge.bring_home(bridge.without_pruning(wrapped), model.keras))
+        return KerasModel(bridge.with_weights_of(bridge.without_pruning(wrapped), model.keras))

@@ -19,7 +19,7 @@ from compress.pruning.dependency_graph import FilterGroups, build_dependency_gra
 from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
-from compress.training.distillation import Teaching
+from compress.training.distillation import Distillation
 from compress.training.seeding import set_seed
 
 SHARE = click.FloatRange(0, 1, max_open=True)
@@ -119,7 +119,7 @@ class PruneFilters(Stage):
         if self.epochs:
             result = result.trainable_copy()
             if self.alpha:
-                task = task.taught(Teaching(teachers=(model,), weight=self.alpha))
+                task = task.with_distillation(Distillation(teachers=(model,), weight=self.alpha))
             task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
         return result
 

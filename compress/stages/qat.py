@@ -16,7 +16,7 @@ from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tflite import contents
-from compress.tflite.convert import exported
+from compress.tflite.convert import convert
 from compress.tflite.model import TFLiteModel
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
@@ -71,7 +71,7 @@ class Qat(Stage):
         self._check_layers(model)
         # What would stay float is seen in the file that would be written without training.
         blank = np.ones((1, *model.input_shape), np.float32)
-        _whole(exported(qat.quantizable(model.keras, blank), "int8"), model)
+        _whole(convert(qat.quantizable(model.keras, blank), "int8"), model)
         return []
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
@@ -79,7 +79,7 @@ class Qat(Stage):
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
         training = qat.quantizable(model.keras, images, seed)
-        _whole(exported(training, "int8"), model)  # before any training
+        _whole(convert(training, "int8"), model)  # before any training
         task.fit(
             training,
             epochs=self.epochs,
@@ -88,7 +88,7 @@ class Qat(Stage):
             keras=bridge.tf_keras(),
         )
         qat.set_kernel_ranges(training)
-        result = _whole(exported(training, "int8"), model)
+        result = _whole(convert(training, "int8"), model)
         before = model.kernels()
         if lost := lost_clusters(before, contents.matched_kernels(result.content, before)):
             raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))

@@ -13,7 +13,7 @@ from compress.findings import CannotTreat, Finding, about_layer
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.quantization import int4
-from compress.quantization.gptq import LARGEST, most_sensitive
+from compress.quantization.gptq import QMAX, most_sensitive
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
 from compress.tflite.convert import Scheme
@@ -94,8 +94,8 @@ class Quantize(Stage):
         sizes = {name: w.size for name, w in model.kernels().items()}
         names = [name for name in sizes if self._coarse(name)]
         if self.int8_share:
-            harm = int4.harm_of_rounding(model, names, images)
-            spared = most_sensitive(harm, sizes, self.int8_share * sum(sizes.values()))
+            mse = int4.output_mse(model, names, images)
+            spared = most_sensitive(mse, sizes, self.int8_share * sum(sizes.values()))
             names = [name for name in names if name not in spared]
         return int4.export(model, names, images)
 
@@ -128,4 +128,4 @@ class Quantize(Stage):
 
 def _wide(kernel: np.ndarray) -> bool:
     """Whether a stored kernel has codes that 4 bits do not hold."""
-    return kernel.dtype.kind != "i" or bool(np.abs(kernel).max(initial=0) > LARGEST)
+    return kernel.dtype.kind != "i" or bool(np.abs(kernel).max(initial=0) > QMAX)

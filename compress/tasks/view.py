@@ -12,7 +12,7 @@ from typing import Any
 from compress import backend
 from compress.data.dataset import Split
 from compress.tasks.task import Task
-from compress.training.distillation import Teaching
+from compress.training.distillation import Distillation
 from compress.training.fit import fit
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
@@ -30,15 +30,15 @@ class TaskView:
     checkpoints: Path | None  # where `fit` keeps what it needs to go on after a kill; None: nowhere
     progress: Progress
     deterministic: bool = False
-    teaching: Teaching | None = None  # what `fit` adds to the loss
+    teaching: Distillation | None = None  # what `fit` adds to the loss
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, width: float, seed: int) -> Any:
-        """A new model as `fit_anew` trains it, its weights drawn from `seed`. See `Task.build`."""
+        """A new model as `fit_from_scratch` trains it, its weights drawn from `seed`. See `Task.build`."""
         set_seed(backend.keras(), seed, self.deterministic)
         return self.task.build(width=width, dropout=self._anew.dropout)
 
-    def taught(self, teaching: Teaching) -> TaskView:
+    def with_distillation(self, teaching: Distillation) -> TaskView:
         """The same task, in which `fit` also learns from teachers."""
         return dataclasses.replace(self, teaching=teaching)
 
@@ -79,7 +79,7 @@ class TaskView:
         data = self.training_data()
         return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
 
-    def fit_anew(self, model: Any, *, epochs: int, seed: int) -> History:
+    def fit_from_scratch(self, model: Any, *, epochs: int, seed: int) -> History:
         """Train a new `model` in place, resumably, by the task's first recipe; by its fine-tuning if it has none."""
         recipe = dataclasses.replace(self._anew, epochs=epochs)
         return fit(model, recipe, self.training_data(), seed=seed)

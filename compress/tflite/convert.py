@@ -24,7 +24,7 @@ _INTEGER = {
 }
 
 
-def exported(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
+def convert(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
     """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
 
     Without `calibration`, "int8" takes the ranges that the model was trained with, and what has none stays float.

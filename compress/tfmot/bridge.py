@@ -87,7 +87,7 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
     return copy
 
 
-def bring_home(twin: Any, model: Any) -> Any:
+def with_weights_of(twin: Any, model: Any) -> Any:
     """A copy of the Keras 3 `model` with the weights of its tf_keras twin; both stay as they were."""
     home = KerasModel(model).copy().keras
     for layer in home.layers:
@@ -97,7 +97,7 @@ def bring_home(twin: Any, model: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Ramp:
+class PolynomialSchedule:
     """Sparsity of one kernel by training step, as tfmot's PolynomialDecay has it: fast at first, then ever slower.
 
     The first step is 1. The kernel's mask is made anew at `begin_step` and every `frequency` steps from there until
@@ -111,7 +111,7 @@ class Ramp:
     frequency: int
 
 
-def with_pruning(twin: Any, ramps: Mapping[str, Ramp]) -> tuple[Any, list[Any]]:
+def with_pruning(twin: Any, ramps: Mapping[str, PolynomialSchedule]) -> tuple[Any, list[Any]]:
     """A tf_keras model that prunes while it is trained, and the callbacks that its training needs.
 
     Args:

@@ -35,7 +35,7 @@ def with_clustering(twin: Any, centroids: Mapping[str, np.ndarray]) -> Any:
     return model
 
 
-def bring_home(clustering: Any, model: Any) -> Any:
+def with_clustered_weights_of(clustering: Any, model: Any) -> Any:
     """A copy of the Keras 3 `model` with the weights, kernels clustered, of a model of `with_clustering`."""
     wrappers = {wrapper.layer.name: wrapper for wrapper in _wrappers(clustering)}
     home = KerasModel(model).copy().keras

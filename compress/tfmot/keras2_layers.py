@@ -14,7 +14,7 @@ from compress import backend
 from compress.findings import CannotTreat, about_layer
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_channels_last, kernel_names
-from compress.weight_sharing import keeper
+from compress.weight_sharing import cluster_projection
 
 # Activations that mean the same in both.
 SAME = """
@@ -126,7 +126,7 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
 def _keeping(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> Any:
     """A constraint that keeps zeros and clusters of a kernel, through another one that it has, if it has one."""
     tf = backend.tensorflow()
-    keep = keeper(clusters, tf.gather, tf.math.unsorted_segment_sum)
+    keep = cluster_projection(clusters, tf.gather, tf.math.unsorted_segment_sum)
 
     def kept(kernel: Any) -> Any:
         return tf.reshape(keep(tf.reshape(kernel, [-1])), clusters.shape)

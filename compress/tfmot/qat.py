@@ -11,7 +11,7 @@ from compress.keras_models.model import KerasModel
 from compress.tfmot import keras2_layers
 from compress.tfmot.bridge import tf_keras, tfmot, twin
 from compress.tfmot.qat_scheme import depthwise_name, scheme
-from compress.weight_sharing import labels
+from compress.weight_sharing import cluster_ids
 
 PREFIX = "quant_"  # what tfmot puts before the name of a layer
 BATCH = 100  # images at a time while ranges are read
@@ -24,7 +24,7 @@ def quantizable(model: Any, calibration: np.ndarray, seed: int = 0) -> Any:
       calibration: float32 [n, h, w, c] of images as the model sees them: ranges of activations begin as they are there.
       seed: decides what dropout drops.
     """
-    kept = {name: labels(w) for name, w in KerasModel(model).kernels().items()}
+    kept = {name: cluster_ids(w) for name, w in KerasModel(model).kernels().items()}
     double = twin(model, seed, kept)
     dropout = keras2_layers.counted_dropout(tf_keras())
     ours = [dropout, *(type(v.constraint) for v in double.weights if v.constraint)]

@@ -1,4 +1,4 @@
-"""Teaching: what a model can learn from another one besides labels, as one more term of its loss."""
+"""Distillation: what a model can learn from another one besides labels, as one more term of its loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Method = Literal["soft-targets", "relations"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teaching:
+class Distillation:
     """Teachers, and how a student learns from them on every batch that it is trained on.
 
     The loss of a taught training is `(1 - weight) * own + weight * method`, where `own` is that of the recipe.

@@ -9,14 +9,14 @@ from compress import backend
 from compress.keras_models import layers
 
 if TYPE_CHECKING:
-    from compress.training.distillation import Teaching
+    from compress.training.distillation import Distillation
     from compress.training.recipe import Recipe
 
 
 TINY = 1e-8  # keeps logarithms and quotients finite
 
 
-def loss(model: Any, recipe: Recipe, teaching: Teaching | None, keras: Any) -> Any:
+def loss(model: Any, recipe: Recipe, teaching: Distillation | None, keras: Any) -> Any:
     """The recipe's cross-entropy; with teachers, its weighted mean with what they say.
 
     Labels that reach a taught loss are [b, classes + k]: one-hot labels, then the targets of the teachers. Where those
@@ -90,7 +90,7 @@ def soft_target_loss(teacher: Any, student: Any, temperature: float) -> Any:
     return temperature**2 * ops.sum(teacher * ratio, axis=-1)
 
 
-def relation_loss(teacher: Any, student: Any, temperature: float) -> Any:
+def dist_loss(teacher: Any, student: Any, temperature: float) -> Any:
     """How little the student's relations between classes, and between images, correlate with the teacher's.
 
     DIST, Huang et al. 2022, equations 9 to 12 (https://arxiv.org/abs/2205.10536): one minus Pearson's correlation,
@@ -111,7 +111,7 @@ def relation_loss(teacher: Any, student: Any, temperature: float) -> Any:
 
 LOSSES: dict[str, Callable[[Any, Any, float], Any]] = {
     "soft-targets": soft_target_loss,
-    "relations": relation_loss,
+    "relations": dist_loss,
 }
 
 

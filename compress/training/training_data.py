@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.data.dataset import Split
-from compress.training.distillation import Teaching
+from compress.training.distillation import Distillation
 from compress.training.progress import Progress
 
 
@@ -20,4 +20,4 @@ class TrainingData:
     checkpoints: Path | None  # folder for what the next epoch depends on; None: kept nowhere
     progress: Progress
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
-    teaching: Teaching | None = None  # what is learned besides labels
+    teaching: Distillation | None = None  # what is learned besides labels

@@ -11,7 +11,7 @@ import pytest
 from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.model_files import load
 from compress.tflite.model import TFLiteModel
 from support.model_files import edited
@@ -41,7 +41,7 @@ def values(row: dict[str, Any]) -> list[Any]:
 
 
 def test_keras_layers_are_worked_out_by_hand(model: KerasModel) -> None:
-    rows = rows_of(model)
+    rows = layer_table(model)
     assert all(list(row) == KEYS for row in rows)
     assert [values(row) for row in rows[1:]] == [
         ["conv", "Conv2D", [6, 6, 4], "float32", 76, 22, 6 * 6 * 4 * 18, 4 * 76],
@@ -55,7 +55,7 @@ def test_keras_layers_are_worked_out_by_hand(model: KerasModel) -> None:
 
 def test_tflite_operators_are_worked_out_by_hand(model: KerasModel) -> None:
     content = export(model.keras)
-    *rows, structure, total = rows_of(TFLiteModel(content))
+    *rows, structure, total = layer_table(TFLiteModel(content))
     assert all(list(row) == KEYS for row in (*rows, structure, total))
     # The reshape holds the two numbers of its new shape, four bytes each, which are no parameters.
     assert [values(row)[1:] for row in rows] == [
@@ -68,7 +68,7 @@ def test_tflite_operators_are_worked_out_by_hand(model: KerasModel) -> None:
 
 
 def test_float16_weights_are_shown_where_they_are_used_at_two_bytes_each(model: KerasModel) -> None:
-    rows = rows_of(TFLiteModel(export(model.keras, float16)))
+    rows = layer_table(TFLiteModel(export(model.keras, float16)))
     shown = {row["type"]: row for row in rows}
     assert "DEQUANTIZE" not in shown
     assert (shown["CONV_2D"]["dtype"], shown["CONV_2D"]["bytes"]) == ("float16", 2 * 76)
@@ -89,7 +89,7 @@ def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats()
     )
     assert f"{by_hand / 1e6:.2f}" == "18.49"
     baseline = KerasModel(drawn(plain.build()))
-    keras, tflite = rows_of(baseline)[-1], rows_of(baseline.to_tflite())[-1]
+    keras, tflite = layer_table(baseline)[-1], layer_table(baseline.to_tflite())[-1]
     assert keras["macs"] == tflite["macs"] == by_hand
     assert (keras["parameters"], tflite["parameters"]) == (118_258, 117_698)
 
@@ -108,8 +108,8 @@ def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats()
 )
 def test_a_keras_layer_and_its_exported_operators_cost_the_same(layer: Any) -> None:
     keras = functional((6, 2) if "1D" in layer[0] else (6, 6, 2), layer)
-    there = rows_of(TFLiteModel(export(keras)))[-1]["macs"]
-    assert rows_of(KerasModel(keras))[-1]["macs"] == there > 0
+    there = layer_table(TFLiteModel(export(keras)))[-1]["macs"]
+    assert layer_table(KerasModel(keras))[-1]["macs"] == there > 0
 
 
 def test_a_shared_layer_holds_its_weights_once_and_costs_every_call() -> None:
@@ -118,7 +118,7 @@ def test_a_shared_layer_holds_its_weights_once_and_costs_every_call() -> None:
     image = layers.Input((6, 6, 2))
     keras = drawn(backend.keras().Model(image, shared(layers.ReLU()(shared(image)))))
     assert shared(layers.Input((6, 6, 2))) is not None  # a call outside the model costs it nothing
-    (row,) = [r for r in rows_of(KerasModel(keras)) if r["name"] == "shared"]
+    (row,) = [r for r in layer_table(KerasModel(keras)) if r["name"] == "shared"]
     assert (row["parameters"], row["macs"]) == (36 + 2, 2 * 6 * 6 * 2 * 18)
 
 
@@ -128,14 +128,14 @@ def test_a_model_within_a_model_is_shown_layer_by_layer() -> None:
         [keras.layers.Input((6, 6, 2)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
     )
     outer = keras.Sequential([keras.layers.Input((6, 6, 2)), inner, keras.layers.Flatten()])
-    rows = rows_of(KerasModel(outer))
+    rows = layer_table(KerasModel(outer))
     assert [r["name"] for r in rows if r["macs"]] == ["inner/conv", "total"]
     assert rows[-1]["macs"] == 4 * 4 * 2 * 18
 
 
 def test_a_model_of_open_image_size_has_no_multiply_accumulates_to_show() -> None:
     keras = functional((None, None, 2), ("Conv2D", {"filters": 4, "kernel_size": 3}))
-    *_, conv, total = rows_of(KerasModel(keras))
+    *_, conv, total = layer_table(KerasModel(keras))
     assert conv["macs"] is None
     assert total["macs"] is None
     assert conv["output_shape"] == [None, None, 4]
@@ -149,7 +149,7 @@ def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> 
     def open_up(config: Any) -> None:
         config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 4
 
-    image, conv, total = rows_of(load.load(edited(saved, open_up)))
+    image, conv, total = layer_table(load.load(edited(saved, open_up)))
     assert image["output_shape"] == [None] * 3
     assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
     assert total["macs"] is None
@@ -159,11 +159,11 @@ def test_a_file_gives_the_same_records_as_its_model(model: KerasModel, tmp_path:
     exported = TFLiteModel(export(model.keras))
     for name, held in (("model.keras", model), ("model.tflite", exported)):
         held.save(tmp_path / name)
-        assert rows_of(load.load(tmp_path / name)) == rows_of(held)
+        assert layer_table(load.load(tmp_path / name)) == layer_table(held)
 
 
 def test_inspecting_changes_no_weight(model: KerasModel) -> None:
     before = [np.array(w) for w in model.keras.get_weights()]
-    rows_of(model)
+    layer_table(model)
     for old, new in zip(before, model.keras.get_weights(), strict=True):
         assert (old == new).all()

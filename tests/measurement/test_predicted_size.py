@@ -13,7 +13,7 @@ from baselines.cifar10.networks.airbench import Airbench
 from baselines.cifar10.networks.resnet import ResNet
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.measurement.predicted_size import (
     GRAPH_BYTES,
     KERNEL_BYTES,
@@ -48,7 +48,7 @@ def trained(model: Any) -> KerasModel:
     return KerasModel(model)
 
 
-def exported(model: KerasModel, scheme: Scheme) -> TFLiteModel:
+def convert(model: KerasModel, scheme: Scheme) -> TFLiteModel:
     if scheme == "int4":
         names = [n for n in model.kernel_variables() if not n.endswith("/depthwise_kernel")]
         return int4.export(model, names, IMAGES)
@@ -62,13 +62,13 @@ def tiny() -> KerasModel:
 
 @pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
 def test_a_file_is_within_three_percent_of_its_prediction(tiny: KerasModel, scheme: Scheme) -> None:
-    file = exported(tiny, scheme)
+    file = convert(tiny, scheme)
     predicted = getattr(predicted_size(tiny), f"{scheme}_bytes")
     assert predicted == pytest.approx(len(file.content), rel=0.03)
     assert predicted_size(tiny).params == contents.stored_params(
         contents.stored_tensors(file.content)
     )
-    assert predicted_size(tiny).macs == rows_of(file)[-1]["macs"]
+    assert predicted_size(tiny).macs == layer_table(file)[-1]["macs"]
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
@@ -81,7 +81,7 @@ def test_depthwise_kernels_are_counted_as_they_are_stored(scheme: Scheme) -> Non
     x = keras.layers.Conv2D(16, 3, name="conv")(x)
     x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x))
     model = trained(keras.Model(image, x))
-    file, predicted = exported(model, scheme), predicted_size(model)
+    file, predicted = convert(model, scheme), predicted_size(model)
     weights = 9 * 3 * 2 + 6 * 12 + 9 * 12 * 2 + 9 * 24 * 16 + 160
     assert predicted.params == weights + 6 + 12 + 24 + 16 + 10
     assert getattr(predicted, f"{scheme}_bytes") == pytest.approx(len(file.content), rel=0.05)

@@ -19,7 +19,7 @@ from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.pipelines.pipeline import Pipeline
 from compress.result import read_from
-from compress.runs.context import Made, Workbench
+from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
@@ -93,8 +93,8 @@ class Decide(Stage):
 
 
 @pytest.fixture
-def bench(tmp_path: Path, toy_data: Dataset, silent: Silent) -> Workbench:
-    return Workbench(
+def context(tmp_path: Path, toy_data: Dataset, silent: Silent) -> RunContext:
+    return RunContext(
         task=Toy(),
         data=toy_data,
         seed=0,
@@ -122,14 +122,16 @@ def test_prefixes_grow_from_the_baseline() -> None:
     assert labels == ["baseline", "round --digits 3", "round --digits 3 finish"]
 
 
-def test_run_gives_a_row_and_a_folder_per_prefix(bench: Workbench, toy_model: KerasModel) -> None:
-    rows = Pipeline((Round(digits=1), Finish())).run(toy_model, bench)
+def test_run_gives_a_row_and_a_folder_per_prefix(
+    context: RunContext, toy_model: KerasModel
+) -> None:
+    rows = Pipeline((Round(digits=1), Finish())).run(toy_model, context)
     assert [r.label for r in rows] == ["baseline", "round --digits 1", "round --digits 1 finish"]
-    assert read_from(bench.results) == rows
+    assert read_from(context.results) == rows
     assert {r.model for r in rows} == {toy_model.digest}
     assert [r.params for r in rows] == [toy_model.params, toy_model.params, None]
     for row in rows:
-        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
+        (folder,) = context.out.glob(f"*-{row.run[:12]}")
         names = {p.name for p in folder.iterdir()} - {".lock"}
         assert names == {"model.tflite", "manifest.json", "predictions.npz"} | (
             {"model.keras"} if row.params else set()
@@ -140,21 +142,21 @@ def test_run_gives_a_row_and_a_folder_per_prefix(bench: Workbench, toy_model: Ke
 
 
 def test_same_words_are_reused_and_make_no_second_row(
-    bench: Workbench, toy_model: KerasModel, silent: Silent
+    context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
-    first = Pipeline((Round(digits=1),)).run(toy_model, bench)
+    first = Pipeline((Round(digits=1),)).run(toy_model, context)
     assert reused(silent) == []
-    again = Pipeline((Round(digits=1),)).run(toy_model, bench)
+    again = Pipeline((Round(digits=1),)).run(toy_model, context)
     assert again == first
     assert reused(silent) == ["baseline", "round --digits 1"]
-    assert len(read_from(bench.results)) == 2
+    assert len(read_from(context.results)) == 2
 
 
 def test_shared_prefix_is_computed_once(
-    bench: Workbench, toy_model: KerasModel, silent: Silent
+    context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
-    Pipeline((Round(digits=1),)).run(toy_model, bench)
-    rows = Pipeline((Round(digits=1), Round(digits=0))).run(toy_model, bench)
+    Pipeline((Round(digits=1),)).run(toy_model, context)
+    rows = Pipeline((Round(digits=1), Round(digits=0))).run(toy_model, context)
     assert reused(silent) == ["baseline", "round --digits 1"]
     assert rows[2].nonzero_params < rows[1].nonzero_params
 
@@ -165,84 +167,86 @@ def test_shared_prefix_is_computed_once(
     ids=str,
 )
 def test_anything_that_decides_weights_recomputes(
-    bench: Workbench, toy_model: KerasModel, silent: Silent, change: dict[str, Any]
+    context: RunContext, toy_model: KerasModel, silent: Silent, change: dict[str, Any]
 ) -> None:
-    Pipeline((Round(digits=1),)).run(toy_model, bench)
-    Pipeline((Round(digits=1),)).run(toy_model, replace(bench, **change))
-    Pipeline((Round(digits=2),)).run(toy_model, bench)
+    Pipeline((Round(digits=1),)).run(toy_model, context)
+    Pipeline((Round(digits=1),)).run(toy_model, replace(context, **change))
+    Pipeline((Round(digits=2),)).run(toy_model, context)
     assert reused(silent) == ["baseline"]
 
 
-def test_other_weights_recompute(bench: Workbench, toy_model: KerasModel, silent: Silent) -> None:
-    Pipeline(()).run(toy_model, bench)
+def test_other_weights_recompute(
+    context: RunContext, toy_model: KerasModel, silent: Silent
+) -> None:
+    Pipeline(()).run(toy_model, context)
     other = toy_model.copy()
     next(iter(other.kernel_variables().values())).assign_add(0.01 * np.ones((3, 3, 3, 8)))
-    Pipeline(()).run(other, bench)
+    Pipeline(()).run(other, context)
     assert reused(silent) == []
-    assert len(read_from(bench.results)) == 2
+    assert len(read_from(context.results)) == 2
 
 
-def test_fresh_redoes_the_work(bench: Workbench, toy_model: KerasModel, silent: Silent) -> None:
-    Pipeline((Round(),)).run(toy_model, bench)
-    Pipeline((Round(),)).run(toy_model, replace(bench, fresh=True))
+def test_fresh_redoes_the_work(context: RunContext, toy_model: KerasModel, silent: Silent) -> None:
+    Pipeline((Round(),)).run(toy_model, context)
+    Pipeline((Round(),)).run(toy_model, replace(context, fresh=True))
     assert reused(silent) == []
-    assert len(read_from(bench.results)) == 4
+    assert len(read_from(context.results)) == 4
 
 
 def test_reused_run_is_added_to_another_results_file(
-    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+    context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
-    rows = Pipeline((Round(),)).run(toy_model, bench)
-    other = replace(bench, results=tmp_path / "other.jsonl")
+    rows = Pipeline((Round(),)).run(toy_model, context)
+    other = replace(context, results=tmp_path / "other.jsonl")
     Pipeline((Round(),)).run(toy_model, other)
     assert read_from(other.results) == rows
 
 
 def test_what_a_later_release_wrote_into_a_manifest_is_added_with_its_row(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    Pipeline(()).run(toy_model, bench)
-    (path,) = bench.out.glob("*/manifest.json")
+    Pipeline(()).run(toy_model, context)
+    (path,) = context.out.glob("*/manifest.json")
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps({"result": manifest["result"] | {"watts": 3.5}}))
-    bench.results.unlink()
-    Pipeline(()).run(toy_model, bench)
-    assert json.loads(bench.results.read_text())["watts"] == 3.5
+    context.results.unlink()
+    Pipeline(()).run(toy_model, context)
+    assert json.loads(context.results.read_text())["watts"] == 3.5
 
 
 def test_every_row_has_its_predictions_beside_the_rows_and_in_its_run_folder(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    rows = Pipeline((Round(digits=1),)).run(toy_model, bench)
-    labels = bench.data.open_test().labels
+    rows = Pipeline((Round(digits=1),)).run(toy_model, context)
+    labels = context.data.open_test().labels
     for row in rows:
-        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
-        beside = predictions.beside(bench.results, row)
+        (folder,) = context.out.glob(f"*-{row.run[:12]}")
+        beside = predictions.beside(context.results, row)
         assert beside
         kept = predictions.read(beside, row)
         assert kept.labels.tolist() == labels.tolist()
         assert predictions.read(folder / "predictions.npz", row).digest == kept.digest
-    assert len(list((bench.results.parent / "results.predictions").iterdir())) == 2
+    assert len(list((context.results.parent / "results.predictions").iterdir())) == 2
 
 
 def test_reused_run_whose_row_is_added_again_has_its_predictions_beside_it(
-    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+    context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
-    Pipeline(()).run(toy_model, bench)
-    other = replace(bench, results=tmp_path / "elsewhere" / "other.jsonl")
+    Pipeline(()).run(toy_model, context)
+    other = replace(context, results=tmp_path / "elsewhere" / "other.jsonl")
     (row,) = Pipeline(()).run(toy_model, other)
     (path,) = (tmp_path / "elsewhere" / "other.predictions").iterdir()
     assert predictions.read(path, row).digest == row.predictions
 
 
 def test_no_row_is_added_before_its_predictions(
-    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+    context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
     """Of a run folder that lost them, or has others."""
-    Pipeline(()).run(toy_model, bench)
-    (path,) = bench.out.glob("*/predictions.npz")
+    Pipeline(()).run(toy_model, context)
+    (path,) = context.out.glob("*/predictions.npz")
     path.write_bytes(path.read_bytes()[:100])
-    other = replace(bench, results=tmp_path / "other.jsonl")
+    other = replace(context, results=tmp_path / "other.jsonl")
     with pytest.raises(ValueError, match=r"predictions\.npz: not a whole \.npz file"):
         Pipeline(()).run(toy_model, other)
     path.unlink()
@@ -252,43 +256,43 @@ def test_no_row_is_added_before_its_predictions(
 
 
 def test_row_of_before_predictions_were_kept_is_added_again_without(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    Pipeline(()).run(toy_model, bench)
-    (path,) = bench.out.glob("*/manifest.json")
+    Pipeline(()).run(toy_model, context)
+    (path,) = context.out.glob("*/manifest.json")
     manifest = json.loads(path.read_text())
     del manifest["result"]["predictions"]
     path.write_text(json.dumps(manifest))
     path.with_name("predictions.npz").unlink()
-    bench.results.unlink()
-    assert [r.predictions for r in Pipeline(()).run(toy_model, bench)] == [None]
-    assert len(read_from(bench.results)) == 1
+    context.results.unlink()
+    assert [r.predictions for r in Pipeline(()).run(toy_model, context)] == [None]
+    assert len(read_from(context.results)) == 1
 
 
 @pytest.mark.parametrize("content", ['{"half":', "{}", "[]", '{"result": {"top1": 1}}'])
 def test_manifest_that_cannot_be_read_is_named(
-    content: str, bench: Workbench, toy_model: KerasModel
+    content: str, context: RunContext, toy_model: KerasModel
 ) -> None:
-    Pipeline(()).run(toy_model, bench)
-    (path,) = bench.out.glob("*/manifest.json")
+    Pipeline(()).run(toy_model, context)
+    (path,) = context.out.glob("*/manifest.json")
     path.write_text(content)
     with pytest.raises(ValueError, match=f"{path} is not the manifest of a finished run.*delete"):
-        Pipeline(()).run(toy_model, bench)
+        Pipeline(()).run(toy_model, context)
 
 
 def test_broken_promise_is_an_error_that_leaves_no_row(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
     with pytest.raises(ValueError, match="breaks a promise: boast: conv1: no zeros"):
-        Pipeline((Boast(),)).run(toy_model, bench)
-    assert [r.label for r in read_from(bench.results)] == ["baseline"]
-    assert not list(bench.out.glob("boast-*/manifest.json"))
+        Pipeline((Boast(),)).run(toy_model, context)
+    assert [r.label for r in read_from(context.results)] == ["baseline"]
+    assert not list(context.out.glob("boast-*/manifest.json"))
 
 
 def test_killed_run_goes_on_from_its_last_epoch(
-    bench: Workbench, toy_model: KerasModel, tmp_path: Path
+    context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
-    whole = Pipeline((Train(),)).run(toy_model, replace(bench, out=tmp_path / "unbroken"))
+    whole = Pipeline((Train(),)).run(toy_model, replace(context, out=tmp_path / "unbroken"))
 
     class Killer(Silent):
         def epoch(self, row: dict[str, float]) -> None:
@@ -296,98 +300,100 @@ def test_killed_run_goes_on_from_its_last_epoch(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Pipeline((Train(),)).run(toy_model, replace(bench, progress=Killer()))
+        Pipeline((Train(),)).run(toy_model, replace(context, progress=Killer()))
     onward = Silent()
-    rows = Pipeline((Train(),)).run(toy_model, replace(bench, progress=onward))
+    rows = Pipeline((Train(),)).run(toy_model, replace(context, progress=onward))
     assert [r["epoch"] for r in onward.rows] == [3]
     assert rows[1].tflite_digest == whole[1].tflite_digest
 
 
-def test_time_of_epochs_before_a_kill_counts(bench: Workbench, toy_model: KerasModel) -> None:
-    first = Pipeline((Round(),)).run(toy_model, bench)[1]
-    (folder,) = bench.out.glob(f"*-{first.run[:12]}")
+def test_time_of_epochs_before_a_kill_counts(context: RunContext, toy_model: KerasModel) -> None:
+    first = Pipeline((Round(),)).run(toy_model, context)[1]
+    (folder,) = context.out.glob(f"*-{first.run[:12]}")
     (folder / "checkpoint").mkdir()
     (folder / "checkpoint" / "log.csv").write_text("epoch,seconds\n1,600\n2,400.5\n")
     (folder / "manifest.json").unlink()
-    again = Pipeline((Round(),)).run(toy_model, bench)[1]
+    again = Pipeline((Round(),)).run(toy_model, context)[1]
     assert 1000.5 < again.seconds < 1000.5 + first.seconds + 60
 
 
 def test_note_of_a_stage_is_said_and_kept(
-    bench: Workbench, toy_model: KerasModel, silent: Silent
+    context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
-    rows = Pipeline((Train(epochs=0),)).run(toy_model, bench)
+    rows = Pipeline((Train(epochs=0),)).run(toy_model, context)
     assert silent.notes == ["train-on: a note."]
     assert rows[1].notes == ["train-on: a note."]
 
 
-def test_row_says_what_was_trained_on(bench: Workbench, toy_model: KerasModel) -> None:
+def test_row_says_what_was_trained_on(context: RunContext, toy_model: KerasModel) -> None:
     for trained_on in ("train", "train+validation"):
         made = Made(
             run="0" * 64, exported=toy_model.to_tflite(), model=None, pipeline=[],
             incoming=toy_model.digest, trained_on=trained_on,  # type: ignore[arg-type]
         )  # fmt: skip
-        assert bench.row(made, "baseline", 0.0)[0].trained_on == trained_on
+        assert context.row(made, "baseline", 0.0)[0].trained_on == trained_on
 
 
-def never_opened(bench: Workbench) -> Workbench:
-    """The bench, whose test images are an error to open, measuring on validation."""
+def never_opened(context: RunContext) -> RunContext:
+    """The context, whose test images are an error to open, measuring on validation."""
 
     def never() -> Split:
         raise AssertionError("opened")
 
-    return replace(bench, data=replace(bench.data, open_test=never), measured_on="validation")
+    return replace(context, data=replace(context.data, open_test=never), measured_on="validation")
 
 
 def test_rows_on_validation_images_open_no_test_images(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    closed = never_opened(bench)
+    closed = never_opened(context)
     rows = Pipeline((Round(),)).run(toy_model, closed)
     assert {row.measured_on for row in rows} == {"validation"}
-    assert {row.test_images for row in rows} == {len(bench.data.validation)}
+    assert {row.test_images for row in rows} == {len(context.data.validation)}
     assert rows[0].splits.keys() == {"train", "validation"}
-    assert read_from(bench.results) == rows
+    assert read_from(context.results) == rows
     assert Pipeline((Round(),)).run(toy_model, closed) == rows
 
 
 def test_a_kept_file_is_measured_on_another_split_without_computing_it_again(
-    bench: Workbench, toy_model: KerasModel, silent: Silent
+    context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
     pipeline = Pipeline((Counted(),))
     Counted.applied = 0
-    first = pipeline.run(toy_model, never_opened(bench))
-    second = pipeline.run(toy_model, bench)
+    first = pipeline.run(toy_model, never_opened(context))
+    second = pipeline.run(toy_model, context)
     assert Counted.applied == 1
     assert [row.measured_on for row in second] == ["test", "test"]
     assert [row.run for row in second] == [row.run for row in first]
     assert [row.tflite_digest for row in second] == [row.tflite_digest for row in first]
     assert second[1].top1 != first[1].top1
-    assert read_from(bench.results) == [*first, *second]
+    assert read_from(context.results) == [*first, *second]
     for row in (*first, *second):
-        (folder,) = bench.out.glob(f"*-{row.run[:12]}")
-        beside = predictions.beside(bench.results, row)
+        (folder,) = context.out.glob(f"*-{row.run[:12]}")
+        beside = predictions.beside(context.results, row)
         assert beside
         for path in (beside, RunFolder(folder).predictions_file(row)):
             assert len(predictions.read(path, row).labels) == row.test_images
-    assert pipeline.run(toy_model, bench) == second
-    assert pipeline.run(toy_model, never_opened(bench)) == first
+    assert pipeline.run(toy_model, context) == second
+    assert pipeline.run(toy_model, never_opened(context)) == first
 
 
 def test_what_a_stage_decided_stands_in_its_row_and_its_manifest(
-    bench: Workbench, toy_model: KerasModel
+    context: RunContext, toy_model: KerasModel
 ) -> None:
     pipeline = Pipeline((Decide(most=2), Round(digits=0)))
-    rows = pipeline.run(toy_model, bench)
+    rows = pipeline.run(toy_model, context)
     decided = {"digits": 1, "kernels": sorted(toy_model.kernels())}
     assert [row.recorded for row in rows] == [{}, decided, {}]
-    assert read_from(bench.results) == rows
-    assert [row.recorded for row in pipeline.run(toy_model, bench)] == [{}, decided, {}]
+    assert read_from(context.results) == rows
+    assert [row.recorded for row in pipeline.run(toy_model, context)] == [{}, decided, {}]
 
 
-def test_folder_that_cannot_be_written_is_refused_at_once(bench: Workbench, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_is_refused_at_once(
+    context: RunContext, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(
         OSError, match=r"cannot write to .*Name another folder with --out or --results"
     ):
-        replace(bench, out=tmp_path / "file" / "runs")
+        replace(context, out=tmp_path / "file" / "runs")

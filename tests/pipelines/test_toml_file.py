@@ -22,7 +22,7 @@ from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines import toml_file
 from compress.result import read_from
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.stage import Stage
 from compress.tasks.view import TaskView
 from conftest import Silent
@@ -94,7 +94,7 @@ def written(text: str, name: str = "pipelines.toml") -> Path:
     return path
 
 
-def plans(text: str, seed: int = 0, model: Path | None = None) -> list[toml_file.Planned]:
+def plans(text: str, seed: int = 0, model: Path | None = None) -> list[toml_file.PlannedRun]:
     return toml_file.read(written(text), seed, model)
 
 
@@ -356,10 +356,10 @@ def test_stages_and_a_file_together_are_wrong_words() -> None:
 def test_seed_of_the_plan_is_the_seed_of_its_rows(
     tmp_path: Path, toy_data: Dataset, toy_model: KerasModel, silent: Silent
 ) -> None:
-    bench = Workbench(
+    context = RunContext(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="",
     )  # fmt: skip
-    starts: dict[Any, Any] = {None: (toy_model, bench)}
+    starts: dict[Any, Any] = {None: (toy_model, context)}
     outcomes = toml_file.run(plans("seeds = [2, 1]\n[[pipeline]]\nrun = 'round'"), starts)
     assert [[row.seed for row in outcome.rows] for outcome in outcomes] == [[1, 1], [2, 2]]

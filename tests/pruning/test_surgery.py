@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.pruning.dependency_graph import build_dependency_graph
 from compress.pruning.surgery import (
     amount,
@@ -41,10 +41,10 @@ def check_laws(model: KerasModel, seed: int) -> None:
     for old, new in zip(zoo.outputs(silent), zoo.outputs(smaller), strict=True):
         np.testing.assert_allclose(old, new, rtol=1e-3, atol=1e-4)
     assert smaller.params == amount(parameter_terms(model, groups), kept)
-    assert rows_of(smaller)[-1]["macs"] == amount(mac_terms(model, groups), kept)
+    assert layer_table(smaller)[-1]["macs"] == amount(mac_terms(model, groups), kept)
     everything = np.ones(groups.units, dtype=bool)
     assert model.params == amount(parameter_terms(model, groups), everything)
-    assert rows_of(model)[-1]["macs"] == amount(mac_terms(model, groups), everything)
+    assert layer_table(model)[-1]["macs"] == amount(mac_terms(model, groups), everything)
     assert [o.shape for o in zoo.outputs(model)] == [o.shape for o in zoo.outputs(smaller)]
     for old, new in zip(before, silent.keras.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

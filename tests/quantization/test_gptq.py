@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.quantization.gptq import LARGEST, grid_steps, most_sensitive, rounded
+from compress.quantization.gptq import QMAX, most_sensitive, mse_scales, rounded
 
 kernels = hnp.arrays(
     np.float32,
@@ -20,7 +20,7 @@ harms = st.dictionaries(
 
 
 def codes_of(w: np.ndarray) -> np.ndarray:
-    steps = grid_steps(w)
+    steps = mse_scales(w)
     return rounded(w) / np.where(steps > 0, steps, 1)
 
 
@@ -29,7 +29,7 @@ def codes_of(w: np.ndarray) -> np.ndarray:
 def test_every_weight_is_a_whole_number_of_steps_and_at_most_seven(w: np.ndarray) -> None:
     codes = codes_of(w)
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-5)
-    assert np.abs(codes).max() <= LARGEST + 1e-5
+    assert np.abs(codes).max() <= QMAX + 1e-5
 
 
 @settings(derandomize=True, deadline=None)
@@ -37,7 +37,7 @@ def test_every_weight_is_a_whole_number_of_steps_and_at_most_seven(w: np.ndarray
 def test_the_largest_weight_of_a_channel_gets_the_largest_code(w: np.ndarray) -> None:
     """So that whoever divides a channel's largest magnitude by seven finds the step again."""
     largest = np.abs(codes_of(w)).reshape(-1, w.shape[-1]).max(axis=0)
-    expected = np.where(np.abs(w).reshape(-1, w.shape[-1]).max(axis=0) > 0, LARGEST, 0)
+    expected = np.where(np.abs(w).reshape(-1, w.shape[-1]).max(axis=0) > 0, QMAX, 0)
     np.testing.assert_allclose(largest, expected, rtol=1e-5)
 
 
@@ -45,7 +45,7 @@ def test_the_largest_weight_of_a_channel_gets_the_largest_code(w: np.ndarray) ->
 @given(kernels)
 def test_rounding_errs_no_more_than_the_grid_without_clipping(w: np.ndarray) -> None:
     rows = w.reshape(-1, w.shape[-1]).astype(np.float64)
-    step = np.abs(rows).max(axis=0) / LARGEST
+    step = np.abs(rows).max(axis=0) / QMAX
     plain = np.rint(rows / np.where(step > 0, step, 1)) * step
     ours = rounded(w).reshape(rows.shape).astype(np.float64)
     allowed = np.linalg.norm(plain - rows, axis=0) + 1e-6 * np.linalg.norm(rows, axis=0)
@@ -54,8 +54,8 @@ def test_rounding_errs_no_more_than_the_grid_without_clipping(w: np.ndarray) -> 
 
 def test_clipping_an_outlier_errs_less_than_the_grid_without_clipping() -> None:
     w = np.random.default_rng(0).normal(size=(500, 1)).astype(np.float32)
-    plain = np.abs(w).max() / LARGEST
-    assert grid_steps(w)[0] < 0.8 * plain
+    plain = np.abs(w).max() / QMAX
+    assert mse_scales(w)[0] < 0.8 * plain
     assert np.square(rounded(w) - w).sum() < 0.8 * np.square(np.rint(w / plain) * plain - w).sum()
 
 
@@ -101,9 +101,9 @@ def test_later_weights_make_up_for_the_error_of_earlier_ones(seed: int, size: in
     minded, plain = rounded(w, moments), rounded(w)
     errors = [np.square(inputs @ (after - w)).mean() for after in (minded, plain)]
     assert errors[0] <= errors[1] * (1 + 1e-4)
-    codes = minded / grid_steps(w)
+    codes = minded / mse_scales(w)
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-5)
-    assert np.abs(codes).max() <= LARGEST + 1e-5
+    assert np.abs(codes).max() <= QMAX + 1e-5
 
 
 def test_of_many_weights_most_of_the_error_is_made_up_for() -> None:
@@ -125,12 +125,12 @@ def test_zeros_stay_zero_whatever_they_could_make_up_for() -> None:
 def test_spared_kernels_fit_and_what_is_left_out_does_not(
     harm_and_size: dict[str, tuple[float, int]], largest: float
 ) -> None:
-    harm = {name: h for name, (h, _) in harm_and_size.items()}
+    mse = {name: h for name, (h, _) in harm_and_size.items()}
     sizes = {name: size for name, (_, size) in harm_and_size.items()}
-    spared = most_sensitive(harm, sizes, largest)
+    spared = most_sensitive(mse, sizes, largest)
     room = largest - sum(sizes[name] for name in spared)
     assert room >= 0
-    assert all(sizes[name] > room for name in harm if name not in spared)
+    assert all(sizes[name] > room for name in mse if name not in spared)
 
 
 def test_the_most_harm_per_weight_is_spared_first() -> None:

@@ -92,6 +92,6 @@ def test_a_causal_convolution_and_one_too_large_have_none(monkeypatch: pytest.Mo
     causal = model_of("Conv1D", 5, 3, shape=(9, 3), padding="causal")
     assert moments_of(causal, "mine", images(2, 9, 3)) is None
     model = model_of("Dense", 5)
-    monkeypatch.setattr(hessian, "LARGEST", 3)
+    monkeypatch.setattr(hessian, "MAX_INPUTS", 3)
     assert moments_of(model, "mine", images(2, 7, 8, 3)) is None
     assert moments_of(model, "first", images(2, 7, 8, 3)) is not None

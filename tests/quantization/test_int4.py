@@ -11,9 +11,9 @@ import pytest
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement import measure
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.quantization import int4, int4_export
-from compress.quantization.gptq import LARGEST, grid_steps, rounded
+from compress.quantization.gptq import QMAX, mse_scales, rounded
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
@@ -62,8 +62,8 @@ NAMES = ("first", "separable/pointwise_kernel", "scores")
 
 
 @pytest.fixture(scope="module")
-def coarse(mixed: KerasModel) -> KerasModel:
-    return int4.coarse(mixed, NAMES, SEEN)
+def fake_quantized(mixed: KerasModel) -> KerasModel:
+    return int4.fake_quantized(mixed, NAMES, SEEN)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def test_the_file_has_the_codes_of_our_grid(
     stored = contents.matched_kernels(small, coarse.kernels())
     # Also where a BatchNormalization has been folded into the kernel, channel by channel.
     for name in NAMES:
-        codes = np.rint(coarse.kernels()[name] / grid_steps(mixed.kernels()[name]))
+        codes = np.rint(coarse.kernels()[name] / mse_scales(mixed.kernels()[name]))
         np.testing.assert_array_equal(stored[name], codes, err_msg=name)
-        assert 4 <= np.abs(codes).max() <= LARGEST
+        assert 4 <= np.abs(codes).max() <= QMAX
 
 
 def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
@@ -99,7 +99,7 @@ def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
     values = np.array([-0.31, -0.1, 0.0, 0.12, 0.3], np.float32)
     drawn = np.random.default_rng(1).choice(values, model.kernels()["first"].shape)
     model.kernel_variables()["first"].assign(drawn)
-    found = int4.coarse(model, ["first"], SEEN).kernels()["first"]
+    found = int4.fake_quantized(model, ["first"], SEEN).kernels()["first"]
     for before, after in zip(np.moveaxis(drawn, -1, 0), np.moveaxis(found, -1, 0), strict=True):
         for value in values:
             assert len(set(after[before == value])) <= 1
@@ -125,7 +125,7 @@ def test_a_channel_that_does_not_reach_the_end_of_its_grid_keeps_its_codes() -> 
 
 def test_only_named_kernels_are_rounded(mixed: KerasModel, coarse: KerasModel) -> None:
     for name, w in mixed.kernels().items():
-        steps = coarse.kernels()[name] / grid_steps(w)
+        steps = coarse.kernels()[name] / mse_scales(w)
         assert np.allclose(steps, np.rint(steps), atol=1e-4) == (name in NAMES), name
 
 
@@ -140,7 +140,7 @@ def test_rounding_minds_what_the_inputs_have_in_common(
     seen = toy_view.validation.images / np.float32(255)
     exact, plain, minded = (
         m.keras(seen, training=False).numpy()
-        for m in (toy_model, nearest, int4.coarse(toy_model, names, images))
+        for m in (toy_model, nearest, int4.fake_quantized(toy_model, names, images))
     )
     assert np.square(minded - exact).mean() < 0.7 * np.square(plain - exact).mean()
 
@@ -153,7 +153,7 @@ def test_a_4_bit_file_is_smaller_than_an_8_bit_one_and_inspected_by_type(
     types = contents.weight_types(contents.stored_tensors(small.content))
     assert types["int4"] == weights
     assert set(types) == {"int4", "int32"}
-    assert [row["dtype"] for row in rows_of(small) if row["parameters"]][:-1] == ["int4"] * len(
+    assert [row["dtype"] for row in layer_table(small) if row["parameters"]][:-1] == ["int4"] * len(
         toy_model.kernels()
     )
     large = Quantize(calibration=40).apply(toy_model, toy_view, seed=0)
@@ -200,13 +200,13 @@ def test_harm_is_zero_on_the_grid_and_grows_with_what_comes_after() -> None:
     variables = model.kernel_variables()
     variables["scores"].assign(rounded(model.kernels()["scores"]))
     before = [w.copy() for w in model.keras.get_weights()]
-    harm = int4.harm_of_rounding(model, ["conv", "scores"], SEEN)
-    assert harm["scores"] < 1e-8 * harm["conv"]
+    mse = int4.output_mse(model, ["conv", "scores"], SEEN)
+    assert mse["scores"] < 1e-8 * mse["conv"]
     for old, new in zip(before, model.keras.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     variables["scores"].assign(10 * model.kernels()["scores"])
-    louder = int4.harm_of_rounding(model, ["conv"], SEEN)
-    np.testing.assert_allclose(louder["conv"], 100 * harm["conv"], rtol=1e-3)
+    louder = int4.output_mse(model, ["conv"], SEEN)
+    np.testing.assert_allclose(louder["conv"], 100 * mse["conv"], rtol=1e-3)
 
 
 def sensitive(toy_model: KerasModel, name: str) -> KerasModel:

@@ -15,7 +15,7 @@ from baselines.toy import Toy
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.result import read_from
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.runs.folder import Kept
 from compress.runs.training_run import Training, measured_summary, summarise
 from compress.training.recipe import Recipe
@@ -80,26 +80,26 @@ def test_tensorboard_that_is_not_installed_is_refused_before_any_work(
 def test_reused_training_has_its_row_in_the_results(
     tmp_path: Path, toy_data: Dataset, silent: Silent
 ) -> None:
-    bench = Workbench(
+    context = RunContext(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress train ...",
     )  # fmt: skip
-    row = Training(recipe="toy", epochs=0).run(bench)[1].row
-    bench.results.unlink()  # as if the process had been killed before it was added
+    row = Training(recipe="toy", epochs=0).run(context)[1].row
+    context.results.unlink()  # as if the process had been killed before it was added
     for _ in range(2):
-        assert Training(recipe="toy", epochs=0).run(bench)[1].row == row
-        assert read_from(bench.results) == [row]
+        assert Training(recipe="toy", epochs=0).run(context)[1].row == row
+        assert read_from(context.results) == [row]
 
 
 def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
     tmp_path: Path, toy_data: Dataset, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Workbench(
+    context = RunContext(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress train ...",
     )  # fmt: skip
     monkeypatch.setattr("compress.training.checkpoint.write_bytes", lambda path, content: None)
-    folder, _ = Training(recipe="toy", epochs=1).run(bench)
+    folder, _ = Training(recipe="toy", epochs=1).run(context)
     head, line = (folder / "log.csv").read_text().splitlines()
     assert head.split(",") == list(silent.rows[0])
     assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
@@ -108,15 +108,17 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
 def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
     tmp_path: Path, toy_data: Dataset, silent: Silent
 ) -> None:
-    bench = Workbench(
+    context = RunContext(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress train ...",
     )  # fmt: skip
-    whole, half = (Training(recipe="toy", width=w, epochs=0).run(bench)[1].row for w in (1.0, 0.5))
+    whole, half = (
+        Training(recipe="toy", width=w, epochs=0).run(context)[1].row for w in (1.0, 0.5)
+    )
     # conv1 3*3*3*8+8, norm 4*8, conv2 3*3*8*8+8, logits 8*3+3; then the same with 4 filters.
     assert whole.params == 224 + 32 + 584 + 27
     assert half.params == 112 + 16 + 148 + 15
-    again = Training(recipe="toy", width=0.5, epochs=0).run(bench)[1].row
+    again = Training(recipe="toy", width=0.5, epochs=0).run(context)[1].row
     assert again == half
     assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
 

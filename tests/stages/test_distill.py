@@ -14,7 +14,7 @@ from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.registry import stage as named
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.stages.distill import Distill
 from compress.tasks.images import Images
 from compress.tasks.view import TaskView
@@ -30,8 +30,8 @@ def other_task() -> KerasModel:
     return KerasModel(backend.keras().Model(image, layers.Dense(5)(pooled)))
 
 
-def bench_in(folder: Path, data: Dataset, progress: Silent) -> Workbench:
-    return Workbench(
+def context_in(folder: Path, data: Dataset, progress: Silent) -> RunContext:
+    return RunContext(
         task=Toy(), data=data, seed=0, out=folder / "runs", results=folder / "rows.jsonl",
         progress=progress, command="compress run ...", deterministic=True,
     )  # fmt: skip
@@ -185,16 +185,16 @@ def test_a_run_is_kept_by_the_content_of_the_files_it_names(
     path = tmp_path / "teacher.keras"
     toy_model.save(path)
     pipeline = Pipeline((Distill(teacher=(str(path),), epochs=1),))
-    pipeline.run(toy_model, bench_in(tmp_path, toy_data, Silent()))
+    pipeline.run(toy_model, context_in(tmp_path, toy_data, Silent()))
     again = Silent()
-    pipeline.run(toy_model, bench_in(tmp_path, toy_data, again))
+    pipeline.run(toy_model, context_in(tmp_path, toy_data, again))
     assert [n for n in again.notes if n.startswith("distill") and "reused" in n]
     shaken = toy_model.copy()
     for variable in shaken.kernel_variables().values():
         variable.assign(-np.array(variable))
     shaken.save(path)
     changed = Silent()
-    pipeline.run(toy_model, bench_in(tmp_path, toy_data, changed))
+    pipeline.run(toy_model, context_in(tmp_path, toy_data, changed))
     assert not [n for n in changed.notes if n.startswith("distill") and "reused" in n]
 
 
@@ -203,8 +203,8 @@ def test_promises_end_where_another_network_begins(
 ) -> None:
     prune = named("prune")(sparsity=0.5, epochs=0)
     said = Silent()
-    bench = bench_in(tmp_path, toy_data, said)
-    rows = Pipeline((prune, Distill(epochs=1))).run(toy_model, bench)
+    context = context_in(tmp_path, toy_data, said)
+    rows = Pipeline((prune, Distill(epochs=1))).run(toy_model, context)
     assert rows[1].sparsity == pytest.approx(0.5, abs=0.01)
     assert rows[2].sparsity < 0.1
     assert "distill makes another network: what prune promised of the one before ends there." in (
@@ -216,8 +216,8 @@ def test_promises_after_it_are_still_checked(
     toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
 ) -> None:
     prune = named("prune")(sparsity=0.5, epochs=0)
-    bench = bench_in(tmp_path, toy_data, Silent())
-    rows = Pipeline((Distill(epochs=1), prune)).run(toy_model, bench)
+    context = context_in(tmp_path, toy_data, Silent())
+    rows = Pipeline((Distill(epochs=1), prune)).run(toy_model, context)
     assert rows[2].sparsity == pytest.approx(0.5, abs=0.01)
 
 
@@ -226,5 +226,5 @@ def test_a_later_stage_is_checked_against_the_student_before_any_work(
 ) -> None:
     prune = named("prune")(skip=("no-such-layer",))
     with pytest.raises(ValueError, match="no layer 'no-such-layer' with a kernel to skip"):
-        Pipeline((Distill(), prune)).run(toy_model, bench_in(tmp_path, toy_data, Silent()))
+        Pipeline((Distill(), prune)).run(toy_model, context_in(tmp_path, toy_data, Silent()))
     assert not (tmp_path / "rows.jsonl").exists()

@@ -11,7 +11,7 @@ import pytest
 from compress import backend, registry
 from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.pruning.dependency_graph import build_dependency_graph
 from compress.pruning.surgery import amount, filter_terms
 from compress.stages.prune_filters import PruneFilters
@@ -31,7 +31,7 @@ def pruned(
 
 
 def macs(model: KerasModel) -> int:
-    return int(rows_of(model)[-1]["macs"])
+    return int(layer_table(model)[-1]["macs"])
 
 
 def filters(model: KerasModel) -> int:
@@ -225,7 +225,7 @@ def test_the_exported_file_is_smaller_too() -> None:
     after = pruned(model, criterion="l2")
     before_file, after_file = model.to_tflite(), after.to_tflite()
     assert len(after_file.content) < len(before_file.content)
-    assert rows_of(after_file)[-1]["macs"] == macs(after)
+    assert layer_table(after_file)[-1]["macs"] == macs(after)
 
 
 def test_with_alpha_one_labels_have_no_say_and_the_whole_model_has() -> None:

@@ -14,7 +14,7 @@ from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
 from compress.result import read_from
-from compress.runs.context import Workbench
+from compress.runs.context import RunContext
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
@@ -96,12 +96,12 @@ def test_calibration_is_drawn_from_training_images_by_seed(
 def test_zeros_of_prune_are_verified_in_the_int8_file(
     tmp_path: Path, toy_model: KerasModel, toy_data: Dataset, silent: Silent
 ) -> None:
-    bench = Workbench(
+    context = RunContext(
         task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
         progress=silent, command="compress run ...",
     )  # fmt: skip
-    Pipeline((Prune(sparsity=0.5, epochs=0), Quantize())).run(toy_model, bench)
-    pruned, small = read_from(bench.results)[1:]
+    Pipeline((Prune(sparsity=0.5, epochs=0), Quantize())).run(toy_model, context)
+    pruned, small = read_from(context.results)[1:]
     assert small.sparsity >= pruned.sparsity == 0.5
     assert small.weight_types["int8"] == sum(k.size for k in toy_model.kernels().values())
     assert small.file_bytes < pruned.file_bytes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compress.data.dataset import Split
 from compress.data.splits import content_order, split_by_class
 from compress.tasks.view import TaskView
-from compress.training.distillation import Teaching
+from compress.training.distillation import Distillation
 
 
 def images_of(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def test_what_a_stage_records_is_kept_as_it_was_then(toy_view: TaskView) -> None
     toy_view.record("learning_rate", 0.1)
     toy_view.record("learning_rate", np.float64(0.02))
     kept.append("c")
-    taught = toy_view.taught(Teaching(teachers=()))
+    taught = toy_view.with_distillation(Distillation(teachers=()))
     taught.record("precision", {"weights": "int8", "signed": True, "bias": None})
     assert toy_view.recorded == {
         "teachers": ["a", "b"],

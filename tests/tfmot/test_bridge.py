@@ -13,7 +13,7 @@ import pytest
 from compress.keras_models.layers import gives_probabilities, kernels
 from compress.keras_models.model import KerasModel
 from compress.tfmot import bridge
-from compress.weight_sharing import distinct, labels
+from compress.weight_sharing import cluster_ids, distinct
 from support.twins import IMAGE, assert_twins, inputs_of, keras, randomised
 
 
@@ -75,7 +75,7 @@ def test_weights_come_home_to_a_copy() -> None:
     before = [w.copy() for w in model.get_weights()]
     twin = bridge.twin(model)
     twin.set_weights([w + 1 if w.dtype == np.float32 else w for w in twin.get_weights()])
-    home = bridge.bring_home(twin, model)
+    home = bridge.with_weights_of(twin, model)
     assert home.get_config()["layers"] == model.get_config()["layers"]
     for old, kept, new in zip(before, model.get_weights(), home.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, old)
@@ -95,11 +95,11 @@ def test_zeros_stay_zero_and_clusters_equal_and_all_others_learn(digits: int) ->
         rounded = np.round(variable.numpy() * 4, digits) / 4
         variable.assign(rounded * (rng.random(variable.shape) < 0.5))
     before = KerasModel(model).kernels()
-    twin = bridge.twin(model, kept={name: labels(w) for name, w in before.items()})
+    twin = bridge.twin(model, kept={name: cluster_ids(w) for name, w in before.items()})
     adam = bridge.tf_keras().optimizers.Adam(0.1, weight_decay=0.1)
     twin.compile(adam, loss="mse")
     twin.fit(rng.normal(size=(8, *IMAGE)), rng.normal(size=(8, 2)), epochs=3, verbose=0)
-    after = KerasModel(bridge.bring_home(twin, model)).kernels()
+    after = KerasModel(bridge.with_weights_of(twin, model)).kernels()
     assert len(after) == 5
     for name, w in before.items():
         np.testing.assert_array_equal(after[name] == 0, w == 0, err_msg=name)
@@ -117,14 +117,14 @@ def test_training_with_pruning_ends_at_the_sparsity_of_the_ramp_and_strips_clean
     x = k.Conv2D(4, 3, name="dense")(k.Conv2D(4, 3, name="conv")(image))
     model = randomised(keras().Model(image, k.SeparableConv2D(4, 3, name="separable")(x)))
     before = KerasModel(model).kernels()
-    ramp = bridge.Ramp(0.0, 0.5, begin_step=1, end_step=3, frequency=2)
+    ramp = bridge.PolynomialSchedule(0.0, 0.5, begin_step=1, end_step=3, frequency=2)
     pruning, callbacks = bridge.with_pruning(bridge.twin(model), {"conv": ramp, "separable": ramp})
     pruning.compile(bridge.tf_keras().optimizers.SGD(1e-5), loss="mse")
     rng = np.random.default_rng(0)
     images, targets = rng.normal(size=(8, *IMAGE)), rng.normal(size=(8, 2, 2, 4))
     pruning.fit(images, targets, batch_size=2, verbose=0, callbacks=callbacks)
     stripped = bridge.without_pruning(pruning)
-    after = KerasModel(bridge.bring_home(stripped, model)).kernels()
+    after = KerasModel(bridge.with_weights_of(stripped, model)).kernels()
     sparse = {name: np.mean(w == 0) for name, w in after.items()}
     assert sparse == {
         "conv": 0.5, "dense": 0, "separable/depthwise_kernel": 0, "separable/pointwise_kernel": 0.5,
@@ -158,7 +158,7 @@ def test_a_softmax_inside_the_wrapper_of_pruning_is_seen() -> None:
     k = keras().layers
     image = k.Input((4, 4, 3))
     x = k.Dense(3, activation="softmax", name="scores")(k.Flatten(name="flat")(image))
-    ramp = bridge.Ramp(0.0, 0.5, 0, 4, 1)
+    ramp = bridge.PolynomialSchedule(0.0, 0.5, 0, 4, 1)
     double = bridge.twin(keras().Model(image, x))
     wrapped, _ = bridge.with_pruning(double, {"scores": ramp})
     assert gives_probabilities(wrapped)

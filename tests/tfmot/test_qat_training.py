@@ -12,7 +12,7 @@ from compress import backend
 from compress.keras_models.layers import gives_probabilities
 from compress.keras_models.model import KerasModel
 from compress.tflite.contents import matched_kernels, operators
-from compress.tflite.convert import exported
+from compress.tflite.convert import convert
 from compress.tflite.flatbuffer import read
 from compress.tfmot import bridge, qat
 from compress.weight_sharing import nearest
@@ -101,7 +101,7 @@ def quantizers(quantized: Any) -> dict[str, Any]:
 def test_the_file_computes_what_was_simulated(block: str) -> None:
     model = model_of(BLOCKS[block])
     quantized = qat.quantizable(model, SEEN)
-    content = exported(quantized, "int8").content
+    content = convert(quantized, "int8").content
     step = read(content).outputs[0].scales[0]
     ours, theirs = simulated(quantized), outputs_of(content)
     steps = np.abs(np.round(ours / step) - np.round(theirs / step))
@@ -138,7 +138,7 @@ def test_dead_filters_and_activations_make_a_file_all_the_same() -> None:
     model.get_layer("dead").bias.assign(np.full(6, -99))
     kernels["blind"].assign(np.zeros((3, 3, 6, 6)))
     quantized = qat.quantizable(model, SEEN)
-    given = outputs_of(exported(quantized, "int8").content)
+    given = outputs_of(convert(quantized, "int8").content)
     np.testing.assert_allclose(given, simulated(quantized), atol=0.01)
     np.testing.assert_allclose(given[0, 0, 0], model.get_layer("blind").bias, atol=0.01)
 

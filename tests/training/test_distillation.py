@@ -14,9 +14,9 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.stages.distill import Distill
 from compress.training.batches import batches
-from compress.training.distillation import Method, Teaching
+from compress.training.distillation import Distillation, Method
 from compress.training.fit import fit
-from compress.training.losses import LOSSES, relation_loss, soft_target_loss, softened
+from compress.training.losses import LOSSES, dist_loss, soft_target_loss, softened
 from compress.training.recipe import Recipe
 from compress.training.seeding import set_seed
 from support.tiny_training import SEED, Tiny, Watcher, train, view
@@ -78,13 +78,13 @@ def test_soft_targets_lose_the_divergence_worked_out_by_hand() -> None:
 def test_relations_lose_nothing_where_the_student_is_a_line_of_the_teacher() -> None:
     teacher = np.array(softened(logits(0), 1.0))
     flatter = 0.25 * teacher + 0.75 / 4  # correlates fully, over classes and over images
-    np.testing.assert_allclose(relation_loss(teacher, flatter, 1.0), np.zeros(6), atol=1e-5)
+    np.testing.assert_allclose(dist_loss(teacher, flatter, 1.0), np.zeros(6), atol=1e-5)
     assert np.min(soft_target_loss(teacher, flatter, 1.0)) > 1e-3
 
 
 def test_relations_lose_most_where_the_student_says_the_contrary() -> None:
     teacher = np.array(softened(logits(0), 1.0))
-    np.testing.assert_allclose(relation_loss(teacher, 0.5 - teacher, 1.0), np.full(6, 4), rtol=1e-4)
+    np.testing.assert_allclose(dist_loss(teacher, 0.5 - teacher, 1.0), np.full(6, 4), rtol=1e-4)
 
 
 @every_method
@@ -116,7 +116,7 @@ def test_the_gradient_does_not_shrink_as_temperature_grows() -> None:
 # In training
 
 
-def taught(teaching: Teaching | None, folder: Any = None, recipe: Recipe = RECIPE) -> Any:
+def taught(teaching: Distillation | None, folder: Any = None, recipe: Recipe = RECIPE) -> Any:
     keras = backend.keras()
     model, progress = Tiny().build(), Watcher()
     set_seed(keras, SEED, deterministic=True)
@@ -143,7 +143,7 @@ def test_a_student_without_labels_comes_to_answer_as_its_teacher(
     wrong = teacher.copy()  # it calls red green, green blue and blue red
     head = wrong.keras.layers[-1]
     head.set_weights([np.roll(w, 1, axis=-1) for w in head.get_weights()])
-    teaching = Teaching(teachers=(wrong,), method=method, temperature=2.0, weight=1.0)
+    teaching = Distillation(teachers=(wrong,), method=method, temperature=2.0, weight=1.0)
     student, _ = taught(teaching, recipe=dataclasses.replace(RECIPE, epochs=12))
     assert agreement(student, wrong.keras) > 0.8
     assert agreement(student, teacher.keras) < 0.2
@@ -151,20 +151,20 @@ def test_a_student_without_labels_comes_to_answer_as_its_teacher(
 
 def test_the_teacher_is_unchanged_and_the_student_is_not(teacher: KerasModel) -> None:
     before = teacher.digest
-    student, _ = taught(Teaching(teachers=(teacher,)))
+    student, _ = taught(Distillation(teachers=(teacher,)))
     assert teacher.digest == before
     assert not np.array_equal(student.get_weights()[0], Tiny().build().get_weights()[0])
 
 
 def test_a_teacher_of_no_weight_changes_nothing(teacher: KerasModel) -> None:
     alone, _ = taught(None)
-    beside, _ = taught(Teaching(teachers=(teacher,), weight=0.0))
+    beside, _ = taught(Distillation(teachers=(teacher,), weight=0.0))
     for one, other in zip(alone.get_weights(), beside.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_accuracy_and_cross_entropy_are_of_the_labels(teacher: KerasModel) -> None:
-    teaching = Teaching(teachers=(teacher,), weight=1.0)
+    teaching = Distillation(teachers=(teacher,), weight=1.0)
     student, progress = taught(teaching)
     data = view(None, Watcher()).validation
     scores = np.array(student(data.images / np.float32(255), training=False))
@@ -180,9 +180,9 @@ def test_the_teacher_sees_the_very_images_that_the_student_sees(teacher: KerasMo
     data = view(None, Watcher()).train
     seen: list[np.ndarray] = []
 
-    class Spy(Teaching):
+    class Spy(Distillation):
         def targets(self) -> Any:
-            of = Teaching.targets(self)
+            of = Distillation.targets(self)
 
             def spied(images: np.ndarray) -> np.ndarray:
                 seen.append(images)
@@ -203,7 +203,7 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
     other = KerasModel(Tiny().build())
     images = view(None, Watcher()).validation.images / np.float32(255)
     both, one, two = (
-        Teaching(teachers=t, temperature=3.0).targets()(images)
+        Distillation(teachers=t, temperature=3.0).targets()(images)
         for t in ((teacher, other), (teacher,), (other,))
     )
     np.testing.assert_allclose(both, (one + two) / 2, rtol=1e-5)
@@ -213,7 +213,7 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
 def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
     teacher: KerasModel, tmp_path: Any
 ) -> None:
-    teaching = Teaching(teachers=(teacher,))
+    teaching = Distillation(teachers=(teacher,))
     whole, unbroken = taught(teaching)
 
     class Stop(Watcher):
@@ -238,6 +238,6 @@ def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
 def test_a_checkpoint_of_another_teacher_is_not_gone_on_with(
     teacher: KerasModel, tmp_path: Any
 ) -> None:
-    taught(Teaching(teachers=(teacher,)), tmp_path)
-    _, progress = taught(Teaching(teachers=(teacher,), temperature=1.0), tmp_path)
+    taught(Distillation(teachers=(teacher,)), tmp_path)
+    _, progress = taught(Distillation(teachers=(teacher,), temperature=1.0), tmp_path)
     assert progress.begun[-1] == 0

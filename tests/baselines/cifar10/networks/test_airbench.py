@@ -15,7 +15,7 @@ from baselines.cifar10.networks.airbench import (
 )
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 from compress.training.param_groups import ParamGroup, group_of
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,9 @@ def small() -> Any:
 def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
     kernels = KerasModel(model).kernels()
     weights = sum(w.size for name, w in kernels.items() if name.startswith(part))
-    macs = sum(row["macs"] for row in rows_of(KerasModel(model)) if row["name"].startswith(part))
+    macs = sum(
+        row["macs"] for row in layer_table(KerasModel(model)) if row["name"].startswith(part)
+    )
     assert (weights, macs) == PARTS[part]
 
 
@@ -55,7 +57,7 @@ def test_all_together_is_1971640_weights_and_biases_and_118_million_macs(model: 
     assert sum(weights for weights, _ in PARTS.values()) + 24 + shifts == 1_971_640
     statistics = 2 * shifts
     assert model.count_params() == 1_971_640 + statistics
-    assert rows_of(KerasModel(model))[-1]["macs"] == 118_147_360
+    assert layer_table(KerasModel(model))[-1]["macs"] == 118_147_360
 
 
 def test_layers_come_in_the_order_of_the_source(small: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from baselines.cifar10.networks.resnet import ResNet
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import rows_of
+from compress.measurement.layer_table import layer_table
 
 # Part -> weights of its kernels, MACs: worked out by hand from the shapes.
 PARTS = {
@@ -30,7 +30,9 @@ def model() -> Any:
 def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
     kernels = KerasModel(model).kernels()
     weights = sum(w.size for name, w in kernels.items() if name.startswith(part))
-    macs = sum(row["macs"] for row in rows_of(KerasModel(model)) if row["name"].startswith(part))
+    macs = sum(
+        row["macs"] for row in layer_table(KerasModel(model)) if row["name"].startswith(part)
+    )
     assert (weights, macs) == PARTS[part]
 
 
@@ -39,7 +41,7 @@ def test_all_together_is_174698_weights_and_biases_and_26_66_million_macs(model:
     biases = sum(kernel.shape[-1] for kernel in kernels.values())
     assert biases == 570
     assert sum(kernel.size for kernel in kernels.values()) + biases == 174_698
-    assert rows_of(KerasModel(model))[-1]["macs"] == 26_657_408
+    assert layer_table(KerasModel(model))[-1]["macs"] == 26_657_408
     assert sum(weights for weights, _ in PARTS.values()) == 174_698 - 570
 
 
