@@ -116,7 +116,7 @@ def _late_calls(layers: list[Any]) -> int:
             sources = list(_sources(call))
             if not sources:
                 raise ValueError(
-                    f"layer {_named(layer)!r:.60} is called on constants alone; leave it out"
+                    f"layer {_named(layer)!r:.60} is called on nothing that a layer gives; leave it out"
                 )
             late += any(place.get(str(source), 0) >= number for source in sources)
     return late

@@ -1,6 +1,7 @@
 """Open untrusted files one by one, and say of each what came of it and what memory it took; run by `opened`.
 
-Words: a kind of file, and the files. A line of JSON for each is printed.
+Words: a kind of file and a good file of it; the others are named on standard input, or after that. A line of JSON is
+printed for each.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# A file that takes far more than the tests allow must not take the machine.
-MOST_BYTES = 2**33
+# A file that takes far more than the tests allow must not take the machine, and one that never ends must end.
+MOST_BYTES, MOST_SECONDS = 2**33, 30
 
 
 def _model(warm_up: Path) -> Callable[[Path], Any]:
@@ -74,8 +76,11 @@ def forget_peak() -> None:
 
 
 def main(kind: str, warm_up: str, *paths: str) -> None:
+    paths = tuple(sys.stdin.read().splitlines()) if paths == ("-",) else paths
     read = OPENERS[kind](Path(warm_up))
     resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + MOST_BYTES,) * 2)
+    seconds = int(time.process_time()) + MOST_SECONDS * (2 + len(paths))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     for path in map(Path, paths):
         forget_peak()
         before = memory("VmRSS")

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from fuzz.hostile_models import ARCHITECTURES, ARRAYS, FILES, written
-from fuzz.opened import Opening, opened
-from support.architectures import h5_file, keras_file
+from fuzz.mutations import worse_archive, worse_bytes, worse_json
+from fuzz.opened import open_all, rounds
+from support.architectures import good, h5_file, keras_file, without_modules
 
 # What is odd and does no harm.
 HARMLESS = {"many members", "groups of each other", "texts beside arrays"}
-
-
-def open_all(folder: Path, paths: list[Path]) -> list[Opening]:
-    """Open files in one process, and hold that each came to a good end and that nothing was written anywhere."""
-    there = sorted(folder.rglob("*"))
-    contents = {path: path.read_bytes() for path in paths}
-    assert max(map(len, contents.values())) < 2**20
-    openings = opened("model", paths[0], paths)
-    for opening in openings:
-        opening.check()
-    assert sorted(folder.rglob("*")) == there
-    assert all(path.read_bytes() == content for path, content in contents.items())
-    return openings
 
 
 def attacks(folder: Path, *suffixes: str) -> list[Path]:
@@ -37,14 +27,39 @@ def attacks(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def test_attacks_come_to_a_good_end(tmp_path: Path) -> None:
-    good = [keras_file(tmp_path / "good.keras"), h5_file(tmp_path / "good.h5")]
+    whole = [keras_file(tmp_path / "good.keras"), h5_file(tmp_path / "good.h5")]
     files = [write(tmp_path / name) for name, write in FILES.items()]
-    openings = open_all(tmp_path, [*good, *files, *attacks(tmp_path, ".keras")])
+    openings = open_all(tmp_path, "model", [*whole, *files, *attacks(tmp_path, ".keras")])
     assert {o.path.stem for o in openings if not o.said} == {"good", *HARMLESS}
 
 
 @pytest.mark.slow
 def test_the_same_attacks_in_hdf5_files_come_to_a_good_end(tmp_path: Path) -> None:
-    good = h5_file(tmp_path / "good.h5")
-    openings = open_all(tmp_path, [good, *attacks(tmp_path, ".h5")])
+    openings = open_all(
+        tmp_path, "model", [h5_file(tmp_path / "good.h5"), *attacks(tmp_path, ".h5")]
+    )
     assert {o.path.stem for o in openings if not o.said} <= {"good", *HARMLESS}
+
+
+def random_files(folder: Path, count: int) -> Iterator[Path]:
+    """Files with bytes of theirs changed, and files whole but for their architecture; `count` of each of four kinds."""
+    archive = keras_file(folder / "good.keras").read_bytes()
+    hdf5 = h5_file(folder / "good.h5").read_bytes()
+    for number in range(count):
+        worse = worse_json(good(), Random(f"json {number}")) or good()
+        yield keras_file(folder / f"json {number}.keras", worse)
+        plain = worse_json(without_modules(good()), Random(f"plain {number}")) or good()
+        yield h5_file(folder / f"json {number}.h5", plain)
+        for content, suffix, change in (
+            (archive, ".keras", worse_archive),
+            (hdf5, ".h5", worse_bytes),
+        ):
+            path = folder / f"bytes {number}{suffix}"
+            path.write_bytes(change(content, Random(f"bytes {number}")))
+            yield path
+
+
+def test_files_made_worse_at_random_come_to_a_good_end(tmp_path: Path) -> None:
+    made = list(random_files(tmp_path, rounds(3)))
+    openings = open_all(tmp_path, "model", [tmp_path / "good.keras", *made])
+    assert sum(bool(o.said) for o in openings) > len(made) / 3

@@ -81,7 +81,7 @@ HIDDEN = {"class_name": "__slice__", "config": {"start": tensor("image")}}
 )
 def test_a_layer_that_is_called_on_constants_alone_is_refused(arguments: list[Any]) -> None:
     config = functional(image(), *relus(1), calls=[[], [arguments]])
-    assert said_of(config) == "layer 'relu0' is called on constants alone; leave it out"
+    assert said_of(config) == "layer 'relu0' is called on nothing that a layer gives; leave it out"
 
 
 def test_a_layer_may_be_called_on_a_tensor_among_others_in_a_list() -> None:
