@@ -19,6 +19,8 @@ LEFT_BEHIND = ("thumbs.db", "desktop.ini")
 # Modes that become grey or RGB without losing a value: optimisers store grey images as 1 or L, few-coloured ones as P.
 GREY, COLOUR = ("1", "L"), ("P", "RGB")
 MAX_BYTES = 4_000_000_000  # of all pixels, decoded
+# An image, decoded, may be this many times as long as its file; so much it may always be, if it is of one colour.
+MAX_RATIO, ALWAYS_BYTES = 100, 2**26
 
 
 def read_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
@@ -66,6 +68,11 @@ def read_images(paths: Sequence[Path]) -> np.ndarray:
     pixels = np.empty((len(paths), height, width, 3), np.uint8)
     grey = True
     for number, path in enumerate(paths):
+        size_bytes = path.stat().st_size
+        if width * height * 3 > max(MAX_RATIO * size_bytes, ALWAYS_BYTES):
+            raise ValueError(
+                f"{path}: {width} x {height} pixels in {size_bytes:,} bytes, which is no picture; take it out."
+            )
         with path.open("rb") as file:
             if png_bits(file) > 8:
                 raise ValueError(

@@ -15,11 +15,14 @@ from typing import IO
 import numpy as np
 
 from compress.input_file import regular
+from compress.text import printable
 
 Header = tuple[tuple[int, ...], np.dtype]  # shape and type
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
+# What is in a file may be this many times as long as the file; photographs are at most twice. So much it may always be.
+MAX_RATIO, ALWAYS_BYTES = 100, 2**28
 # What numpy lets through of a header that is no Python literal, or not of an array.
 NO_HEADER = (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError)
 
@@ -50,14 +53,23 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """The archive; what is wrong with it while it is read is a ValueError that names it."""
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_size(archive, path.stat().st_size)
             yield archive
     except (*DAMAGED, OSError) as error:
         # A place that cannot be in a file has EINVAL, and bytes that bz2 never wrote have none; others are of the disk.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
+        why = printable(" ".join(str(error).split()))
         raise ValueError(
-            f"{path}: not a whole .npz file ({error}); save it again with numpy.savez."
+            f"{path}: not a whole .npz file ({why:.200}); save it again with numpy.savez."
         ) from error
+
+
+def _check_size(archive: zipfile.ZipFile, size_bytes: int) -> None:
+    unpacked = sum(member.file_size for member in archive.infolist())
+    most = max(MAX_RATIO * size_bytes, ALWAYS_BYTES)
+    if unpacked > most:
+        raise ValueError(f"it unpacks to {unpacked:,} bytes, expected at most {most:,}")
 
 
 def _header(file: IO[bytes]) -> Header:

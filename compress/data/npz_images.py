@@ -11,6 +11,7 @@ import numpy as np
 from compress.data import npz
 from compress.data.dataset import Split
 from compress.data.image_folder import MAX_BYTES, PARTS
+from compress.text import printable
 
 MAX_CLASSES = 10_000
 
@@ -50,9 +51,10 @@ def _parts(path: Path, headers: Mapping[str, npz.Header]) -> list[str]:
     """The splits whose two arrays are there."""
     parts = [part for part in PARTS if {f"x_{part}", f"y_{part}"} & set(headers)]
     if "train" not in parts or {f"{k}_{p}" for k in "xy" for p in parts} != set(headers):
+        names = printable(", ".join(headers))[:200] or "none"
         raise ValueError(
-            f"{path}: has the arrays {', '.join(headers) or 'none'}; expected x_train and y_train and, "
-            "if you like, x_validation, y_validation, x_test, y_test."
+            f"{path}: has the arrays {names}; expected x_train and y_train and, if you like, x_validation, "
+            "y_validation, x_test, y_test."
         )
     return parts
 
@@ -62,7 +64,7 @@ def _check(path: Path, part: str, headers: Mapping[str, npz.Header]) -> None:
     right = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
     if kind != np.uint8 or not right or min(shape) < 1:
         raise ValueError(
-            f"{path}: x_{part} is {kind} of shape {list(shape)}; "
+            f"{path}: x_{part} is {kind} of shape {list(shape[:8])}; "
             "expected uint8 pixels [n, h, w] or [n, h, w, 1 or 3]."
         )
     if shape[1:] != headers["x_train"][0][1:]:
