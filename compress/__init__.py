@@ -16,6 +16,7 @@ _HOMES = {
     "Dataset": "compress.data.dataset",
     "Split": "compress.data.dataset",
     "Recipe": "compress.training.recipe",
+    "Distillation": "compress.training.distillation",
     "KerasModel": "compress.keras_models.model",
     "TFLiteModel": "compress.tflite.model",
     "Pipeline": "compress.pipelines.pipeline",
