@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from compress import backend
 from compress.text import printable
 
 _TELL_EVERY = 250  # images
+# What LiteRT may take, on Linux: in all; on every thread, for numbers between layers; and on every thread for weights,
+# which it unpacks and arranges anew, so many times the file.
+_MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 
 
 def scores_apart(
@@ -54,7 +58,9 @@ def scores_apart(
             return np.load(folder / "scores.npy", allow_pickle=False)
         said = (folder / "errors").read_text(errors="replace").split("\n")
         why = next((s for s in reversed(said) if s.strip()), "it gave no reason")
-        why = printable(why).strip()  # it may quote the file, which must not draw on the terminal
+        why = printable(why).strip(
+            " ."
+        )  # it may quote the file, which must not draw on the terminal
         if process.returncode < 0:
             why = f"it died of signal {-process.returncode}"
         raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")
@@ -73,13 +79,17 @@ def scores(
     Returns:
       float32 [n, classes]; a quantized output comes dequantized.
     """
-    threads = max(1, min(os.cpu_count() or 1, len(images)))
+    threads = _threads(images)
     with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(
             lambda part: _scores(content, part, input_scale, done),
             np.array_split(images, threads),
         )
         return np.concatenate(list(parts))
+
+
+def _threads(images: np.ndarray) -> int:
+    return max(1, min(os.cpu_count() or 1, len(images)))
 
 
 def pixel_table(
@@ -124,17 +134,29 @@ def _scores(
     return ((found.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
+def _limit_memory(content: bytes, images: np.ndarray) -> None:
+    """Let this process take as much memory as a file of its size needs; one number in it can ask for any amount."""
+    if sys.platform != "linux":
+        return
+    most = _MEMORY + _threads(images) * (_MEMORY_EACH + _COPIES * len(content))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def _main(folder: Path, input_scale: float) -> None:
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     content = (folder / "model.tflite").read_bytes()
+    _limit_memory(content, images)
 
     def done(more: int) -> None:
         os.write(1, f"{more}\n".encode())  # one write: lines of several threads do not mix
 
     try:
         found = scores(content, images, input_scale, done)
-    except (ValueError, RuntimeError) as error:
-        sys.exit(" ".join(str(error).split()))
+    except (ValueError, RuntimeError, MemoryError) as error:
+        # LiteRT says nothing if it finds no memory.
+        sys.exit(
+            " ".join(str(error).split()) or "it takes more memory than a file of its size should"
+        )
     np.save(folder / "scores.npy", found)
 
 

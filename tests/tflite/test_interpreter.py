@@ -116,6 +116,18 @@ def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: byt
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Memory is limited on Linux alone.")
+@pytest.mark.parametrize("size", [1000, 3000])
+def test_a_small_file_that_takes_gigabytes_is_refused(size: int) -> None:
+    enlarging = functional(
+        (6, 6, 2), ("UpSampling2D", {"size": (size, size)}), ("GlobalAveragePooling2D", {})
+    )
+    with pytest.raises(
+        ValueError, match=r"LiteRT cannot run this TFLite file: .*(memory|failed to)"
+    ):
+        predict(export(enlarging), np.zeros((2, 6, 6, 2), np.uint8), SCALE)
+
+
 def test_litert_dying_of_a_file_is_an_error_here(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
