@@ -198,7 +198,7 @@ def _built(path: Path, source: Path, safe: bool) -> Any:
     def build() -> Any:
         model = keras.saving.load_model(source, compile=False, safe_mode=safe)
         if not isinstance(model, keras.Model):
-            raise TypeError(f"it is a {type(model).__name__}, not a model")
+            raise ValueError(f"it is a {type(model).__name__}, not a model")
         if not getattr(model, "inputs", None):
             raise ValueError("it does not say what it takes: begin the model with an Input layer")
         return model
@@ -223,9 +223,12 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
         except errors as error:
             # It may quote the file, which must not draw on the terminal.
             reason = " ".join(printable(str(error) or type(error).__name__).split()).rstrip(".")
+            stumbled = isinstance(error, AttributeError | LookupError | TypeError)
     # Keras quotes the whole configuration it could not read, and then says why.
-    reason = reason.rpartition("Exception encountered: ")[2]
+    _, explained, reason = reason.rpartition("Exception encountered: ")
     shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
+    if stumbled and not explained:
+        shown = f"Keras would not have written it so ({shown})"
     raise ValueError(f"{path} cannot be loaded: {shown}{way}.")
 
 
