@@ -1,4 +1,4 @@
-"""Clusters: weights of a kernel that are equal, as arithmetic. Zero is no cluster; it stays zero."""
+"""Clusters, the sets of equal weights of a kernel: arithmetic on arrays. Zero weights are in no cluster."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 MAX_VALUES = 256  # an index into the table of values fits into a byte
-# Of a kernel that was not clustered all weights differ, but for a few by chance.
+# In a kernel that was not clustered, all weights differ but for a few by chance: distinct values per non-zero weight.
 _LARGEST_SHARE = 0.9
 
 
 def distinct(w: np.ndarray) -> int:
-    """How many values there are in `w`, zero not counted.
+    """How many different values `w` has, zero not counted.
 
     >>> distinct(np.array([0.5, 0.0, 0.5, -0.5]))
     2
@@ -22,7 +22,7 @@ def distinct(w: np.ndarray) -> int:
 
 
 def distinct_per_channel(w: np.ndarray, axis: int = -1) -> np.ndarray:
-    """How many values each slice along `axis` has, zero not counted: int [o] of a kernel [..., i, o].
+    """How many different values each slice along `axis` has, zero not counted: int [o] of a kernel [..., i, o].
 
     >>> distinct_per_channel(np.array([[0.5, 0.0], [0.5, 1.0], [0.0, 2.0]]))
     array([1, 2])
@@ -34,9 +34,9 @@ def distinct_per_channel(w: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def is_clustered(w: np.ndarray) -> bool:
-    """Whether weights are shared: at most 256 non-zero values, in all or in each output channel, that repeat.
+    """Whether weights are shared: at most 256 non-zero values that repeat, in the kernel or in each output channel.
 
-    Read off the values alone, so that a later stage needs to be told nothing. A kernel that is only sparse has as
+    The values alone decide, so that a later stage needs no record of clustering. A kernel that is only sparse has as
     many values as non-zero weights, and is not clustered.
 
     >>> is_clustered(np.array([0.5, 0.0, 0.5, -0.5, -0.5])), is_clustered(np.array([0.5, 0.0, 0.1, -0.5]))
@@ -48,8 +48,8 @@ def is_clustered(w: np.ndarray) -> bool:
 def cluster_ids(w: np.ndarray) -> np.ndarray:
     """The cluster of each weight, numbered from 1: int32, shape of `w`; 0 where the weight is zero.
 
-    Equal weights of a clustered kernel have equal labels; where only those of one output channel share values, equal
-    ones of two channels are two clusters. In a kernel that is not clustered each weight is a cluster of its own.
+    Equal weights of a clustered kernel have equal ids. Where each output channel has shared values of its own, equal
+    weights of two channels are in two clusters. In a kernel that is not clustered each weight is a cluster of its own.
 
     >>> cluster_ids(np.array([0.5, 0.0, 0.5, -0.5, -0.5]))
     array([2, 0, 2, 1, 1], dtype=int32)
@@ -61,9 +61,9 @@ def cluster_ids(w: np.ndarray) -> np.ndarray:
     if not _is_shared_in_channels(w):
         return np.where(w == 0, 0, np.cumsum(w != 0).reshape(w.shape)).astype(np.int32)
     channels = np.moveaxis(w, -1, 0)
-    found = np.stack([_cluster_ids_of(channel) for channel in channels])
+    ids = np.stack([_cluster_ids_of(channel) for channel in channels])
     before = np.cumsum([0, *distinct_per_channel(w)[:-1]]).reshape(-1, *[1] * (w.ndim - 1))
-    return np.moveaxis(np.where(found > 0, found + before, 0), 0, -1).astype(np.int32)
+    return np.moveaxis(np.where(ids > 0, ids + before, 0), 0, -1).astype(np.int32)
 
 
 def cluster_projection(
@@ -73,16 +73,16 @@ def cluster_projection(
         ids, values, count
     ),
 ) -> Callable[[Any], Any]:
-    """What a training applies after each step: every weight to the mean of its cluster, and zeros to zero.
+    """A function that sets each weight to the mean of its cluster, and zeros to zero, after each step of training.
 
-    With gradient descent this is descent by the shared values: each moves by the mean of what its weights would.
-    A mean is taken of the differences from the cluster's first weight, so that weights that are equal already stay
-    as they are bit for bit; and all weights of a cluster get the same number.
+    With gradient descent this trains the shared values: each moves by the mean of the steps of its weights. The mean is
+    that of differences from the cluster's first weight, so that weights that are equal already stay the same bit for
+    bit. All weights of a cluster get the same number.
 
     Args:
-      clusters: what `labels` gave.
-      take, segment_sum: values by index, and sums of values by id (values, ids, how many ids), of the framework
-        that trains.
+      clusters: what `cluster_ids` gives, any shape.
+      take, segment_sum: functions of the framework that trains: values by index (values, indices), and sums of
+        values by id (values, ids, number of ids).
 
     Returns:
       a function of flat weights [n] of the framework.
@@ -90,7 +90,7 @@ def cluster_projection(
     >>> cluster_projection(np.array([1, 1, 0, 2]))(np.array([1.0, 3.0, 0.1, 7.0]))
     array([2., 2., 0., 7.])
     """
-    # 0 is always there, so that ids begin at it.
+    # A 0 in front, so that id 0 is that of the zeros also where there are none.
     _, first, ids, sizes = np.unique(
         np.concatenate([[0], clusters.ravel()]),
         return_index=True,
@@ -99,14 +99,14 @@ def cluster_projection(
     )
     ids, first = ids[1:].astype(np.int32), np.maximum(first - 1, 0).astype(np.int32)
     shares = (1 / sizes).astype(np.float32)
-    alive = (np.arange(len(sizes)) > 0).astype(np.float32)
+    nonzero = (np.arange(len(sizes)) > 0).astype(np.float32)
 
-    def kept(w: Any) -> Any:
-        begin = take(w, first)
-        drift = segment_sum(w - take(begin, ids), ids, len(sizes))
-        return take((begin + drift * shares) * alive, ids)
+    def project(w: Any) -> Any:
+        references = take(w, first)
+        drift = segment_sum(w - take(references, ids), ids, len(sizes))
+        return take((references + drift * shares) * nonzero, ids)
 
-    return kept
+    return project
 
 
 def nearest(w: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def nearest(w: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
     Args:
       w: any shape.
-      centroids: [k], in any order. Of two as near the lower is taken.
+      centroids: [k], in any order. Of two equally near, the lower is taken.
 
     >>> nearest(np.array([0.9, 0.0, -2.0, 2.5]), np.array([1.0, 3.0, -1.0]))
     array([ 1.,  0., -1.,  3.])

@@ -1,4 +1,4 @@
-"""BatchNormalization statistics taken anew: what the layers before have changed, long averages have not seen yet."""
+"""Recalibration: BatchNormalization means and variances measured again after the layers before have changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BATCH = 250  # images
 
 def has_statistics(model: KerasModel) -> bool:
     """Whether the model has a BatchNormalization, also in a model inside it."""
-    return any(True for _ in _norms(model.keras))
+    return any(True for _ in _batchnorms(model.keras))
 
 
 def recalibrated(model: KerasModel, images: np.ndarray, input_scale: float) -> KerasModel:
-    """A copy whose BatchNormalization layers have the mean and variance of what they get from these images.
+    """A copy of `model` whose BatchNormalization means and variances are those of its inputs for these images.
 
-    Each is the mean over batches, by their number of images, as training in batches of that size would have it in the
-    long run, but without dropout. Weights are not touched.
+    Each statistic is a mean over batches, weighted by their number of images. Training with batches of that size tends
+    to the same values, but with dropout, which is off here. Weights stay as they are.
 
     Args:
       images: uint8 [n, h, w, c].
@@ -30,18 +30,18 @@ def recalibrated(model: KerasModel, images: np.ndarray, input_scale: float) -> K
     """
     result, trial = model.copy(), model.copy()
     for layer in every_layer(trial.keras):
-        if hasattr(layer, "rate"):  # of dropout
+        if hasattr(layer, "rate"):  # a dropout layer
             layer.rate = 0
-    norms = list(_norms(trial.keras))
+    norms = list(_batchnorms(trial.keras))
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         for norm in norms:
             norm.momentum = start / (start + len(batch))  # the mean of all batches so far
         trial.keras(batch * np.float32(input_scale), training=True)
-    for new, old in zip(_norms(result.keras), norms, strict=True):
+    for new, old in zip(_batchnorms(result.keras), norms, strict=True):
         new.set_weights(old.get_weights())
     return result
 
 
-def _norms(model: Any) -> Iterator[Any]:
+def _batchnorms(model: Any) -> Iterator[Any]:
     return (layer for layer in every_layer(model) if is_batchnorm(layer))

@@ -12,7 +12,7 @@ from compress import backend
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer, by tensors that only stand for values."""
+    """One call of a layer on symbolic tensors."""
 
     layer: Any
     args: tuple[Any, ...]
@@ -26,7 +26,7 @@ class Call:
 
     @property
     def constants(self) -> list[Any]:
-        """The numbers and words among the arguments: all but tensors, flags and None."""
+        """The numbers and strings among the arguments: all but tensors, flags and None."""
         kinds = (backend.keras().KerasTensor, bool, type(None))
         return [a for a in self._arguments if not isinstance(a, kinds)]
 
@@ -38,25 +38,25 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Every call that a model makes, in an order in which they can be made, and what goes in and out."""
+    """All calls of a model, each after those whose outputs it takes, with the inputs and outputs of the model."""
 
     inputs: list[Any]
-    takes: Any  # the same, as lists or dicts of them
+    takes: Any  # the same tensors as the model takes them: one tensor, a list or a dict
     outputs: Any
     calls: list[Call]
 
     @cached_property
     def users(self) -> dict[int, list[Call]]:
         """id of a tensor -> the calls that take it."""
-        found: dict[int, list[Call]] = {}
+        users: dict[int, list[Call]] = {}
         for call in self.calls:
             for tensor in call.inputs:
-                found.setdefault(id(tensor), []).append(call)
-        return found
+                users.setdefault(id(tensor), []).append(call)
+        return users
 
     @cached_property
     def makers(self) -> dict[int, Call]:
-        """id of a tensor -> the call that gives it; none for what goes into the model."""
+        """id of a tensor -> the call that gives it. Inputs of the model have none."""
         return {id(tensor): call for call in self.calls for tensor in call.outputs}
 
     def calls_of(self, layer: Any) -> int:
@@ -64,17 +64,21 @@ class Graph:
         return sum(call.layer is layer for call in self.calls)
 
     def sole_user(self, call: Call) -> Call | None:
-        """The one call that alone takes what `call` gives, if it takes nothing else and both layers are called once."""
-        (tensor, *more), users = call.outputs, self.users.get(id(call.outputs[0]), [])
-        given_out = any(tensor is t for t in backend.keras().tree.flatten(self.outputs))
-        if more or given_out or len(users) != 1 or len(users[0].inputs) != 1:
+        """The only call that takes the output of `call`, or None.
+
+        None also if the model gives that output itself, if the user takes a second tensor, or if either layer is called
+        several times.
+        """
+        (tensor, *other_outputs), users = call.outputs, self.users.get(id(call.outputs[0]), [])
+        is_model_output = any(tensor is t for t in backend.keras().tree.flatten(self.outputs))
+        if other_outputs or is_model_output or len(users) != 1 or len(users[0].inputs) != 1:
             return None
         once = self.calls_of(call.layer) == self.calls_of(users[0].layer) == 1
         return users[0] if once else None
 
 
 def is_readable(model: Any) -> bool:
-    """Whether a Keras model says how its layers are called: Sequential or functional, and built."""
+    """Whether the calls of a Keras model can be read: it is functional, or Sequential and built."""
     keras = backend.keras()
     functional = type(model).__name__ == "Functional" and type(model).__module__.startswith(
         "keras."
@@ -103,8 +107,8 @@ def graph_of(model: Any) -> Graph:
         model = keras.Model(model.inputs[0], model.outputs[0])
     if not hasattr(model, "_nodes_by_depth"):
         check_readable(model)
-    # Only here is read what Keras keeps to itself. What it offers instead, clone_model, makes every layer anew: that
-    # draws random numbers, and fails where a size is open.
+    # Only this function reads private attributes of Keras. The public clone_model makes every layer again: that draws
+    # random numbers, and fails where a size is open.
     nodes = [
         node for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True) for node in nodes
     ]

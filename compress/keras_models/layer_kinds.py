@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel of a layer, and which of its axes, counted from the last, are channels. The others are places."""
+    """A kernel of a layer, and which of its axes, counted from the last, are channels. The others are positions."""
 
     attribute: str = "kernel"  # of the layer
     suffix: str = ""  # what follows the layer's name in the name of the kernel
@@ -34,32 +34,27 @@ class LayerKind:
     by_channel: tuple[
         str, ...
     ] = ()  # attributes that hold a number for each channel that is passed
-    operation: bool = (
-        False  # the operation of the same name, which `keras.ops` leaves, does the same
-    )
-    # Rewrites: how diagnosis/folding reads off it the scale and shift of each channel. None: it does something else.
+    operation: bool = False  # the operation of the same name, in `keras.ops` does the same
+    # Rewrites: how doctor/folding reads the scale and shift of each channel from it. None: it does something else.
     affine: Literal["batchnorm", "normalization", "rescaling"] | None = None
-    # When a scale and shift of channels before it can be moved behind it. None: never.
+    # When a scale and shift of its input channels can be moved behind it. None: never.
     commutes: Literal["always", "scale not negative", "no shift", "flattened"] | None = None
     no_rewrite: str = ""  # why no rewrite replaces it
-    training_only: bool = (
-        False  # outside training it changes nothing, and the task's recipe has the like
-    )
+    training_only: bool = False  # outside training it changes nothing, and a recipe can do the same
     moves_pixels: bool = False  # it changes where pixels are, not their values
     # tf_keras: the layer of the same name; a dropout that tfmot/keras2_layers makes; an input. None: nothing.
     keras2: Literal["same", "dropout", "channel dropout", "input"] | None = None
     keras2_options: Mapping[str, str] = field(default_factory=dict)  # option -> its name there
     keras2_operation: bool = False  # the operation of the same name becomes that layer
-    # Training for int8: whether it can be trained so, with an activation of its own too, and with a BatchNormalization
-    # right after it that is folded into it; and what to use in its place if it cannot.
+    # Training for int8: whether the layer has it, whether also with an activation of its own, whether also with a
+    # BatchNormalization right after it that is folded into it, and what to use in its place if it has not.
     int8: bool = False
     int8_activation: bool = False
     int8_norm: bool = False
     int8_way: str = ""
     int4: bool = False  # TFLite computes with 4-bit kernels of it
-    clusters_by_channel: bool = (
-        False  # tfmot can give each of its output channels shared values of its own
-    )
+    # tfmot can give each of its output channels shared values of its own.
+    clusters_by_channel: bool = False
 
 
 DEPTHWISE = "/depthwise_kernel"
@@ -131,7 +126,7 @@ KINDS: dict[str, LayerKind] = {
     ),
     "ReLU": LayerKind(channels="passed", keras2="same", int8=True),
     "Softmax": LayerKind(keras2="same", int8=True),
-    # What acts in training alone
+    # What acts in training only
     "ActivityRegularization": LayerKind(channels="passed", training_only=True),
     "AlphaDropout": LayerKind(training_only=True),
     "Dropout": LayerKind(channels="passed", commutes="always", keras2="dropout", int8=True),
@@ -149,7 +144,7 @@ KINDS: dict[str, LayerKind] = {
     "SpatialDropout2D": LayerKind(
         channels="passed", commutes="always", keras2="channel dropout", int8=True,
     ),
-    # Places: pooled, repeated, cut off, put around
+    # Positions: pooled, repeated, cropped, padded
     "AveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
     "AveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
     "CenterCrop": LayerKind(moves_pixels=True),
@@ -171,7 +166,7 @@ KINDS: dict[str, LayerKind] = {
     "ZeroPadding2D": LayerKind(
         channels="passed", commutes="no shift", keras2="same", int8=True, moves_pixels=True,
     ),
-    # Axes: put together, turned
+    # Axes: flattened, permuted
     "Flatten": LayerKind(channels="flattened", commutes="flattened", keras2="same", int8=True),
     "Permute": LayerKind(keras2="same", int8=True),
     "RepeatVector": LayerKind(keras2="same"),
@@ -195,7 +190,7 @@ KINDS: dict[str, LayerKind] = {
 
 
 def kind_of(layer: object) -> LayerKind:
-    """What is known of a layer, or of an operation, by the name of its class; if nothing is, an empty row."""
+    """The row of a layer, or of an operation, by the name of its class; an empty row if its class has none."""
     return KINDS.get(type(layer).__name__, _UNKNOWN)
 
 

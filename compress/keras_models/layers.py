@@ -1,4 +1,4 @@
-"""Layers of Keras models: their kernels by name, their copies, and what the last of them gives."""
+"""Layers of Keras models: their kernels by name, copies of them, and whether the last gives probabilities."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def layer_of(kernel: str) -> str:
 
 
 def is_depthwise(kernel: str) -> bool:
-    """Whether a kernel, by its name, filters every channel apart.
+    """Whether a kernel, by its name, filters each input channel separately.
 
     >>> is_depthwise("block1/depthwise_kernel"), is_depthwise("conv1a")
     (True, False)
@@ -50,7 +50,7 @@ def is_depthwise(kernel: str) -> bool:
 
 
 def is_channels_last(layer: Any) -> bool:
-    """Whether a layer takes channels to be on the last axis, as it does if it does not ask."""
+    """Whether a layer has channels on the last axis, as layers without `data_format` do."""
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
@@ -60,16 +60,16 @@ def is_batchnorm(layer: Any) -> bool:
 
 
 def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: str) -> None:
-    """Raise ValueError, with the nearest name, for the first of `layers` that is not `known`.
+    """Raise ValueError, with the nearest known name, for the first of `layers` that is not in `known`.
 
     Args:
-      use: what it was named for: "with a kernel to skip".
+      use: what the layer was named for, as the message puts it: "with a kernel to skip".
     """
-    there = sorted(set(known))
+    known_names = sorted(set(known))
     for layer in layers:
-        if layer not in there:
-            near = nearest(layer, there)
-            hint = f"did you mean '{near}'?" if near else f"choose of {there}."
+        if layer not in known_names:
+            near = nearest(layer, known_names)
+            hint = f"did you mean '{near}'?" if near else f"choose of {known_names}."
             raise ValueError(f"{stage}: no layer '{layer}' {use}; {hint}")
 
 
@@ -78,9 +78,9 @@ def copy_of(layer: Any, name: str | None = None) -> Any:
     keras = backend.keras()
     config = layer.get_config()
     if type(layer) is keras.layers.Lambda:
-        # Its configuration is code, which Keras makes a function of only if told for the whole process.
-        known = {k: v for k, v in config.items() if k in ("arguments", "trainable", "dtype")}
-        copy = keras.layers.Lambda(layer.function, layer.output.shape[1:], **known)
+        # The configuration of a Lambda holds code, which Keras loads only if that is allowed for the whole process.
+        options = {k: v for k, v in config.items() if k in ("arguments", "trainable", "dtype")}
+        copy = keras.layers.Lambda(layer.function, layer.output.shape[1:], **options)
     else:
         copy = type(layer).from_config(config)
     copy.name = name or layer.name
@@ -88,14 +88,14 @@ def copy_of(layer: Any, name: str | None = None) -> Any:
 
 
 def give_weights(layer: Any, weights: Sequence[np.ndarray]) -> None:
-    """Set a layer's weights, also where it computes with copies of them."""
+    """Set a layer's weights, and what a Normalization derives from them."""
     layer.set_weights(weights)
     if type(layer) is backend.keras().layers.Normalization:
         layer.finalize_state()
 
 
 def every_layer(model: Any) -> Iterator[Any]:
-    """Every layer of a Keras model once, those of models inside the model too; these models themselves as well."""
+    """Every layer of a Keras model once, with those of models inside the model, and these models themselves."""
     seen: set[int] = set()
     waiting = [iter(getattr(model, "layers", ()))]
     while waiting:
@@ -109,9 +109,9 @@ def every_layer(model: Any) -> Iterator[Any]:
 
 
 def gives_probabilities(model: Any) -> bool:
-    """Whether a Keras model ends in a softmax; if not, its output is taken as logits.
+    """Whether a Keras model ends in a softmax; if not, its outputs are taken as logits.
 
-    Of a last layer in a wrapper, as tfmot puts around layers, what is inside counts.
+    If the last layer is a wrapper, as tfmot puts around layers, the layer inside it counts.
     """
     last = model.layers[-1]
     if is_readable(model):

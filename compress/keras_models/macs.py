@@ -21,7 +21,7 @@ def macs_by_layer(model: Any) -> dict[str, int | None]:
     macs: dict[str, int | None] = {}
     for layer in model.layers:
         if isinstance(layer, backend.keras().Model):
-            macs |= {f"{layer.name}/{name}": of for name, of in macs_by_layer(layer).items()}
+            macs |= {f"{layer.name}/{name}": count for name, count in macs_by_layer(layer).items()}
         else:
             one_call = macs_of_a_call(layer)
             macs[layer.name] = None if one_call is None else one_call * calls[layer.name]
@@ -29,11 +29,11 @@ def macs_by_layer(model: Any) -> dict[str, int | None]:
 
 
 def macs_of_a_call(layer: Any) -> int | None:
-    """Multiply-accumulates of one call: every number of a kernel meets the image once at every position."""
+    """Multiply-accumulates of one call for one image: positions times kernel weights. None if a size is open."""
     names = kernel_names(layer).values()
     if not names:
         return 0
-    # A transposed convolution slides over its input, all others give one output per position.
+    # A transposed convolution multiplies at every input position, all other layers at every output position.
     shape = getattr(layer, kind_of(layer).macs_over).shape
     positions = shape[1:-1] if is_channels_last(layer) else shape[2:]
     if None in positions:

@@ -41,7 +41,7 @@ class KerasModel:
         return int(self.keras.count_params())
 
     def kernel_variables(self) -> dict[str, Any]:
-        """Layer name -> Keras variable of its kernel, in layer order; for a stage to assign to in its own copy."""
+        """Layer name -> Keras variable of its kernel, in layer order; which a stage assigns to in its own copy."""
         return layers.kernels(self.keras)
 
     def kernels(self) -> dict[str, np.ndarray]:
@@ -74,23 +74,23 @@ class KerasModel:
         return KerasModel(twin)
 
     def trainable_copy(self) -> KerasModel:
-        """A copy whose kernels' zero weights stay zero, and shared values stay shared, while it is trained."""
+        """A copy whose training keeps zero weights of kernels at zero and shared values shared."""
         result = self.copy()
         ops = backend.keras().ops
 
-        def held(clusters: np.ndarray, own: Any) -> Any:
-            keep = cluster_projection(clusters, ops.take, ops.segment_sum)
+        def constraint_of(clusters: np.ndarray, own: Any) -> Any:
+            project = cluster_projection(clusters, ops.take, ops.segment_sum)
 
-            def kept(w: Any) -> Any:
-                return ops.reshape(keep(ops.reshape(w, (-1,))), clusters.shape)
+            def projected(w: Any) -> Any:
+                return ops.reshape(project(ops.reshape(w, (-1,))), clusters.shape)
 
-            return lambda w: kept(own(kept(w)) if own else w)
+            return lambda w: projected(own(projected(w)) if own else w)
 
         for variable in result.kernel_variables().values():
             clusters = cluster_ids(np.array(variable))
             if clusters.max() < clusters.size:
                 # Keras applies a variable's constraint after each step.
-                variable.constraint = held(clusters, variable.constraint)
+                variable.constraint = constraint_of(clusters, variable.constraint)
         return result
 
     def save(self, path: Path) -> None:
@@ -106,8 +106,11 @@ class KerasModel:
         Args:
           scheme: "float32"; "float16" and "dynamic" store weights smaller and take float32 images; "int8" and
             "int16x8" compute in integers, weights int8 per output channel, and take and give int8 or int16.
-          calibration: for those two, float32 [n, h, w, c] of images as the model sees them, from which the ranges
-            of activations are read.
+          calibration: for "int8" and "int16x8": float32 [n, h, w, c], images as the model sees them, from which the
+            ranges of activations are read.
+
+        Raises:
+          ValueError: an integer scheme without `calibration`.
         """
         if scheme in _INTEGER and calibration is None:
             raise ValueError(f"export as {scheme} needs images to calibrate by.")
@@ -115,13 +118,14 @@ class KerasModel:
 
 
 def _calls(model: Any) -> list[Any]:
-    """How a functional model calls its layers and operations, by their places in it; none if one after another.
+    """The calls of a functional model; [] if each layer takes the output of the one before.
 
-    For each, its class, an operation's configuration, and of each call what it takes: [place, call, output] or values.
+    For each layer or operation: its class, an operation's configuration, and the arguments of each call. A tensor among
+    them is [place of the layer that gives it, number of the call, number of the output].
     """
     if type(model).__name__ != "Functional":
         return []
-    # Not by graph_of: digests are in the keys of kept runs, so all is said here as Keras writes it to a file.
+    # Not by graph_of: digests are in the keys of saved runs, so this follows the form that Keras writes to files.
     steps = model.get_config()["layers"]
     place = {step["name"]: number for number, step in enumerate(steps)}
 
@@ -130,15 +134,17 @@ def _calls(model: Any) -> list[Any]:
             name, *which = value["config"]["keras_history"]
             return [place[name], *which]
         if isinstance(value, dict):
-            # What the whole model is called with overrides these.
+            # The call of the whole model overrides these.
             return {k: placed(v) for k, v in value.items() if k not in ("training", "mask")}
         return [placed(v) for v in value] if isinstance(value, list | tuple) else value
 
-    found, plain = [], True
+    rows, plain = [], True
     for number, step in enumerate(steps):
         layer = step["module"] == "keras.layers"
         own = {} if layer else {k: v for k, v in step["config"].items() if k != "name"}
-        taken = [placed([node["args"], node["kwargs"]]) for node in step["inbound_nodes"]]
-        found.append([step["class_name"], own, taken])
-        plain &= layer and [args for args, _ in taken] == ([[[number - 1, 0, 0]]] if number else [])
-    return [] if plain else found
+        arguments = [placed([node["args"], node["kwargs"]]) for node in step["inbound_nodes"]]
+        rows.append([step["class_name"], own, arguments])
+        plain &= layer and [args for args, _ in arguments] == (
+            [[[number - 1, 0, 0]]] if number else []
+        )
+    return [] if plain else rows

@@ -1,4 +1,4 @@
-"""A Keras model built anew from its calls: flat, and with layers exchanged."""
+"""A Keras model rebuilt from its calls: models inside it flattened, and layers replaced."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class LayerSpec:
 
 
 def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
-    """A functional model of copies of all layers, those of models inside the model too, with the same weights.
+    """A functional model of copies of all layers, with those of models inside the model, and the same weights.
 
     Args:
-      instead: layer name -> layers that are called one after another where it was called; none: it is left out.
+      instead: layer name -> the layers that replace it, called one after another; an empty sequence removes it.
     """
     keras = backend.keras()
     graph = graph_of(model)
     own = {id(c.layer): c.layer.name for c in graph.calls if not isinstance(c.layer, keras.Model)}
     names = {t.name for t in graph.inputs} | set(own.values())
     graphs: dict[int, Graph] = {}
-    made: dict[int, list[tuple[Any, Sequence[np.ndarray]]]] = {}
+    copies: dict[int, list[tuple[Any, Sequence[np.ndarray]]]] = {}
 
-    def made_of(layer: Any, prefix: str) -> list[tuple[Any, Sequence[np.ndarray]]]:
+    def copies_of(layer: Any, prefix: str) -> list[tuple[Any, Sequence[np.ndarray]]]:
         if layer.name in instead:
             specs: Any = instead[layer.name]
             return [(spec.cls.from_config(dict(spec.config)), spec.weights) for spec in specs]
@@ -44,9 +44,9 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
         name = layer.name if id(layer) in own else _unused(layer.name, prefix, names)
         return [(copy_of(layer, name), weights)]
 
-    def run(graph: Graph, given: Sequence[Any], prefix: str) -> Any:
-        # Of this model alone: it may have been built on tensors that are also another model's.
-        tensors = {id(t): g for t, g in zip(graph.inputs, given, strict=True)}
+    def run(graph: Graph, inputs: Sequence[Any], prefix: str) -> Any:
+        # A table for each model: two models may have been built on the same tensors.
+        tensors = {id(t): g for t, g in zip(graph.inputs, inputs, strict=True)}
         for call in graph.calls:
             args, kwargs = keras.tree.map_structure(
                 lambda t: tensors.get(id(t), t), (call.args, dict(call.kwargs))
@@ -56,23 +56,25 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
                 inner = graphs.setdefault(id(layer), graph_of(layer))
                 value = run(inner, keras.tree.flatten(args), f"{prefix}{layer.name}_")
             else:
-                if id(layer) not in made:
-                    made[id(layer)] = made_of(layer, prefix)
+                if id(layer) not in copies:
+                    copies[id(layer)] = copies_of(layer, prefix)
                 value = args[0]
-                for number, (copy, _) in enumerate(made[id(layer)]):
-                    # Another layer takes other words, and a mask means nothing to it.
-                    like = number == 0 and type(copy) is type(layer)
-                    value = copy(*args, **kwargs) if like else copy(value)
+                for number, (copy, _) in enumerate(copies[id(layer)]):
+                    # A layer of another class takes other keyword arguments, and no mask.
+                    same_class = number == 0 and type(copy) is type(layer)
+                    value = copy(*args, **kwargs) if same_class else copy(value)
             tensors.update(zip(map(id, call.outputs), keras.tree.flatten(value), strict=True))
         return keras.tree.map_structure(lambda t: tensors[id(t)], graph.outputs)
 
-    given = []
+    flat_inputs = []
     for t in graph.inputs:
         config = {"batch_shape": t.shape, "dtype": t.dtype, "name": t.name}
-        given.append(keras.Input(**(instead[t.name][0].config if t.name in instead else config)))
-    inputs = keras.tree.pack_sequence_as(graph.takes, given)
-    result = keras.Model(inputs, run(graph, given, ""), name=model.name)
-    for copy, weights in (pair for pairs in made.values() for pair in pairs):
+        flat_inputs.append(
+            keras.Input(**(instead[t.name][0].config if t.name in instead else config))
+        )
+    inputs = keras.tree.pack_sequence_as(graph.takes, flat_inputs)
+    result = keras.Model(inputs, run(graph, flat_inputs, ""), name=model.name)
+    for copy, weights in (pair for pairs in copies.values() for pair in pairs):
         if len(weights):
             give_weights(copy, weights)
     return result
@@ -80,21 +82,21 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """One exchange of layers after which a flat model computes the same."""
+    """A replacement of layers after which a flat model computes the same."""
 
     what: str  # a sentence
     touches: tuple[str, ...]  # names of the layers it is about
     instead: Mapping[str, Sequence[LayerSpec]]
 
     def applied(self, model: KerasModel) -> KerasModel:
-        """A copy of `model` with the layers exchanged."""
+        """A copy of `model` with the layers replaced."""
         return KerasModel(rebuilt(model.keras, self.instead))
 
 
 def flattened(model: KerasModel) -> tuple[KerasModel, list[str]]:
     """The same function with the layers of models inside the model as its own, and a sentence for each such model.
 
-    A model without any is given back as it is.
+    A model without any is returned itself.
     """
     keras = backend.keras()
     inner = [m for m in model.keras.layers if isinstance(m, keras.Model)]
@@ -108,9 +110,9 @@ def flattened(model: KerasModel) -> tuple[KerasModel, list[str]]:
 
 
 def _unused(name: str, prefix: str, names: set[str]) -> str:
-    """A name not in `names`, and put there: `name`, else with those of the models it is in, else with a number."""
-    found, number = (name if name not in names else prefix + name), 2
-    while found in names:
-        found, number = f"{prefix}{name}_{number}", number + 1
-    names.add(found)
-    return found
+    """`name`, `prefix + name` or that with a number: the first that is not in `names`, to which it is added."""
+    candidate, number = (name if name not in names else prefix + name), 2
+    while candidate in names:
+        candidate, number = f"{prefix}{name}_{number}", number + 1
+    names.add(candidate)
+    return candidate

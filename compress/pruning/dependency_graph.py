@@ -30,12 +30,13 @@ INPUT = Hold("it is computed with the model's input")
 class FilterGroups:
     """The units of a model: sets of filters that go together or stay together.
 
-    Labels are numbers of units. What a model's input and layers that are not followed give are units as well, held.
+    A label is the number of a unit. Channels of the model's input, and of layers that are not followed, are units as
+    well; they are held.
     """
 
     units: int
     held: dict[int, Hold]  # unit -> why it stays
-    flows: dict[str, ChannelFlow]  # layer name -> what of the layer goes when units go
+    flows: dict[str, ChannelFlow]  # layer name -> which parts of the layer go when units go
 
     def makers(self) -> dict[str, Labels]:
         """Layer name -> the unit of each of its filters, for layers that make channels, in layer order."""
@@ -43,10 +44,10 @@ class FilterGroups:
 
     def makers_of(self, units: Labels) -> tuple[str, ...]:
         """The names of the layers that make any of these units."""
-        return tuple(name for name, made in self.makers().items() if np.isin(units, made).any())
+        return tuple(name for name, labels in self.makers().items() if np.isin(units, labels).any())
 
     def holding(self, layers: tuple[str, ...]) -> FilterGroups:
-        """The same, but that these layers, makers all, keep their filters."""
+        """The same units, those of these layers held. Each of the layers must be a maker."""
         skipped = {unit: SKIPPED for name in layers for unit in self.makers()[name].tolist()}
         return dataclasses.replace(self, held=skipped | self.held)
 
@@ -57,25 +58,25 @@ class FilterGroups:
         by "+"; the number of filters that a layer keeps is a sum over the groups with its name.
         """
         layers: defaultdict[int, list[str]] = defaultdict(list)
-        for name, given in self.makers().items():
-            for unit in np.unique(given).tolist():
+        for name, labels in self.makers().items():
+            for unit in np.unique(labels).tolist():
                 layers[unit].append(name)
-        found: defaultdict[str, list[int]] = defaultdict(list)
+        groups: defaultdict[str, list[int]] = defaultdict(list)
         for unit, names in sorted(layers.items()):
             if unit not in self.held:
-                found["+".join(names)].append(unit)
-        return {name: np.array(units) for name, units in found.items()}
+                groups["+".join(names)].append(unit)
+        return {name: np.array(units) for name, units in groups.items()}
 
     def reasons(self) -> dict[str, Finding]:
-        """Layer name -> that and why it keeps all or some of its filters, where that is not what was asked for."""
-        found = {}
-        for name, given in self.makers().items():
-            holds = [self.held[unit] for unit in given.tolist() if unit in self.held]
+        """Layer name -> why it keeps all or some of its filters, for layers that are not skipped and give no output."""
+        findings = {}
+        for name, labels in self.makers().items():
+            holds = [self.held[unit] for unit in labels.tolist() if unit in self.held]
             if holds and holds[0] not in (OUTPUT, SKIPPED):
-                some = "stays whole" if len(holds) == len(given) else f"keeps {len(holds)} filters"
+                some = "stays whole" if len(holds) == len(labels) else f"keeps {len(holds)} filters"
                 layers = dict.fromkeys(filter(None, (name, holds[0].layer)))
-                found[name] = Finding(tuple(layers), f"{some}: {holds[0].why}", subject=name)
-        return found
+                findings[name] = Finding(tuple(layers), f"{some}: {holds[0].why}", subject=name)
+        return findings
 
 
 def build_dependency_graph(model: Any) -> FilterGroups:
@@ -93,10 +94,10 @@ def build_dependency_graph(model: Any) -> FilterGroups:
         conv2   7 8        kernel [3, 3, 3 4 5 6, 7 8]        bias [7 8]
 
     Unit 4 is filter 1 of conv1. If it goes, whatever is marked 4 goes: that filter and its bias, four numbers of norm,
-    and of each filter of conv2 the slice that this channel meets. Conv1 makes units 3 to 6, norm passes them on, and
+    and of each filter of conv2 the slice that takes this channel. Conv1 makes units 3 to 6, norm passes them on, and
     conv2 mixes them, so that they end there. Units 0 to 2 are the image's, 7 and 8 the output's: they are held. What is
-    left is one group, {"conv1": [3, 4, 5, 6]}. Were something added to what conv1 gives, the layer that gives it would
-    make the same units, and the group would be called after both.
+    left is one group, {"conv1": [3, 4, 5, 6]}. If an Add joined the output of conv1 with that of another layer,
+    both layers would make the same units, and the group would have the names of both.
 
     Args:
       model: Sequential or functional; it stays as it is.
@@ -114,25 +115,25 @@ def build_dependency_graph(model: Any) -> FilterGroups:
 
 
 class _ChannelTracer:
-    """What is known of the tensors and layers met so far."""
+    """The channels of the tensors, and the flows through the layers, of the calls followed so far."""
 
     def __init__(self) -> None:
         self.union = ChannelUnionFind()
         self._flows: dict[str, ChannelFlow] = {}
         # Layer name -> why, for layers of which a call is not followed.
         self._lost: dict[str, Hold] = {}
-        self._channels: dict[int, Channels] = {}  # by id of a tensor, all of which the graph keeps
+        self._channels: dict[int, Channels] = {}  # by id of a tensor; the graph keeps them alive
 
     def channels(self, tensor: Any, why: Hold = INPUT) -> Channels:
-        """The channels of a tensor; those of one that no followed layer gave are held."""
+        """The channels of a tensor. If no followed layer gave the tensor, they are new and held."""
         if id(tensor) not in self._channels:
             labels = self.union.new(tensor.shape[-1] or 0 if len(tensor.shape) > 1 else 0)
             self.union.hold(labels, why)
-            self._know(tensor, labels)
+            self._set_channels(tensor, labels)
         return self._channels[id(tensor)]
 
     def follow(self, call: Call) -> None:
-        """Follow the channels through a call of a layer; what it takes and gives is held if that is not known."""
+        """Follow the channels through a call of a layer; without a rule for it, its inputs and outputs are held."""
         inputs = [self.channels(tensor) for tensor in call.inputs]
         known = all(len(i.shape) and i.shape[-1] == len(i.labels) for i in inputs)
         alone = len(call.outputs) == 1 and not call.constants
@@ -140,8 +141,8 @@ class _ChannelTracer:
         flow = rule(self.union, call.layer, inputs) if rule else None
         name = call.layer.name
         if flow:
-            self._know(call.outputs[0], flow.outputs)
-            self._remember(name, flow)
+            self._set_channels(call.outputs[0], flow.outputs)
+            self._add_flow(name, flow)
             return
         why = Hold(f"'{name}' ({type(call.layer).__name__}) is not followed", name)
         self._lost[name] = why
@@ -171,13 +172,13 @@ class _ChannelTracer:
         held = {number[root]: why for root, why in self.union.held.items()}
         return FilterGroups(len(number), held, flows)
 
-    def _remember(self, name: str, flow: ChannelFlow) -> None:
-        """A layer that is called again has the same weights again: what they are sized by is tied."""
+    def _add_flow(self, name: str, flow: ChannelFlow) -> None:
+        """Add the flow of a call. If the layer was called before, the labels of its weights are tied to those."""
         before = self._flows.setdefault(name, flow)
         for option, labels in flow.sizes.items():
             self.union.tie(before.sizes[option], labels)
         for axis, labels in flow.weights.items():
             self.union.tie(before.weights[axis], labels)
 
-    def _know(self, tensor: Any, labels: Labels) -> None:
+    def _set_channels(self, tensor: Any, labels: Labels) -> None:
         self._channels[id(tensor)] = Channels(labels, tuple(tensor.shape[1:]))

@@ -47,14 +47,14 @@ def batchnorm_gamma_scores(model: KerasModel, groups: FilterGroups) -> np.ndarra
 
     Liu et al. 2017 (https://arxiv.org/abs/1708.06519).
     """
-    total, found = np.zeros(groups.units), np.zeros(groups.units, dtype=bool)
+    total, has_gamma = np.zeros(groups.units), np.zeros(groups.units, dtype=bool)
     for name, flow in groups.flows.items():
         labels = flow.weights.get(("gamma", -1))
         if labels is not None:
             gamma = np.array(model.keras.get_layer(name).gamma)
             total += sum_by_unit(np.abs(gamma), -1, labels, groups.units)
-            found[labels] = True
-    return np.where(found, total, np.nan)
+            has_gamma[labels] = True
+    return np.where(has_gamma, total, np.nan)
 
 
 def taylor_scores(slopes: np.ndarray) -> np.ndarray:
@@ -74,10 +74,10 @@ def taylor_scores(slopes: np.ndarray) -> np.ndarray:
 def gate_gradients(
     model: KerasModel, groups: FilterGroups, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    """How fast the loss rises, per batch, as all that a unit gives to other layers is scaled: float64 [batches, units].
+    """Slope of the loss of each batch when the outputs of a unit are scaled: float64 [batches, units].
 
-    To scale what a channel gives is to scale the weights that take it. So the slope is the sum of weight times
-    gradient over all of them, in every layer where the channel ends, whatever it went through on the way.
+    Scaling a channel has the effect of scaling the weights that take it. The slope is therefore the sum of weight times
+    gradient over these weights, in every layer where the channel ends.
 
     Args:
       images: float32 [n, h, w, c] as the model sees them.

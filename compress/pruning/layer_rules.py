@@ -12,7 +12,7 @@ import numpy as np
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_channels_last
 
-# A label for each channel of a tensor, int64 [c]: channels with tied labels are removed together.
+# A label for each channel of a tensor, int64 [c]. Channels with tied labels are removed together.
 Labels = np.ndarray
 # Activations in which a channel's value depends on other channels.
 MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
@@ -20,21 +20,21 @@ MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
 
 @dataclass(frozen=True)
 class Hold:
-    """Why channels are not to be removed, and the layer that this is due to, if it is due to one."""
+    """Why channels must not be removed, and the layer that is the reason, if one is."""
 
     why: str
     layer: str = ""
 
 
 class ChannelUnionFind:
-    """Labels, which of them are tied to each other, and which are held: not to be removed, and why."""
+    """Labels: which of them are tied to each other, and which are held, that is must not be removed, and why."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
         self.held: dict[int, Hold] = {}
 
     def new(self, count: int) -> Labels:
-        """So many labels, tied to nothing."""
+        """`count` new labels, int64 [count], tied to no other."""
         first = len(self._parent)
         self._parent += range(first, first + count)
         return np.arange(first, first + count)
@@ -47,11 +47,11 @@ class ChannelUnionFind:
         return label
 
     def roots(self) -> list[int]:
-        """The root of every label there is, in order."""
+        """The root of every label, in order of the labels."""
         return [self.root(label) for label in range(len(self._parent))]
 
     def tie(self, one: Labels, other: Labels) -> None:
-        """Tie labels pairwise; what one of a pair is held for, both are."""
+        """Tie labels pairwise; if one of a pair is held, both are, for its reason."""
         for pair in zip(one.tolist(), other.tolist(), strict=True):
             low, high = sorted(map(self.root, pair))
             if low != high:
@@ -75,15 +75,16 @@ class Channels:
 
 @dataclass(frozen=True)
 class ChannelFlow:
-    """How channels go through a layer: those of its output, and what of the layer goes when channels go.
+    """How channels go through a layer: those of its output, and which parts of the layer go when channels go.
 
     An axis of a weight is the name of the layer's attribute and a negative number.
     """
 
     outputs: Labels
-    sizes: dict[str, Labels] = field(default_factory=dict)  # option of the layer: their number
+    # Option of the layer that is a number of channels -> their labels.
+    sizes: dict[str, Labels] = field(default_factory=dict)
     weights: dict[tuple[str, int], Labels] = field(default_factory=dict)
-    makes: tuple[str, int] | None = None  # the axis of its kernel along which it has a filter each
+    makes: tuple[str, int] | None = None  # the axis of its kernel that counts its filters
     mixes: tuple[str, int] | None = None  # the axis of its kernel along which channels end
 
 
@@ -92,14 +93,14 @@ Rule = Callable[[ChannelUnionFind, Any, Inputs], ChannelFlow | None]
 
 
 def rule_of(layer: Any) -> Rule | None:
-    """How to follow channels through a layer; None if that is not known, as for all that is not Keras's own."""
+    """The rule of how channels go through a layer; None if there is none, as for layers that are not Keras's own."""
     kind, module = kind_of(layer), type(layer).__module__
     own = kind.operation if module.startswith("keras.src.ops.") else module.startswith("keras.")
     return RULES[kind.channels] if kind.channels and own and is_channels_last(layer) else None
 
 
 def mixes_channels(layer: Any) -> bool:
-    """Whether a layer's activation takes channels together, or may."""
+    """Whether a layer's activation computes a channel from several, or might."""
     activation = getattr(layer, "activation", None)
     if activation is None:
         return False
@@ -108,7 +109,7 @@ def mixes_channels(layer: Any) -> bool:
 
 
 def _passed(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """One channel out for each channel in, whatever is done to it."""
+    """One output channel for each input channel."""
     (image,) = inputs
     axis = getattr(layer, "axis", -1)
     (axis,) = axis if isinstance(axis, list | tuple) else (axis,)
@@ -132,7 +133,7 @@ def _scaled(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
 
 
 def _merged(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Channels of several tensors, computed with one by one."""
+    """Channels of several tensors, combined one with one, as Add does."""
     first = inputs[0]
     for other in inputs[1:]:
         if len(other.shape) != len(first.shape) or other.shape[-1] != first.shape[-1]:
@@ -149,7 +150,7 @@ def _joined(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
 
 
 def _flattened(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Every channel at every place, the channels of a place next to each other."""
+    """Every channel at every position, the channels of a position next to each other."""
     (image,) = inputs
     places = image.shape[:-1]
     if None in places:
@@ -158,7 +159,7 @@ def _flattened(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFl
 
 
 def _reshaped(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Another arrangement of places; or all channels at all places in a row, as Flatten has them."""
+    """Another arrangement of positions, or all channels of all positions in a row as of Flatten."""
     (image,) = inputs
     shape = tuple(layer.compute_output_shape((None, *image.shape)))[1:]
     if shape[-1] == image.shape[-1]:
@@ -168,44 +169,48 @@ def _reshaped(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlo
 
 
 def _filtered(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """A convolution or Dense: each filter takes all channels and makes a new one, if it is not depthwise."""
-    kind, taken, groups = kind_of(layer), inputs[0].labels, getattr(layer, "groups", 1)
+    """A convolution or Dense: each filter takes all channels and makes a new one, unless it is depthwise."""
+    kind, incoming, groups = kind_of(layer), inputs[0].labels, getattr(layer, "groups", 1)
     *before, kernel = kind.kernels
-    if kernel.depthwise or groups == len(taken) > 1:
-        return _apart(union, layer, inputs)
-    # Of a convolution in groups, each group keeps the filters and channels at the same places as the others.
+    if kernel.depthwise or groups == len(incoming) > 1:
+        return _depthwise(union, layer, inputs)
+    # All groups of a grouped convolution keep filters and channels at the same places.
     outputs = np.tile(union.new(getattr(layer, kind.size) // groups), groups)
-    inside = len(taken) // groups
-    for start in range(inside, len(taken), inside):
-        union.tie(taken[:inside], taken[start : start + inside])
+    inside = len(incoming) // groups
+    for start in range(inside, len(incoming), inside):
+        union.tie(incoming[:inside], incoming[start : start + inside])
     if mixes_channels(layer):
         why = Hold(f"the activation of '{layer.name}' is not followed", layer.name)
         union.hold(outputs, why)
     weights = {}
     for depthwise in before:
-        weights[depthwise.attribute, depthwise.inputs] = taken
-        taken = np.repeat(taken, layer.depth_multiplier)
-    takes, makes = (kernel.attribute, kernel.inputs), (kernel.attribute, kernel.outputs)
-    weights |= {takes: taken[: len(taken) // groups], makes: outputs, ("bias", -1): outputs}
-    return ChannelFlow(outputs, {kind.size: outputs}, weights, makes=makes, mixes=takes)
+        weights[depthwise.attribute, depthwise.inputs] = incoming
+        incoming = np.repeat(incoming, layer.depth_multiplier)
+    input_axis, output_axis = (kernel.attribute, kernel.inputs), (kernel.attribute, kernel.outputs)
+    weights |= {
+        input_axis: incoming[: len(incoming) // groups],
+        output_axis: outputs,
+        ("bias", -1): outputs,
+    }
+    return ChannelFlow(outputs, {kind.size: outputs}, weights, makes=output_axis, mixes=input_axis)
 
 
-def _apart(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
+def _depthwise(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
     """A depthwise convolution, also if written as a Conv in as many groups as channels."""
-    kind, taken = kind_of(layer), inputs[0].labels
+    kind, incoming = kind_of(layer), inputs[0].labels
     (kernel,) = kind.kernels
     if mixes_channels(layer):
         return None
     if kernel.depthwise:
-        outputs = np.repeat(taken, layer.depth_multiplier)
-        weights = {(kernel.attribute, kernel.inputs): taken, ("bias", -1): outputs}
+        outputs = np.repeat(incoming, layer.depth_multiplier)
+        weights = {(kernel.attribute, kernel.inputs): incoming, ("bias", -1): outputs}
         return ChannelFlow(outputs, weights=weights)
-    outputs = np.repeat(taken, getattr(layer, kind.size) // layer.groups)
+    outputs = np.repeat(incoming, getattr(layer, kind.size) // layer.groups)
     weights = {(kernel.attribute, kernel.outputs): outputs, ("bias", -1): outputs}
-    return ChannelFlow(outputs, {kind.size: outputs, "groups": taken}, weights)
+    return ChannelFlow(outputs, {kind.size: outputs, "groups": incoming}, weights)
 
 
-# By their names in the table of layer kinds.
+# Name of a rule in the table of layer kinds -> the rule.
 RULES: dict[str, Rule] = {
     "filtered": _filtered,
     "passed": _passed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Masks made on the way to full sparsity. More of them change nothing that was seen and cost a sort of each kernel.
+# Mask updates on the way to full sparsity. More of them made no measured difference; each sorts every kernel.
 UPDATES = 25
 
 
@@ -27,7 +27,7 @@ def magnitude_mask(w: np.ndarray, sparsity: float) -> np.ndarray:
 
 
 def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
-    """Which weights to keep so that exactly so many, the smallest by magnitude, are dropped: bool, shape of `w`."""
+    """Which weights to keep so that the `drops` smallest by magnitude are dropped: bool, shape of `w`."""
     mask = np.ones(w.size, dtype=bool)
     # Stable sort: with ties, the same weights go on every machine.
     mask[np.argsort(np.abs(w), axis=None, kind="stable")[:drops]] = False
@@ -35,10 +35,11 @@ def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
 
 
 def lamp_scores(w: np.ndarray) -> np.ndarray:
-    """What each weight counts among all kernels: its square over the sum of squares of those not smaller in `w`.
+    """LAMP score of each weight: its square over the sum of squares of the weights of `w` that are not smaller.
 
-    The score of Lee et al. 2021 (https://arxiv.org/abs/2010.07611). It orders the weights of one kernel as their
-    magnitudes do, is the same for a kernel times any factor, and is 1 for the largest weight of every kernel.
+    From Lee et al. 2021 (https://arxiv.org/abs/2010.07611). The score compares weights of different kernels. It
+    orders the weights of one kernel by magnitude, does not change if the kernel is multiplied by a factor, and is 1 for
+    the largest weight of every kernel.
 
     Returns:
       float64, shape of `w`, in [0, 1]; 0 for weights that are zero.
@@ -76,16 +77,16 @@ def drops_overall(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[st
     >>> drops_overall({"a": np.array([1.0, 1.0, 1.0, 1.0]), "b": np.array([9.0, 0.1, 0.2, 0.1])}, 0.5)
     {'a': 1, 'b': 3}
     """
-    asked = round(sparsity * sum(w.size for w in kernels.values()))
-    # The largest weight of each kernel, of score 1, is not up for dropping.
+    drops = round(sparsity * sum(w.size for w in kernels.values()))
+    # The largest weight of each kernel, of score 1, is never dropped.
     candidates = {name: np.sort(lamp_scores(w), axis=None)[:-1] for name, w in kernels.items()}
     owners = np.repeat(np.arange(len(kernels)), [c.size for c in candidates.values()])
-    if asked > owners.size:
+    if drops > owners.size:
         raise ValueError(
             f"a sparsity of {sparsity} over {len(kernels)} kernels would leave one of them without weights."
         )
     scores = np.concatenate([*candidates.values(), []])
-    dropped = owners[np.argsort(scores, kind="stable")[:asked]]
+    dropped = owners[np.argsort(scores, kind="stable")[:drops]]
     counts = np.bincount(dropped, minlength=len(kernels))
     return {name: int(count) for name, count in zip(kernels, counts, strict=True)}
 
@@ -99,7 +100,7 @@ def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
 
     Returns:
       begin_step, end_step, frequency with begin_step < end_step <= total and frequency dividing their difference:
-      tfmot updates only at multiples of the frequency, and would else stop below the sparsity asked for.
+      tfmot updates only at multiples of the frequency, and would otherwise stop below the final sparsity.
 
     >>> ramp_steps(0.0, 0.4, total=664)
     (0, 260, 10)

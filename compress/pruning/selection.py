@@ -1,4 +1,4 @@
-"""Choose which filters go: the least important ones, until enough is saved. Arithmetic alone."""
+"""Choose which filters go: the least important ones, until the cost is low enough. Arithmetic on arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 Scope = Literal["layer", "global"]
-Cost = Callable[[np.ndarray], int]  # of a model that keeps these units, bool [units]
+Cost = Callable[[np.ndarray], int]  # bool [units], true for units kept -> cost of that model
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,8 @@ class Candidates:
     """Units of a group in the order in which they go, and how many are kept at each stop on the way."""
 
     order: np.ndarray  # int64 [n], the least important first
-    left: (
-        np.ndarray
-    )  # float64 [n + 1], falling from 1 to 0: the share of importance left when so many are gone
-    stops: tuple[int, ...]  # falling, from n
+    left: np.ndarray  # float64 [n + 1]: share of importance left after 0 to n removals, from 1 to 0
+    stops: tuple[int, ...]  # numbers of units kept, falling from n
 
 
 def candidates(units: np.ndarray, scores: np.ndarray, round_to: int | None) -> Candidates:
@@ -54,7 +52,7 @@ def kept_counts(n: int, round_to: int | None) -> tuple[int, ...]:
 
 
 def least_cost(groups: Sequence[Candidates], units: int, cost: Cost) -> int:
-    """What the smallest model costs that can be made of these groups."""
+    """The cost of the smallest model: every group at its last stop."""
     kept = np.ones(units, dtype=bool)
     for group in groups:
         kept[group.order[: len(group.order) - group.stops[-1]]] = False
@@ -64,36 +62,39 @@ def least_cost(groups: Sequence[Candidates], units: int, cost: Cost) -> int:
 def choose(
     groups: Sequence[Candidates], units: int, cost: Cost, target: float, scope: Scope
 ) -> np.ndarray:
-    """Which units to keep: one stop at a time is taken, until the cost is not above `target` or no stop is left.
+    """Which units to keep: groups go to their next stops, one at a time, until the cost is at most `target`.
 
     Args:
-      scope: "layer": the next stop is that of the group of which the smallest fraction is gone halfway to it, so that
-        groups lose alike. "global": it is the one that loses least for what it saves, where loss is how far the
-        logarithm of its group's importance falls: the smaller a group has become, the more it costs to take of it.
+      groups: in any order; of equally good ones the first goes on.
+      units: number of units of the model, those of no group included.
+      target: if it is below `least_cost`, every group ends at its last stop.
+      scope: "layer": the group goes on that has lost the smallest fraction halfway to its next stop, so that groups
+        lose alike. "global": the group goes on that loses least for what it saves. Its loss is the fall of the
+        logarithm of its importance, which grows as the group becomes smaller.
 
     Returns:
-      bool [units]; the last stop taken was needed.
+      bool [units], true for units kept; without the last stop the cost would be above `target`.
     """
     kept = np.ones(units, dtype=bool)
     stop = [0] * len(groups)
     total = cost(kept)
     while total > target:
-        best, price = -1, np.inf
+        best, lowest = -1, np.inf
         for number, group in enumerate(groups):
             if stop[number] + 1 == len(group.stops):
                 continue
             n, before, after = len(group.order), *group.stops[stop[number] : stop[number] + 2]
             if scope == "layer":
-                here = 1 - (before + after) / (2 * n)
+                price = 1 - (before + after) / (2 * n)
             else:
-                gone = group.order[n - before : n - after]
-                kept[gone] = False
+                removed = group.order[n - before : n - after]
+                kept[removed] = False
                 saved = total - cost(kept)
-                kept[gone] = True
+                kept[removed] = True
                 lost = np.log(group.left[n - before] / group.left[n - after])
-                here = lost / saved if saved else np.inf
-            if here < price:
-                best, price = number, here
+                price = lost / saved if saved else np.inf
+            if price < lowest:
+                best, lowest = number, price
         if best < 0:
             break
         stop[best] += 1

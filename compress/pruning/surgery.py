@@ -1,4 +1,4 @@
-"""Rebuild a Keras model with some of its filters gone, and count what any such model would hold and cost."""
+"""Rebuild a Keras model without some of its filters, and count parameters and MACs of any such model."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Term:
     """A number of parameters or multiply-accumulates: `factor` times how many channels of each axis are kept."""
 
     factor: int
-    axes: tuple[np.ndarray, ...] = ()  # for each axis that can shrink, the unit of every channel
+    axes: tuple[np.ndarray, ...] = ()  # per axis that can shrink, the unit of every channel
 
 
 def without_filters(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -> KerasModel:
-    """The model made of what is kept: other shapes, the same layers, names and order.
+    """A copy of `model` without some of its filters: smaller shapes, the same layers, names and order.
 
     Args:
       groups: what `build_dependency_graph` says of the model.
-      kept: bool [units], true where the unit is held.
+      kept: bool [units], true for units that stay; held units must.
     """
 
     def smaller(layer: Any) -> Any:
@@ -60,27 +60,27 @@ def parameter_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
 
 
 def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
-    """Terms that add up to the multiply-accumulates of the model, as `macs` counts them.
+    """Terms that add up to the multiply-accumulates of the model, as `macs_by_layer` counts them.
 
     Raises:
-      ValueError: the image size is open, so that there is no such number.
+      ValueError: the image size is open, so that the number is not defined.
     """
     terms = []
-    for name, number in macs_by_layer(model.keras).items():
-        if number is None:
+    for name, macs in macs_by_layer(model.keras).items():
+        if macs is None:
             raise ValueError("the model takes images of any size: build it for one image shape.")
         layer = model.keras.get_layer(name) if "/" not in name else None
         kernels = [getattr(layer, a) for a in kernel_names(layer).values()] if layer else []
-        numbers = sum(math.prod(kernel.shape) for kernel in kernels)
-        terms += [_term(groups, layer, kernel, number // numbers) for kernel in kernels]
-        if number and not kernels:
-            terms.append(Term(number))  # in a model inside the model, which is not followed
+        weights = sum(math.prod(kernel.shape) for kernel in kernels)
+        terms += [_term(groups, layer, kernel, macs // weights) for kernel in kernels]
+        if macs and not kernels:
+            terms.append(Term(macs))  # in a model inside the model, which is not followed
     return terms
 
 
 def filter_terms(groups: FilterGroups) -> list[Term]:
     """Terms that add up to the filters of the model: output channels of convolutions and Dense layers."""
-    return [Term(1, (given,)) for given in groups.makers().values()]
+    return [Term(1, (labels,)) for labels in groups.makers().values()]
 
 
 def amount(terms: list[Term], kept: np.ndarray) -> int:
@@ -112,7 +112,7 @@ def _slice(groups: FilterGroups, layer: Any, weight: Any, kept: np.ndarray) -> n
 
 
 def _size(before: Any, count: int) -> Any:
-    """A size in a layer's configuration; of a shape, its last number, where -1 stands for what is left."""
+    """The new value of a size option: `count`, or a shape that ends in `count`, or in -1 if it did before."""
     if isinstance(before, list | tuple):
         return [*before[:-1], before[-1] if before[-1] == -1 else count]
     return count
