@@ -41,16 +41,16 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
 
 
 def run_context(options: RunOptions) -> RunContext:
-    """The run context that the options ask for, told to the console."""
-    # Names of files may be no text; a row is.
+    """The run context for these options; its progress is shown on the console."""
+    # A file name may hold bytes that are not text; a row holds only text.
     command = shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
     return setup.run_context(options, console.progress(), command)
 
 
 def run_file(file: Path, options: RunOptions) -> None:
-    """Run the pipelines of a file and show their rows; ValueError at the end if one failed."""
+    """Run the pipelines of a file and show their rows. Raises ValueError at the end if one of them failed."""
     plans = toml_file.read(file, options.seed, options.model)
-    outcomes = None if options.fresh else _kept_outcomes(plans, options)
+    outcomes = None if options.fresh else _finished_outcomes(plans, options)
     if outcomes is None:
         context = run_context(options)
         models = {plan.model for plan in plans}
@@ -83,15 +83,15 @@ def evaluate(
     trust: bool,
     as_json: bool,
 ) -> None:
-    """Measure one model file on the task's test images; nothing is kept."""
+    """Measure one model file on the task's test images; no row is written."""
     load.suffix_of(file)  # before the data is looked for
-    teller = console.progress()
-    chosen = registry.task(task)
-    dataset = chosen.load(data, teller.note)
+    progress = console.progress()
+    chosen_task = registry.task(task)
+    dataset = chosen_task.load(data, progress.note)
     model = load.load(file, trust)
-    chosen = setup.fitted(model, chosen, dataset, input_scale)
+    chosen_task = setup.fitted(model, chosen_task, dataset, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
-    measured, _ = measure(exported, dataset, chosen.input_scale)
+    measured, _ = measure(exported, dataset, chosen_task.input_scale)
     if as_json:
         console.say_json(
             {"file": str(file), "task": task, "data": dataset.name} | dataclasses.asdict(measured)
@@ -122,11 +122,11 @@ def inspect(file: Path, trust: bool, as_json: bool) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """What `compress doctor` was asked for, besides its stages."""
+    """The options of `compress doctor`, besides its stages."""
 
     file: Path
     fix: Path | None  # where to write the rewritten model
-    task: str | None  # whose validation images prove that it computes the same; None: random images
+    task: str | None  # the models are compared on its validation images; None: on random images
     data: Path | None
     input_scale: float | None
     trust: bool
@@ -134,10 +134,13 @@ class DoctorOptions:
 
 
 def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
-    """Show what each stage, by default every installed one, can make of a model; whether each can work."""
-    every = [registry.stage(name) for name in registry.stage_names()]
-    stages = stages or [cls() for cls in every if cls.takes == KerasModel.format]
-    images = _sample(options)
+    """Show which layers each stage can treat. Returns whether every stage can work on the model.
+
+    Without stages, every installed stage that takes a Keras model is asked.
+    """
+    installed = [registry.stage(name) for name in registry.stage_names()]
+    stages = stages or [cls() for cls in installed if cls.takes == KerasModel.format]
+    images = _comparison_images(options)
     fix = Fix(options.fix, images) if options.fix else None
     record = diagnose(options.file, stages, options.trust, fix)
     if options.as_json:
@@ -147,8 +150,8 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
     return all(diagnosis["can_work"] for diagnosis in record["stages"])
 
 
-def _sample(options: DoctorOptions) -> Callable[[KerasModel], equivalence.Images]:
-    """The images to compare models on, of a task that is loaded now, or random ones."""
+def _comparison_images(options: DoctorOptions) -> Callable[[KerasModel], equivalence.Images]:
+    """How to get the images to compare models on: from the task, which is loaded here, or random ones."""
     if options.task is None:
         return equivalence.random_images
     task = registry.task(options.task)
@@ -164,14 +167,14 @@ def report(results: Path, out: Path | None) -> None:
         console.say(str(path))
 
 
-def _kept_outcomes(
+def _finished_outcomes(
     plans: Sequence[toml_file.PlannedRun], options: RunOptions
 ) -> list[toml_file.Outcome] | None:
-    """The outcomes of plans that are all finished already; None if one is not."""
+    """The outcomes of plans whose runs are all finished; None if one of them is not."""
     outcomes = []
     for plan in plans:
-        asked = dataclasses.replace(options, model=plan.model, seed=plan.seed)
-        rows = reuse.pipeline_rows(plan.pipeline, asked, console.progress().note)
+        plan_options = dataclasses.replace(options, model=plan.model, seed=plan.seed)
+        rows = reuse.pipeline_rows(plan.pipeline, plan_options, console.progress().note)
         if rows is None:
             return None
         outcomes.append(toml_file.Outcome(plan, rows))
@@ -197,7 +200,7 @@ def stages(as_json: bool) -> None:
 
 
 def chain(stages: Sequence[Stage]) -> Pipeline:
-    """The pipeline of these stages; wrong words if their formats do not fit."""
+    """The pipeline of these stages. Raises click.UsageError if their formats do not fit."""
     try:
         return Pipeline(tuple(stages))
     except ValueError as error:

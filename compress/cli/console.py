@@ -22,8 +22,8 @@ class Lines:
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         self.images, self.epochs = steps * batch_size, epochs
-        going_on = f", going on after epoch {done}" if done else ""
-        self.note(f"{title}: {epochs} epochs of {self.images:,} images{going_on}")
+        resumed = f", going on after epoch {done}" if done else ""
+        self.note(f"{title}: {epochs} epochs of {self.images:,} images{resumed}")
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
         """Nothing: a log gets a line an epoch."""
@@ -56,7 +56,7 @@ class Live(Lines):
             console=self.console,
             transient=True,
         )
-        # However the program ends, the terminal gets its cursor back.
+        # The bar hides the cursor; stopping it at exit shows the cursor again.
         atexit.register(self.bar.stop)
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
@@ -91,50 +91,50 @@ class Live(Lines):
 
 
 def say(*lines: str) -> None:
-    """Lines on standard output. What they quote from a file may hold anything: a terminal obeys none of it."""
+    """Print lines to standard output. Control characters become spaces: text quoted from a file may hold some."""
     for line in lines:
         click.echo(printable(line))
 
 
 def tell(*lines: str) -> None:
-    """The same on standard error."""
+    """Print lines to standard error, control characters replaced as in `say`."""
     for line in lines:
         click.echo(printable(line), err=True)
 
 
 def say_json(value: Any) -> None:
-    """JSON on standard output, all of it in ASCII, controls escaped."""
+    """Print a value as JSON to standard output, in ASCII with control characters escaped."""
     click.echo(json.dumps(value, indent=2))
 
 
 def progress() -> Lines:
-    """Live on a terminal, lines otherwise."""
+    """The progress display: a live bar on a terminal, plain lines otherwise."""
     return Live() if sys.stderr.isatty() else Lines()
 
 
 def print_records(records: Sequence[Mapping[str, Any]]) -> None:
-    """A table of records that share their keys, as wide as the terminal, on standard output."""
+    """Print records that share their keys as a table, as wide as the terminal, to standard output."""
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(records[0] if records else ()):
-        drawn.add_column(_escaped(column), justify="left" if index == 0 else "right")
+        table.add_column(_escaped(column), justify="left" if index == 0 else "right")
     for record in records:
-        drawn.add_row(*[_escaped(_grouped(v)) for v in record.values()])
-    terminal = sys.stdout.isatty()
-    # A file or a pipe has no width: do not fold words there.
-    Console(highlight=False, width=None if terminal else 200).print(drawn)
+        table.add_row(*[_escaped(_grouped(v)) for v in record.values()])
+    is_terminal = sys.stdout.isatty()
+    # A file or a pipe has no width: lines are not folded there.
+    Console(highlight=False, width=None if is_terminal else 200).print(table)
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
-    """Names and values in two columns, on standard output."""
-    wide = max(map(len, pairs))
-    say(*(f"{name:<{wide}}  {value}" for name, value in pairs.items()))
+    """Print names and values in two columns to standard output."""
+    width = max(map(len, pairs))
+    say(*(f"{name:<{width}}  {value}" for name, value in pairs.items()))
 
 
 def print_diagnoses(record: Mapping[str, Any]) -> None:
-    """What `doctor.diagnose` gave: a table of stages, and a block of sentences for each that has findings."""
+    """Print the record of `diagnose`: a table of stages, then the sentences of each stage that has findings."""
     say(*record["notes"])
     print_records(
         [
@@ -163,10 +163,10 @@ def print_diagnoses(record: Mapping[str, Any]) -> None:
 
 
 def print_summary(summary: Mapping[str, Any], measured_on: str) -> None:
-    """The summary of a training: see `trainer.measured_summary`."""
+    """Print the summary of a training, as `training_run.measured_summary` gives it."""
     budget = summary.get("params_budget")
-    of = f" of a budget of {budget:,}" if budget else ""
-    pairs = {"parameters": f"{summary['params']:,}{of}"}
+    share = f" of a budget of {budget:,}" if budget else ""
+    pairs = {"parameters": f"{summary['params']:,}{share}"}
     if "best_validation_accuracy" in summary:
         low, high = summary["best_validation_accuracy_interval"]
         pairs |= {

@@ -1,4 +1,4 @@
-"""What a user can cause, as one sentence and an exit code."""
+"""Errors that a user can cause, turned into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from compress.text import printable, sentence_of
 
 @contextlib.contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """What a user can cause becomes one sentence: exit code 2 for wrong words, 1 for the rest."""
+    """Turn an error that a user can cause into one sentence: exit code 2 for a wrong command line, else 1."""
     try:
         yield
         return
     except click.ClickException as error:
-        vars(error)["message"] = printable(error.message)  # click means it to be final
+        vars(error)["message"] = printable(error.message)  # declared Final by click
         raise
     except KeyboardInterrupt:
         message = "interrupted. The same words go on from the last whole epoch."
     except MemoryError:
         message = "out of memory."
     except BrokenPipeError:
-        raise  # whoever read the results has gone: click ends quietly
+        raise  # the reader of standard output has gone: click exits quietly
     except (OSError, ValueError) as error:
         message = sentence_of(error)
     raise click.ClickException(printable(message))

@@ -1,4 +1,4 @@
-"""Words to objects, errors to sentences; the only place that exits. Nothing heavy is imported until a command runs."""
+"""The commands and their options; the only place that exits. Nothing heavy is imported until a command runs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(**values: Any) -> None:
 
 
 @run.result_callback()
-def _chained(stages: list[Stage], pipeline: Path | None, **values: Any) -> None:
+def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> None:
     if not stages and not pipeline:
         names = ", ".join(registry.stage_names())
         raise click.UsageError(f"no stage given, as in `compress run prune`; stages here: {names}.")
@@ -112,12 +112,12 @@ def train(
     from compress.runs.training_run import Training
 
     options = run_options(values)
-    there = list(options.task.recipes)
-    if recipe and there:
-        known(click.get_current_context(), recipe, "recipe", there)
-    recipe = recipe or next(iter(there), "")
-    asked = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
-    train_command.train(asked, options)
+    recipes = list(options.task.recipes)
+    if recipe and recipes:
+        known(click.get_current_context(), recipe, "recipe", recipes)
+    recipe = recipe or next(iter(recipes), "")
+    training = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
+    train_command.train(training, options)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
@@ -164,7 +164,7 @@ def doctor(**values: Any) -> None:
 
 @doctor.result_callback()
 @click.pass_context
-def _examined(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
+def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
     from compress.cli import commands
 
     options = commands.DoctorOptions(**values)

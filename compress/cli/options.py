@@ -1,4 +1,4 @@
-"""The words of the command line: options that commands share, and groups whose commands are the installed stages."""
+"""Options that commands share, and command groups whose commands are the installed stages."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Scale(click.ParamType):
     name = "scale"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        over, _, under = str(value).partition("/")
+        numerator, _, denominator = str(value).partition("/")
         try:
-            scale = float(over) / float(under or 1)
+            scale = float(numerator) / float(denominator or 1)
         except (ValueError, ZeroDivisionError):
             scale = math.nan
         if not 0 < scale < math.inf:
@@ -43,12 +43,12 @@ class Age(click.ParamType):
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = re.fullmatch(r"(\d{1,4})([hdw])", str(value))
-        if not found:
+        match = re.fullmatch(r"(\d{1,4})([hdw])", str(value))
+        if not match:
             self.fail(
                 f"{value!r} is not a number of hours, days or weeks as 12h, 30d, 8w.", param, ctx
             )
-        return int(found[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[found[2]])
+        return int(match[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[match[2]])
 
 
 class TaskName(click.ParamType):
@@ -63,7 +63,7 @@ class TaskName(click.ParamType):
 
 
 class Finite(click.FloatRange):
-    """A number in a range, and not nan, which no comparison keeps out."""
+    """A finite number in a range. A comparison alone would let NaN pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = click.FloatRange.convert(self, value, param, ctx)
@@ -118,7 +118,7 @@ COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 class MainGroup(click.Group):
     """The commands below, and every installed stage as a command of its own."""
 
-    run_stage: Callable[[Stage, RunOptions], None]  # what such a command does
+    run_stage: Callable[[Stage, RunOptions], None]  # what the command of a stage calls
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with errors_as_sentences():
@@ -137,12 +137,15 @@ class MainGroup(click.Group):
         cls = registry.stage(name)
         own = {str(p.name) for p in cls.parameters()}
 
-        def alone(**values: Any) -> None:
+        def run_alone(**values: Any) -> None:
             stage = build_stage(cls, {k: values.pop(k) for k in own})
             self.run_stage(stage, run_options(values))
 
         return click.Command(
-            name, params=[*cls.parameters(), *COMPRESS_OPTIONS], callback=alone, help=cls.__doc__
+            name,
+            params=[*cls.parameters(), *COMPRESS_OPTIONS],
+            callback=run_alone,
+            help=cls.__doc__,
         )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -163,15 +166,15 @@ class MainGroup(click.Group):
 
 
 class FileThenStages(StageGroup):
-    """A file, then stages; the options of the command stand before the file or after it."""
+    """A file, then stages. The options of the command may stand before the file or after it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-"):
-            file, after = args[0], args[1:]
-            # Parsed as it will be, only to learn where its own options end.
-            values, left, _ = self.make_parser(ctx).parse_args([*after])
-            own = len(after) - len(left) - isinstance(values.get("file"), str)
-            args = [*after[:own], file, *after[own:]]
+            file, words = args[0], args[1:]
+            # A trial parse, only to learn where the own options of the command end.
+            values, rest, _ = self.make_parser(ctx).parse_args([*words])
+            own = len(words) - len(rest) - isinstance(values.get("file"), str)
+            args = [*words[:own], file, *words[own:]]
         return StageGroup.parse_args(self, ctx, args)
 
 
@@ -186,7 +189,7 @@ class Train(click.Command):
 
 
 def run_options(values: dict[str, Any]) -> RunOptions:
-    """What click gave for `RUN_OPTIONS`, and for `--model` and `--trust` if the command has them, as one value."""
+    """The parsed values of `RUN_OPTIONS`, and of `--model` and `--trust` if the command has them, as one object."""
     from compress.runs.options import RunOptions
 
     return RunOptions(**{**values, "task": registry.task(values["task"])})

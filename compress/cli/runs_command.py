@@ -1,4 +1,4 @@
-"""What `compress runs` does: list the run folders, or delete old ones, and only after asking."""
+"""What `compress runs` does: list the run folders, or delete old ones after asking."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def show(out: Path, as_json: bool) -> None:
     if as_json:
         console.say_json([run.record() for run in runs])
         return
-    console.print_records([_line(run) for run in runs])
-    console.say(f"{_counted(runs)} in {out}.")
+    console.print_records([_table_row(run) for run in runs])
+    console.say(f"{_count_and_size(runs)} in {out}.")
 
 
 def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
-    """Delete the run folders in `out` that are older than `age`, except those that a process is at work in.
+    """Delete the run folders in `out` that are older than `age`, except those in use by a process.
 
     Raises:
-      ValueError: nobody is there to be asked and `yes` was not given.
+      ValueError: standard input is no terminal, so nobody can confirm, and `yes` is False.
     """
     runs = found(out)
     doomed = older(runs, age, datetime.now(UTC))
@@ -38,28 +38,28 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
     if doomed and not yes:
         if not sys.stdin.isatty():
             raise ValueError(
-                f"{_counted(doomed)} would be deleted, and nobody can be asked here: add --yes."
+                f"{_count_and_size(doomed)} would be deleted, and nobody can be asked here: add --yes."
             )
-        click.confirm(f"Delete {_counted(doomed)}?", abort=True, err=True)
+        click.confirm(f"Delete {_count_and_size(doomed)}?", abort=True, err=True)
     for run in doomed:
         delete(run)
     if as_json:
-        said = {
+        record = {
             "deleted": [run.record() for run in doomed],
             "in_use": [str(r.folder) for r in busy],
         }
-        console.say_json(said)
+        console.say_json(record)
         return
-    kept = f" {_counted(busy)} stayed: a process is at work there." if busy else ""
-    console.say(f"Deleted {_counted(doomed)}.{kept}")
+    stayed = f" {_count_and_size(busy)} stayed: a process is at work there." if busy else ""
+    console.say(f"Deleted {_count_and_size(doomed)}.{stayed}")
 
 
-def _counted(runs: Sequence[Run]) -> str:
+def _count_and_size(runs: Sequence[Run]) -> str:
     folders = "1 run folder" if len(runs) == 1 else f"{len(runs):,} run folders"
     return f"{folders}, {sum(run.size_bytes for run in runs):,} bytes"
 
 
-def _line(run: Run) -> dict[str, Any]:
+def _table_row(run: Run) -> dict[str, Any]:
     row = run.result
     return {
         "run": run.label,

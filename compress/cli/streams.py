@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, or whose reader may leave: the run goes on, what nobody reads is lost."""
+"""Standard streams that may be closed: the run goes on, and output that nobody reads is lost."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def prepare() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened gets this number, and native code writes its complaints there.
+            # Else the next file that is opened gets this number, and native code writes its messages into it.
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
-    raw = _Lasting(2, "w", closefd=False)
+    raw = _LossyStream(2, "w", closefd=False)
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=getattr(sys.stderr, "encoding", "utf-8"),
         errors="backslashreplace",
         line_buffering=True,
     )
-    sys.excepthook = _failed
-    warnings.showwarning = _warned
+    sys.excepthook = _show_exception
+    warnings.showwarning = _show_warning
 
 
-class _Lasting(io.FileIO):
-    """A stream that takes everything, also when nobody is there any more to give it to."""
+class _LossyStream(io.FileIO):
+    """A raw stream that discards what it cannot write, such as output to a closed pipe."""
 
     def write(self, content: Any) -> int:
         try:
@@ -44,11 +44,13 @@ class _Lasting(io.FileIO):
             return len(content)
 
 
-def _failed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _show_exception(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     tell(*"".join(traceback.format_exception(kind, error, trace)).splitlines())
 
 
-def _warned(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,

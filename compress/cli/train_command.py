@@ -1,4 +1,4 @@
-"""What compress train does, from its options to the printed summary."""
+"""What `compress train` does, from its options to the printed summary."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ CURVES = "training_curves.png"
 
 def train(training: Training, options: RunOptions) -> None:
     """Train from scratch and show the summary."""
-    asked = options.task
-    if not asked.recipes:
+    task = options.task
+    if not task.recipes:
         raise ValueError(
-            f"task {asked.name} has no recipe to train from scratch by: give the other commands a model of your own "
+            f"task {task.name} has no recipe to train from scratch by: give the other commands a model of your own "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
         )
     note = console.progress().note
-    for sentence in training.notes(asked):
+    for sentence in training.notes(task):
         note(sentence)
-    done = None if options.fresh else reuse.training(training, options, note)
-    if done is None:
+    outcome = None if options.fresh else reuse.training(training, options, note)
+    if outcome is None:
         context = run_context(options)
         image_task.suited(context.task, context.data, None, options.input_scale)
-        done = training.run(context)
-    folder, kept = done
+        outcome = training.run(context)
+    folder, kept = outcome
     _draw_curves(folder)
     row = kept.rows[options.measured_on]
-    summary = {"params_budget": _params_budget(asked)}
+    summary = {"params_budget": _params_budget(task)}
     summary |= measured_summary(kept, options.measured_on)
     if options.as_json:
         console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
@@ -45,7 +45,7 @@ def train(training: Training, options: RunOptions) -> None:
 
 
 def _draw_curves(folder: Path) -> None:
-    """Draw the curves of a training beside its log, unless they are there."""
+    """Draw the curves of a training beside its log, unless the picture exists."""
     history = read_log(folder)
     if history and not (folder / CURVES).exists():
         from compress.report.plots import training_curves
@@ -54,6 +54,6 @@ def _draw_curves(folder: Path) -> None:
 
 
 def _params_budget(task: Task) -> int | None:
-    """The number of parameters that the task's published model was to keep to, if one is published."""
+    """The published parameter budget of the task; None if none is published."""
     figures = references.read_references(task.references())
     return next((int(f.value) for f in figures if f.quantity == "params_budget"), None)

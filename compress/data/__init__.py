@@ -1,4 +1,4 @@
-"""Images and labels: read from folders and .npz files, dealt into splits.
+"""Images and labels: read from folders and .npz files, divided into splits.
 
-Knows no model and no task. Start at `images`.
+This package knows no model and no task. Start at `images`.
 """

@@ -1,4 +1,4 @@
-"""A data set, split: labelled images in a fixed order, the test images closed."""
+"""A data set in three splits of labelled images in a fixed order. The test images stay closed until measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataDigests:
-    """What stands for data where only sameness counts: the name and the SHA-256, in hex, of each split."""
+    """The identity of a data set in run keys: its name and the SHA-256, in hex, of train and validation."""
 
     name: str
     train: str

@@ -14,12 +14,12 @@ from compress.data.dataset import Split
 
 PARTS = ("train", "validation", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# What file managers leave behind; names that begin with a dot are passed over too.
+# Files that file managers leave behind. Names that begin with a dot are ignored too.
 LEFT_BEHIND = ("thumbs.db", "desktop.ini")
-# Modes that become grey or RGB without losing a value: optimisers store grey images as 1 or L, few-coloured ones as P.
+# Pillow modes that convert to grey or RGB without loss. Optimisers store grey images as 1 or L, palettes as P.
 GREY, COLOUR = ("1", "L"), ("P", "RGB")
 MAX_BYTES = 4_000_000_000  # of all pixels, decoded
-# An image, decoded, may be this many times as long as its file; so much it may always be, if it is of one colour.
+# Most decoded bytes per byte of file; ALWAYS_BYTES are always allowed, as images of one colour compress well.
 MAX_RATIO, ALWAYS_BYTES = 100, 2**26
 
 
@@ -30,25 +30,25 @@ def read_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
     are grey, else [n, h, w, 3].
 
     Raises:
-      ValueError: a file is no whole PNG or JPEG image, or differs in size, or lies outside `root`; or a class is
+      ValueError: a file is not a whole PNG or JPEG image, differs in size, or lies outside `root`; or a class is
         missing or empty.
     """
     parts = _parts(root)
-    classes = _names(parts["train"], root)
+    classes = _folder_names(parts["train"], root)
     if len(classes) < 2:
         raise ValueError(
             f"{parts['train']}: {len(classes)} class folders; expected two or more, each with the images of a class."
         )
-    listed: dict[str, list[list[Path]]] = {}
+    files: dict[str, list[list[Path]]] = {}
     for part, folder in parts.items():
-        if (found := _names(folder, root)) != classes:
-            odd = sorted(set(found) ^ set(classes))[0]
-            there = "is not a class of train" if odd in found else "is missing"
-            raise ValueError(f"{folder / odd} {there}; expected the same class folders in each.")
-        listed[part] = [_files(folder / name, root) for name in classes]
-    pixels = read_images([path for part in listed.values() for paths in part for path in paths])
+        if (names := _folder_names(folder, root)) != classes:
+            odd = sorted(set(names) ^ set(classes))[0]
+            problem = "is not a class of train" if odd in names else "is missing"
+            raise ValueError(f"{folder / odd} {problem}; expected the same class folders in each.")
+        files[part] = [_image_files(folder / name, root) for name in classes]
+    pixels = read_images([path for part in files.values() for paths in part for path in paths])
     splits, begin = {}, 0
-    for part, of_class in listed.items():
+    for part, of_class in files.items():
         labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in of_class])
         splits[part] = Split(pixels[begin : begin + len(labels)], labels)
         begin += len(labels)
@@ -81,12 +81,12 @@ def read_images(paths: Sequence[Path]) -> np.ndarray:
             try:
                 with Image.open(file, formats=["PNG", "JPEG"]) as image:
                     size, mode = image.size, image.mode
-                    right = size == (width, height) and mode in (*GREY, *COLOUR)
-                    if right and not (mode == "P" and "transparency" in image.info):
+                    is_supported = size == (width, height) and mode in (*GREY, *COLOUR)
+                    if is_supported and not (mode == "P" and "transparency" in image.info):
                         pixels[number] = np.asarray(image.convert("RGB"))
                         grey = grey and mode in GREY
                         continue
-            except _damaged() as error:
+            except _pillow_errors() as error:
                 raise _not_whole(path) from error
         if size != (width, height):
             raise ValueError(
@@ -101,7 +101,7 @@ def read_images(paths: Sequence[Path]) -> np.ndarray:
 
 
 def png_bits(file: IO[bytes]) -> int:
-    """Bits a channel that the header of an open PNG states, 0 of any other file. Pillow cuts 16 down to 8 unsaid."""
+    """Bits per channel in the header of an open PNG; 0 for any other file. Pillow cuts 16 bits to 8 silently."""
     head = file.read(25)
     file.seek(0)
     return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 25 else 0
@@ -114,12 +114,12 @@ def _size(path: Path) -> tuple[int, int]:
         try:
             with Image.open(file, formats=["PNG", "JPEG"]) as image:
                 return image.size
-        except _damaged() as error:
+        except _pillow_errors() as error:
             raise _not_whole(path) from error
 
 
-def _damaged() -> tuple[type[Exception], ...]:
-    """What Pillow reports a file by that is no image, or a damaged or enormous one."""
+def _pillow_errors() -> tuple[type[Exception], ...]:
+    """The exceptions by which Pillow refuses a file that is no image, is damaged or is enormous."""
     from PIL import Image
 
     bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -132,7 +132,7 @@ def _not_whole(path: Path) -> ValueError:
 
 def _parts(root: Path) -> dict[str, Path]:
     """Split -> folder of its class folders."""
-    names = _names(root, root)
+    names = _folder_names(root, root)
     if not set(PARTS) & set(names):
         return {"train": root}
     odd = sorted(set(names) - set(PARTS))
@@ -144,17 +144,17 @@ def _parts(root: Path) -> dict[str, Path]:
     return {part: root / part for part in PARTS if part in names}
 
 
-def _names(folder: Path, root: Path) -> tuple[str, ...]:
-    """The folders in `folder`, sorted by name. No image may lie beside them."""
-    entries = [_inside(path, root) for path in _visible(folder)]
+def _folder_names(folder: Path, root: Path) -> tuple[str, ...]:
+    """The names of the folders in `folder`, sorted. ValueError if an image lies beside them."""
+    entries = [_checked_link(path, root) for path in _visible_entries(folder)]
     stray = next((path for path in entries if path.suffix.lower() in SUFFIXES), None)
     if stray and not stray.is_dir():
         raise ValueError(f"{stray} is in no class folder; expected CLASS/{stray.name}.")
     return tuple(path.name for path in entries if path.is_dir())
 
 
-def _files(folder: Path, root: Path) -> list[Path]:
-    paths = [_inside(path, root) for path in _visible(folder)]
+def _image_files(folder: Path, root: Path) -> list[Path]:
+    paths = [_checked_link(path, root) for path in _visible_entries(folder)]
     for path in paths:
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             raise ValueError(f"{path}: expected only files ending in {', '.join(SUFFIXES)} here.")
@@ -163,7 +163,7 @@ def _files(folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def _visible(folder: Path) -> list[Path]:
+def _visible_entries(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
@@ -171,7 +171,7 @@ def _visible(folder: Path) -> list[Path]:
     )
 
 
-def _inside(path: Path, root: Path) -> Path:
+def _checked_link(path: Path, root: Path) -> Path:
     if not path.is_symlink():
         return path
     if not path.exists():

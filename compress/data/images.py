@@ -1,4 +1,4 @@
-"""Labelled images from a folder or an `.npz` file as a data set: splits that are missing are dealt by content."""
+"""Labelled images from a folder or an `.npz` file as a data set. Missing splits are made from train, by content."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from compress.data.image_folder import PARTS, read_folder
 from compress.data.npz_images import read_arrays
 from compress.data.splits import content_order, split_by_class
 
-# Of all images, class by class, if the data have no such split themselves.
+# Fractions of all images of a class that go into a split that the data lack.
 TEST_FRACTION = VALIDATION_FRACTION = 0.15
 
 
 def read(path: Path, note: Note) -> Dataset:
-    """The data at `path`; splits that are missing are dealt by content, the same for everyone."""
+    """The data at `path`. Missing splits are made by content, so that every copy of the data gives the same ones.
+
+    Raises:
+      ValueError: there is no folder or .npz file, its content is wrong, or a split lacks a class.
+    """
     if path.is_dir():
         classes, parts = read_folder(path)
     elif path.suffix.lower() == ".npz" and path.is_file():
         classes, parts = read_arrays(path)
     else:
-        there = "is neither" if path.exists() else "is not there"
-        raise ValueError(f"{path} {there}; expected a folder of images by class, or an .npz file.")
+        problem = "is neither" if path.exists() else "is not there"
+        raise ValueError(
+            f"{path} {problem}; expected a folder of images by class, or an .npz file."
+        )
     dealt = [part for part in PARTS if part not in parts]
     train, validation, test = deal(parts)
     for part, split in zip(PARTS, (train, validation, test), strict=True):
@@ -36,31 +42,31 @@ def read(path: Path, note: Note) -> Dataset:
                 f"{path}: no image of class {classes[missing[0]]} in {part}; expected some of every class."
             )
     title = path.resolve().name if path.is_dir() else path.stem
-    said = f"; {' and '.join(dealt)} dealt by content" if dealt else ""
+    origin = f"; {' and '.join(dealt)} dealt by content" if dealt else ""
     note(
         f"{title}: {len(train):,} images to train on, {len(validation):,} to choose by, {len(test):,} to "
-        f"measure on, in {len(classes)} classes{said}."
+        f"measure on, in {len(classes)} classes{origin}."
     )
-    shared = len(_keys(test) & (_keys(train) | _keys(validation)))
+    shared = len(_image_digests(test) & (_image_digests(train) | _image_digests(validation)))
     if shared:
         note(f"{title}: {shared:,} of the test images are also trained or chosen by.")
-    # By content, so that the same name never stands for two sets of images.
+    # The digest of the content in the name keeps two different sets from sharing a name.
     content = hashlib.sha256("".join(s.digest for s in (train, validation, test)).encode())
     name = re.sub(r"[^\w.-]", "_", title)
     return Dataset(f"{name}-{content.hexdigest()[:8]}", classes, train, validation, lambda: test)
 
 
 def deal(parts: Mapping[str, Split]) -> tuple[Split, Split, Split]:
-    """Train, validation and test, each in the order of content; those missing are dealt from train, class by class.
+    """Train, validation and test, each in the order of content. Missing splits are taken from train, class by class.
 
-    Of images that are there twice under the same label, the first alone is dealt: two could fall on two sides.
+    Of equal images with the same label only the first is kept then: copies could land in two splits.
     """
     ordered = {}
     for part, split in parts.items():
         order = content_order(split.images, split.labels, seed=0)
         ordered[part] = Split(split.images[order], split.labels[order].astype(np.int64))
     if len(ordered) < len(PARTS):
-        ordered["train"] = _once(ordered["train"])
+        ordered["train"] = _without_repeats(ordered["train"])
     whole = ordered["train"]
     left = 1.0
     for part, fraction in (("test", TEST_FRACTION), ("validation", VALIDATION_FRACTION)):
@@ -70,13 +76,13 @@ def deal(parts: Mapping[str, Split]) -> tuple[Split, Split, Split]:
     return whole, ordered["validation"], ordered["test"]
 
 
-def _once(split: Split) -> Split:
-    """The split without repetitions; they are neighbours, because it is in the order of content."""
+def _without_repeats(split: Split) -> Split:
+    """The split without repeated images. In the order of content, equal images are neighbours."""
     flat = split.images.reshape(len(split), -1)
     same = (flat[1:] == flat[:-1]).all(axis=1) & (split.labels[1:] == split.labels[:-1])
-    kept = np.concatenate([[True], ~same])
-    return Split(split.images[kept], split.labels[kept])
+    first = np.concatenate([[True], ~same])
+    return Split(split.images[first], split.labels[first])
 
 
-def _keys(split: Split) -> set[bytes]:
+def _image_digests(split: Split) -> set[bytes]:
     return {hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in split.images}

@@ -1,4 +1,4 @@
-"""Arrays out of untrusted `.npz` files: headers first, never a pickle, never more room than the header promised."""
+"""Arrays from untrusted `.npz` files: headers are read first, pickles never, and memory is bounded by the headers."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ Header = tuple[tuple[int, ...], np.dtype]  # shape and type
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
-# What is in a file may be this many times as long as the file; photographs are at most twice. So much it may always be.
+# Most unpacked bytes per byte of file, of which photographs need two; ALWAYS_BYTES are always allowed.
 MAX_RATIO, ALWAYS_BYTES = 100, 2**28
-# What numpy lets through of a header that is no Python literal, or not of an array.
+# Exceptions that numpy lets pass for a header that is no Python literal or describes no array.
 NO_HEADER = (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def headers(path: Path) -> dict[str, Header]:
-    """Name -> shape and type of every array in the file, none of which is read. ValueError if it is no `.npz`."""
-    found = {}
+    """Name -> shape and type of every array in the file; no array is read. ValueError if it is no `.npz` file."""
+    arrays = {}
     regular(path)
     with _opened(path) as archive:
         for member in archive.namelist():
             if not member.endswith(".npy"):
                 continue
             with archive.open(member) as file:
-                found[member.removesuffix(".npy")] = _header(file)
-    return found
+                arrays[member.removesuffix(".npy")] = _header(file)
+    return arrays
 
 
 def array(path: Path, name: str) -> np.ndarray:
-    """The array `name`, as long as its header said. Look at `headers` first: this makes room for it."""
+    """The array `name`. This allocates what its header says, so check `headers` first."""
     with _opened(path) as archive, archive.open(f"{name}.npy") as file:
         _header(file)
         file.seek(0)
@@ -50,13 +50,13 @@ def array(path: Path, name: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive; what is wrong with it while it is read is a ValueError that names it."""
+    """The open archive. Damage that shows while it is read becomes a ValueError that names the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_size(archive, path.stat().st_size)
             yield archive
     except (*DAMAGED, OSError) as error:
-        # A place that cannot be in a file has EINVAL, and bytes that bz2 never wrote have none; others are of the disk.
+        # An impossible offset gives EINVAL, damaged bz2 data no errno. Any other OSError comes from the disk.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         why = printable(" ".join(str(error).split()))
@@ -73,8 +73,9 @@ def _check_size(archive: zipfile.ZipFile, size_bytes: int) -> None:
 
 
 def _header(file: IO[bytes]) -> Header:
-    """The header that begins here; ValueError if there is none that is at most 64 KiB long."""
-    if np.lib.format.read_magic(file) != (1, 0):  # numpy writes longer ones for records alone
+    """The header at the current position. ValueError if there is no valid one of at most 64 KiB."""
+    # Other versions are longer, and numpy writes them only for record arrays.
+    if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("an array has a header of another version than 1.0")
     try:
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)

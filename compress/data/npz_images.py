@@ -1,4 +1,4 @@
-"""Labelled images out of an `.npz` file: x_train, y_train and, if they are there, those of validation and test."""
+"""Labelled images from an `.npz` file: x_train and y_train, and optionally those of validation and test."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ MAX_CLASSES = 10_000
 
 
 def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """The class names, "0" on, and the splits in the file.
+    """The class names, "0", "1" and so on, and the splits in the file.
 
     Images are uint8 [n, h, w] or [n, h, w, 1 or 3], labels whole numbers from 0, [n] or [n, 1].
 
     Raises:
-      ValueError: an array is missing, unknown, or of another shape or type; it is said before any is read.
+      ValueError: an array is missing, unknown, or of another shape or type. Headers are checked before any array
+        is read.
     """
     headers = npz.headers(path)
     parts = _parts(path, headers)
@@ -48,7 +49,7 @@ def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
 
 
 def _parts(path: Path, headers: Mapping[str, npz.Header]) -> list[str]:
-    """The splits whose two arrays are there."""
+    """The splits in the file. ValueError unless each has both its arrays and there are no others."""
     parts = [part for part in PARTS if {f"x_{part}", f"y_{part}"} & set(headers)]
     if "train" not in parts or {f"{k}_{p}" for k in "xy" for p in parts} != set(headers):
         names = printable(", ".join(headers))[:200] or "none"
@@ -61,8 +62,8 @@ def _parts(path: Path, headers: Mapping[str, npz.Header]) -> list[str]:
 
 def _check(path: Path, part: str, headers: Mapping[str, npz.Header]) -> None:
     shape, kind = headers[f"x_{part}"]
-    right = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-    if kind != np.uint8 or not right or min(shape) < 1:
+    has_channels = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+    if kind != np.uint8 or not has_channels or min(shape) < 1:
         raise ValueError(
             f"{path}: x_{part} is {kind} of shape {list(shape[:8])}; "
             "expected uint8 pixels [n, h, w] or [n, h, w, 1 or 3]."

@@ -1,4 +1,4 @@
-"""Which image is on which side: by content, so that it is the same whatever order the files held them in."""
+"""Assign images to splits by their content, so that the order in the files does not matter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from compress.data.dataset import Split
 
 
 def content_order(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """The order of images by a hash of seed, pixels and label: the same whatever order the files held them in.
+    """The order of images by a hash of seed, pixels and label. The order in the files does not matter.
 
     Returns:
-      int64 [n]: indices that sort.
+      int64 [n]: indices that sort the images.
     """
     rows = np.ascontiguousarray(images).reshape(len(images), -1)
     prefix = f"{seed}:".encode()
@@ -29,8 +29,8 @@ def split_by_class(
 ) -> tuple[Split, Split]:
     """Train and validation splits, each with the classes in the same proportions.
 
-    An image goes to the same side in every copy of the data and in every balanced subset that was drawn from both
-    sides alike, because sides are dealt by `content_order`: of each class the first share is validation.
+    Of each class, the first images in `content_order` become validation. An image therefore lands in the same split
+    in every copy of the data, and in every subset that was drawn evenly from both splits.
     """
     order = content_order(images, labels, seed)
     in_validation = np.zeros(len(labels), dtype=bool)

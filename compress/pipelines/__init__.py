@@ -1,4 +1,4 @@
-"""Stages in order, checked before any work, run, and every prefix kept.
+"""Pipelines: stages in order, checked before any work, with a kept run for every prefix.
 
-Knows stages only by what they take and give; no stage and no command line is named here. Start at `pipeline`.
+This package knows a stage only by the formats it takes and gives. Start at `pipeline`.
 """

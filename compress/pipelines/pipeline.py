@@ -70,12 +70,17 @@ class Pipeline:
         incoming = model.digest
         rows, state = [], _State(model)
         for prefix in self.prefixes():
-            row, state = prefix._last(state, incoming, context)
+            row, state = prefix._run_last(state, incoming, context)
             rows.append(row)
         return rows
 
-    def _last(self, state: _State, incoming: str, context: RunContext) -> tuple[Result, _State]:
-        """The row of this prefix, whose last stage is applied to what the one before gave, and what it gives."""
+    def _run_last(self, state: _State, incoming: str, context: RunContext) -> tuple[Result, _State]:
+        """Run the last stage of this prefix. Gives the row of the prefix and the model after it.
+
+        Args:
+          state: the model after the prefix that is one stage shorter.
+          incoming: digest of the model that the pipeline starts from.
+        """
         run = context.keys.of_pipeline(self.stages, incoming)
         folder = RunFolder(context.out / self.folder_name(run))
         format = self.stages[-1].gives if self.stages else "keras"
@@ -101,7 +106,7 @@ class Pipeline:
             after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
         exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
         model = after if isinstance(after, KerasModel) else None
-        # A finished file is held against the Keras model that it was made of.
+        # A .tflite file is checked against the Keras model that it was made of.
         source = model or before
         if isinstance(source, KerasModel):
             self._verify(source, exported)
@@ -117,28 +122,28 @@ class Pipeline:
         return made, after
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
-        """Every zero of the model, and every promise of every stage so far, must be in the file."""
+        """Raise ValueError if the file lacks a zero of the model, or breaks the promise of a stage so far."""
         kernels = matched_kernels(exported.content, model.kernels())
         broken = [
             f"{name}: {int(lost)} zero weights of the model are not zero in the exported file"
             for name, kernel in model.kernels().items()
             if (lost := np.count_nonzero((kernel == 0) & (kernels[name] != 0)))
         ]
-        for stage in self._binding():
+        for stage in self._stages_still_bound():
             broken += [f"{stage.name}: {sentence}" for sentence in stage.broken_promises(kernels)]
         if broken:
             raise ValueError("the exported file breaks a promise: " + "; ".join(broken))
 
-    def _binding(self) -> tuple[Stage, ...]:
-        """The stages whose promises hold at the end: those from the last one on that made another network."""
+    def _stages_still_bound(self) -> tuple[Stage, ...]:
+        """The stages whose promises must hold at the end: the last one that made another network, and all after it."""
         makers = [n for n, stage in enumerate(self.stages) if not stage.keeps_architecture]
         return self.stages[makers[-1] if makers else 0 :]
 
     def folder_name(self, run: str) -> str:
-        """The name of the folder of the run with that key."""
+        """The folder name of the run with the key `run`: the stages as typed, then 12 digits of the key."""
         text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
-        kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
-        return f"{kept[:80] or 'baseline'}-{run[:12]}"
+        safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
+        return f"{safe[:80] or 'baseline'}-{run[:12]}"
 
 
 def _notes(stage: Stage, model: KerasModel) -> list[str]:
@@ -146,7 +151,7 @@ def _notes(stage: Stage, model: KerasModel) -> list[str]:
 
 
 class _State:
-    """A model in memory, or still in the run folder of a prefix that was reused."""
+    """A model in memory, or in the run folder of a reused prefix, from where it is loaded on first use."""
 
     def __init__(
         self, source: AnyModel | RunFolder, format: str = "keras", trust: bool = False

@@ -1,4 +1,4 @@
-"""The same words again: the rows of finished runs, found without opening the data or importing TensorFlow."""
+"""The rows of finished runs for a repeated command, read without opening the data or importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from compress.runs.training_run import Training
 
 
 def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[Result] | None:
-    """The rows of a pipeline's prefixes, the baseline first; None unless every run is finished and its start known.
+    """The rows of a pipeline's prefixes, the baseline first; None unless every run is finished.
 
-    Rows that are missing among those of `options.results` are appended.
+    Also None if the digests of the data or of the starting model are not in the index. Rows that are missing from
+    `options.results` are appended to it.
     """
     path = options.model or options.task.baseline_path()
     key = options.data_key()
@@ -26,30 +27,30 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     model = options.index.model(options.model_key(path, key))
     if model is None:
         return None
-    context = options.context(data, model.input_scale)
-    found = []
+    keys = options.context(data, model.input_scale)
+    finished = []
     for prefix in pipeline.prefixes():
-        run = context.of_pipeline(prefix.stages, model.digest)
+        run = keys.of_pipeline(prefix.stages, model.digest)
         folder = RunFolder(options.out / prefix.folder_name(run))
         kept = folder.load()
         if kept is None or options.measured_on not in kept.rows:
             return None
-        found.append((prefix.label, folder, kept.rows[options.measured_on]))
+        finished.append((prefix.label, folder, kept.rows[options.measured_on]))
     for sentence in (*data.notes, *model.notes):
         note(sentence)
-    for label, folder, row in found:
+    for label, folder, row in finished:
         add_kept_row(options.results, label, folder, row, note)
-    return [row for _, _, row in found]
+    return [row for _, _, row in finished]
 
 
 def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, Kept] | None:
-    """The run folder of a training and what is kept there; None unless it is finished and its data are known."""
+    """The run folder of a training and its content; None unless it is finished and its data are in the index."""
     key = options.data_key()
     data = options.index.data(key) if key else None
     if data is None:
         return None
-    context = options.context(data, options.task.input_scale)
-    run = context.of_training(asked.resolved(options.task), asked.width)
+    keys = options.context(data, options.task.input_scale)
+    run = keys.of_training(asked.resolved(options.task), asked.width)
     folder = RunFolder(options.out / asked.folder_name(run))
     kept = folder.load()
     if kept is None or options.measured_on not in kept.rows:

@@ -21,7 +21,7 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
     """The run context that the options ask for, its data loaded.
 
     Args:
-      command: what rows say that they were made by.
+      command: the command line or call that rows record.
     """
     check_places(options.out, options.results)  # before the data are looked for
     return RunContext(
@@ -41,13 +41,15 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
 
 
 def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunContext]:
-    """The Keras model to begin with, by default the task's baseline, and the context with the task as it suits it."""
+    """The Keras model to begin with, by default the task's baseline, and the context with its task fitted to it."""
     path = options.model or options.task.baseline_path()
     if path is None:
         name = context.task.name
-        made = f"make one with `compress train --task {name}` and " if context.task.recipes else ""
+        training_hint = (
+            f"make one with `compress train --task {name}` and " if context.task.recipes else ""
+        )
         raise ValueError(
-            f"task {name} ships no trained baseline: {made}name a model file with --model."
+            f"task {name} ships no trained baseline: {training_hint}name a model file with --model."
         )
     loaded = load.load(path, options.trust)
     task = fitted(loaded, context.task, context.data, options.input_scale)
@@ -61,7 +63,7 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
 def start_from(
     model: KerasModel, options: RunOptions, context: RunContext
 ) -> tuple[KerasModel, RunContext]:
-    """The same for a model in memory."""
+    """As `start`, for a model in memory."""
     task = fitted(model, context.task, context.data, options.input_scale)
     return _flat(model, context)[0], dataclasses.replace(context, task=task)
 
@@ -69,7 +71,7 @@ def start_from(
 def fitted(
     model: KerasModel | TFLiteModel, task: Task, data: Dataset, input_scale: float | None
 ) -> Task:
-    """The task as it suits the model. ValueError if the model is not one for its images and classes."""
+    """The task, fitted to the model. ValueError if the model does not take its images or give its classes."""
     suited = images.suited(task, data, model, input_scale)
     load.check_fits(model, suited.input_shape, len(data.classes), suited.name)
     return suited

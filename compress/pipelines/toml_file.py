@@ -1,4 +1,7 @@
-"""Several pipelines in one TOML file: read and checked whole, run in an order that shares work, past failures."""
+"""Several pipelines in one TOML file: all are checked first, then run in an order that shares work.
+
+A pipeline that fails does not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ from compress.stage import Stage
 from compress.text import no_such, sentence_of
 
 MAX_BYTES = 1_000_000
-SHARED = ("model", "seeds")  # keys that stand at the top for all pipelines, or in one for itself
+SHARED = ("model", "seeds")  # keys at the top hold for all pipelines; a pipeline may have its own
 OWN = ("name", "run", "stages", *SHARED)
-# Those of `compress run`, which stand beside the file and not in it.
+# Options of `compress run`, which belong on the command line, not in the file.
 RUN_FLAGS = {"--measure-on", "--json"} | {
     f"--{field.name.replace('_', '-')}" for field in fields(RunOptions)
 }
@@ -43,7 +46,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it: its rows, the baseline first, or the sentence that it failed with."""
+    """The outcome of a planned run: its rows, the baseline first, or the sentence of its error."""
 
     planned: PlannedRun
     rows: list[Result]
@@ -75,10 +78,10 @@ Starts = Mapping[Path | None, tuple[KerasModel, RunContext]]
 
 
 def read(path: Path, seed: int, model: Path | None) -> list[PlannedRun]:
-    """The pipelines of the file, those that begin alike next to each other.
+    """The pipelines of the file, sorted so that those with the same first stages are neighbours.
 
     Args:
-      seed, model: for pipelines of which the file does not say.
+      seed, model: defaults for pipelines that the file gives none.
 
     Raises:
       ValueError: something in the file is unknown or wrong; the message names the file and the place.
@@ -100,11 +103,11 @@ def read(path: Path, seed: int, model: Path | None) -> list[PlannedRun]:
         for number, entry in enumerate(entries, start=1)
         for planned in _planned(entry, defaults, path, f"{path}, pipeline {number}")
     ]
-    return sorted(plans, key=_work)
+    return sorted(plans, key=_sort_key)
 
 
 def check(plans: Sequence[PlannedRun], starts: Starts) -> None:
-    """ValueError, naming the pipeline, if one cannot treat the model that it starts from."""
+    """Raise ValueError, naming the pipeline, if a stage cannot treat the model that the pipeline starts from."""
     for planned in plans:
         model, context = starts[planned.model]
         try:
@@ -114,7 +117,7 @@ def check(plans: Sequence[PlannedRun], starts: Starts) -> None:
 
 
 def run(plans: Sequence[PlannedRun], starts: Starts) -> list[Outcome]:
-    """Run one after another; one that fails does not keep the others from running."""
+    """Run the pipelines one after another. One that fails does not stop the others."""
     outcomes = []
     for number, planned in enumerate(plans, start=1):
         model, context = starts[planned.model]
@@ -146,35 +149,35 @@ def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) ->
         )
     try:
         pipeline = Pipeline(
-            _of_words(entry["run"]) if "run" in entry else _of_specs(entry["stages"])
+            _stages_of_text(entry["run"]) if "run" in entry else _stages_of_specs(entry["stages"])
         )
     except click.NoSuchOption as error:
-        raise ValueError(f"{place}: {_why_not(error)}") from error
+        raise ValueError(f"{place}: {_unknown_option(error)}") from error
     except click.UsageError as error:
         raise ValueError(f"{place}: {error.format_message()}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{place}: {error}") from error
-    asked = {**defaults, **entry}
-    name, model, seeds = entry.get("name", pipeline.label), asked["model"], asked["seeds"]
+    settings = {**defaults, **entry}
+    name, model, seeds = entry.get("name", pipeline.label), settings["model"], settings["seeds"]
     if not isinstance(name, str) or not isinstance(model, str | None):
         raise ValueError(f"{place}: name and model are text, as name = 'half'.")
     if not isinstance(seeds, list) or not seeds or not all(map(_is_seed, seeds)):
         raise ValueError(
             f"{place}: seeds is {seeds!r}; expected a list of whole numbers, as seeds = [0, 1, 2]."
         )
-    # Where the file is, so that a folder with file and models can be moved.
+    # Relative to the TOML file, so that a folder with the file and its models can be moved.
     source = path.parent / model if model else None
     return [PlannedRun(name, pipeline, seed, source) for seed in seeds]
 
 
-def _of_words(text: Any) -> tuple[Stage, ...]:
+def _stages_of_text(text: Any) -> tuple[Stage, ...]:
     if not isinstance(text, str) or not text.split():
         raise ValueError(f"run is {text!r}; expected stages, as run = 'prune --sparsity 0.5'.")
     return parse_stages(text)
 
 
-def _why_not(error: click.NoSuchOption) -> str:
-    """Why there is no such option in the words of a pipeline."""
+def _unknown_option(error: click.NoSuchOption) -> str:
+    """The sentence about an option that no stage has; options of `compress run` get one of their own."""
     if error.option_name not in RUN_FLAGS:
         return error.format_message()
     return (
@@ -183,7 +186,7 @@ def _why_not(error: click.NoSuchOption) -> str:
     )
 
 
-def _of_specs(specs: Any) -> tuple[Stage, ...]:
+def _stages_of_specs(specs: Any) -> tuple[Stage, ...]:
     if not isinstance(specs, list) or not specs or not all(isinstance(s, dict) for s in specs):
         raise ValueError(f"stages is {specs!r}; expected [{{stage = 'prune', sparsity = 0.5}}].")
     return tuple(registry.build(spec) for spec in specs)
@@ -199,7 +202,7 @@ def _is_seed(value: Any) -> bool:
     return type(value) is int and SEED.min <= value <= SEED.max  # type: ignore[operator]
 
 
-def _work(planned: PlannedRun) -> tuple[str, int, list[str]]:
-    """Sorts pipelines of one model and seed so that each follows those that it goes on from."""
+def _sort_key(planned: PlannedRun) -> tuple[str, int, list[str]]:
+    """Sort key: model, seed, stages. A pipeline then follows those that are a prefix of it."""
     stages = [" ".join(stage.argv()) for stage in planned.pipeline.stages]
     return str(planned.model), planned.seed, stages

@@ -1,4 +1,4 @@
-"""The words of a pipeline: text, or what a shell gives, to stages."""
+"""Parse the text of a pipeline, or the words of a shell, into stages."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from compress.stage import Stage
 
 
-def known(ctx: click.Context | None, word: str, kind: str, there: list[str]) -> None:
-    """Raise click's error for wrong words, with the nearest name, unless `word` is one of those `there` are."""
-    if word in there or word.startswith("-"):
+def known(ctx: click.Context | None, word: str, kind: str, names: list[str]) -> None:
+    """Raise click.UsageError, with the nearest name, unless `word` is one of the `names` or an option."""
+    if word in names or word.startswith("-"):
         return
-    raise click.UsageError(no_such(kind, word, there), ctx)
+    raise click.UsageError(no_such(kind, word, names), ctx)
 
 
 SEED = click.IntRange(0, 2**31 - 1)
 
 
 class StageGroup(click.Group):
-    """Stages one after another, each with its own options; those of the command may follow any of them."""
+    """A chain of stages, each with its own options. The options of the command may follow any stage."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return registry.stage_names()
@@ -49,7 +49,7 @@ class StageGroup(click.Group):
 
 
 def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
-    """The stage of that class with these options; click's error for wrong words if it refuses them."""
+    """The stage of that class with these options. Raises click.UsageError if the stage refuses them."""
     try:
         return cls(**options)
     except ValueError as error:
@@ -57,7 +57,7 @@ def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """The stages in words as they follow `compress run`.
+    """The stages in a text, written as after `compress run`.
 
     Raises:
       click.UsageError: a word is no stage, or no option of one.
@@ -69,7 +69,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
 
 
 def stages_of(text: str) -> tuple[Stage, ...]:
-    """The same; every error is a ValueError."""
+    """As `parse_stages`, but every error is a ValueError."""
     try:
         return parse_stages(text)
     except click.UsageError as error:

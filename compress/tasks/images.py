@@ -15,7 +15,7 @@ from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.recipe import Recipe
 
-# Nothing here that is wrong for some images: a mirrored digit is another one.
+# No augmentation: for some images it would be wrong, as a mirrored digit is no longer that digit.
 FINETUNING = Recipe(
     summary="Train a model on: SGD on a cosine, images as they are.", epochs=1, learning_rate=0.02,
     batch_size=64, optimizer="sgd", schedule="cosine",
@@ -27,8 +27,8 @@ class Images(Task):
     """Your own images by class, named with --data: a folder or an .npz file. Bring the model with --model."""
 
     name: ClassVar[str] = "images"
-    shape: tuple[int, int, int] = (0, 0, 0)  # of an image, [h, w, c]; known once the data are
-    scale: float = 0.0  # known once the model is
+    shape: tuple[int, int, int] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
+    scale: float = 0.0  # input scale; set by `suited` from the model
 
     @property
     def input_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
@@ -41,7 +41,7 @@ class Images(Task):
         return self.scale
 
     def load(self, path: Path | None, note: Note) -> Dataset:
-        """See `image_data.read`."""
+        """The data at `path`: see `data.images.read`."""
         if path is None:
             raise ValueError("task images needs --data: a folder of images by class, or an .npz.")
         return read(path, note)
@@ -51,7 +51,7 @@ class Images(Task):
         return None if path is None else [path]
 
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
-        """ValueError: nobody said what a model of these images looks like."""
+        """Raise ValueError: this task has no network of its own."""
         raise ValueError(
             "task images has no architecture to build: name the model file of a student with --student, or write a "
             "task with `build` and name it with --task MODULE:OBJECT."
@@ -59,25 +59,25 @@ class Images(Task):
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
-        """None: there is nothing to train from scratch."""
+        """Empty: this task has no network to train from scratch."""
         return {}
 
     @property
     def finetuning(self) -> Recipe:
-        """How stages train the user's model on."""
+        """The recipe by which stages train the user's model further."""
         return FINETUNING
 
 
 def suited(
     task: Task, data: Dataset, model: KerasModel | TFLiteModel | None, input_scale: float | None
 ) -> Task:
-    """`task`, knowing the images' shape and how `model` wants its pixels if it is `images`.
+    """The task fitted to the data and the model. Only task `images` changes: it gets image shape and input scale.
 
     Args:
-      input_scale: as the user declared it; None to read it off the model.
+      input_scale: the factor for pixels that the user declared; None to derive it from the model.
 
     Raises:
-      ValueError: the scale is declared twice, or nowhere, or is not that of the task.
+      ValueError: the scale is declared both by the user and by the model or task, or by none of them.
     """
     raw = isinstance(model, KerasModel) and takes_raw_pixels(model.keras)
     if not isinstance(task, Images):

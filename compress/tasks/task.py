@@ -20,12 +20,12 @@ class Task(ABC):
     input_shape: ClassVar[tuple[int, int, int]]
     # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1].
     input_scale: ClassVar[float] = 1 / 255
-    # Of a task of this package, in place of its source; raised when its data, network or training change.
+    # Stands for the source of a built-in task in run keys. Raise it when data, network or training change.
     version: ClassVar[int] = 1
 
     @abstractmethod
     def load(self, path: Path | None, note: Note) -> Dataset:
-        """The data at `path`, or wherever the task finds it; `note` gets one line on what was chosen, if anything."""
+        """The data at `path`; with None, where the task finds them. `note` gets a line on any choice made."""
 
     @abstractmethod
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
@@ -39,19 +39,20 @@ class Task(ABC):
     @property
     @abstractmethod
     def finetuning(self) -> Recipe:
-        """How stages train a trained model on; stages set epochs and learning rate."""
+        """The recipe by which stages train a trained model further; they set epochs and learning rate."""
 
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""
         return None
 
     def sources(self, path: Path | None) -> Sequence[Path] | None:
-        """The files and folders that `load(path)` depends on, there or not; nothing is read and nobody is told.
+        """The files and folders that `load(path)` depends on, whether or not they exist. Reads none of them.
 
-        None if that cannot be told, as when the data would be downloaded: then they are loaded to know them.
+        None if they are not known, for instance when the data would be downloaded. The data are then loaded to
+        identify them.
         """
         return None
 
     def references(self) -> Sequence[Path]:
-        """CSV files of published figures that reports of this task are held against."""
+        """CSV files of published figures that reports of this task show beside its rows."""
         return ()

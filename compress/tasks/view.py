@@ -27,7 +27,7 @@ class TaskView:
     task: Task
     train: Split
     validation: Split
-    checkpoints: Path | None  # where `fit` keeps what it needs to go on after a kill; None: nowhere
+    checkpoints: Path | None  # folder for the state that `fit` resumes from; None: not resumable
     progress: Progress
     deterministic: bool = False
     teaching: Distillation | None = None  # what `fit` adds to the loss
@@ -36,17 +36,17 @@ class TaskView:
     def build(self, *, width: float, seed: int) -> Any:
         """A new model as `fit_from_scratch` trains it, its weights drawn from `seed`. See `Task.build`."""
         set_seed(backend.keras(), seed, self.deterministic)
-        return self.task.build(width=width, dropout=self._anew.dropout)
+        return self.task.build(width=width, dropout=self._scratch_recipe.dropout)
 
     def with_distillation(self, teaching: Distillation) -> TaskView:
-        """The same task, in which `fit` also learns from teachers."""
+        """The same view, with `teaching` added to the loss of every `fit`."""
         return dataclasses.replace(self, teaching=teaching)
 
     def record(self, name: str, value: Any) -> None:
-        """Say what the stage decided while it ran, such as a learning rate; it stands in the row of the run.
+        """Record a decision that the stage made while it ran, such as a learning rate, in the row of the run.
 
         Args:
-          value: a number, a text, a bool, None, or lists and dicts of them. Of what is said twice the last holds.
+          value: a number, a text, a bool, None, or lists and dicts of them. A name recorded twice keeps its last value.
         """
         try:
             plain = json.loads(json.dumps(value, allow_nan=False))
@@ -80,12 +80,12 @@ class TaskView:
         return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
 
     def fit_from_scratch(self, model: Any, *, epochs: int, seed: int) -> History:
-        """Train a new `model` in place, resumably, by the task's first recipe; by its fine-tuning if it has none."""
-        recipe = dataclasses.replace(self._anew, epochs=epochs)
+        """Train a new `model` in place, resumably, by the task's first recipe, or else its fine-tuning recipe."""
+        recipe = dataclasses.replace(self._scratch_recipe, epochs=epochs)
         return fit(model, recipe, self.training_data(), seed=seed)
 
     def training_data(self) -> TrainingData:
-        """What a training of this task is fed with."""
+        """The data, input scale, checkpoints and loss terms of a training of this task."""
         return TrainingData(
             self.train,
             self.validation,
@@ -97,5 +97,5 @@ class TaskView:
         )
 
     @property
-    def _anew(self) -> Recipe:
+    def _scratch_recipe(self) -> Recipe:
         return next(iter(self.task.recipes.values()), self.task.finetuning)
