@@ -12,7 +12,7 @@ from compress import backend
 from compress.keras_models.macs import macs_by_layer
 from compress.keras_models.model import KerasModel
 from compress.tflite import contents
-from compress.tflite.flatbuffer import Operator, read
+from compress.tflite.flatbuffer import Operator
 from compress.tflite.model import TFLiteModel
 from compress.tflite.tensor import Tensor
 
@@ -29,8 +29,8 @@ def layer_table(model: KerasModel | TFLiteModel) -> list[Record]:
         rows = list(_keras_rows(model.keras, macs_by_layer(model.keras), ""))
         shape = _without_batch(model.keras.output_shape)
     else:
-        rows = _tflite_rows(model.content)
-        shape = _without_batch(read(model.content).outputs[0].shape)
+        rows = _tflite_rows(model)
+        shape = _without_batch(model.graph.outputs[0].shape)
     return [*rows, _total(rows, model.format, shape)]
 
 
@@ -52,8 +52,8 @@ def _keras_rows(model: Any, macs: Mapping[str, int | None], prefix: str) -> Iter
         }
 
 
-def _tflite_rows(content: bytes) -> list[Record]:
-    graph = read(content)
+def _tflite_rows(model: TFLiteModel) -> list[Record]:
+    graph = model.graph
     parameters: defaultdict[Operator, list[contents.StoredTensor]] = defaultdict(list)
     for stored in contents.stored_in(graph):
         parameters[stored.operator].append(stored)
@@ -66,7 +66,12 @@ def _tflite_rows(content: bytes) -> list[Record]:
         if not contents.is_unpacking(operator)
     ]
     structure = {"name": "structure and names", "type": "", "output_shape": [], "dtype": ""}
-    rest = {"parameters": 0, "nonzero": 0, "macs": 0, "bytes": len(content) - sum(held.values())}
+    rest = {
+        "parameters": 0,
+        "nonzero": 0,
+        "macs": 0,
+        "bytes": len(model.content) - sum(held.values()),
+    }
     return [*rows, structure | rest]
 
 

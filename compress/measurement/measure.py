@@ -14,7 +14,7 @@ from compress.measurement import predictions
 from compress.measurement.predictions import Predictions
 from compress.significance import wilson_interval
 from compress.tflite import contents, interpreter
-from compress.tflite.flatbuffer import Graph, read
+from compress.tflite.flatbuffer import Graph
 from compress.tflite.model import TFLiteModel
 
 # Below it a probability counts as this much, so that a class given 0 costs 16.1 and not infinity.
@@ -38,12 +38,12 @@ def measure(
     Raises:
       ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers.
     """
-    graph = read(model.content)
+    graph = model.graph
     stored = contents.stored_in(graph)
     sparsity = contents.sparsity(stored)
     split = dataset.open_test() if on == "test" else dataset.validation
     check_fits(graph, split.images.shape[1:], len(dataset.classes))
-    scores = predict(model.content, split.images, input_scale, progress)
+    scores = predict(model, split.images, input_scale, progress)
     softmax = contents.ends_in_softmax(graph)
     log_probabilities = log_of_probabilities(scores) if softmax else log_softmax(scores)
     correct = is_correct(scores, split.labels)
@@ -75,7 +75,7 @@ def digest_of_test(dataset: Dataset) -> str:
 
 
 def predict(
-    content: bytes,
+    model: TFLiteModel,
     images: np.ndarray,
     input_scale: float,
     progress: Callable[[int], None] | None = None,
@@ -88,8 +88,10 @@ def predict(
     Returns:
       float32 [n, classes], all finite.
     """
-    check_fits(read(content), images.shape[1:], None)
-    scores = interpreter.scores_apart(content, images, input_scale, progress or (lambda done: None))
+    check_fits(model.graph, images.shape[1:], None)
+    scores = interpreter.scores_apart(
+        model.content, images, input_scale, progress or (lambda done: None)
+    )
     odd = int((~np.isfinite(scores)).any(axis=1).sum())
     if odd:
         raise ValueError(

@@ -123,7 +123,7 @@ class Pipeline:
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
         """Raise ValueError if the file lacks a zero of the model, or breaks the promise of a stage so far."""
-        kernels = matched_kernels(exported.content, model.kernels())
+        kernels = matched_kernels(exported.graph, model.kernels())
         broken = [
             f"{name}: {int(lost)} zero weights of the model are not zero in the exported file"
             for name, kernel in model.kernels().items()

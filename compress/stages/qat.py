@@ -90,7 +90,7 @@ class Qat(Stage):
         qat.set_kernel_ranges(training)
         result = _whole(convert(training, "int8"), model)
         before = model.kernels()
-        if lost := lost_clusters(before, contents.matched_kernels(result.content, before)):
+        if lost := lost_clusters(before, contents.matched_kernels(result.graph, before)):
             raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))
         return result
 
@@ -106,7 +106,7 @@ def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
     """The same file; CannotTreat, with the layers of `model`, if anything in it is computed in float."""
     floating = [
         operator
-        for operator in contents.operators(file.content)
+        for operator in file.graph.operators
         for tensor in (*operator.inputs, *operator.outputs)
         if tensor is not None and tensor.dtype.startswith("float")
     ]

@@ -80,14 +80,16 @@ def kernels(content: bytes) -> list[StoredKernel]:
     Conv2D [h, w, i, o], DepthwiseConv2D [h, w, c, m], Dense [i, o], Conv2DTranspose [h, w, o, i]; a Conv1D is a
     Conv2D with h = 1. Integers come with their zero point taken off: a zero weight is 0.
     """
-    graph = read(content)
+    return kernels_in(read(content))
+
+
+def kernels_in(graph: Graph) -> list[StoredKernel]:
+    """See `kernels`."""
     producers = graph.producers()
     return [_kernel(o, producers) for o in graph.operators if o.name in WEIGHTS]
 
 
-def matched_kernels(
-    content: bytes, keras_kernels: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def matched_kernels(graph: Graph, keras_kernels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Layer name -> the kernel that the file stores for it, in the shape of the Keras kernel.
 
     Args:
@@ -96,7 +98,7 @@ def matched_kernels(
     Raises:
       ValueError: the file has no kernel for a layer; the message names it.
     """
-    return match(kernels(content), keras_kernels)
+    return match(kernels_in(graph), keras_kernels)
 
 
 def stored_params(stored: Sequence[StoredTensor]) -> int:

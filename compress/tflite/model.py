@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from compress.files import write_bytes
+from compress.tflite.flatbuffer import Graph, read
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class TFLiteModel:
     def digest(self) -> str:
         """SHA-256 of the file, in hex."""
         return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The main subgraph, parsed once. ValueError if the content is damaged."""
+        return read(self.content)
 
     def save(self, path: Path) -> None:
         """Write the file whole, or leave `path` as it was."""

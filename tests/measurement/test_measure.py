@@ -131,7 +131,7 @@ def test_a_file_that_takes_several_images_at_a_time_is_refused(content: bytes) -
         graph.tensors[graph.inputs[0]].shape = [4, 6, 6, 2]
 
     with pytest.raises(ValueError, match=r"takes 4x6x6x2 .* export it to take one image"):
-        predict(edited(content, four), IMAGES, SCALE)
+        predict(TFLiteModel(edited(content, four)), IMAGES, SCALE)
 
 
 def test_a_file_of_two_outputs_is_refused(content: bytes) -> None:
@@ -139,7 +139,7 @@ def test_a_file_of_two_outputs_is_refused(content: bytes) -> None:
         model.subgraphs[0].outputs = list(model.subgraphs[0].outputs) * 2
 
     with pytest.raises(ValueError, match="has 1 inputs and 2 outputs"):
-        predict(edited(content, twice), IMAGES, SCALE)
+        predict(TFLiteModel(edited(content, twice)), IMAGES, SCALE)
 
 
 def test_scores_that_are_not_numbers_are_an_error_that_counts_them(model: Any) -> None:
@@ -148,7 +148,7 @@ def test_scores_that_are_not_numbers_are_an_error_that_counts_them(model: Any) -
     weights[-1] = np.array([np.nan, 0, 0])
     broken.set_weights(weights)
     with pytest.raises(ValueError, match="NaN or infinite scores for 40 of 40 images"):
-        predict(export(broken), IMAGES, SCALE)
+        predict(TFLiteModel(export(broken)), IMAGES, SCALE)
 
 
 def test_a_damaged_file_is_refused_before_the_test_images_are_opened(content: bytes) -> None:
@@ -184,7 +184,7 @@ def test_flipped_bytes_never_bring_this_process_down(content: bytes, images: Dat
 
 def test_measuring_tells_what_was_said_of_each_image(content: bytes, images: Dataset) -> None:
     found, predicted = measure(TFLiteModel(content), images, SCALE)
-    scores = predict(content, IMAGES, SCALE)
+    scores = predict(TFLiteModel(content), IMAGES, SCALE)
     assert (predicted.classes == scores.argmax(axis=1)).all()
     assert (predicted.labels == LABELS).all()
     assert ((predicted.classes == LABELS) == unpack_bits(found.correct, 40)).all()
@@ -200,7 +200,7 @@ def test_the_digest_of_the_test_split_is_that_of_its_images(images: Dataset) -> 
 def test_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset) -> None:
     found, _ = measure(TFLiteModel(content), images, SCALE)
     assert len(base64.b64decode(found.correct)) == 5
-    scores = predict(content, IMAGES, SCALE)
+    scores = predict(TFLiteModel(content), IMAGES, SCALE)
     assert (unpack_bits(found.correct, 40) == is_correct(scores, LABELS)).all()
 
 
@@ -213,7 +213,7 @@ def test_measuring_on_validation_images_does_not_open_the_test_images(content: b
     data = Dataset("hand-made", ("a", "b", "c"), none, chosen, never)
     found, _ = measure(TFLiteModel(content), data, SCALE, on="validation")
     assert (found.measured_on, found.test_images) == ("validation", 30)
-    correct = is_correct(predict(content, chosen.images, SCALE), chosen.labels)
+    correct = is_correct(predict(TFLiteModel(content), chosen.images, SCALE), chosen.labels)
     assert (unpack_bits(found.correct, 30) == correct).all()
 
 

@@ -23,6 +23,7 @@ from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
+from compress.tflite import flatbuffer
 from compress.tflite.model import TFLiteModel
 from conftest import Silent
 
@@ -139,6 +140,21 @@ def test_run_gives_a_row_and_a_folder_per_prefix(
         assert (folder / "model.tflite").stat().st_size == row.file_bytes
     assert set(rows[0].splits) == {"train", "validation", "test"}
     assert len(set(rows[0].splits.values())) == 3
+
+
+def test_a_finished_file_is_parsed_once_a_row(
+    context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    parse = flatbuffer._graph  # read() does nothing else, and is imported by name
+
+    def counted(content: bytes) -> flatbuffer.Graph:
+        parsed.append(content)
+        return parse(content)
+
+    monkeypatch.setattr(flatbuffer, "_graph", counted)
+    (row,) = Pipeline(()).run(toy_model, context)
+    assert [len(content) for content in parsed] == [row.file_bytes]
 
 
 def test_same_words_are_reused_and_make_no_second_row(

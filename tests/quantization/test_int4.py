@@ -18,6 +18,7 @@ from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.flatbuffer import read
 from compress.tflite.model import TFLiteModel
 
 RNG = np.random.default_rng(0)
@@ -86,7 +87,7 @@ def test_named_kernels_are_stored_in_4_bits_and_all_others_in_8(small: bytes) ->
 def test_the_file_has_the_codes_of_our_grid(
     mixed: KerasModel, coarse: KerasModel, small: bytes
 ) -> None:
-    stored = contents.matched_kernels(small, coarse.kernels())
+    stored = contents.matched_kernels(read(small), coarse.kernels())
     # Also where a BatchNormalization has been folded into the kernel, channel by channel.
     for name in NAMES:
         codes = np.rint(coarse.kernels()[name] / mse_scales(mixed.kernels()[name]))
@@ -107,7 +108,7 @@ def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
 
 def test_scores_are_those_of_the_rounded_model(coarse: KerasModel, small: bytes) -> None:
     exact = coarse.keras(SEEN, training=False).numpy()
-    found = measure.predict(small, IMAGES, 1 / 255)
+    found = measure.predict(TFLiteModel(small), IMAGES, 1 / 255)
     assert np.abs(found - exact).max() < 0.05 * np.ptp(exact)
     assert np.abs(found - exact).mean() < 0.02 * np.ptp(exact)
 
@@ -170,7 +171,7 @@ def test_a_channel_of_zeros_keeps_its_bias() -> None:
     kernel, _ = model.keras.get_layer("conv").get_weights()
     kernel[..., 1] = 0
     model.keras.get_layer("conv").set_weights([kernel, np.array([0, 3, 0, 0], np.float32)])
-    scores = measure.predict(int4.export(model, ["conv"], SEEN).content, IMAGES, 1 / 255)
+    scores = measure.predict(int4.export(model, ["conv"], SEEN), IMAGES, 1 / 255)
     np.testing.assert_allclose(scores[:, 1], 3, atol=0.05)
 
 
@@ -187,7 +188,7 @@ def test_zeros_of_prune_are_zeros_of_the_4_bit_file(
 ) -> None:
     pruned = Prune(sparsity=0.6, epochs=0).apply(toy_model, toy_view, seed=0)
     content = quick().apply(pruned, toy_view, seed=0).content
-    for name, w in contents.matched_kernels(content, pruned.kernels()).items():
+    for name, w in contents.matched_kernels(read(content), pruned.kernels()).items():
         assert not w[pruned.kernels()[name] == 0].any(), name
 
 
@@ -234,7 +235,7 @@ def test_the_share_goes_to_the_layer_made_sensitive_on_purpose(
     counted = contents.weight_types(contents.stored_tensors(content))
     assert counted["int8"] <= stage.int8_share * total
     assert counted["int8"] + counted["int4"] == total
-    kernels = contents.matched_kernels(content, model.kernels())
+    kernels = contents.matched_kernels(read(content), model.kernels())
     assert stage.broken_promises(kernels) == []
     assert "need more than 4 bits" in Quantize(scheme="int4").broken_promises(kernels)[0]
 
@@ -243,13 +244,13 @@ def test_kept_layers_are_stored_in_8_bits(toy_model: KerasModel, toy_view: TaskV
     stage = quick(keep=("conv1",))
     content = stage.apply(toy_model, toy_view, seed=0).content
     assert [s.dtype for s in contents.kernels(content)][:2] == ["int8", "int4"]
-    kernels = contents.matched_kernels(content, toy_model.kernels())
+    kernels = contents.matched_kernels(read(content), toy_model.kernels())
     assert stage.broken_promises(kernels) == []
 
 
 def test_an_8_bit_file_is_no_4_bit_one(toy_model: KerasModel, toy_view: TaskView) -> None:
     content = Quantize(calibration=40).apply(toy_model, toy_view, seed=0).content
-    kernels = contents.matched_kernels(content, toy_model.kernels())
+    kernels = contents.matched_kernels(read(content), toy_model.kernels())
     (sentence,) = Quantize(scheme="int4").broken_promises(kernels)
     total = sum(w.size for w in kernels.values())
     assert sentence.startswith("conv1, ")

@@ -94,7 +94,7 @@ def test_incoming_model_is_unchanged(clustered: KerasModel, incoming: KerasModel
 
 
 def test_the_promise_is_kept_in_the_file_and_read_off_it(clustered: KerasModel) -> None:
-    stored = matched_kernels(clustered.to_tflite().content, clustered.kernels())
+    stored = matched_kernels(clustered.to_tflite().graph, clustered.kernels())
     # A normalization has been folded into `first`: its values are shared per channel only.
     assert distinct(stored["first"]) > 8 >= distinct_per_channel(stored["first"]).max()
     assert Cluster(clusters=8).broken_promises(stored) == []
@@ -107,7 +107,7 @@ def test_the_promise_is_kept_in_the_file_and_read_off_it(clustered: KerasModel) 
 
 def test_the_promise_is_kept_in_int8(clustered: KerasModel) -> None:
     images = drawn(0).images * np.float32(1 / 255)
-    stored = matched_kernels(clustered.to_tflite("int8", images).content, clustered.kernels())
+    stored = matched_kernels(clustered.to_tflite("int8", images).graph, clustered.kernels())
     assert all(w.dtype.kind == "i" for w in stored.values())
     assert Cluster(clusters=8).broken_promises(stored) == []
     assert zeros(stored["first"]) >= zeros(clustered.kernels()["first"])
@@ -220,7 +220,7 @@ def test_pruning_adds_zeros_and_no_values(clustered: KerasModel, epochs: int) ->
             assert not epochs or not np.isin(after[after != 0], w).any(), name
     # Training has repaired all zeros: none is cut off a shared value after it.
     assert not epochs or last_validated(seen) == pytest.approx(cross_entropy(sparse), rel=1e-4)
-    stored = matched_kernels(sparse.to_tflite().content, sparse.kernels())
+    stored = matched_kernels(sparse.to_tflite().graph, sparse.kernels())
     assert Cluster(clusters=8).broken_promises(stored) == []
 
 

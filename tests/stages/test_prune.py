@@ -60,7 +60,7 @@ def test_weights_that_are_kept_learn_and_only_kernels_get_zeros(
 
 
 def test_the_exported_file_has_the_same_zeros(pruned: KerasModel) -> None:
-    stored = matched_kernels(pruned.to_tflite().content, pruned.kernels())
+    stored = matched_kernels(pruned.to_tflite().graph, pruned.kernels())
     for name, w in pruned.kernels().items():
         np.testing.assert_array_equal(stored[name] == 0, w == 0, err_msg=name)
     assert Prune(epochs=2).broken_promises(stored) == []

@@ -45,7 +45,7 @@ def test_zeros_in_all_are_as_many_as_asked_and_promised(epochs: int) -> None:
     for name, w in dense(incoming).items():
         assert counts[name] == np.sum(lamp_scores(w) <= threshold), name
     assert not any(zeros(w) for name, w in after.kernels().items() if name not in sizes)
-    stored = matched_kernels(after.to_tflite().content, after.kernels())
+    stored = matched_kernels(after.to_tflite().graph, after.kernels())
     assert Prune(scope="global", sparsity=0.6).broken_promises(stored) == []
     assert len(Prune(scope="global", sparsity=0.61).broken_promises(stored)) == 1
 

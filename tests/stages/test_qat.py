@@ -38,7 +38,7 @@ def qat(
 
 
 def stored(file: TFLiteModel, model: KerasModel) -> dict[str, np.ndarray]:
-    return contents.matched_kernels(file.content, model.kernels())
+    return contents.matched_kernels(file.graph, model.kernels())
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_channels_of_a_depthwise_kernel_are_counted_apart() -> None:
 
 def test_the_file_scores_as_the_last_validation_did(trained: TFLiteModel, progress: Silent) -> None:
     split = drawn(1)
-    logits = predict(trained.content, split.images, 1 / 255).astype(np.float64)
+    logits = predict(trained, split.images, 1 / 255).astype(np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), split.labels]
     last = progress.rows[-1]["validation_cross_entropy"]
     np.testing.assert_allclose(losses.mean(), last, rtol=0.02)
@@ -159,7 +159,7 @@ def test_a_model_that_ends_in_softmax_is_trained_on_probabilities() -> None:
     sure = keras().Model(model.input, k.Softmax(name="shares")(model.output))
     progress = Silent()
     file = qat(KerasModel(sure), progress=progress, epochs=1, learning_rate=1e-9)
-    shares = predict(file.content, drawn(1).images, 1 / 255).astype(np.float64)
+    shares = predict(file, drawn(1).images, 1 / 255).astype(np.float64)
     losses = -np.log(np.maximum(shares[np.arange(64), drawn(1).labels], 1e-7))
     np.testing.assert_allclose(
         progress.rows[0]["validation_cross_entropy"], losses.mean(), rtol=0.05
@@ -183,7 +183,7 @@ def test_few_images_and_one_step_are_enough(toy_model: KerasModel, toy_view: Tas
     few = Split(toy_view.train.images[:3], toy_view.train.labels[:3])
     file = Qat(epochs=1, calibration=2).apply(toy_model, replace(toy_view, train=few), seed=0)
     images = toy_view.validation
-    right = predict(file.content, images.images, 1 / 255).argmax(axis=1) == images.labels
+    right = predict(file, images.images, 1 / 255).argmax(axis=1) == images.labels
     assert right.mean() > 0.8
 
 

@@ -19,6 +19,7 @@ from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.flatbuffer import read
 from conftest import Silent
 
 SCHEMES = ["int8", "int16x8", "float16", "dynamic"]
@@ -35,14 +36,14 @@ def wide() -> KerasModel:
 def test_promise_is_kept_in_the_file(wide: KerasModel, toy_view: TaskView, scheme: str) -> None:
     stage = Quantize(scheme=scheme)
     content = stage.apply(wide, toy_view, seed=0).content
-    kernels = contents.matched_kernels(content, wide.kernels())
+    kernels = contents.matched_kernels(read(content), wide.kernels())
     assert stage.broken_promises(kernels) == []
     assert len(content) < len(wide.to_tflite().content)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_file_that_stayed_float_is_found_out(wide: KerasModel, scheme: str) -> None:
-    stored = contents.matched_kernels(wide.to_tflite().content, wide.kernels())
+    stored = contents.matched_kernels(wide.to_tflite().graph, wide.kernels())
     broken = Quantize(scheme=scheme).broken_promises(stored)
     assert f"conv2 is stored in numbers that are not those of {scheme}" in broken
 
@@ -61,9 +62,9 @@ def test_scores_stay_near_those_of_the_float_file(
     toy_model: KerasModel, toy_view: TaskView, scheme: str
 ) -> None:
     images = toy_view.validation.images
-    exact = measure.predict(toy_model.to_tflite().content, images, 1 / 255)
-    content = Quantize(scheme=scheme).apply(toy_model, toy_view, seed=0).content
-    near = measure.predict(content, images, 1 / 255)
+    exact = measure.predict(toy_model.to_tflite(), images, 1 / 255)
+    file = Quantize(scheme=scheme).apply(toy_model, toy_view, seed=0)
+    near = measure.predict(file, images, 1 / 255)
     assert np.abs(near - exact).mean() < 0.05 * np.abs(exact).mean()
     assert (near.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
 
@@ -79,7 +80,7 @@ def test_int8_file_takes_raw_pixels_less_128(toy_model: KerasModel, toy_view: Ta
 def test_weights_are_within_half_a_step(toy_model: KerasModel, toy_view: TaskView) -> None:
     content = Quantize().apply(toy_model, toy_view, seed=0).content
     # The first kernel has a BatchNormalization folded in; the second is stored as it is, per output channel.
-    codes = contents.matched_kernels(content, toy_model.kernels())["conv2"]
+    codes = contents.matched_kernels(read(content), toy_model.kernels())["conv2"]
     kernel = toy_model.kernels()["conv2"]
     step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
     assert np.all(np.abs(kernel - codes * step) <= step * 0.501)

@@ -101,7 +101,7 @@ def summary(model: KerasModel | TFLiteModel, start: KerasModel) -> dict[str, lis
     """
     images = draw(2, 16).images / np.float32(255)
     if isinstance(model, TFLiteModel):
-        arrays = matched_kernels(model.content, start.kernels())
+        arrays = matched_kernels(model.graph, start.kernels())
         arrays["scores"] = _scores(model, images)
     else:
         arrays = model.kernels() | {"scores": np.array(model.keras(images, training=False))}

@@ -11,6 +11,7 @@ from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.tflite import contents
+from compress.tflite.flatbuffer import read
 from support.tflite_examples import (
     Layer,
     drawn,
@@ -106,7 +107,7 @@ def test_macs_of_other_layers_are_worked_out_by_hand(layer: Any, macs: int) -> N
 )
 def test_float_kernels_come_back_bit_for_bit_in_keras_axis_order(layer: Any) -> None:
     model = KerasModel(functional((6, 6, 2), layer))
-    matched = contents.matched_kernels(export(model.keras), model.kernels())
+    matched = contents.matched_kernels(read(export(model.keras)), model.kernels())
     assert matched.keys() == model.kernels().keys()
     for name, kernel in model.kernels().items():
         np.testing.assert_array_equal(matched[name], kernel)
@@ -117,7 +118,9 @@ def test_a_conv1d_kernel_comes_back_without_the_extra_axis() -> None:
     (name, kernel) = next(iter(model.kernels().items()))
     content = export(model.keras)
     assert [k.values.shape for k in contents.kernels(content)] == [(1, 3, 3, 4)]
-    np.testing.assert_array_equal(contents.matched_kernels(content, {name: kernel})[name], kernel)
+    np.testing.assert_array_equal(
+        contents.matched_kernels(read(content), {name: kernel})[name], kernel
+    )
 
 
 def test_float16_kernels_are_read_behind_their_dequantize(three_layers: Any) -> None:
@@ -125,7 +128,7 @@ def test_float16_kernels_are_read_behind_their_dequantize(three_layers: Any) -> 
     stored = contents.stored_tensors(content)
     assert contents.weight_types(stored) == {"float16": 399}
     kernels = KerasModel(three_layers).kernels()
-    for name, found in contents.matched_kernels(content, kernels).items():
+    for name, found in contents.matched_kernels(read(content), kernels).items():
         np.testing.assert_array_equal(found, kernels[name].astype(np.float16))
 
 
@@ -135,7 +138,7 @@ def test_int8_kernels_are_within_half_a_step_of_the_keras_kernels(
     stored = contents.stored_tensors(three_layers_int8)
     assert contents.weight_types(stored) == {"int8": 72 + 16 + 300, "int32": 4 + 4 + 3}
     kernels = KerasModel(three_layers).kernels()
-    matched = contents.matched_kernels(three_layers_int8, kernels)
+    matched = contents.matched_kernels(read(three_layers_int8), kernels)
     scales = [s.tensor.scales for s in stored if s.role == "kernel"]
     for (name, kernel), scale in zip(kernels.items(), scales, strict=True):
         steps = np.array(scale).reshape(4, 1) if "depthwise" in name else np.array(scale)
@@ -229,5 +232,5 @@ def test_a_shared_kernel_is_stored_once_and_multiplied_twice() -> None:
     assert sum(o.macs for o in contents.operators(content)) == 2 * 6 * 6 * 4 * 36
     kernel = KerasModel(model).kernels()
     np.testing.assert_array_equal(
-        contents.matched_kernels(content, kernel)["shared"], kernel["shared"]
+        contents.matched_kernels(read(content), kernel)["shared"], kernel["shared"]
     )

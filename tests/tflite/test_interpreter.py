@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from compress.measurement.measure import predict
 from compress.tflite import interpreter
 from compress.tflite.flatbuffer import read
+from compress.tflite.model import TFLiteModel
 from support.tflite_examples import Layer, edited, export, functional, int8
 
 SCALE = 1 / 255
@@ -43,13 +44,15 @@ def content_int8(model: Any) -> bytes:
 
 def test_the_file_gives_what_the_keras_model_gives(model: Any, content: bytes) -> None:
     expected = model.predict(IMAGES * np.float32(SCALE), verbose=0)
-    np.testing.assert_allclose(predict(content, IMAGES, SCALE), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        predict(TFLiteModel(content), IMAGES, SCALE), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_order_of_images_is_kept_however_many_there_are(content: bytes) -> None:
-    whole = predict(content, IMAGES, SCALE)
+    whole = predict(TFLiteModel(content), IMAGES, SCALE)
     for n in (1, 2, 7):
-        np.testing.assert_array_equal(predict(content, IMAGES[:n], SCALE), whole[:n])
+        np.testing.assert_array_equal(predict(TFLiteModel(content), IMAGES[:n], SCALE), whole[:n])
 
 
 def test_int8_scores_are_dequantized_to_near_the_float_scores(
@@ -57,13 +60,13 @@ def test_int8_scores_are_dequantized_to_near_the_float_scores(
 ) -> None:
     (output,) = read(content_int8).outputs
     (step,), (zero,) = output.scales, output.zero_points
-    scores = predict(content_int8, IMAGES, SCALE)
+    scores = predict(TFLiteModel(content_int8), IMAGES, SCALE)
     codes = scores / step + zero
     assert scores.dtype == np.float32
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
     assert -128 <= codes.min() <= codes.max() <= 127
-    spread = np.ptp(predict(content, IMAGES, SCALE))
-    assert np.abs(scores - predict(content, IMAGES, SCALE)).max() < 0.05 * spread
+    spread = np.ptp(predict(TFLiteModel(content), IMAGES, SCALE))
+    assert np.abs(scores - predict(TFLiteModel(content), IMAGES, SCALE)).max() < 0.05 * spread
 
 
 @given(st.floats(1e-3, 1), st.integers(-128, 127), st.floats(1e-3, 1))
@@ -91,7 +94,7 @@ def test_raw_pixels_go_to_8_bit_inputs_of_scale_one_pixel() -> None:
 def test_progress_only_grows_and_ends_at_the_number_of_images(content: bytes) -> None:
     told: list[int] = []
     many = np.repeat(IMAGES, 15, axis=0)
-    predict(content, many, SCALE, told.append)
+    predict(TFLiteModel(content), many, SCALE, told.append)
     assert told == sorted(told)
     assert told[-1] == len(many)
     assert len(told) >= 3
@@ -102,7 +105,7 @@ def test_an_operator_that_litert_does_not_know_is_a_sentence(content: bytes) -> 
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 125
 
     with pytest.raises(ValueError, match=r"LiteRT cannot run this TFLite file: .*Export the file"):
-        predict(edited(content, unknown), IMAGES, SCALE)
+        predict(TFLiteModel(edited(content, unknown)), IMAGES, SCALE)
 
 
 def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: bytes) -> None:
@@ -112,7 +115,7 @@ def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: byt
         code.customCode = b"\x1b[2Jdrawn"
 
     with pytest.raises(ValueError, match="drawn") as caught:
-        predict(edited(content, custom), IMAGES, SCALE)
+        predict(TFLiteModel(edited(content, custom)), IMAGES, SCALE)
     assert str(caught.value).isprintable()
 
 
@@ -136,7 +139,7 @@ def test_litert_dying_of_a_file_is_an_error_here(
     dying.chmod(dying.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(dying))
     with pytest.raises(ValueError, match="it died of signal 11"):
-        predict(content, IMAGES, SCALE)
+        predict(TFLiteModel(content), IMAGES, SCALE)
 
 
 def test_stopping_in_the_middle_kills_the_other_process(
@@ -154,5 +157,5 @@ def test_stopping_in_the_middle_kills_the_other_process(
 
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(KeyboardInterrupt):
-        predict(content, np.repeat(IMAGES, 500, axis=0), SCALE, stop)
+        predict(TFLiteModel(content), np.repeat(IMAGES, 500, axis=0), SCALE, stop)
     assert [process.returncode for process in started] == [-signal.SIGKILL]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.tflite import contents
+from compress.tflite.flatbuffer import read
 from compress.tflite.kernel_matching import StoredKernel, match
 from support.tflite_examples import (
     drawn,
@@ -39,7 +40,7 @@ def test_kernels_of_one_shape_find_their_layers_in_a_branching_graph(
     content = export(model, int8(images) if quantized else lambda converter: None)
     kernels = KerasModel(model).kernels()
     asked = dict(reversed(kernels.items())) if backwards else kernels
-    matched = contents.matched_kernels(content, asked)
+    matched = contents.matched_kernels(read(content), asked)
     scales = {s.tensor.name: s.tensor.scales or (1.0,) for s in contents.stored_tensors(content)}
     assert list(matched) == list(asked)
     for name, found in matched.items():
@@ -102,10 +103,10 @@ def test_a_layer_without_a_kernel_in_the_file_is_named() -> None:
     three_layers_file, kernels = export(model), KerasModel(model).kernels()
     more = kernels | {"extra": np.ones((3, 3, 2, 4), np.float32)}
     with pytest.raises(ValueError, match="no kernel for layer 'extra' of shape"):
-        contents.matched_kernels(three_layers_file, more)
+        contents.matched_kernels(read(three_layers_file), more)
     other = {k: np.random.default_rng(9).normal(size=v.shape) for k, v in kernels.items()}
     with pytest.raises(ValueError, match="was it exported from this model"):
-        contents.matched_kernels(three_layers_file, other)
+        contents.matched_kernels(read(three_layers_file), other)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

@@ -109,7 +109,7 @@ def test_the_file_computes_what_was_simulated(block: str) -> None:
     assert steps.max() <= 1, "they compute something else"
     assert steps.mean() < 0.1
     assert not any("DEQUANTIZE" in o.name for o in operators(content))
-    stored = matched_kernels(content, KerasModel(model).kernels())
+    stored = matched_kernels(read(content), KerasModel(model).kernels())
     assert {w.dtype.kind for w in stored.values()} == {"i"}
 
 
