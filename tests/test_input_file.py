@@ -11,9 +11,9 @@ import click
 import pytest
 
 from baselines.cifar10.formats import open_copy
-from baselines.cifar10.png import check_png, read_png
 from baselines.cifar10.spec import Counts
 from compress.data import npz
+from compress.data.image_folder import check_png, read_images
 from compress.files import sha256
 from compress.input_file import FilePath, regular
 from compress.pipelines import toml_file
@@ -26,8 +26,8 @@ READERS: list[Callable[[Path], Any]] = [
     npz.headers,
     lambda path: toml_file.read(path, 0, None),
     lambda path: open_copy(path, Counts(200, 50)),
-    lambda path: read_png(path, 32, 32),
-    lambda path: check_png(path, 32, 32),
+    lambda path: read_images([path]),
+    lambda path: check_png(path, (32, 32)),
 ]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.cifar10.png import check_png, read_png
 from baselines.cifar10.spec import CLASSES, SIDE, Arrays, Counts, Files, checked
+from compress.data.image_folder import check_png, read_images
 
 
 def open_class_folders(folder: Path, counts: Counts) -> Files:
@@ -19,10 +19,10 @@ def open_class_folders(folder: Path, counts: Counts) -> Files:
 
     # Training images are read before any work; these are not, but they must not be found missing after it.
     for path in (path for paths in listed["test"] for path in paths):
-        check_png(path, SIDE, SIDE)
+        check_png(path, (SIDE, SIDE))
 
     def read(part: str, count: int) -> Arrays:
-        images = np.stack([read_png(p, SIDE, SIDE) for paths in listed[part] for p in paths])
+        images = read_images([p for paths in listed[part] for p in paths], (SIDE, SIDE), ["PNG"])
         labels = np.repeat(np.arange(len(CLASSES)), count // len(CLASSES))
         return checked(images, labels, count, str(folder / part))
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.cifar10.png import read_png, write_png
 from baselines.cifar10.spec import CLASSES, PIXELS, SIDE, Arrays, Counts, Files, checked
 from compress.data.dataset import Split
+from compress.data.image_folder import read_images
 from compress.data.splits import content_order, split_by_class
+from compress.files import replacing
 
 FOLDER = Path(str(files("baselines"))) / "sample"
 COUNTS = Counts(train=4_000, test=1_000)
@@ -69,13 +70,21 @@ def write_sample(folder: Path, files: Files, validation_fraction: float) -> None
     write_png(folder / "test.png", sheet(draw_test(files.test(), COUNTS.test)))
 
 
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 [h, w, 3] whole, as small as Pillow can."""
+    from PIL import Image
+
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG", optimize=True)
+
+
 def open_sample(folder: Path = FOLDER) -> Files:
     """The sample in `folder`, its labels told by its bands."""
 
     def read(part: str, count: int) -> Arrays:
         path = folder / f"{part}.png"
         height = count * PIXELS // (COLUMNS * SIDE * 3)
-        images = unsheet(read_png(path, height, COLUMNS * SIDE))
+        images = unsheet(read_images([path], (COLUMNS * SIDE, height), ["PNG"])[0])
         labels = np.repeat(np.arange(len(CLASSES)), count // len(CLASSES))
         return checked(images, labels, count, str(path))
 

@@ -56,7 +56,7 @@ def test_a_png_of_the_wrong_size(tmp_path):
 def test_a_damaged_png_of_the_test_part_is_refused_at_once(change, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "test" / "dog").iterdir())[0]
     path.write_bytes(change(path.read_bytes()))
-    assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG file; get it again."
+    assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG image; get it again."
 
 
 def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
@@ -70,16 +70,18 @@ def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
 def test_a_png_of_16_bits_is_not_cut_to_8(part, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / part / "dog").iterdir())[0]
     save_16_bits(path, 32, 32)
-    assert complaint(tmp_path / "copy") == f"{path}: a PNG of 16 bits a channel; expected 8."
-
-
-def test_a_png_with_transparency(tmp_path):
-    path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
-    Image.new("RGBA", (32, 32)).save(path)
     assert (
         complaint(tmp_path / "copy")
-        == f"{path}: a PNG of mode RGBA; expected RGB, 8 bits a channel."
+        == f"{path}: an image of 16 bits a channel; expected 8: save it with 8."
     )
+
+
+@pytest.mark.parametrize(("mode", "words"), [("RGBA", {}), ("P", {"transparency": 0})])
+def test_a_png_with_transparency(mode, words, tmp_path):
+    path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
+    Image.new(mode, (32, 32)).save(path, **words)
+    sentence = complaint(tmp_path / "copy")
+    assert sentence.startswith(f"{path}: an image of mode {mode}, or with transparency; expected")
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_a_png_with_transparency(tmp_path):
 def test_a_png_that_is_damaged(change, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     path.write_bytes(change(path.read_bytes()))
-    assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG file; get it again."
+    assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG image; get it again."
 
 
 def test_a_jpeg_by_the_name_of_a_png(tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     Image.new("RGB", (32, 32)).save(path, format="JPEG")
-    assert f"{path}: not a whole PNG file" in complaint(tmp_path / "copy")
+    assert f"{path}: not a whole PNG image" in complaint(tmp_path / "copy")
 
 
 def test_a_png_that_claims_to_be_huge_is_not_decoded(tmp_path):
