@@ -85,12 +85,12 @@ def test_named_kernels_are_stored_in_4_bits_and_all_others_in_8(small: bytes) ->
 
 
 def test_the_file_has_the_codes_of_our_grid(
-    mixed: KerasModel, coarse: KerasModel, small: bytes
+    mixed: KerasModel, fake_quantized: KerasModel, small: bytes
 ) -> None:
-    stored = contents.matched_kernels(read(small), coarse.kernels())
+    stored = contents.matched_kernels(read(small), fake_quantized.kernels())
     # Also where a BatchNormalization has been folded into the kernel, channel by channel.
     for name in NAMES:
-        codes = np.rint(coarse.kernels()[name] / mse_scales(mixed.kernels()[name]))
+        codes = np.rint(fake_quantized.kernels()[name] / mse_scales(mixed.kernels()[name]))
         np.testing.assert_array_equal(stored[name], codes, err_msg=name)
         assert 4 <= np.abs(codes).max() <= QMAX
 
@@ -106,8 +106,8 @@ def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
             assert len(set(after[before == value])) <= 1
 
 
-def test_scores_are_those_of_the_rounded_model(coarse: KerasModel, small: bytes) -> None:
-    exact = coarse.keras(SEEN, training=False).numpy()
+def test_scores_are_those_of_the_rounded_model(fake_quantized: KerasModel, small: bytes) -> None:
+    exact = fake_quantized.keras(SEEN, training=False).numpy()
     found = measure.predict(TFLiteModel(small), IMAGES, 1 / 255)
     assert np.abs(found - exact).max() < 0.05 * np.ptp(exact)
     assert np.abs(found - exact).mean() < 0.02 * np.ptp(exact)
@@ -124,9 +124,9 @@ def test_a_channel_that_does_not_reach_the_end_of_its_grid_keeps_its_codes() -> 
     np.testing.assert_array_equal(stored.values, codes)
 
 
-def test_only_named_kernels_are_rounded(mixed: KerasModel, coarse: KerasModel) -> None:
+def test_only_named_kernels_are_rounded(mixed: KerasModel, fake_quantized: KerasModel) -> None:
     for name, w in mixed.kernels().items():
-        steps = coarse.kernels()[name] / mse_scales(w)
+        steps = fake_quantized.kernels()[name] / mse_scales(w)
         assert np.allclose(steps, np.rint(steps), atol=1e-4) == (name in NAMES), name
 
 
