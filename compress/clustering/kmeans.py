@@ -1,25 +1,29 @@
-"""Values for the weights of a kernel to share: k-means, and how it begins."""
+"""Centroids, the values that the weights of a kernel share: k-means and other initializations."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 100  # of k-means; it has settled long before
+_ROUNDS = 100  # of k-means, which converges much earlier
 
 
 INITIALIZATIONS = ("kmeans++", "density-based", "linear", "random")
 
 
 def centroids_of(w: np.ndarray, k: int, initialization: str, seed: int) -> np.ndarray:
-    """The values that the non-zero weights of `w` begin to share: [k], ascending; equal ones if fewer are of use.
+    """Initial centroids of the non-zero weights of `w`: dtype of `w`, [k], ascending.
 
-    Never more than half as many as there are non-zero weights: a value for each weight would share nothing.
+    At most half as many differ as there are non-zero weights: with a centroid for each weight none would be shared.
+    The others repeat the last. All are 0 if all weights are.
 
     Args:
+      w: any shape.
+      k: number of centroids, at least 1.
+      seed: decides what "random" and "kmeans++" draw.
       initialization: "linear": evenly spaced between the least and the greatest weight. "random": drawn evenly
-        between them. "density-based": as many weights between each two. "kmeans++": weights drawn far from each other
-        (Arthur and Vassilvitskii 2007), then each to the mean of the weights that are nearest to it, until that
-        changes nothing.
+        between them. "density-based": with equally many weights between each two. "kmeans++": weights drawn far
+        from each other (Arthur and Vassilvitskii 2007), then k-means: each centroid is moved to the mean of the
+        weights nearest to it, until none moves.
     """
     values = np.sort(w[w != 0].astype(np.float64))
     if not len(values):
@@ -27,17 +31,17 @@ def centroids_of(w: np.ndarray, k: int, initialization: str, seed: int) -> np.nd
     count = max(1, min(k, len(values) // 2))
     rng = np.random.default_rng(seed)
     if initialization == "linear":
-        found = np.linspace(values[0], values[-1], count)
+        centroids = np.linspace(values[0], values[-1], count)
     elif initialization == "random":
-        found = np.sort(rng.uniform(values[0], values[-1], count))
+        centroids = np.sort(rng.uniform(values[0], values[-1], count))
     elif initialization == "density-based":
-        found = np.quantile(values, np.linspace(0, 1, count))
+        centroids = np.quantile(values, np.linspace(0, 1, count))
     else:
-        found = _k_means(values, _far_apart(values, count, rng))
-    return np.pad(found, (0, k - count), mode="edge").astype(w.dtype)
+        centroids = _k_means(values, _kmeans_plus_plus(values, count, rng))
+    return np.pad(centroids, (0, k - count), mode="edge").astype(w.dtype)
 
 
-def _far_apart(values: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _kmeans_plus_plus(values: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` of the values, each drawn with a chance that grows with the squared distance to those drawn before."""
     drawn = [rng.choice(values)]
     squares = (values - drawn[0]) ** 2

@@ -1,4 +1,4 @@
-"""Weights on a grid of few steps, and which layers bear it least: the arithmetic of storing kernels in 4 bits."""
+"""Rounding weights to 4-bit codes, and which kernels are most sensitive to it: arithmetic on arrays."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 QMAX = 7  # codes -7 to 7: symmetric, so that zero is exact
-# Fractions of a channel's largest magnitude tried as the end of its grid, the whole of it first.
+# Ends tried for the grid of a channel, as fractions of its largest magnitude; 1 first.
 ENDS = np.linspace(1, 0.3, 71)
 
-DAMPING = 0.01  # of the mean square of an input, added to all: inputs that are zero or equal have no inverse
+DAMPING = 0.01  # of the mean of the diagonal, added to it: moments of zero or equal inputs have no inverse
 
 
 def mse_scales(w: np.ndarray) -> np.ndarray:
-    """The step of each output channel's grid at which rounding to it errs least, in squares.
+    """The step of each output channel's grid with the least mean squared rounding error.
 
-    A grid that ends below the largest weight clips that one, and is finer for all others.
+    A grid that ends below the largest weight clips that weight, and is finer for all others.
 
     Args:
       w: a kernel [..., o].
@@ -40,17 +40,17 @@ def mse_scales(w: np.ndarray) -> np.ndarray:
 def rounded(w: np.ndarray, moments: np.ndarray | None = None) -> np.ndarray:
     """A kernel [..., o] with each weight at -7 to 7 steps of its output channel's grid; a zero stays zero.
 
-    Without moments each weight goes to the nearest step. With them weights are rounded one after another, and those to
-    come make up for the error in the outputs so far: GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323). A
-    channel whose outputs would be nearer with the nearest steps gets those.
+    Without moments each weight is rounded to the nearest step. With moments it is GPTQ (Frantar et al. 2022,
+    https://arxiv.org/abs/2210.17323): weights are rounded one after another, and the later ones compensate the error in
+    the outputs so far. A channel whose output error is not smaller by GPTQ is rounded to the nearest steps.
 
     Args:
-      moments: float64 [n, n], n being the weights of one channel: mean product of the two inputs that two weights meet.
+      moments: float64 [n, n], n being the weights of one channel: mean product of the inputs of two weights.
 
     >>> rounded(np.array([[7.0], [3.4], [-1.6]], np.float32)).ravel().tolist()
     [7.0, 3.0, -2.0]
 
-    Where the second and third weight always meet equal inputs, what one was given too much the other gets less:
+    The second and third weight always have equal inputs. One is rounded down by 0.4, so the other is rounded up:
 
     >>> equal = np.array([[1.0, 0, 0], [0, 1, 1], [0, 1, 1]])
     >>> rounded(np.array([[7.0], [3.4], [3.4]], np.float32), equal).ravel().tolist()
@@ -60,14 +60,14 @@ def rounded(w: np.ndarray, moments: np.ndarray | None = None) -> np.ndarray:
     rows = w.reshape(-1, w.shape[-1]).astype(np.float64)
     result = _on_grid(rows, steps)
     if moments is not None:
-        minded = _one_after_another(rows, steps, moments)
-        better = _output_mse(minded - rows, moments) < _output_mse(result - rows, moments)
-        result = np.where(better, minded, result)
+        compensated = _gptq(rows, steps, moments)
+        better = _output_mse(compensated - rows, moments) < _output_mse(result - rows, moments)
+        result = np.where(better, compensated, result)
     return result.reshape(w.shape).astype(w.dtype)
 
 
-def _one_after_another(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Weights [n, o] on their grids, each rounded after the errors of those before were made up for."""
+def _gptq(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Weights [n, o] on their grids, each rounded after it has compensated the errors of those before."""
     wanted, result, shares = rows.copy(), np.zeros_like(rows), _shares(moments)
     for index in range(len(rows)):
         result[index] = np.where(rows[index] == 0, 0, _on_grid(wanted[index], steps))
@@ -77,19 +77,19 @@ def _one_after_another(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray)
 
 
 def _output_mse(errors: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Mean square by which each output [o] moves if its weights move by errors [n, o]."""
+    """Mean squared change of each output [o] if its weights change by errors [n, o]."""
     return np.einsum("io,io->o", errors, moments @ errors)
 
 
 def most_sensitive(
     mse: Mapping[str, float], sizes: Mapping[str, int], largest: float
 ) -> tuple[str, ...]:
-    """The kernels to spare: those with most mse per weight first, each that still fits.
+    """The kernels to leave out of rounding: those with most error per weight first, each that still fits.
 
     Args:
-      mse: kernel name -> what rounding it alone does to the model's output.
+      mse: kernel name -> mean squared change of the model's outputs when this kernel alone is rounded.
       sizes: kernel name -> number of weights.
-      largest: number of weights that may be spared in all.
+      largest: number of weights that may be left out in all.
 
     >>> most_sensitive({"a": 1.0, "b": 3.0, "c": 2.0}, {"a": 10, "b": 100, "c": 10}, 30)
     ('c', 'a')
@@ -102,7 +102,7 @@ def most_sensitive(
 
 
 def _shares(moments: np.ndarray) -> np.ndarray:
-    """Upper triangular factor of the inverse of the moments: row i is how later weights share the error of weight i."""
+    """Upper triangular factor of the inverse of the moments: row i tells how later weights share error i."""
     damped = moments + np.eye(len(moments)) * (DAMPING * np.diag(moments).mean() or 1)
     return np.linalg.cholesky(np.linalg.inv(damped)).T
 

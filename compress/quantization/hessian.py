@@ -1,4 +1,4 @@
-"""Second moments of a kernel's inputs: how much errors in its weights, alone and together, change its outputs."""
+"""Second moments of a kernel's inputs: they say how much errors in its weights change its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.keras_models.layer_kinds import Kernel, kind_of
 from compress.keras_models.layers import is_channels_last
 from compress.keras_models.model import KerasModel
 
-# A kernel whose channels have more weights is left to plain rounding: the moments of 4,096 take 134 MB.
+# A kernel with more weights in a channel is rounded to nearest: the moments of 4,096 weights take 134 MB.
 MAX_INPUTS = 4096
 BATCH = 50  # images
 
@@ -19,19 +19,21 @@ BATCH = 50  # images
 def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndarray | None:
     """Mean product of any two inputs of a kernel, float64 [n, n], n being the weights of one output channel.
 
-    Inputs are in the order of the kernel's axes but the last. Of a layer called several times, those of the first call.
+    Inputs are in the order of the kernel's axes without the last. If a layer is called several times, its first call
+    counts.
 
     Args:
       images: float32 [m, h, w, c] as the model sees them.
 
     Returns:
-      None for a kernel other than that of Conv1D, Conv2D or Dense, in groups, causal, or too large.
+      None unless the layer is a Conv1D, Conv2D or Dense; also None for groups, causal padding, channels first, and
+      more than `MAX_INPUTS` inputs.
     """
     keras = backend.keras()
-    found = [layer for layer in model.keras.layers if layer.name == kernel]
-    if not found or kind_of(found[0]).kernels != (Kernel(),):
+    layers = [layer for layer in model.keras.layers if layer.name == kernel]
+    if not layers or kind_of(layers[0]).kernels != (Kernel(),):
         return None
-    (layer,) = found
+    (layer,) = layers
     size = int(np.prod(layer.kernel.shape[:-1]))
     if size > MAX_INPUTS or getattr(layer, "groups", 1) > 1:
         return None
@@ -40,23 +42,23 @@ def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndar
     before = keras.Model(model.keras.inputs[0], layer.input)
     total, count = np.zeros((size, size)), 0
     for start in range(0, len(images), BATCH):
-        given = before(images[start : start + BATCH], training=False)
-        rows = np.array(_windows(layer, given)).reshape(-1, size)
+        inputs = before(images[start : start + BATCH], training=False)
+        rows = np.array(_windows(layer, inputs)).reshape(-1, size)
         total += rows.T @ rows
         count += len(rows)
     return total / count
 
 
-def _windows(layer: Any, given: Any) -> Any:
-    """The inputs that a kernel is multiplied by at each position, [..., n]; of a Dense layer, its input."""
+def _windows(layer: Any, inputs: Any) -> Any:
+    """The inputs of a kernel at each position, [..., n]; those of a Dense layer are its own inputs."""
     if not hasattr(layer, "kernel_size"):
-        return given
+        return inputs
     ops = backend.keras().ops
-    one = (1,) if len(layer.kernel_size) == 1 else ()
+    height = (1,) if len(layer.kernel_size) == 1 else ()
     return ops.image.extract_patches(
-        ops.expand_dims(given, 1) if one else given,
-        size=(*one, *layer.kernel_size),
-        strides=(*one, *layer.strides),
-        dilation_rate=(*one, *layer.dilation_rate),
+        ops.expand_dims(inputs, 1) if height else inputs,
+        size=(*height, *layer.kernel_size),
+        strides=(*height, *layer.strides),
+        dilation_rate=(*height, *layer.dilation_rate),
         padding=layer.padding,
     )

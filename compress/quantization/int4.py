@@ -1,4 +1,4 @@
-"""Which kernels of a Keras model can have 4 bits, what that does to each, and the `.tflite` file that has them."""
+"""4-bit kernels: which kernels of a Keras model can have them, the error of each, and the `.tflite` file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check() -> None:
 
 
 def refused(model: KerasModel) -> dict[str, str]:
-    """Layer name -> class of each layer with a kernel that TFLite cannot store in 4 bits; depthwise ones left out."""
+    """Layer name -> class of each layer with a kernel that TFLite cannot store in 4 bits, but for depthwise kernels."""
     kernels = {layer_of(name) for name in model.kernel_variables() if not is_depthwise(name)}
     return {
         layer.name: type(layer).__name__
@@ -42,7 +42,7 @@ def refused(model: KerasModel) -> dict[str, str]:
 
 
 def output_mse(model: KerasModel, names: Collection[str], images: np.ndarray) -> dict[str, float]:
-    """Kernel name -> mean square by which the model's outputs move when that kernel alone has 4 bits.
+    """Kernel name -> mean squared change of the model's outputs when this kernel alone has 4 bits.
 
     Args:
       images: float32 [n, h, w, c] as the model sees them.
@@ -58,7 +58,10 @@ def output_mse(model: KerasModel, names: Collection[str], images: np.ndarray) ->
 
 
 def fake_quantized(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
-    """A copy whose named kernels are rounded to 4 bits in order, each for the inputs that those before give it."""
+    """A copy whose named kernels are rounded to 4 bits, each for its inputs after the kernels before it were rounded.
+
+    Args:
+      images: float32 [n, h, w, c] as the model sees them."""
     result = model.copy()
     for name, variable in result.kernel_variables().items():
         if name in names:
@@ -69,14 +72,14 @@ def fake_quantized(model: KerasModel, names: Collection[str], images: np.ndarray
 def _rounded(model: KerasModel, name: str, images: np.ndarray) -> np.ndarray:
     """A kernel rounded to 4 bits so that its outputs change least.
 
-    Shared weights are rounded to the nearest step instead: weights of one value stay of one value.
+    Shared weights are rounded to the nearest step instead, so that equal weights stay equal.
     """
     kernel = model.kernels()[name]
     return rounded(kernel, None if is_clustered(kernel) else input_moments(model, name, images))
 
 
 def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFLiteModel:
-    """The file: the named kernels in 4 bits, all others in 8, integers throughout, taking and giving int8.
+    """The `.tflite` file with the named kernels in 4 bits and all others in 8; it computes, takes and gives integers.
 
     Args:
       images: float32 [n, h, w, c] as the model sees them, by which weights are rounded and ranges of activations read.
@@ -95,7 +98,7 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
 
 
 def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """By what factor the grid of each output channel [o] reaches beyond the largest weight there."""
+    """End of the grid of each output channel [o], as a multiple of the largest weight there."""
     largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
     return np.where(largest > 0, ends / np.where(largest > 0, largest, 1), 1)
 
@@ -110,13 +113,13 @@ def _tensors(
 ) -> dict[str, str]:
     """Tensor of a float file -> which of the named kernels it holds."""
     stored = contents.kernels(content)
-    found = {}
+    tensors = {}
     for name, values in match(stored, kernels).items():
-        mine = next(s for s in stored if _same(s, values))
-        stored.remove(mine)
+        own = next(s for s in stored if _same(s, values))
+        stored.remove(own)
         if name in names:
-            found[mine.name] = name
-    return found
+            tensors[own.name] = name
+    return tensors
 
 
 def _same(stored: StoredKernel, values: np.ndarray) -> bool:

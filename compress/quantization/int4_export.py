@@ -14,19 +14,19 @@ from compress.tflite.flatbuffer import WEIGHTS, Graph, read
 from compress.tflite.kernel_matching import StoredKernel
 
 _OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # of the output channels; else 0
-# Of the largest weight of a kernel: a channel's grid does not end below, or its bias would not fit into 32 bits.
+# Least end of a channel's grid, as a fraction of the kernel's largest weight: below it a bias may exceed 32 bits.
 _LEAST_END = 1e-3
 
 Range = tuple[np.ndarray, np.ndarray]  # least and greatest
 
 
 def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarray) -> bytes:
-    """The file of a float one: integers throughout, taking and giving int8.
+    """The integer file of a float `.tflite` file; it takes and gives int8.
 
     Args:
-      beyond: tensor name of each kernel to store in 4 bits -> by what factor the grid of each output channel [o]
-        reaches beyond the largest weight there. All other kernels get 8 bits.
-      images: float32 [n, h, w, c] as the model sees them, by which ranges of activations are read.
+      beyond: tensor name of each kernel to store in 4 bits -> end of the grid of each output channel [o], as a multiple
+        of the largest weight there. All other kernels get 8 bits.
+      images: float32 [n, h, w, c] as the model sees them, from which ranges of activations are read.
 
     Raises:
       ValueError: a kernel is not stored as asked, or an operator would compute in floats.
@@ -42,7 +42,7 @@ def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarr
             quantizer.add_static_config(scope, operations(operator), 8, 4)
         seen = {name: {"min": low, "max": high} for name, (low, high) in ranges.items()}
         with warnings.catch_warnings():
-            # It keeps all tensors of an interpreter that it only asks for names.
+            # ai-edge-quantizer keeps all tensors of an interpreter, though it only reads names.
             warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors")
             result = quantizer.quantize(
                 seen, enable_progress_bar=False, enable_progress_report=False
@@ -53,12 +53,12 @@ def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarr
 
 
 def _kernel_ranges(graph: Graph, beyond: Mapping[str, np.ndarray]) -> dict[str, Range]:
-    """Tensor name -> ends of the grids of a kernel's output channels, shaped to go with the kernel as stored.
+    """Tensor name -> ends of the grids of a kernel's output channels, in a shape that broadcasts to the stored kernel.
 
     Args:
-      beyond: tensor name -> by what factor each channel's grid reaches beyond its largest weight; if absent, by 1.
+      beyond: tensor name -> end of each channel's grid, as a multiple of its largest weight; 1 if absent.
     """
-    found = {}
+    ranges = {}
     for operator in graph.operators:
         kernel = operator.inputs[WEIGHTS[operator.name][0]] if operator.name in WEIGHTS else None
         if kernel is not None:
@@ -70,12 +70,12 @@ def _kernel_ranges(graph: Graph, beyond: Mapping[str, np.ndarray]) -> dict[str, 
             if kernel.name in beyond:
                 ends = ends * beyond[kernel.name].reshape(ends.shape)
             ends = np.maximum(ends, floor).astype(np.float32)
-            found[kernel.name] = -ends, ends
-    return found
+            ranges[kernel.name] = -ends, ends
+    return ranges
 
 
 def _ranges(content: bytes, images: np.ndarray) -> dict[str, Range]:
-    """Tensor name -> least and greatest number that a float file computes there for any image."""
+    """Tensor name -> least and greatest number that a float file computes there over all images."""
     litert = backend.litert()
     interpreter = litert.Interpreter(
         model_content=content,
@@ -103,7 +103,7 @@ def _shaped(number: float) -> np.ndarray:
 
 
 def _scopes(graph: Graph, tensors: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Of each operator with one of these kernels, the pattern that ai-edge-quantizer knows it by, and its kind."""
+    """For each operator with one of these kernels: the pattern by which ai-edge-quantizer selects it, and its name."""
     for operator in graph.operators:
         place, _ = WEIGHTS.get(operator.name, (0, 0))
         kernel = operator.inputs[place] if operator.name in WEIGHTS else None
@@ -115,10 +115,10 @@ def _check_stored(
     content: bytes, float_kernels: list[StoredKernel], tensors: Collection[str]
 ) -> None:
     for before, after in zip(float_kernels, contents.kernels(content), strict=True):
-        asked = "int4" if before.name in tensors else "int8"
-        if after.dtype != asked:
+        expected = "int4" if before.name in tensors else "int8"
+        if after.dtype != expected:
             raise ValueError(
-                f"{before.name} would be stored as {after.dtype}, expected {asked}: "
+                f"{before.name} would be stored as {after.dtype}, expected {expected}: "
                 "use another scheme, or name its layer to --keep."
             )
     floats = {

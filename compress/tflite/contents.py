@@ -13,7 +13,7 @@ from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator, read
 from compress.tflite.kernel_matching import StoredKernel, match
 from compress.tflite.tensor import Tensor
 
-# A bias follows the weights, but for TRANSPOSE_CONV, where the image comes between.
+# The bias comes after the weights; in TRANSPOSE_CONV the image is between them.
 _BIAS = {name: 3 if name == "TRANSPOSE_CONV" else 2 for name in WEIGHTS}
 # Arithmetic with a stored number per channel: what is left of a BatchNormalization that could not be folded.
 _PER_CHANNEL = ("ADD", "SUB", "MUL", "DIV", "PRELU")
@@ -35,12 +35,12 @@ def operators(content: bytes) -> list[Operator]:
 
 
 def stored_tensors(content: bytes) -> list[StoredTensor]:
-    """Every constant that carries weights or biases, in execution order; one that is used twice is stored once."""
+    """Every constant that carries weights or biases, in execution order. One that is used twice is listed once."""
     return stored_in(read(content))
 
 
 def stored_in(graph: Graph) -> list[StoredTensor]:
-    """See `stored_tensors`."""
+    """`stored_tensors` of a file that is read already."""
     producers = graph.producers()
     for operator in graph.operators:
         if operator.name in WEIGHTS:
@@ -53,19 +53,19 @@ def stored_in(graph: Graph) -> list[StoredTensor]:
 
 
 def constants_in(graph: Graph) -> list[tuple[Operator, int, Tensor]]:
-    """Every constant, with its first user and its place among that one's inputs.
+    """Every constant, with the first operator that uses it and its place among the inputs of that operator.
 
-    A constant that an operator only unpacks belongs to the operator that uses what was unpacked.
+    A constant that an operator only unpacks belongs to the operator that uses the unpacked tensor.
     """
     producers = graph.producers()
-    found: dict[int, tuple[Operator, int, Tensor]] = {}
+    constants: dict[int, tuple[Operator, int, Tensor]] = {}
     for operator in graph.operators:
         if not is_unpacking(operator):
             for place, tensor in enumerate(operator.inputs):
                 constant = _constant(tensor, producers)
                 if constant is not None:
-                    found.setdefault(constant.buffer, (operator, place, constant))
-    return list(found.values())
+                    constants.setdefault(constant.buffer, (operator, place, constant))
+    return list(constants.values())
 
 
 def is_unpacking(operator: Operator) -> bool:
@@ -78,7 +78,7 @@ def kernels(content: bytes) -> list[StoredKernel]:
     """The kernel of every convolution and dense operator, in execution order, in Keras axis order.
 
     Conv2D [h, w, i, o], DepthwiseConv2D [h, w, c, m], Dense [i, o], Conv2DTranspose [h, w, o, i]; a Conv1D is a
-    Conv2D with h = 1. Integers come with their zero point taken off: a zero weight is 0.
+    Conv2D with h = 1. The zero point is subtracted from integers, so that a zero weight is 0.
     """
     return kernels_in(read(content))
 
@@ -107,12 +107,16 @@ def stored_params(stored: Sequence[StoredTensor]) -> int:
 
 
 def nonzero_params(stored: Sequence[StoredTensor]) -> int:
-    """How many of the numbers do not stand for 0."""
+    """How many of the numbers stand for something else than 0."""
     return sum(int(np.count_nonzero(s.tensor.centred())) for s in stored)
 
 
 def sparsity(stored: Sequence[StoredTensor]) -> float:
-    """Fraction of kernel weights that are zero, all kernels together."""
+    """Fraction of kernel weights that are zero, over all kernels.
+
+    Raises:
+      ValueError: there is no kernel.
+    """
     kernel = [s for s in stored if s.role == "kernel"]
     if not kernel:
         raise ValueError(
@@ -123,23 +127,23 @@ def sparsity(stored: Sequence[StoredTensor]) -> float:
 
 
 def kernel_sparsity(stored: Sequence[StoredTensor]) -> dict[str, float]:
-    """Tensor name -> fraction of its weights that are zero; a name that comes again gets a number."""
-    found: dict[str, float] = {}
+    """Tensor name -> fraction of its weights that are zero; a repeated name gets a number."""
+    sparsities: dict[str, float] = {}
     for s in stored:
         if s.role == "kernel":
-            name, again = s.tensor.name, 2
-            while name in found:
-                name, again = f"{s.tensor.name} ({again})", again + 1
-            found[name] = sparsity([s])
-    return found
+            name, number = s.tensor.name, 2
+            while name in sparsities:
+                name, number = f"{s.tensor.name} ({number})", number + 1
+            sparsities[name] = sparsity([s])
+    return sparsities
 
 
 def weight_types(stored: Sequence[StoredTensor]) -> dict[str, int]:
-    """Type -> how many numbers are stored as that; they add up to `stored_params`."""
-    found: Counter[str] = Counter()
+    """Number type -> how many numbers are stored in it; they add up to `stored_params`."""
+    counts: Counter[str] = Counter()
     for s in stored:
-        found[s.tensor.dtype] += s.tensor.values().size
-    return dict(found)
+        counts[s.tensor.dtype] += s.tensor.values().size
+    return dict(counts)
 
 
 def ends_in_softmax(graph: Graph) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from compress import backend
 from compress.tflite.model import TFLiteModel
 
-# Of how models are written as `.tflite`; raised with it, and kept runs go stale.
+# Version of the export. A change of it makes saved runs stale: raise it when files come out different.
 EXPORT_VERSION = 1
 
 
@@ -27,16 +27,16 @@ _INTEGER = {
 def convert(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
     """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
 
-    Without `calibration`, "int8" takes the ranges that the model was trained with, and what has none stays float.
+    Without `calibration`, "int8" takes the ranges that the model was trained with; layers without ranges stay float.
     """
     tf = backend.tensorflow()
     signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     function = tf.function(lambda image: model(image, training=False))
     with backend.stderr_held_back(), warnings.catch_warnings():
-        # Asked of quantization by training statistics, which is another thing than calibration.
+        # The converter warns of missing input statistics, which calibration and trained ranges replace.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
         concrete = function.get_concrete_function(signature)
-        # Not with the model as second argument: what was trained in this process would keep variables in the file.
+        # Without the model as second argument: with it, a model trained in this process keeps variables in the file.
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
         if scheme != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -22,7 +22,7 @@ WEIGHTS = {
 # A damaged or hostile file may claim more; without a bound it could fill the memory.
 _MAX_RANK = 8
 _MAX_NAME = 4096
-# What an entry of a list takes in a file at least, in bytes: a number; a place and the table that is there.
+# Least size of a list entry in a file, in bytes: a number, or an offset and the table at that offset.
 _INT32, _INT64, _TENSOR, _OPERATOR, _CODE = 4, 8, 24, 24, 8
 
 
@@ -31,7 +31,7 @@ class Operator:
     """One operation: its name as in the TFLite schema ("CONV_2D"), its tensors, its multiply-accumulates."""
 
     name: str
-    inputs: tuple[Tensor | None, ...]  # None: an optional input that is not given
+    inputs: tuple[Tensor | None, ...]  # None: an optional input that is absent
     outputs: tuple[Tensor, ...]
     macs: int
 
@@ -69,14 +69,14 @@ def read(content: bytes) -> Graph:
 
 
 def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> int:
-    """Multiply-accumulates of one operator, borders counted as if they were image; 0 unless it is in `WEIGHTS`."""
+    """Multiply-accumulates of one operator, those with padding included; 0 unless the operator is in `WEIGHTS`."""
     if name not in WEIGHTS:
         return 0
     place, rank = WEIGHTS[name]
     weights, image = inputs[place], inputs[2 if name == "TRANSPOSE_CONV" else 0]
     if weights is None or image is None or len(weights.shape) != rank:
         raise ValueError(f"{name} without weights of {rank} axes")
-    if name == "TRANSPOSE_CONV":  # [o, h, w, i]: every input number meets the window of every o
+    if name == "TRANSPOSE_CONV":  # [o, h, w, i]: every input number times the window of every o
         return math.prod(image.shape) * math.prod(weights.shape[:3])
     # [o, h, w, i], i being per group; [1, h, w, o]; [o, i]
     window = weights.shape[1:3] if name == "DEPTHWISE_CONV_2D" else weights.shape[1:]
@@ -84,9 +84,9 @@ def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ..
 
 
 class _Room:
-    """The bytes of a file, each to be read once.
+    """The number of bytes still to be read from a file, each at most once.
 
-    Its parts may be said to lie in the same place: read one by one, they would make a small file as large as it likes.
+    A hostile file may place many parts at the same bytes. Without this bound, reading them could fill the memory.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -103,34 +103,33 @@ def _graph(content: bytes) -> Graph:
     subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), room)[0]
     stored: dict[int, memoryview] = {}
     tensors = [
-        _tensor(found, model, stored, room)
-        for found in _each(subgraph.Tensors, subgraph.TensorsLength(), room, _TENSOR)
+        _tensor(table, model, stored, room)
+        for table in _each(subgraph.Tensors, subgraph.TensorsLength(), room, _TENSOR)
     ]
     codes = _each(model.OperatorCodes, model.OperatorCodesLength(), room, _CODE)
     names = [_operator_name(code) for code in codes]
     operators = [
-        _operator(found, names, tensors, room)
-        for found in _each(subgraph.Operators, subgraph.OperatorsLength(), room, _OPERATOR)
+        _operator(table, names, tensors, room)
+        for table in _each(subgraph.Operators, subgraph.OperatorsLength(), room, _OPERATOR)
     ]
     return Graph(
-        _known(_each(subgraph.Inputs, subgraph.InputsLength(), room), tensors),
-        _known(_each(subgraph.Outputs, subgraph.OutputsLength(), room), tensors),
+        _tensors_at(_each(subgraph.Inputs, subgraph.InputsLength(), room), tensors),
+        _tensors_at(_each(subgraph.Outputs, subgraph.OutputsLength(), room), tensors),
         tuple(operators),
     )
 
 
 def _each(get: Any, length: int, room: _Room, size_bytes: int = _INT32) -> list[Any]:
-    room.take(
-        length * size_bytes
-    )  # a length beyond the file is damage, found before counting to it
+    # First, so that a damaged length is refused before anything of that length is made.
+    room.take(length * size_bytes)
     return [get(j) for j in range(length)]
 
 
-def _tensor(found: Any, model: Any, stored: dict[int, memoryview], room: _Room) -> Tensor:
-    shape = _each(found.Shape, found.ShapeLength(), room)
+def _tensor(table: Any, model: Any, stored: dict[int, memoryview], room: _Room) -> Tensor:
+    shape = _each(table.Shape, table.ShapeLength(), room)
     if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
         raise ValueError(f"a tensor of shape {shape[: _MAX_RANK + 1]}")
-    quantization = found.Quantization()
+    quantization = table.Quantization()
     scales, zero_points, axis = [], [], 0
     if quantization is not None:
         scales = _each(quantization.Scale, quantization.ScaleLength(), room)
@@ -139,23 +138,23 @@ def _tensor(found: Any, model: Any, stored: dict[int, memoryview], room: _Room) 
         axis = quantization.QuantizedDimension()
     if len(zero_points) > 1 and not (0 <= axis < len(shape) and len(zero_points) == shape[axis]):
         raise ValueError(f"{len(zero_points)} zero points along axis {axis} of {shape}")
-    name = found.Name() or b""
+    name = table.Name() or b""
     room.take(len(name))
     return Tensor(
         name[:_MAX_NAME].decode("utf-8", "replace"),
         tuple(shape),
-        _tensor_types()[found.Type()],
-        found.Buffer(),
-        _data(found.Buffer(), model, stored, room),
+        _tensor_types()[table.Type()],
+        table.Buffer(),
+        _data(table.Buffer(), model, stored, room),
         tuple(scales),
         tuple(zero_points),
         axis,
-        found.Sparsity() is not None,
+        table.Sparsity() is not None,
     )
 
 
 def _data(number: int, model: Any, stored: dict[int, memoryview], room: _Room) -> memoryview:
-    """What is in a buffer, which several tensors may share; `stored` are those read so far."""
+    """The bytes of a buffer, which several tensors may share. `stored` holds the buffers read so far."""
     if number not in stored:
         if number >= model.BuffersLength():
             raise ValueError(f"buffer {number} of {model.BuffersLength()}")
@@ -165,21 +164,21 @@ def _data(number: int, model: Any, stored: dict[int, memoryview], room: _Room) -
     return stored[number]
 
 
-def _operator(found: Any, names: list[str], tensors: list[Tensor], room: _Room) -> Operator:
-    places = _each(found.Inputs, found.InputsLength(), room)
-    inputs = tuple(None if p == -1 else _known([p], tensors)[0] for p in places)
-    outputs = _known(_each(found.Outputs, found.OutputsLength(), room), tensors)
-    name = names[found.OpcodeIndex()]
+def _operator(table: Any, names: list[str], tensors: list[Tensor], room: _Room) -> Operator:
+    places = _each(table.Inputs, table.InputsLength(), room)
+    inputs = tuple(None if p == -1 else _tensors_at([p], tensors)[0] for p in places)
+    outputs = _tensors_at(_each(table.Outputs, table.OutputsLength(), room), tensors)
+    name = names[table.OpcodeIndex()]
     return Operator(name, inputs, outputs, macs(name, inputs, outputs))
 
 
 def _operator_name(code: Any) -> str:
-    # Old files have the number in the deprecated one-byte field, new ones in the other; the larger is it.
+    # Old files have the number in the deprecated one-byte field, new ones in the other; the larger one counts.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     return _operator_types().get(number, f"operator {number}")
 
 
-def _known(places: list[int], tensors: list[Tensor]) -> tuple[Tensor, ...]:
+def _tensors_at(places: list[int], tensors: list[Tensor]) -> tuple[Tensor, ...]:
     if any(p < 0 for p in places):
         raise ValueError(f"a tensor at place {min(places)}")
     return tuple(tensors[p] for p in places)

@@ -1,4 +1,4 @@
-"""Run a `.tflite` file on images with LiteRT, in a process of its own: a hostile file can only bring down that one."""
+"""Run a `.tflite` file on images with LiteRT, in a separate process, the only one that a hostile file can crash."""
 
 from __future__ import annotations
 
@@ -26,21 +26,24 @@ _MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 def scores_apart(
     content: bytes, images: np.ndarray, input_scale: float, progress: Callable[[int], None]
 ) -> np.ndarray:
-    """What `scores` gives, computed in a new process; ValueError if LiteRT refuses the file or dies of it.
+    """`scores`, computed in a new process.
 
     Args:
       progress: is called with the number of images done so far.
+
+    Raises:
+      ValueError: LiteRT refuses the file, or its process dies.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(content)
         np.save(folder / "images.npy", images)
-        words = [sys.executable, "-P", "-m", __name__, name, repr(float(input_scale))]
+        command = [sys.executable, "-P", "-m", __name__, name, repr(float(input_scale))]
         path = os.pathsep.join(p for p in sys.path if p)
         with (
             (folder / "errors").open("wb") as errors,
             subprocess.Popen(
-                words,
+                command,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=os.environ | {"PYTHONPATH": path},
@@ -56,8 +59,8 @@ def scores_apart(
                 raise
         if process.returncode == 0:
             return np.load(folder / "scores.npy", allow_pickle=False)
-        said = (folder / "errors").read_text(errors="replace").split("\n")
-        why = next((s for s in reversed(said) if s.strip()), "it gave no reason")
+        errors_text = (folder / "errors").read_text(errors="replace").split("\n")
+        why = next((s for s in reversed(errors_text) if s.strip()), "it gave no reason")
         why = printable(why).strip(
             " ."
         )  # it may quote the file, which must not draw on the terminal
@@ -74,7 +77,7 @@ def scores(
     Args:
       images: uint8 [n, h, w, c].
       input_scale: the file takes float32 pixel * input_scale, or that quantized by its own scale and zero point.
-      done: is called with how many images more are done; from several threads.
+      done: is called, from several threads, with the number of images done since its last call.
 
     Returns:
       float32 [n, classes]; a quantized output comes dequantized.
@@ -95,7 +98,7 @@ def _threads(images: np.ndarray) -> int:
 def pixel_table(
     dtype: np.dtype[Any], scale: float, zero_point: int, input_scale: float
 ) -> np.ndarray:
-    """What the file's input takes for each pixel value: `dtype` [256].
+    """The input of the file for each pixel value: `dtype` [256].
 
     An 8-bit input of scale 1/255 and zero point -128 takes the raw pixel less 128:
 
@@ -114,24 +117,27 @@ def pixel_table(
 def _scores(
     content: bytes, images: np.ndarray, input_scale: float, done: Callable[[int], None]
 ) -> np.ndarray:
-    # One thread each: with several interpreters side by side that is faster, and sums in one fixed order.
+    # One thread an interpreter: with several interpreters at once that is faster, and it fixes the order of sums.
     interpreter = backend.litert().Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scale, zero_point = taken["quantization"]
-    table = pixel_table(np.dtype(taken["dtype"]), scale, zero_point, input_scale)
-    found = np.empty((len(images), int(np.prod(given["shape"]))), given["dtype"])
+    input_details = interpreter.get_input_details()[0]
+    output_details = interpreter.get_output_details()[0]
+    scale, zero_point = input_details["quantization"]
+    table = pixel_table(np.dtype(input_details["dtype"]), scale, zero_point, input_scale)
+    outputs = np.empty(
+        (len(images), int(np.prod(output_details["shape"]))), output_details["dtype"]
+    )
     for index, image in enumerate(images):
-        interpreter.set_tensor(taken["index"], table[image][None])
+        interpreter.set_tensor(input_details["index"], table[image][None])
         interpreter.invoke()
-        found[index] = interpreter.get_tensor(given["index"]).reshape(-1)
+        outputs[index] = interpreter.get_tensor(output_details["index"]).reshape(-1)
         if (index + 1) % _TELL_EVERY == 0:
             done(_TELL_EVERY)
     done(len(images) % _TELL_EVERY)
-    if found.dtype.kind == "f":
-        return found.astype(np.float32)
-    scale, zero_point = given["quantization"]
-    return ((found.astype(np.float64) - zero_point) * scale).astype(np.float32)
+    if outputs.dtype.kind == "f":
+        return outputs.astype(np.float32)
+    scale, zero_point = output_details["quantization"]
+    return ((outputs.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
 def _limit_memory(content: bytes, images: np.ndarray) -> None:
@@ -147,17 +153,17 @@ def _main(folder: Path, input_scale: float) -> None:
     content = (folder / "model.tflite").read_bytes()
     _limit_memory(content, images)
 
-    def done(more: int) -> None:
-        os.write(1, f"{more}\n".encode())  # one write: lines of several threads do not mix
+    def done(count: int) -> None:
+        os.write(1, f"{count}\n".encode())  # one write: lines of several threads do not mix
 
     try:
-        found = scores(content, images, input_scale, done)
+        outputs = scores(content, images, input_scale, done)
     except (ValueError, RuntimeError, MemoryError) as error:
         # LiteRT says nothing if it finds no memory.
         sys.exit(
             " ".join(str(error).split()) or "it takes more memory than a file of its size should"
         )
-    np.save(folder / "scores.npy", found)
+    np.save(folder / "scores.npy", outputs)
 
 
 if __name__ == "__main__":

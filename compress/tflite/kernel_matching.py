@@ -1,4 +1,4 @@
-"""Which kernel of an exported file came from which Keras layer. Names are lost in export; the numbers tell."""
+"""Which kernel of an exported file came from which Keras layer. Export loses names, so the weights are compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Unlike kernels reach this only with one to three numbers a channel, where the true partner reaches 1.
+# Different kernels reach this only with one to three numbers a channel, where the right one reaches 1.
 _LEAST_LIKENESS = 0.5
 
 
@@ -28,8 +28,10 @@ def match(
 ) -> dict[str, np.ndarray]:
     """Layer name -> values of the stored kernel most like its own, each stored kernel taken once.
 
-    Of equally like ones the first in execution order goes to the first layer. ValueError naming a layer for which
-    no kernel is left, or whose own has numbers that are not finite.
+    Of equally similar kernels the first in execution order goes to the first layer.
+
+    Raises:
+      ValueError: no kernel is left for a layer, or the layer has numbers that are not finite. The message names it.
     """
     for name, kernel in keras_kernels.items():
         if not np.isfinite(kernel).all():
@@ -75,8 +77,8 @@ def likeness(kernel: np.ndarray, stored: StoredKernel) -> float:
     cosines = np.zeros(ours.shape[1])
     cosines[both] = np.abs((ours * theirs).sum(axis=0))[both] / (lengths[0] * lengths[1])[both]
     cosines[(lengths[0] == 0) & (lengths[1] == 0)] = 1
-    told = (lengths[1] > 0) | (lengths[0] == 0)
-    return float(cosines[told].mean()) if told.any() else _LEAST_LIKENESS
+    counted = (lengths[1] > 0) | (lengths[0] == 0)
+    return float(cosines[counted].mean()) if counted.any() else _LEAST_LIKENESS
 
 
 def _by_channel(values: np.ndarray, channel_axes: tuple[int, ...]) -> np.ndarray:
@@ -87,7 +89,7 @@ def _by_channel(values: np.ndarray, channel_axes: tuple[int, ...]) -> np.ndarray
 
 
 def _same_shape(shape: tuple[int, ...], stored: StoredKernel) -> bool:
-    """Whether a Keras kernel may be stored so: axes of length 1 come and go, a grouped Conv2D may become depthwise."""
+    """Whether the shapes fit: axes of length 1 may differ, and a grouped Conv2D may be stored as depthwise."""
     h_w_c_m = stored.values.shape
     if stored.operator == "DEPTHWISE_CONV_2D" and shape == (
         *h_w_c_m[:2],

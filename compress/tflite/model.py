@@ -14,7 +14,7 @@ from compress.tflite.flatbuffer import Graph, read
 
 @dataclass(frozen=True)
 class TFLiteModel:
-    """The content of a `.tflite` file: what would be shipped."""
+    """The content of a `.tflite` file."""
 
     format: ClassVar = "tflite"
     content: bytes
@@ -35,7 +35,11 @@ class TFLiteModel:
 
     @classmethod
     def load(cls, path: Path) -> TFLiteModel:
-        """Read a `.tflite` file. ValueError if it is not one."""
+        """Read a `.tflite` file.
+
+        Raises:
+          ValueError: the file is not one, by its mark.
+        """
         content = path.read_bytes()
         if content[4:8] != b"TFL3":
             raise ValueError(f"{path} is not a TFLite file (no TFL3 mark at byte 4).")

@@ -30,11 +30,11 @@ class Tensor:
     data: memoryview  # as stored; empty if the file does not store it
     scales: tuple[float, ...]  # none, one, or one per channel
     zero_points: tuple[int, ...]
-    axis: int  # of the channels that scales and zero points are for
+    axis: int  # whose channels have the scales and zero points
     sparse: bool  # stored by TFLite's own sparse encoding
 
     def values(self) -> np.ndarray:
-        """The stored numbers in the tensor's shape; ValueError if there are more or fewer than it holds."""
+        """The stored numbers in the tensor's shape; ValueError if their number does not fit it."""
         if self.sparse:
             raise ValueError(
                 f"tensor {self.name!r} is stored in TFLite's sparse encoding, which is not supported: "
@@ -43,7 +43,7 @@ class Tensor:
         return unpack(self.data, self.dtype, self.shape)
 
     def centred(self) -> np.ndarray:
-        """The stored numbers with the zero point taken off, so that a weight of zero is 0: int64 or float32."""
+        """The stored numbers minus the zero point, so that a zero weight is 0: int64 or float32."""
         values = self.values()
         if values.dtype.kind == "f":
             return values.astype(np.float32)
@@ -56,7 +56,7 @@ class Tensor:
 
 
 def unpack(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Stored bytes as numbers; 4- and 2-bit integers lie several to a byte, the first in the lowest bits.
+    """Stored bytes as numbers; 4- and 2-bit integers are packed into bytes, the first in the lowest bits.
 
     >>> unpack(bytes([0x2F, 0x08]), "int4", (3,)).tolist()
     [-1, 2, -8]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
-    """Mirror half of the images, then take each from a random place of itself with `crop` pixels of reflected border.
+    """Mirror half of the images, then crop each at random after adding a reflected border of `crop` pixels.
 
     Args:
       images: uint8 [b, h, w, c].
@@ -45,12 +45,12 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 def batches(
     split: Split, classes: int, recipe: Recipe, scale: float, seed: int, done: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches without end, from epoch `done` (from 0) on: what an epoch holds depends on `seed` and its number alone.
+    """Endless batches from epoch `done` (from 0) on. The content of an epoch depends only on `seed` and its number.
 
-    The last images of an epoch, which fill no batch, sit out.
+    The last images of an epoch, if they fill no batch, are left out of it.
 
     Returns:
-      float32 [b, h, w, c] times `scale`, and one-hot labels float32 [b, classes].
+      images times `scale`, float32 [b, h, w, c], and one-hot labels float32 [b, classes].
     """
     batch = min(recipe.batch_size, len(split))
     for epoch in range(done, 2**31):
@@ -65,6 +65,6 @@ def batches(
 def with_targets(
     drawn: Iterator[tuple[np.ndarray, np.ndarray]], targets: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches whose labels are followed by `targets` of the very same images: float32 [b, classes + k]."""
+    """The batches, their labels followed by `targets` of the same augmented images: float32 [b, classes + k]."""
     for images, labels in drawn:
         yield images, np.concatenate([labels, targets(images)], axis=1)

@@ -1,4 +1,4 @@
-"""Checkpoint: what the next epoch depends on, in one file that is replaced whole after every epoch."""
+"""Checkpoint: everything that the next epoch depends on, in one file that is replaced whole after every epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DamagedCheckpoint(ValueError):
 
 
 class Checkpoint:
-    """Weights, optimizer, averages, best weights and history of a model in training. `folder` None: kept nowhere."""
+    """Weights, optimizer, averages, best weights and history of a model in training. Not saved if `folder` is None."""
 
     def __init__(
         self, model: Any, folder: Path | None, key: str, averages: Sequence[Any] = ()
@@ -28,13 +28,17 @@ class Checkpoint:
         self.model, self.key, self.folder, self.averages = model, key, folder, averages
         self.history: History = []
         self.best: list[np.ndarray] = []
-        self.validated: list[np.ndarray] = []  # the weights that the epoch's validation saw
+        self.validated: list[np.ndarray] = []  # weights at the epoch's validation
 
     def _live(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
 
     def restore(self) -> None:
-        """Go back to the last saved epoch, if one was saved for the same key. DamagedCheckpoint if it cannot be."""
+        """Go back to the last saved epoch, if one was saved with the same key.
+
+        Raises:
+          DamagedCheckpoint: the file cannot be read. Nothing was changed.
+        """
         path = self.folder / "checkpoint.npz" if self.folder else None
         if path is None or not path.exists():
             return
@@ -46,21 +50,21 @@ class Checkpoint:
                 history = meta["history"]
                 best = [file[f"best{i}"] for i in range(meta["best"])]
                 live = [file[f"live{i}"] for i in range(len(self._live()))]
-                for kept, now in ((best, self.model.variables), (live, self._live())):
-                    _check_shapes(kept, now)
+                for arrays, variables in ((best, self.model.variables), (live, self._live())):
+                    _check_shapes(arrays, variables)
         except (OSError, *npz.DAMAGED, *npz.NO_HEADER) as error:
             raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
         self.history, self.best = history, best
         assign(self._live(), live)
 
     def see_validation(self) -> None:
-        """Remember the weights as they are now, averaged if they are validated so."""
+        """Remember the current weights, which are averages if averages are validated."""
         self.validated = [np.array(v) for v in self.model.variables]
 
     def save(self, row: Row) -> None:
-        """Add an epoch's row to the history and keep everything."""
+        """Add an epoch's row to the history, and save everything."""
         self.history.append(row)
-        # The first of equals is best, as a reader of the log would choose.
+        # Of epochs with equal accuracy the first is best.
         if row["validation_accuracy"] > max(
             (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
         ):
@@ -78,8 +82,9 @@ class Checkpoint:
         write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
 
 
-def _check_shapes(kept: Sequence[np.ndarray], now: Sequence[Any]) -> None:
-    for array, variable in zip(kept, now, strict=False):  # no weights are best before there are any
+def _check_shapes(arrays: Sequence[np.ndarray], variables: Sequence[Any]) -> None:
+    # Not strict: before the first epoch there are no best weights.
+    for array, variable in zip(arrays, variables, strict=False):
         if array.shape != tuple(variable.shape):
             raise ValueError(f"an array is {array.shape}, expected {tuple(variable.shape)}")
 
@@ -91,7 +96,7 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def seconds_logged(folder: Path) -> float:
-    """How long the epochs took that an earlier process left in this folder; 0 if there are none."""
+    """Seconds of all epochs in the log of this folder; 0 without a log."""
     log = folder / "log.csv"
     if not log.exists():
         return 0.0

@@ -1,4 +1,4 @@
-"""Distillation: what a model can learn from another one besides labels, as one more term of its loss."""
+"""Distillation: a student learns from teachers besides labels, by one more term of its loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Method = Literal["soft-targets", "relations"]
 class Distillation:
     """Teachers, and how a student learns from them on every batch that it is trained on.
 
-    The loss of a taught training is `(1 - weight) * own + weight * method`, where `own` is that of the recipe.
+    The loss is `(1 - weight) * own + weight * method`, where `own` is the loss of the recipe.
     """
 
     teachers: tuple[KerasModel, ...]  # of the student's input shape and classes; never changed
@@ -43,7 +43,7 @@ class Distillation:
         for copy in copies:
             copy.compile(jit_compile=False if backend.uses_tensorflow(keras) else "auto")
 
-        def of(images: np.ndarray) -> np.ndarray:
+        def mean_probabilities(images: np.ndarray) -> np.ndarray:
             means = [
                 softened(
                     copy.predict_on_batch(images),
@@ -54,9 +54,9 @@ class Distillation:
             ]
             return np.array([np.array(m) for m in means], np.float32).mean(axis=0)
 
-        return of
+        return mean_probabilities
 
     def loss(self, targets: Any, scores: Any, probabilities: bool) -> Any:
-        """What the student's scores [b, classes] lose against `targets`, float32 [b], before `weight`."""
+        """The loss of the student's scores against `targets`, both [b, classes]: float32 [b], without `weight`."""
         student = softened(scores, self.temperature, probabilities)
         return LOSSES[self.method](targets, student, self.temperature)

@@ -20,7 +20,7 @@ from compress.training.seeding import seed_dropout, set_seed
 from compress.training.training_data import TrainingData
 from compress.training.weight_average import WeightAverage
 
-# Of what `fit` computes: batches, losses, optimizers, schedules. Raised with it, and kept trainings go stale.
+# Version of what `fit` computes: batches, losses, optimizers, schedules. A change of it makes saved runs stale.
 VERSION = 1
 
 
@@ -36,7 +36,7 @@ def fit(
 ) -> History:
     """Train `model` in place and return one row per epoch.
 
-    With `data.checkpoints` set, everything the next epoch depends on is kept there after each epoch, so that the same
+    With `data.checkpoints` set, everything that the next epoch depends on is saved there after each epoch. The same
     call in a new process goes on from the last whole epoch; with `data.deterministic` it ends at the same weights.
 
     Args:
@@ -100,14 +100,14 @@ def fit(
                 _watch(recipe, state, data.progress, keras),
                 *callbacks,
             ],
-            shuffle=False,  # the generator has done it
+            shuffle=False,  # the generator shuffles
             verbose=0,
         )
     if average:
         average.place()
     if recipe.keep == "best":
         assign(model.variables, state.best)
-    model.compile()  # Keras copies what a model is compiled with too, and ours is no Keras object
+    model.compile()  # copying a model copies its loss, and ours is no Keras object
     return state.history
 
 

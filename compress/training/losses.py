@@ -17,33 +17,33 @@ TINY = 1e-8  # keeps logarithms and quotients finite
 
 
 def loss(model: Any, recipe: Recipe, teaching: Distillation | None, keras: Any) -> Any:
-    """The recipe's cross-entropy; with teachers, its weighted mean with what they say.
+    """The loss of a training, a Keras loss: the recipe's cross-entropy, or its weighted mean with that of distillation.
 
-    Labels that reach a taught loss are [b, classes + k]: one-hot labels, then the targets of the teachers. Where those
-    are missing, in validation, it is the recipe's own.
+    With teachers, labels are [b, classes + k]: one-hot labels, then the targets of the teachers. In validation the
+    targets are missing, and the loss is the recipe's cross-entropy.
     """
     probabilities = layers.gives_probabilities(model)
-    own = keras.losses.CategoricalCrossentropy(
+    label_cross_entropy = keras.losses.CategoricalCrossentropy(
         from_logits=not probabilities, label_smoothing=recipe.label_smoothing
     )
     if teaching is None:
-        return own
+        return label_cross_entropy
     teachers, classes = teaching, model.output_shape[-1]
 
-    class Taught(keras.losses.Loss):
+    class DistillationLoss(keras.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:
-            of_labels = own.call(y_true[:, :classes], y_pred)
+            label_loss = label_cross_entropy.call(y_true[:, :classes], y_pred)
             if y_true.shape[-1] == classes:
-                return of_labels
-            of_teachers = teachers.loss(y_true[:, classes:], y_pred, probabilities)
-            return (1 - teachers.weight) * of_labels + teachers.weight * of_teachers
+                return label_loss
+            teacher_loss = teachers.loss(y_true[:, classes:], y_pred, probabilities)
+            return (1 - teachers.weight) * label_loss + teachers.weight * teacher_loss
 
-    return Taught()
+    return DistillationLoss()
 
 
 def metrics(model: Any, keras: Any) -> list[Any]:
-    """Accuracy, and cross-entropy without label smoothing, against the one-hot labels that labels begin with."""
-    logits = not layers.gives_probabilities(model)
+    """Accuracy, and cross-entropy without label smoothing, against the one-hot columns of the labels."""
+    from_logits = not layers.gives_probabilities(model)
     classes = model.output_shape[-1]
 
     def accuracy(y_true: Any, y_pred: Any) -> Any:
@@ -51,11 +51,14 @@ def metrics(model: Any, keras: Any) -> list[Any]:
 
     def cross_entropy(y_true: Any, y_pred: Any) -> Any:
         return keras.losses.categorical_crossentropy(
-            y_true[:, :classes], y_pred, from_logits=logits
+            y_true[:, :classes], y_pred, from_logits=from_logits
         )
 
-    of_mean = keras.metrics.MeanMetricWrapper
-    return [of_mean(accuracy, name="accuracy"), of_mean(cross_entropy, name="cross_entropy")]
+    mean_metric = keras.metrics.MeanMetricWrapper
+    return [
+        mean_metric(accuracy, name="accuracy"),
+        mean_metric(cross_entropy, name="cross_entropy"),
+    ]
 
 
 def softened(scores: Any, temperature: float, probabilities: bool = False) -> Any:
@@ -63,7 +66,7 @@ def softened(scores: Any, temperature: float, probabilities: bool = False) -> An
 
     Args:
       scores: logits float32 [n, classes], or probabilities of the same shape if `probabilities`.
-      temperature: above 0. At 1 the model's own probabilities; as it grows all classes weigh alike.
+      temperature: above 0. At 1 these are the model's own probabilities; as it grows they become equal.
 
     Returns:
       float32 [n, classes], rows sum to 1.

@@ -13,7 +13,7 @@ def plateau_rate(
 ) -> float:
     """The learning rate after these validation losses: cut by `factor` after each `patience` epochs without a new best.
 
-    A function of the past alone, so that a resumed run needs no state for it. Not below 1e-5.
+    It depends on the losses alone, so that a resumed run needs no state for it. It is never cut below 1e-5.
 
     >>> plateau_rate([3, 2, 2, 2, 2, 2], rate=1.0, patience=5)
     1.0
@@ -30,6 +30,12 @@ def plateau_rate(
 
 
 def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
+    """The optimizer of a recipe, with its learning rate schedule and weight decay on kernels alone.
+
+    Args:
+      steps: of one epoch.
+      keras: Keras 3 or tf_keras; the optimizer is of that one.
+    """
     rate: Any = recipe.learning_rate
     total = steps * recipe.epochs
     warm = round(recipe.warmup * total)

@@ -11,11 +11,11 @@ from compress import backend
 
 @dataclass(frozen=True, kw_only=True)
 class ParamGroup:
-    """How some of the variables are trained, beside what the optimizer says for all of them."""
+    """How some of the variables are trained, in addition to the optimizer's settings for all of them."""
 
     learning_rate: float = 1.0  # times the optimizer's
-    l2: float = 0.0  # times the variable is added to its gradient, before momentum
-    steps: int | None = None  # trained for so many steps, then left as it is; None: to the end
+    l2: float = 0.0  # this times the variable is added to its gradient, before momentum
+    steps: int | None = None  # number of steps after which it is frozen; None: never
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "l2", "steps"):
@@ -29,7 +29,7 @@ class TriangularSchedule:
 
     Attributes:
       peak: the highest learning rate.
-      start, end: what the first step and the step after the last have of it.
+      start, end: learning rate of the first step, and of the step after the last, as fractions of the peak.
       rise: fraction of all steps at which the peak is reached, rounded down, but never less than one step.
 
     >>> schedule = TriangularSchedule(peak=10.0, start=0.2, rise=0.25, end=0.1)
@@ -57,17 +57,17 @@ class TriangularSchedule:
         Args:
           step: from 0. After `steps` the rate stays at its end.
           steps: of the whole training.
-          minimum: of two numbers, or of two tensors if `step` is one.
+          minimum: a function of two numbers, or of two tensors if `step` is a tensor.
         """
         risen = max(1, int(self.rise * steps))
         step = minimum(step, steps)
-        # Each line is below the other where it counts.
+        # Before the peak the rising line is the lower one, after it the falling line.
         rising = self.start + (1 - self.start) * step / risen
         falling = 1 - (1 - self.end) * (step - risen) / max(1, steps - risen)
         return self.peak * minimum(rising, falling)
 
     def keras(self, steps: int) -> Any:
-        """The same as a Keras 3 learning rate schedule of a training of so many steps."""
+        """The schedule as a Keras 3 learning rate schedule of a training of `steps` steps."""
         keras: Any = backend.keras()
         at = self.at
 
@@ -83,7 +83,7 @@ def group_of(path: str, groups: Mapping[str, ParamGroup]) -> ParamGroup:
 
     Args:
       path: of the variable, as Keras has it: "norm1/beta".
-      groups: end of a path -> group; the end "" is that of all. A variable of no group is trained plainly.
+      groups: end of a path -> group; the end "" matches every path. A variable without a group gets a `ParamGroup()`.
 
     >>> group_of("norm1/beta", {"beta": ParamGroup(l2=0.5), "": ParamGroup(l2=1.0)}).l2
     0.5
@@ -113,20 +113,22 @@ def sgd(learning_rate: Any, momentum: float, groups: Mapping[str, ParamGroup]) -
             if not self.built:
                 keras.optimizers.Optimizer.build(self, variables)
                 self.velocities = self.add_optimizer_variables(variables, "velocity")
-                # By place: what a step is given knows its path no more.
+                # By index: the variables that update_step gets have no path.
                 self.groups = [group_of(variable.path, groups) for variable in variables]
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            place = self._get_variable_index(variable)
-            group, velocity = self.groups[place], self.velocities[place]
+            index = self._get_variable_index(variable)
+            group, velocity = self.groups[index], self.velocities[index]
             gradient = ops.cast(gradient, variable.dtype) + group.l2 * variable
-            moved = momentum * velocity + gradient
+            new_velocity = momentum * velocity + gradient
             rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate
             if group.steps is not None:
-                # Not times zero: what is left alone may have no finite gradient.
-                goes_on = self.iterations < group.steps
-                gradient, moved = (ops.where(goes_on, x, 0.0) for x in (gradient, moved))
-            self.assign(velocity, moved)
-            self.assign_sub(variable, rate * (gradient + momentum * moved))
+                # Not by a factor of zero: a frozen variable may have a gradient that is not finite.
+                is_trained = self.iterations < group.steps
+                gradient, new_velocity = (
+                    ops.where(is_trained, x, 0.0) for x in (gradient, new_velocity)
+                )
+            self.assign(velocity, new_velocity)
+            self.assign_sub(variable, rate * (gradient + momentum * new_velocity))
 
     return GroupedSGD(learning_rate=learning_rate)

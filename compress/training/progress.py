@@ -1,18 +1,18 @@
-"""Progress: who is told how a training goes."""
+"""Progress: the protocol by which a training reports to a display."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-Row = dict[str, float]  # what is said of an epoch: see `fit`
+Row = dict[str, float]  # numbers of an epoch: see `fit`
 History = list[Row]
 
 
 class Progress(Protocol):
-    """Who is told how training goes. Told, never asked: training does not depend on it."""
+    """A receiver of reports from a training, which does not depend on it."""
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
-        """Training of `epochs` epochs of `steps` steps begins, `done` epochs already being behind it."""
+        """Training of `epochs` epochs of `steps` steps begins; `done` of them were done before."""
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
         """A step is done; loss and accuracy are means over the epoch so far."""

@@ -1,4 +1,4 @@
-"""Progress for notebooks and scripts: nobody told, or one bar a training."""
+"""Progress for notebooks and scripts: none, or one bar a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from compress.training.progress import Row
 
 
 class Quiet:
-    """Progress that tells nobody."""
+    """Progress that shows nothing."""
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         """Nothing."""
@@ -36,19 +36,19 @@ class Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[said]}"), console=self._console)
+        self._bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=self._console)
         self._epochs = epochs
-        self._task = self._bar.add_task(title, total=epochs, completed=done, said="")
+        self._task = self._bar.add_task(title, total=epochs, completed=done, figures="")
         self._bar.start()
         if done == epochs:
             self._bar.stop()
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
-        self._bar.update(self._task, said=f"loss {loss:.3f}")
+        self._bar.update(self._task, figures=f"loss {loss:.3f}")
 
     def epoch(self, row: Row) -> None:
-        said = f"loss {row['loss']:.3f}, validation {row['validation_accuracy']:.2%}"
-        self._bar.update(self._task, completed=row["epoch"], said=said)
+        figures = f"loss {row['loss']:.3f}, validation {row['validation_accuracy']:.2%}"
+        self._bar.update(self._task, completed=row["epoch"], figures=figures)
         if row["epoch"] == self._epochs:
             self._bar.stop()
 

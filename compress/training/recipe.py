@@ -1,4 +1,4 @@
-"""Recipe: how to train; with data, seed and architecture, everything that decides the weights."""
+"""Recipe: the settings of a training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train: with data, seed and architecture, everything that decides the weights."""
+    """The settings of a training. Together with data, seed and architecture they decide the weights."""
 
     summary: str
     epochs: int
@@ -29,7 +29,7 @@ class Recipe:
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
 
     def changed_fields(self) -> dict[str, Any]:
-        """What decides the weights and is not at its default; only that is in the key of a run."""
+        """The fields that decide the weights and are not at their defaults; only they are in the key of a run."""
         return {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)

@@ -1,4 +1,4 @@
-"""Where randomness begins: Python, numpy, the backend, and dropout."""
+"""Seeds of Python, numpy, the backend and dropout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def set_seed(keras: Any, seed: int, deterministic: bool) -> None:
 
 
 def seed_dropout(model: Any, seed: int) -> None:
-    """Start Keras 3's dropout from `seed`: a copied or loaded model has generators seeded by chance."""
+    """Seed the dropout of Keras 3: a copied or loaded model has generators with random seeds."""
     weights = {id(w) for w in model.weights}
     states = [v for v in model.variables if id(v) not in weights and tuple(v.shape) == (2,)]
     for number, state in enumerate(states):

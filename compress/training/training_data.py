@@ -1,4 +1,4 @@
-"""TrainingData: what a training is fed with, and who is told of it; it knows no task."""
+"""TrainingData: the data of a training, and where it saves and reports; it knows no task."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compress.training.progress import Progress
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The splits of a training, how a model sees their pixels, and where it is kept."""
+    """The splits of a training, the scale of their pixels, and where checkpoints and progress go."""
 
     train: Split
     validation: Split
     input_scale: float  # a model sees float32 pixel * input_scale
-    checkpoints: Path | None  # folder for what the next epoch depends on; None: kept nowhere
+    checkpoints: Path | None  # folder of the checkpoint; None: none is saved
     progress: Progress
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
-    teaching: Distillation | None = None  # what is learned besides labels
+    teaching: Distillation | None = None  # teachers to learn from besides labels

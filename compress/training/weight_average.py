@@ -1,4 +1,4 @@
-"""WeightAverage: the exponential average of what training moves, which is validated and kept in its place."""
+"""WeightAverage: exponential averages of the trained variables, which are validated and kept in their place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from compress.keras_models.layers import every_layer, is_batchnorm
 class _Averaged:
     """A variable and its average.
 
-    A statistic of BatchNormalization is an average already, by a momentum of its own that does not rise. What is
-    averaged of it is therefore what each batch had, read off how the variable moved.
+    A statistic of BatchNormalization is already an average, with a constant momentum. Its average here is therefore
+    that of the statistics of the batches, each computed from the change of the variable.
     """
 
     variable: Any
     highest: float  # momentum of the average
-    own: float = 0.0  # momentum by which the variable is an average itself
+    own: float = 0.0  # momentum of the variable, if it is an average itself
     least: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -29,19 +29,21 @@ class _Averaged:
 
     def follow(self, rising: Any) -> None:
         tf = backend.tensorflow()
-        now = tf.convert_to_tensor(self.variable)
-        value = tf.maximum(now + (now - self.before) * (self.own / (1 - self.own)), self.least)
-        momentum = tf.cast(tf.minimum(rising, self.highest), now.dtype)
+        current = tf.convert_to_tensor(self.variable)
+        value = tf.maximum(
+            current + (current - self.before) * (self.own / (1 - self.own)), self.least
+        )
+        momentum = tf.cast(tf.minimum(rising, self.highest), current.dtype)
         self.average.assign_add((value - self.average) * (1 - momentum))
-        self.before.assign(now)
+        self.before.assign(current)
 
 
 class WeightAverage:
     """The averages of a model's weights and of its BatchNormalization's statistics.
 
-    A step with the number n, from 0, leaves of an average min(momentum, (1 + n) / (10 + n)), as
-    `tf.train.ExponentialMovingAverage` with `num_updates`: little at first, so that the start is soon forgotten. The
-    statistics rise to their layer's momentum in the same way, so that they are of the weights that are kept.
+    The momentum of step n, from 0, is min(momentum, (1 + n) / (10 + n)), as in `tf.train.ExponentialMovingAverage` with
+    `num_updates`: low at first, so that the initial weights are soon forgotten. That of the statistics rises in the
+    same way to their layer's momentum, so that they fit the averaged weights.
     """
 
     def __init__(self, model: Any, momentum: float) -> None:
@@ -64,7 +66,7 @@ class WeightAverage:
             each.variable.assign(each.average)
 
     def callback(self, keras: Any) -> Any:
-        """A Keras callback that follows the training, and has the averages validated."""
+        """A Keras callback that updates the averages after each step, and has them validated."""
         tf, every, place = backend.tensorflow(), self._all, self.place
 
         @tf.function
