@@ -1,7 +1,7 @@
 """Intervals and tests that say how sure a difference between accuracies is.
 
-Each is a few lines of the standard library: scipy.stats takes longer to import than a reused run takes to be shown.
-The tests hold every one against scipy or statsmodels.
+They use the standard library alone: scipy.stats takes longer to import than a saved run takes to show. The tests
+compare each function with scipy or statsmodels.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from statistics import NormalDist
 
 import numpy as np
 
-SIGNIFICANCE = 0.05  # at or above this adjusted p two models are "not distinguishable"
+SIGNIFICANCE = 0.05  # at this adjusted p and above, two models are "not distinguishable"
 CONFIDENCE = 0.95
 
 
 def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The Wilson score interval of a proportion, (low, high), within [0, 1].
+
+    Wilson 1927 (Journal of the American Statistical Association 22, 209-212).
+
+    Raises:
+      ValueError: n is not above 0, or successes are not from 0 to n.
 
     >>> [round(x, 4) for x in wilson_interval(8, 10)]
     [0.4902, 0.9433]
@@ -27,7 +32,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     p, shrink = successes / n, 1 + z * z / n
     middle = (p + z * z / (2 * n)) / shrink
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
-    # At the ends the interval reaches 0 or 1 but for rounding.
+    # There the formula gives 0 and 1 but for rounding.
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == n else middle + half
     return low, high
@@ -36,7 +41,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
 def two_proportion_z(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
     """How many pooled standard errors the proportion of `a` lies above that of `b`.
 
-    The samples are independent. Where both are 0 or both are 1 there is no difference: 0.
+    The samples are independent. The result is 0 if both proportions are 0 or both are 1.
 
     >>> round(two_proportion_z(60, 100, 40, 100), 3)  # 0.2 / sqrt(0.5 * 0.5 * 2 / 100)
     2.828
@@ -86,8 +91,8 @@ def two_proportion_difference(
 def mcnemar_p(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     """The two-sided p of the exact McNemar test that two models are right equally often.
 
-    Only the images that one alone gets right count: if the models are equally good, each is the
-    toss of a fair coin. With none, 1.
+    Only images that one model alone gets right count. If the models are equally good, each of them is
+    the toss of a fair coin. Without such images p is 1.
 
     Args:
       correct_a, correct_b: bool [n], image by image.
@@ -112,9 +117,9 @@ def paired_difference(
     """The accuracy of `a` minus that of `b` on the same images, with its interval.
 
     The adjusted Wald interval of Bonett and Price 2012, one of those that Fagerland, Lydersen and
-    Laake 2014 (https://doi.org/10.1002/sim.6148) recommend for paired proportions: an image is
-    added to either kind of disagreement, which pulls the middle towards 0 and keeps the width
-    above 0.
+    Laake 2014 (https://doi.org/10.1002/sim.6148) recommend for paired proportions: one image is
+    added to each kind of disagreement, which moves the middle of the interval towards 0 and keeps its
+    width above 0.
 
     Args:
       correct_a, correct_b: bool [n], image by image.
@@ -136,7 +141,7 @@ def paired_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjustment of the p values of tests read together, in the order given.
+    """Holm's adjustment of the p values of several tests, in the same order: Holm 1979 (Scand. J. Statist. 6, 65-70).
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]  # 3 * 0.01; 2 * 0.03; at least the last
     [0.03, 0.06, 0.06]

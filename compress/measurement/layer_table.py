@@ -1,4 +1,4 @@
-"""A model layer by layer, as plain data: what each layer is, holds and costs."""
+"""A model layer by layer, as plain data: the type, parameters, MACs and bytes of each layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 
 def layer_table(model: KerasModel | TFLiteModel) -> list[Record]:
-    """One record per layer or operator, in order, and a last one of totals.
+    """One record for each layer or operator, in order, and a last one with totals.
 
     Keys: name, type, output_shape (without the batch axis), dtype (of the weights; of the output if there are none),
     parameters, nonzero, macs (for one image; None if the image size is open), bytes (of its numbers as stored).
@@ -57,11 +57,11 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
     parameters: defaultdict[Operator, list[contents.StoredTensor]] = defaultdict(list)
     for stored in contents.stored_in(graph):
         parameters[stored.operator].append(stored)
-    held: Counter[Operator] = Counter()
+    data_bytes: Counter[Operator] = Counter()
     for operator, _, constant in contents.constants_in(graph):
-        held[operator] += len(constant.data)
+        data_bytes[operator] += len(constant.data)
     rows = [
-        _tflite_row(operator, operator.outputs[0], parameters[operator], held[operator])
+        _tflite_row(operator, operator.outputs[0], parameters[operator], data_bytes[operator])
         for operator in graph.operators
         if not contents.is_unpacking(operator)
     ]
@@ -70,23 +70,23 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
         "parameters": 0,
         "nonzero": 0,
         "macs": 0,
-        "bytes": len(model.content) - sum(held.values()),
+        "bytes": len(model.content) - sum(data_bytes.values()),
     }
     return [*rows, structure | rest]
 
 
 def _tflite_row(
-    operator: Operator, output: Tensor, stored: Sequence[contents.StoredTensor], held: int
+    operator: Operator, output: Tensor, stored: Sequence[contents.StoredTensor], data_bytes: int
 ) -> Record:
     return {
-        "name": output.name.partition(";")[0],  # of fused operators, the last
+        "name": output.name.partition(";")[0],  # of fused operators, the last one
         "type": operator.name,
         "output_shape": _without_batch(output.shape),
         "dtype": stored[0].tensor.dtype if stored else output.dtype,
         "parameters": contents.stored_params(stored),
         "nonzero": contents.nonzero_params(stored),
         "macs": operator.macs,
-        "bytes": held,
+        "bytes": data_bytes,
     }
 
 

@@ -17,7 +17,7 @@ from compress.tflite import contents, interpreter
 from compress.tflite.flatbuffer import Graph
 from compress.tflite.model import TFLiteModel
 
-# Below it a probability counts as this much, so that a class given 0 costs 16.1 and not infinity.
+# Lower probabilities count as this one, so that a label of probability 0 costs 16.1 and not infinity.
 LEAST_PROBABILITY = 1e-7
 
 
@@ -28,12 +28,12 @@ def measure(
     progress: Callable[[int], None] | None = None,
     on: MeasuredOn = "test",
 ) -> tuple[Measurement, Predictions]:
-    """Everything a row says about a file, from it and the images of a split alone; and what it said of each image.
+    """Every measured number of a row, and the file's prediction for each image.
 
     Args:
-      input_scale: the task's; a model sees pixel * input_scale.
+      input_scale: of the task; the model sees float32 pixel * input_scale.
       progress: is called with the number of images done so far.
-      on: the split. The test images are opened for "test" only.
+      on: the split that is measured. The test images are opened only for "test".
 
     Raises:
       ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers.
@@ -87,24 +87,28 @@ def predict(
 
     Returns:
       float32 [n, classes], all finite.
+
+    Raises:
+      ValueError: the file does not take such images, or gives scores that are not finite.
     """
     check_fits(model.graph, images.shape[1:], None)
     scores = interpreter.scores_apart(
         model.content, images, input_scale, progress or (lambda done: None)
     )
-    odd = int((~np.isfinite(scores)).any(axis=1).sum())
-    if odd:
+    not_finite = int((~np.isfinite(scores)).any(axis=1).sum())
+    if not_finite:
         raise ValueError(
-            f"the model gives NaN or infinite scores for {odd:,} of {len(images):,} images: "
+            f"the model gives NaN or infinite scores for {not_finite:,} of {len(images):,} images: "
             "its training may have diverged."
         )
     return scores
 
 
 def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) -> None:
-    """ValueError, one sentence, if a file does not take such images or give one score per class.
+    """Raise ValueError if a file does not take such images or does not give one score per class.
 
     Args:
+      image_shape: [h, w, c].
       classes: None if any number will do.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
@@ -112,20 +116,20 @@ def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) 
             f"the TFLite file has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs: "
             "give one that takes an image and gives a score per class."
         )
-    (taken,), (given,) = graph.inputs, graph.outputs
-    if taken.shape[1:] != image_shape:
+    (image,), (scores,) = graph.inputs, graph.outputs
+    if image.shape[1:] != image_shape:
         raise ValueError(
-            f"the TFLite file takes images of {_by(taken.shape[1:])}, the data has {_by(image_shape)}: "
+            f"the TFLite file takes images of {_shape_text(image.shape[1:])}, the data has {_shape_text(image_shape)}: "
             "give a file made for these images."
         )
-    if taken.shape[0] != 1 or len(given.shape) != 2:
+    if image.shape[0] != 1 or len(scores.shape) != 2:
         raise ValueError(
-            f"the TFLite file takes {_by(taken.shape)} and gives {_by(given.shape)}: "
+            f"the TFLite file takes {_shape_text(image.shape)} and gives {_shape_text(scores.shape)}: "
             "export it to take one image and give a score per class."
         )
-    if classes is not None and given.shape[1] != classes:
+    if classes is not None and scores.shape[1] != classes:
         raise ValueError(
-            f"the TFLite file tells {given.shape[1]} classes apart, the data has {classes}: "
+            f"the TFLite file tells {scores.shape[1]} classes apart, the data has {classes}: "
             "give a file made for these classes."
         )
 
@@ -145,18 +149,18 @@ def top1(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural logarithms of the softmax, float64 [n, classes]; no logit is too large for it."""
+    """Natural logarithms of the softmax of logits [n, classes]: float64 [n, classes], finite also for large logits."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def log_of_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Natural logarithms, float64 [n, classes], of probabilities brought between `LEAST_PROBABILITY` and 1."""
+    """Natural logarithms, float64 [n, classes], of probabilities clipped to `LEAST_PROBABILITY` to 1."""
     return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1))
 
 
 def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of minus the natural logarithm of the label's probability.
+    """Mean over images of minus the natural logarithm of the label's probability, in nats.
 
     >>> round(cross_entropy(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 4)
     0.4904
@@ -165,9 +169,9 @@ def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def gzip_bytes(content: bytes) -> int:
-    """Length after gzip -9, its header without a file name."""
+    """Length in bytes after gzip -9, with a header without a file name."""
     return len(gzip.compress(content, 9, mtime=0))
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "no size"

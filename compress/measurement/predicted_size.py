@@ -1,4 +1,4 @@
-"""How large a network's `.tflite` file will be, before there is anything to train or export."""
+"""Predicted size of a network's `.tflite` file, without training or export."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ WEIGHT_BITS: dict[Scheme, int] = {"float32": 32, "int8": 8, "int4": 4}
 BIAS_BYTES = 4
 # With integers, for each output channel: a float32 scale and an int64 zero point, of the kernel and of the bias.
 CHANNEL_BYTES = 2 * (4 + 8)
-# Tensors, names and operators: for each kernel with what comes between it and the next, and once a file. Measured: the
-# least squares of relative errors over thirteen networks, see `file_bytes`.
+# Bytes of tensors, names and operators: for each kernel with the operators up to the next one, and once a file. Fitted
+# by least squares of relative errors over thirteen networks, see `file_bytes`.
 KERNEL_BYTES: dict[Scheme, int] = {"float32": 580, "int8": 680, "int4": 655}
 GRAPH_BYTES = 1_200
 
@@ -35,7 +35,7 @@ class KernelSize:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedSize:
-    """Of a network once trained: weights and biases, multiply-accumulates of one image, bytes of its files."""
+    """Of a network after training: weights and biases, multiply-accumulates for one image, bytes of its files."""
 
     params: int  # exact, with every BatchNormalization folded
     macs: int  # exact
@@ -48,8 +48,8 @@ def file_bytes(kernels: Iterable[KernelSize], scheme: Scheme) -> int:
     """Predicted size of a `.tflite` file that stores these kernels.
 
     Weights in the scheme's bits, depthwise ones in at least 8, and biases in 32 are exact. So are scales and zero
-    points: 24 bytes for each output channel where numbers are integers. All else is taken as a number of bytes for each
-    kernel and 1,200 for the file.
+    points: 24 bytes for each output channel where numbers are integers. All else is estimated: a number of bytes for
+    each kernel, and 1,200 for the file.
 
     Within 1.2 % of what `KerasModel.to_tflite` and `quantize` write for the plain network at widths 0.25, 0.5 and 1
     and for ResNets of depth 8 to 32, from 17 KB on; within 3.5 % below. Long names of layers make files larger. The
@@ -69,7 +69,7 @@ def file_bytes(kernels: Iterable[KernelSize], scheme: Scheme) -> int:
 
 
 def predicted_size(model: KerasModel) -> PredictedSize:
-    """Exact weights, biases and MACs of a network, and about how large its files will be; see `file_bytes`.
+    """Exact weights, biases and MACs of a network, and the predicted sizes of its files; see `file_bytes`.
 
     Raises:
       ValueError: a BatchNormalization will not fold, or the image size is open.

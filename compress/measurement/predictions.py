@@ -1,4 +1,4 @@
-"""What a model said of every image: kept in a small file beside the rows, which the row names by its digest."""
+"""Predictions of a model for every image, saved in a small file beside the rows; the row has its digest."""
 
 from __future__ import annotations
 
@@ -18,24 +18,21 @@ from compress.files import write_bytes
 if TYPE_CHECKING:
     from compress.result import Result
 
-if TYPE_CHECKING:
-    from compress.result import Result
-
 _ARRAYS = ("labels", "classes", "probabilities")
 _WHOLE = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
-# What an image takes at most, not packed, and what an `.npz` file adds.
+# Bytes that an image takes at most, not packed, and bytes that an `.npz` file adds.
 _MOST_PER_IMAGE, _MOST_BESIDES = 10, 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said of each of n images, in the order of their split.
+    """The predictions of a model for n images, in the order of their split.
 
-    Labels are kept too, so that the file alone says which images were right and what the others were taken for.
+    Labels are saved too, so that the file alone tells which predictions are right and which classes are confused.
     """
 
     labels: np.ndarray  # uint8 [n]; uint16 if there are more than 256 classes
-    classes: np.ndarray  # the same: the most likely class
+    classes: np.ndarray  # dtype of `labels` [n]: the most likely class
     probabilities: np.ndarray  # float16 [n]: of that class
 
     @cached_property
@@ -54,10 +51,10 @@ class Predictions:
 
 
 def of(scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray) -> Predictions:
-    """What scores [n, classes] say; of equal ones the first class counts.
+    """The predictions of scores [n, classes]; of equal scores the first class counts.
 
     Args:
-      log_probabilities: what the scores stand for, natural logarithms [n, classes].
+      log_probabilities: natural logarithms of the probabilities that the scores stand for, [n, classes].
     """
     whole = np.min_scalar_type(scores.shape[1] - 1).newbyteorder("<")
     classes = scores.argmax(axis=1)
@@ -66,14 +63,14 @@ def of(scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray) ->
 
 
 def beside(results: Path, row: Result) -> Path | None:
-    """The file beside the rows in which the predictions of one are kept; None if it has none."""
+    """The file, beside the file of rows, with the predictions of a row; None if the row has none."""
     if row.predictions is None:
         return None
     return results.with_name(f"{results.stem}.predictions") / f"{row.predictions[:16]}.npz"
 
 
 def read(path: Path, row: Result) -> Predictions:
-    """The predictions of a row, out of an untrusted file.
+    """The predictions of a row, read from an untrusted file.
 
     Raises:
       ValueError: the file is not there, or is not of that row: it has another digest, another number of images, or
@@ -81,27 +78,27 @@ def read(path: Path, row: Result) -> Predictions:
     """
     n = row.test_images
     if path.is_symlink() or not path.is_file():
-        raise _not_of(path, row, "there is no such file")
+        raise _refusal(path, row, "there is no such file")
     if (size := path.stat().st_size) > _MOST_PER_IMAGE * n + _MOST_BESIDES:
-        raise _not_of(path, row, f"it has {size:,} bytes, more than {n:,} images take")
+        raise _refusal(path, row, f"it has {size:,} bytes, more than {n:,} images take")
     headers = npz.headers(path)
     allowed = [
         dict(zip(_ARRAYS, [((n,), d) for d in (whole, whole, np.dtype("<f2"))], strict=True))
         for whole in _WHOLE
     ]
     if headers not in allowed:
-        raise _not_of(path, row, f"it has not the {', '.join(_ARRAYS)} of {n:,} images")
-    found = Predictions(*(npz.array(path, name) for name in _ARRAYS))
-    if found.digest != row.predictions:
-        raise _not_of(path, row, f"its content has the digest {found.digest}")
-    if not np.array_equal(found.labels == found.classes, unpack_bits(row.correct, n)):
-        raise _not_of(path, row, "it has other images as right than the row's 'correct' and top1")
-    if not ((found.probabilities >= 0) & (found.probabilities <= 1)).all():
-        raise _not_of(path, row, "it has probabilities that are not from 0 to 1")
-    return found
+        raise _refusal(path, row, f"it has not the {', '.join(_ARRAYS)} of {n:,} images")
+    predictions = Predictions(*(npz.array(path, name) for name in _ARRAYS))
+    if predictions.digest != row.predictions:
+        raise _refusal(path, row, f"its content has the digest {predictions.digest}")
+    if not np.array_equal(predictions.labels == predictions.classes, unpack_bits(row.correct, n)):
+        raise _refusal(path, row, "it has other images as right than the row's 'correct' and top1")
+    if not ((predictions.probabilities >= 0) & (predictions.probabilities <= 1)).all():
+        raise _refusal(path, row, "it has probabilities that are not from 0 to 1")
+    return predictions
 
 
-def _not_of(path: Path, row: Result, why: str) -> ValueError:
+def _refusal(path: Path, row: Result, why: str) -> ValueError:
     return ValueError(
         f"{path}: not the predictions of run {row.run[:12]} ({why}): delete its run folder, and the same words make "
         "them anew."

@@ -1,4 +1,4 @@
-"""The only door to tf_keras and tfmot: a Keras 3 model in, a Keras 3 model out. Importing this imports neither."""
+"""The bridge to tf_keras and tfmot: a Keras 3 model in, a Keras 3 model out. Importing this module imports neither."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def tf_keras() -> Any:
 def tfmot() -> Any:
     """The tensorflow_model_optimization module."""
     tf_keras()
-    # tfmot sets a variable that decides what `tensorflow.keras` is when first asked. Asking now, and putting the
-    # variable back, leaves the rest of the process as it would be without tfmot.
+    # tfmot sets an environment variable that decides what `tensorflow.keras` is at its first use. Using it here, and
+    # restoring the variable, leaves the rest of the process as it would be without tfmot.
     _ = backend.tensorflow().keras.layers
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     try:
         with backend.stderr_held_back(), warnings.catch_warnings():
-            # It compares TensorFlow's version by distutils, which is deprecated.
+            # tfmot compares TensorFlow's version by distutils, which is deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
             import tensorflow_model_optimization
     finally:
@@ -49,7 +49,7 @@ def tfmot() -> Any:
 
 
 def check(model: Any) -> None:
-    """Raise CannotTreat, with the layer and the way out, if a Keras 3 model cannot have a tf_keras twin."""
+    """Raise CannotTreat, with the layer and what to do, if a Keras 3 model cannot have a tf_keras twin."""
     check_readable(model)
     keras = backend.keras()
     for layer in _layers(model):
@@ -68,8 +68,8 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
     Args:
       model: Sequential or functional, of Keras's own layers.
       seed: decides what dropout drops.
-      kept: kernel name -> what `clusters.labels` gives: training keeps weights of label 0 at zero, and those of
-        another label equal.
+      kept: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
+        id equal.
 
     Raises:
       CannotTreat: a layer has no twin.
@@ -89,19 +89,19 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
 
 def with_weights_of(twin: Any, model: Any) -> Any:
     """A copy of the Keras 3 `model` with the weights of its tf_keras twin; both stay as they were."""
-    home = KerasModel(model).copy().keras
-    for layer in home.layers:
+    copy = KerasModel(model).copy().keras
+    for layer in copy.layers:
         if layer.get_weights():
             layer.set_weights(twin.get_layer(layer.name).get_weights())
-    return home
+    return copy
 
 
 @dataclass(frozen=True)
 class PolynomialSchedule:
-    """Sparsity of one kernel by training step, as tfmot's PolynomialDecay has it: fast at first, then ever slower.
+    """Sparsity of one kernel by training step, as tfmot's PolynomialDecay: it rises fast at first, then ever slower.
 
-    The first step is 1. The kernel's mask is made anew at `begin_step` and every `frequency` steps from there until
-    `end_step`, and stays as it is then.
+    The first step is 1. The kernel's mask is updated at `begin_step` and every `frequency` steps until `end_step`, and
+    does not change after that.
     """
 
     initial_sparsity: float
@@ -116,7 +116,7 @@ def with_pruning(twin: Any, ramps: Mapping[str, PolynomialSchedule]) -> tuple[An
 
     Args:
       twin: what `twin` gave; it shares its variables with the model returned.
-      ramps: layer name -> how sparse its kernel becomes when; of a SeparableConv2D, its pointwise kernel.
+      ramps: layer name -> the schedule of its kernel; of a SeparableConv2D, that of its pointwise kernel.
     """
     pruning = tfmot().sparsity.keras
 
@@ -136,7 +136,7 @@ def without_pruning(model: Any) -> Any:
 
 
 def _layers(model: Any) -> list[Any]:
-    """The layers of a Keras 3 model and, if it is functional, what `x + y` left in it, in order."""
+    """The layers of a Keras 3 model in order; if it is functional, also its operations, such as that of `x + y`."""
     layers: list[Any] = getattr(model, "operations", model.layers)
     return layers
 
@@ -144,7 +144,7 @@ def _layers(model: Any) -> list[Any]:
 def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
     """The tf_keras model of `twins`, by layer name, called as the layers of a Keras 3 model are."""
     keras, graph = backend.keras(), graph_of(model)
-    # A Sequential model has none, and a tensor has another name than the layer that it comes from.
+    # By layer, as a tensor has another name than its InputLayer. A Sequential model has no InputLayer.
     images = [layer for layer in _layers(model) if isinstance(layer, keras.layers.InputLayer)]
     names = {id(layer.output): layer.name for layer in images}
     tensors = {
@@ -165,11 +165,11 @@ def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
 
 
 def _check_call(call: Call) -> None:
-    """Raise CannotTreat unless a layer is called with nothing but outputs of layers, which its twin takes alike."""
+    """Raise CannotTreat unless a layer is called with outputs of layers alone, as its twin can be."""
     keras = backend.keras()
     tensors = keras.tree.flatten(call.args)
     ranks = {len(t.shape) if isinstance(t, keras.KerasTensor) else None for t in tensors}
-    # Keras 3 notes a `training` at each call, but what the whole model is called with overrides it.
+    # Keras 3 records `training` at each call, but the call of the whole model overrides it.
     ignored = ("training", "mask")
     others = [k for k, v in call.kwargs.items() if k not in ignored and v is not None]
     operation = not isinstance(call.layer, keras.layers.Layer)

@@ -1,4 +1,4 @@
-"""Weight sharing in training, by tfmot: which value a weight shares, and the values, both learn."""
+"""Weight sharing in training, by tfmot: the shared values, and the cluster of each weight, are both learned."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from compress.tfmot import bridge
 def with_clustering(twin: Any, centroids: Mapping[str, np.ndarray]) -> Any:
     """A tf_keras model whose kernels share values while it is trained; weights that are zero now stay zero.
 
-    tfmot makes the wrapper and trains it. Where the values begin is said here and not by tfmot: its own beginnings
-    fail or fall short for zeros in channels, few values, and Conv2D without bias.
+    tfmot makes the wrapper and trains it. The caller gives the initial values: tfmot's own initializations fail or fall
+    short for zeros in channels, few values, and Conv2D without bias.
 
     Args:
-      twin: what `tfmot_bridge.twin` gave; it must not be used any more, as its layers become those of the result.
-      centroids: layer name -> the values that its kernel begins with, [k], or [o, k] for a Conv2D whose output
-        channels have values of their own; with a 0 among them if weights of it are zero. Of a SeparableConv2D it is
-        the pointwise kernel's.
+      twin: what `bridge.twin` gave; it must not be used afterwards, as its layers become those of the result.
+      centroids: layer name -> initial values of its kernel, [k], or [o, k] for a Conv2D whose output channels have
+        values of their own; one must be 0 if weights are zero. For a SeparableConv2D they are those of its pointwise
+        kernel.
     """
     model = bridge.tf_keras().models.clone_model(
         twin,
@@ -31,20 +31,20 @@ def with_clustering(twin: Any, centroids: Mapping[str, np.ndarray]) -> Any:
         ),
     )
     for wrapper in _wrappers(model):
-        _begin(wrapper, centroids[wrapper.layer.name])
+        _initialize(wrapper, centroids[wrapper.layer.name])
     return model
 
 
 def with_clustered_weights_of(clustering: Any, model: Any) -> Any:
-    """A copy of the Keras 3 `model` with the weights, kernels clustered, of a model of `with_clustering`."""
+    """A copy of the Keras 3 `model` with the weights of a model of `with_clustering`, its kernels clustered."""
     wrappers = {wrapper.layer.name: wrapper for wrapper in _wrappers(clustering)}
-    home = KerasModel(model).copy().keras
-    for layer in home.layers:
+    copy = KerasModel(model).copy().keras
+    for layer in copy.layers:
         if layer.name in wrappers:
             layer.set_weights(_weights(wrappers[layer.name]))
         elif layer.get_weights():
             layer.set_weights(clustering.get_layer(layer.name).get_weights())
-    return home
+    return copy
 
 
 def _wrapped(layer: Any, centroids: np.ndarray) -> Any:
@@ -52,18 +52,18 @@ def _wrapped(layer: Any, centroids: np.ndarray) -> Any:
     wrapper = clustering.cluster_weights(
         layer,
         centroids.shape[-1],
-        clustering.CentroidInitialization.LINEAR,  # never fails, and is replaced in `_begin`
-        # A shared value moves by the mean of its weights' gradients, as they would. tfmot's default is the sum: with
-        # thousands of weights to a value, thousands of times the learning rate. The enumeration is of strings.
+        clustering.CentroidInitialization.LINEAR,  # never fails, and is replaced below
+        # A shared value moves by the mean gradient of its weights. tfmot's default is the sum, which for a value of
+        # thousands of weights is thousands of times the learning rate. tfmot compares this option as a string.
         cluster_gradient_aggregation="GradientAggregation.AVG",
     )
-    # Not as an argument: tfmot then counts channels by the bias, and leaves a Conv2D without one as it is.
+    # Not as an argument: tfmot then counts channels by the bias, and ignores a Conv2D without bias.
     wrapper.cluster_per_channel = centroids.ndim == 2
     return wrapper
 
 
-def _begin(wrapper: Any, centroids: np.ndarray) -> None:
-    """Give a wrapper that was just built its values, and have it hold the kernel's zeros."""
+def _initialize(wrapper: Any, centroids: np.ndarray) -> None:
+    """Set the initial values of a new wrapper, and have it keep the kernel's zeros."""
     tf = backend.tensorflow()
     for name, variable in wrapper.cluster_centroids.items():
         kernel = np.array(wrapper.original_clusterable_weights[name])
@@ -82,7 +82,7 @@ def _wrappers(model: Any) -> list[Any]:
 def _weights(wrapper: Any) -> list[np.ndarray]:
     """The weights of a wrapped layer in its own order, the clustered kernel among them."""
     wrapper.update_clustered_weights_associations()
-    weights = wrapper.layer.get_weights()  # without the kernel, which became a tensor
+    weights = wrapper.layer.get_weights()  # without the kernel, which tfmot made a tensor
     for position, name in sorted(wrapper.position_original_weights.items()):
         weights.insert(position, np.array(wrapper.get_weight_from_layer(name)))
     return weights

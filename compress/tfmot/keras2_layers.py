@@ -1,4 +1,4 @@
-"""From one Keras 3 layer to the Keras 2 layer that computes the same. Which module is Keras 2, the caller says."""
+"""The Keras 2 layer that computes the same as a Keras 3 layer. The caller passes the Keras 2 module."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_channels_last, kernel_names
 from compress.weight_sharing import cluster_projection
 
-# Activations that mean the same in both.
+# Activations that both compute alike.
 SAME = """
 elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh
 """
-NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # as TensorFlow demands of a scope
+NAME = "[A-Za-z0-9.][A-Za-z0-9_.>-]*"  # what TensorFlow allows as a scope
 MODULES = {"_regularizer": "regularizers", "_constraint": "constraints"}
 
 
 def check(layer: Any) -> None:
-    """Raise CannotTreat, with the layer, the reason and the way out, if `layer` has no Keras 2 twin."""
+    """Raise CannotTreat, with the layer, the reason and what to do, if `layer` has no Keras 2 twin."""
     cls, kind = type(layer), kind_of(layer)
     operation = cls.__module__ == "keras.src.ops.numpy" and kind.keras2_operation
     if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
@@ -43,7 +43,7 @@ def check(layer: Any) -> None:
         if key == "activation" and value not in [*SAME.split(), *_activations()]:
             raise _refusal(layer, "has an activation that Keras 2 lacks", "use relu, or a layer")
         if value and any(key.endswith(suffix) for suffix in MODULES):
-            _known(layer, key, value)
+            _converter(layer, key, value)
 
 
 def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[int, int]) -> Any:
@@ -51,9 +51,13 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
 
     Args:
       layer: of Keras 3, and not an InputLayer.
-      kept: kernel name -> what `clusters.labels` gives: training keeps weights of label 0 at zero, and those of
-        another label equal.
-      key: decides what dropout drops, together with the number of times it was called.
+      keras2: the module of Keras 2.
+      kept: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
+        id equal.
+      key: decides what dropout drops, together with the number of its calls.
+
+    Raises:
+      CannotTreat: there is no such layer.
     """
     check(layer)
     kind = kind_of(layer)
@@ -67,7 +71,7 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
         if option == "dtype" or option.endswith("_initializer"):
             continue  # float32, and the weights come by copying
         if value and any(option.endswith(suffix) for suffix in MODULES):
-            value = _known(layer, option, value)(keras2)
+            value = _converter(layer, option, value)(keras2)
         elif option == "activation" and value not in SAME.split():
             value = _activations()[value]
         if option in known:
@@ -78,7 +82,7 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
         if kernel in kept and kept[kernel].max() < kept[kernel].size:
             option = attribute.removesuffix("_kernel") + "_constraint"
             option = option if option in config else "depthwise_constraint"
-            config[option] = _keeping(kernel, kept[kernel], config[option], keras2)
+            config[option] = _cluster_constraint(kernel, kept[kernel], config[option], keras2)
     return target(**config)
 
 
@@ -87,16 +91,16 @@ def _refusal(layer: Any, why: str, way: str) -> CannotTreat:
 
 
 def _defaults(cls: type) -> dict[str, Any]:
-    """Every option a Keras class and the classes it derives from take, with its default."""
-    found: dict[str, Any] = {"name": None, "trainable": True, "activity_regularizer": None}
+    """Every option of a Keras class and of its base classes -> its default."""
+    defaults: dict[str, Any] = {"name": None, "trainable": True, "activity_regularizer": None}
     for parent in cls.__mro__:
         parameters = inspect.signature(parent.__init__).parameters.values()  # type: ignore[misc]
-        found |= {p.name: p.default for p in parameters if p.name not in found}
-    return found
+        defaults |= {p.name: p.default for p in parameters if p.name not in defaults}
+    return defaults
 
 
-def _known(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
-    """How to make the Keras 2 regularizer or constraint that the configuration of a Keras 3 one describes."""
+def _converter(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
+    """A function from the Keras 2 module to its regularizer or constraint of the same configuration."""
     module = next(module for suffix, module in MODULES.items() if option.endswith(suffix))
     if not isinstance(value, dict) or value.get("module") != f"keras.{module}":
         raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{module}, or none")
@@ -104,7 +108,7 @@ def _known(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
 
 
 def _activations() -> dict[str, Callable[[Any], Any]]:
-    """Activations that Keras 2 lacks or computes otherwise."""
+    """Activations that Keras 2 lacks or computes differently."""
     nn = backend.tensorflow().nn
 
     def hard_sigmoid(x: Any) -> Any:
@@ -123,19 +127,19 @@ def _activations() -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _keeping(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> Any:
-    """A constraint that keeps zeros and clusters of a kernel, through another one that it has, if it has one."""
+def _cluster_constraint(name: str, clusters: np.ndarray, constraint: Any, keras2: Any) -> Any:
+    """A constraint that keeps zeros and clusters of a kernel, also after the kernel's own constraint if it has one."""
     tf = backend.tensorflow()
-    keep = cluster_projection(clusters, tf.gather, tf.math.unsorted_segment_sum)
+    project = cluster_projection(clusters, tf.gather, tf.math.unsorted_segment_sum)
 
-    def kept(kernel: Any) -> Any:
-        return tf.reshape(keep(tf.reshape(kernel, [-1])), clusters.shape)
+    def projected(kernel: Any) -> Any:
+        return tf.reshape(project(tf.reshape(kernel, [-1])), clusters.shape)
 
     class Kept(keras2.constraints.Constraint):
         def __call__(self, kernel: Any) -> Any:
-            return kept(constraint(kept(kernel)) if constraint else kernel)
+            return projected(constraint(projected(kernel)) if constraint else kernel)
 
-    # Who copies layers by configuration finds a constraint by the name of its class.
+    # tfmot copies layers by configuration, in which a constraint is the name of its class.
     Kept.__name__ = f"Kept_{name}"
     return Kept()
 
@@ -150,7 +154,7 @@ def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
 
 @cache
 def counted_dropout(keras2: Any) -> Any:
-    """A layer class: dropout whose only state is a weight, so that training gone on with draws the same."""
+    """A Keras 2 layer class: dropout whose only state is a weight, so that resumed training drops the same."""
     tf = backend.tensorflow()
 
     class CountedDropout(keras2.layers.Layer):

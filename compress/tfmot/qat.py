@@ -18,47 +18,47 @@ BATCH = 100  # images at a time while ranges are read
 
 
 def quantizable(model: Any, calibration: np.ndarray, seed: int = 0) -> Any:
-    """A tf_keras model of the weights of a Keras 3 model, whose training simulates int8 and keeps zeros and clusters.
+    """A tf_keras model with the weights of a Keras 3 model; its training simulates int8 and keeps zeros and clusters.
 
     Args:
-      calibration: float32 [n, h, w, c] of images as the model sees them: ranges of activations begin as they are there.
+      calibration: float32 [n, h, w, c] images as the model sees them, which give the initial ranges of activations.
       seed: decides what dropout drops.
     """
     kept = {name: cluster_ids(w) for name, w in KerasModel(model).kernels().items()}
-    double = twin(model, seed, kept)
+    keras2_model = twin(model, seed, kept)
     dropout = keras2_layers.counted_dropout(tf_keras())
-    ours = [dropout, *(type(v.constraint) for v in double.weights if v.constraint)]
-    # tfmot copies layers by configuration; classes that are not Keras's own it must be told.
-    with tf_keras().utils.custom_object_scope({c.__name__: c for c in ours}):
-        plain = tf_keras().models.clone_model(double, clone_function=_in_tfmots_words)
-        plain.set_weights(double.get_weights())
+    own_classes = [dropout, *(type(v.constraint) for v in keras2_model.weights if v.constraint)]
+    # tfmot copies layers by configuration, for which it must know classes that are not Keras's own.
+    with tf_keras().utils.custom_object_scope({c.__name__: c for c in own_classes}):
+        plain = tf_keras().models.clone_model(keras2_model, clone_function=_with_tfmot_class)
+        plain.set_weights(keras2_model.get_weights())
         annotated = tfmot().quantization.keras.quantize_annotate_model(plain)
         quantized = tfmot().quantization.keras.quantize_apply(annotated, scheme((dropout,)))
-    _begin_activations(quantized, plain, calibration)
+    _initialize_activation_ranges(quantized, plain, calibration)
     set_kernel_ranges(quantized)
     return quantized
 
 
 def set_kernel_ranges(quantized: Any) -> None:
-    """Set the range of each kernel to what it holds now: training leaves it a step behind."""
-    for layer, named in _ranges(quantized):
+    """Set the range of each kernel to that of its current weights: training leaves it one step behind."""
+    for layer, ranges in _ranges(quantized):
         kernels = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
-        for name, (low, high) in named.items():
+        for name, (low, high) in ranges.items():
             if name in kernels:
                 kernel = np.abs(kernels[name].numpy())
                 if "depthwise" in name:
                     kernel = kernel.reshape(-1, kernel.shape[2] * kernel.shape[3])
                 axes = tuple(range(kernel.ndim - len(high.shape)))
-                most = kernel.max(axis=axes)
-                most = np.where(most > 0, most, 1)  # any range will do for nothing but zeros
-                low.assign(-most)
-                high.assign(most)
+                largest = kernel.max(axis=axes)
+                largest = np.where(largest > 0, largest, 1)  # for zeros alone any range will do
+                low.assign(-largest)
+                high.assign(largest)
 
 
-def _in_tfmots_words(layer: Any) -> Any:
+def _with_tfmot_class(layer: Any) -> Any:
     """A copy of a layer. A ReLU with a slope becomes a LeakyReLU, an Activation of relu or relu6 a ReLU.
 
-    tfmot tells by its class how a layer is quantized.
+    tfmot decides by the class of a layer how it is quantized.
     """
     k, config = tf_keras().layers, layer.get_config()
     if type(layer) is k.ReLU and config["negative_slope"]:
@@ -70,23 +70,23 @@ def _in_tfmots_words(layer: Any) -> Any:
 
 
 def _ranges(quantized: Any) -> Iterator[tuple[Any, dict[str, tuple[Any, Any]]]]:
-    """Each layer, with the variables of its ranges: what has the range -> least, greatest."""
+    """Each layer that has ranges, with their variables: name of a tensor of the layer -> (least, greatest)."""
     for layer in quantized.layers:
-        short = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
-        found = {
-            name.removesuffix("_max"): (short[name.removesuffix("max") + "min"], variable)
-            for name, variable in short.items()
+        variables = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
+        ranges = {
+            name.removesuffix("_max"): (variables[name.removesuffix("max") + "min"], variable)
+            for name, variable in variables.items()
             if name.endswith("_max")
         }
-        if found:
-            yield layer, found
+        if ranges:
+            yield layer, ranges
 
 
-def _begin_activations(quantized: Any, plain: Any, images: np.ndarray) -> None:
+def _initialize_activation_ranges(quantized: Any, plain: Any, images: np.ndarray) -> None:
     """Set the range of each activation to what `plain`, the same model in float, gives for `images`."""
     targets = {}
-    for layer, named in _ranges(quantized):
-        for name, pair in named.items():
+    for layer, ranges in _ranges(quantized):
+        for name, pair in ranges.items():
             if name in ("output", "post_activation", "pre_activation"):
                 targets[layer.name, name] = pair
             elif not layer.name.startswith(PREFIX):
@@ -99,12 +99,12 @@ def _begin_activations(quantized: Any, plain: Any, images: np.ndarray) -> None:
         values = values if isinstance(values, list) else [values]
         lows.append([v.numpy().min() for v in values])
         highs.append([v.numpy().max() for v in values])
-    for (low, high), least, most in zip(
+    for (low, high), least, greatest in zip(
         targets.values(), np.min(lows, axis=0), np.max(highs, axis=0), strict=True
     ):
-        if least < most or most:  # what is zero for all of these images keeps tfmot's range
-            low.assign(min(least, 0))  # TFLite wants zero to be within
-            high.assign(max(most, 0))
+        if least < greatest or greatest:  # a tensor that is zero for all images keeps tfmot's range
+            low.assign(min(least, 0))  # TFLite requires zero to be in the range
+            high.assign(max(greatest, 0))
 
 
 def _tensor(plain: Any, name: str, kind: str) -> Any:
@@ -120,19 +120,19 @@ def _tensor(plain: Any, name: str, kind: str) -> Any:
 
 
 def _part(layer: Any, depthwise: bool) -> Any:
-    """What a layer gives before its activation; of a SeparableConv2D, what its first part gives."""
+    """The output of a layer before its activation, or that of the depthwise part of a SeparableConv2D."""
     k, config = tf_keras().layers, layer.get_config()
     if depthwise:
         options = ("strides", "padding", "depth_multiplier", "dilation_rate", "kernel_size")
         part = k.DepthwiseConv2D(
             **{o: config[o] for o in options}, use_bias=False, name=f"{layer.name}/first_part"
         )
-        given = part(layer.input)
+        output = part(layer.input)
         part.set_weights(layer.get_weights()[:1])
-        return given
+        return output
     part = type(layer).from_config(
         config | {"activation": "linear", "name": f"{layer.name}/before_activation"}
     )
-    given = part(layer.input)
+    output = part(layer.input)
     part.set_weights(layer.get_weights())
-    return given
+    return output

@@ -1,4 +1,4 @@
-"""tfmot's scheme for int8, corrected where it would train something else than the file computes."""
+"""tfmot's scheme for int8, corrected where training would differ from what the file computes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from compress import backend
 from compress.keras_models.layer_kinds import KINDS
 from compress.tfmot.bridge import tf_keras, tfmot
 
-# What TFLite computes in one operator together with a ReLU that follows. What is in two parts is taken apart before.
+# Layers that TFLite computes in one operator with a ReLU after them. A SeparableConv2D is split into two before.
 FUSED = f"({'|'.join(name for name, kind in KINDS.items() if kind.int8_activation)})"
 
 
 def scheme(stateless: tuple[type, ...] = ()) -> Any:
-    """The default 8-bit scheme, but for what is listed below.
+    """tfmot's default 8-bit scheme with three corrections.
 
-    - A convolution or Dense layer that a ReLU follows has its kernel quantized while training. tfmot leaves such a
-      kernel in float: it would be rounded by the converter, untrained.
-    - A DepthwiseConv2D has a scale for each output channel, as Conv2D has, and not one for all: only so does a
-      BatchNormalization fold into it without changing the stored numbers.
-    - Layers that are added are named for those they come from.
+    - The kernel of a convolution or Dense layer with a ReLU after it is quantized in training. tfmot leaves such a
+      kernel in float, so that the converter would round it without training.
+    - A DepthwiseConv2D has a scale for each output channel, as Conv2D has, and not one for all: otherwise a
+      BatchNormalization that is folded into it changes the stored numbers.
+    - Added layers are named after those that they come from.
 
     Args:
-      stateless: classes of layers that leave numbers as they are when not training.
+      stateless: classes of layers that change nothing outside training.
     """
-    keras, eight = tf_keras(), tfmot().quantization.keras.default_8bit
-    whole = eight.default_8bit_transforms
-    layout, registry = eight.Default8BitQuantizeLayoutTransform, eight.Default8BitQuantizeRegistry
+    keras, default_8bit = tf_keras(), tfmot().quantization.keras.default_8bit
+    transforms = default_8bit.default_8bit_transforms
+    layout = default_8bit.Default8BitQuantizeLayoutTransform
+    registry = default_8bit.Default8BitQuantizeRegistry
 
     class Layout(layout):  # type: ignore[misc, valid-type]
         def apply(self, model: Any, layer_quantize_map: dict[str, Any]) -> Any:
@@ -41,13 +42,13 @@ def scheme(stateless: tuple[type, ...] = ()) -> Any:
 
         def get_quantize_config(self, layer: Any) -> Any:
             if isinstance(layer, stateless):
-                return whole.LayerReLUQuantize().custom_objects()["NoOpQuantizeConfig"]()
+                return transforms.LayerReLUQuantize().custom_objects()["NoOpQuantizeConfig"]()
             config = registry.get_quantize_config(self, layer)
             if type(layer) is keras.layers.DepthwiseConv2D:
                 config.weight_quantizer = _by_channel()
             return config
 
-    class Scheme(eight.Default8BitQuantizeScheme):  # type: ignore[name-defined]
+    class Scheme(default_8bit.Default8BitQuantizeScheme):  # type: ignore[name-defined]
         def get_layout_transformer(self) -> Any:
             return Layout()
 
@@ -83,24 +84,24 @@ def _by_channel() -> Any:
 
 
 def _transforms() -> list[Any]:
-    """What is done to the graph before it is quantized: tfmot's list, but for what cannot occur and the last ones."""
-    whole = tfmot().quantization.keras.default_8bit.default_8bit_transforms
+    """Transforms of the graph before it is quantized: those of tfmot that can apply here, and our own."""
+    transforms = tfmot().quantization.keras.default_8bit.default_8bit_transforms
     return [
-        *_named(whole),
-        whole.Conv2DBatchNormReLUQuantize(),
-        whole.Conv2DBatchNormQuantize(),
-        whole.ConcatTransform6Inputs(),
-        whole.ConcatTransform5Inputs(),
-        whole.ConcatTransform4Inputs(),
-        whole.ConcatTransform3Inputs(),
-        whole.ConcatTransform(),
-        *_before_relu(whole),
+        *_named(transforms),
+        transforms.Conv2DBatchNormReLUQuantize(),
+        transforms.Conv2DBatchNormQuantize(),
+        transforms.ConcatTransform6Inputs(),
+        transforms.ConcatTransform5Inputs(),
+        transforms.ConcatTransform4Inputs(),
+        transforms.ConcatTransform3Inputs(),
+        transforms.ConcatTransform(),
+        *_before_relu(transforms),
     ]
 
 
-def _named(whole: Any) -> list[Any]:
-    """New layers are named for the layers they come from, and not by counting what this process has made."""
-    first, separable = whole.InputLayerQuantize, whole.SeparableConvQuantize
+def _named(transforms: Any) -> list[Any]:
+    """Transforms that name new layers after those that they come from, and not by a counter of the process."""
+    first, separable = transforms.InputLayerQuantize, transforms.SeparableConvQuantize
 
     def rename(node: Any, name: str) -> None:
         node.layer["name"] = node.layer["config"]["name"] = name
@@ -126,12 +127,12 @@ def depthwise_name(separable: str) -> str:
     return f"{separable}_depthwise"
 
 
-def _before_relu(whole: Any) -> list[Any]:
-    """Nothing is quantized between a layer and the ReLU after it."""
+def _before_relu(transforms: Any) -> list[Any]:
+    """Transforms after which nothing is quantized between a layer and the ReLU after it."""
     pattern = tfmot().quantization.keras.graph_transformations.transforms.LayerPattern
-    no_op = whole.Conv2DBatchNormQuantize().custom_objects()["NoOpActivation"]()
+    no_op = transforms.Conv2DBatchNormQuantize().custom_objects()["NoOpActivation"]()
 
-    class Kernel(whole.LayerReLUQuantize):
+    class Kernel(transforms.LayerReLUQuantize):
         def pattern(self) -> Any:
             return pattern("ReLU", inputs=[pattern(FUSED, config={"activation": "linear"})])
 
@@ -143,7 +144,7 @@ def _before_relu(whole: Any) -> list[Any]:
         def custom_objects(self) -> dict[str, Any]:
             return {"NoOpActivation": type(no_op)}
 
-    class Sum(whole.LayerReLUQuantize):
+    class Sum(transforms.LayerReLUQuantize):
         def pattern(self) -> Any:
             return pattern("ReLU", inputs=[pattern("Add")])
 

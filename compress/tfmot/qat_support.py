@@ -1,4 +1,4 @@
-"""Which layers can be trained as int8 arithmetic computes them; said of a Keras 3 model before any work."""
+"""Which layers quantization-aware training supports: a check of a Keras 3 model before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.keras_models.graph import Call, Graph, graph_of
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_batchnorm
 
-# What layers with a kernel may apply to their output, and what only a layer of its own can apply.
+# Activations that layers with a kernel may have, and those that only a separate layer can apply.
 ACTIVATIONS = frozenset({"gelu", "linear", "relu", "sigmoid", "softmax", "tanh"})
 ALONE = frozenset({"relu6", "silu", "swish"})
 
@@ -23,18 +23,18 @@ def check(model: Any) -> None:
     """
     graph = graph_of(model)
     for call in graph.calls:
-        for rule in (_known, _activated, _clipped, _normalized):
+        for rule in (_check_kind, _check_activation, _check_relu, _check_batchnorm):
             rule(graph, call)
 
 
-def _known(graph: Graph, call: Call) -> None:
+def _check_kind(graph: Graph, call: Call) -> None:
     kind = kind_of(call.layer)
     if not kind.int8:
         way = kind.int8_way or "build the model without it"
         raise _refusal(call, "has no int8 form in training", way)
 
 
-def _activated(graph: Graph, call: Call) -> None:
+def _check_activation(graph: Graph, call: Call) -> None:
     kind = kind_of(call.layer)
     name = getattr(getattr(call.layer, "activation", None), "__name__", "linear")
     allowed = ACTIVATIONS if kind.int8_activation else frozenset({"linear"})
@@ -46,7 +46,7 @@ def _activated(graph: Graph, call: Call) -> None:
         raise _refusal(call, f"has activation {name}, which int8 training lacks here", way)
 
 
-def _clipped(graph: Graph, call: Call) -> None:
+def _check_relu(graph: Graph, call: Call) -> None:
     layer = call.layer
     if not isinstance(layer, backend.keras().layers.ReLU):
         return
@@ -60,7 +60,7 @@ def _clipped(graph: Graph, call: Call) -> None:
         )
 
 
-def _normalized(graph: Graph, call: Call) -> None:
+def _check_batchnorm(graph: Graph, call: Call) -> None:
     if not is_batchnorm(call.layer):
         return
     maker = graph.makers.get(id(call.inputs[0]))
@@ -70,21 +70,25 @@ def _normalized(graph: Graph, call: Call) -> None:
             "is the first layer: nothing is there to fold it into",
             "normalize the images before the model",
         )
-    of = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
+    previous = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
     if not kind_of(maker.layer).int8_norm:
         way = "put it between a convolution and the activation after that"
-        raise _refusal(call, f"comes after {of}, which it does not fold into", way, maker.layer)
+        raise _refusal(
+            call, f"comes after {previous}, which it does not fold into", way, maker.layer
+        )
     activation = maker.layer.activation.__name__
     if activation != "linear":
         way = f"build {maker.layer.name} without activation, and a layer for {activation} after the normalization"
-        raise _refusal(call, f"comes after {of} and its activation {activation}", way, maker.layer)
+        raise _refusal(
+            call, f"comes after {previous} and its activation {activation}", way, maker.layer
+        )
     if graph.sole_user(maker) is not call:
         way = "give the normalization a layer of its own that nothing else uses"
-        why = f"is not alone in using {of}, which it is to be folded into"
+        why = f"is not alone in using {previous}, which it is to be folded into"
         raise _refusal(call, why, way, maker.layer)
 
 
 def _refusal(call: Call, why: str, way: str, *others: Any) -> CannotTreat:
-    """What to raise about the layer of a call; `others` are layers that the reason speaks of."""
+    """The error to raise about the layer of a call; `others` are layers that the reason names."""
     name, kind = call.layer.name, type(call.layer).__name__
     return CannotTreat(about_layer(name, kind, why, way, *(other.name for other in others)))
