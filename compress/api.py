@@ -1,4 +1,4 @@
-"""What notebooks and scripts use: the objects, kept runs and rows of the command line, without printing."""
+"""The functions for notebooks and scripts: they do what the commands do, without printing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Results:
     trust: bool = False
 
     def table(self) -> pd.DataFrame:
-        """One line a row, beside what is published: the table that the command line prints, numbers in full."""
+        """The comparison of these rows with the published figures, one line each, at full precision."""
         return tables.compared(self.rows, references.read_references(self.task.references()))
 
     @property
@@ -106,10 +106,10 @@ def run(
       progress: True for a bar a training, or an object with the methods of `compress.training.progress.Progress`.
 
     Raises:
-      ValueError, OSError: as the sentences of the command line say.
+      ValueError, OSError: with the sentence that the command line would print.
     """
     chain = Pipeline(stages_of(pipeline) if isinstance(pipeline, str) else tuple(pipeline))
-    told = _told(progress)
+    told = _progress_of(progress)
     in_memory = isinstance(model, KerasModel)
     asked = RunOptions(
         task=_task(task),
@@ -149,7 +149,7 @@ def evaluate(
 ) -> Measurement:
     """Measure a model file, or a model in memory, on the images of a split; nothing is kept."""
     chosen = _task(task)
-    dataset = chosen.load(None if data is None else Path(data), _told(progress).note)
+    dataset = chosen.load(None if data is None else Path(data), _progress_of(progress).note)
     loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
     chosen = setup.fitted(loaded, chosen, dataset, input_scale)
     exported = loaded.to_tflite() if isinstance(loaded, KerasModel) else loaded
@@ -175,8 +175,8 @@ def doctor(
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{model} is a .tflite file; stages start from a .keras or .h5 model.")
     if stages is None:
-        every = [registry.stage(name) for name in registry.stage_names()]
-        chosen: Sequence[Stage] = [cls() for cls in every if cls.takes == KerasModel.format]
+        installed = [registry.stage(name) for name in registry.stage_names()]
+        chosen: Sequence[Stage] = [cls() for cls in installed if cls.takes == KerasModel.format]
     else:
         chosen = stages_of(stages) if isinstance(stages, str) else stages
     return examined(flattened(loaded)[0], chosen)
@@ -193,7 +193,7 @@ def write_report(
 
 
 def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
-    """Write the pages of rows, held against what is published for their tasks. Gives the paths.
+    """Write the pages of rows, beside the figures published for their tasks. Gives the paths.
 
     Args:
       unless_current: leave pages alone that were made of these very rows.
@@ -210,7 +210,7 @@ def _task(task: str | Task) -> Task:
     return registry.task(task) if isinstance(task, str) else task
 
 
-def _told(progress: Progress | bool) -> Progress:
+def _progress_of(progress: Progress | bool) -> Progress:
     if isinstance(progress, bool):
         return Bars() if progress else Quiet()
     return progress

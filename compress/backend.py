@@ -13,7 +13,7 @@ from compress.text import printable
 
 
 def _set_defaults() -> None:
-    """Variables that TensorFlow reads once, on import; what the user has set stays."""
+    """Set the variables that TensorFlow reads once, on import. Values that the user has set stay."""
     # TensorFlow prints oneDNN, CUDA and absl lines on import; they are noise on every machine we serve.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -35,7 +35,7 @@ def stderr_held_back() -> Iterator[None]:
             raise
         except BaseException:
             held.seek(0)
-            # It may quote a file, which must not draw on the terminal.
+            # It may quote a file, whose control characters must not reach the terminal.
             lines = held.read().decode(errors="replace").splitlines()
             with contextlib.suppress(OSError):  # nobody may be there to read it
                 os.write(real, "".join(f"{printable(line)}\n" for line in lines).encode())

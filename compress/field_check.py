@@ -1,4 +1,4 @@
-"""What a field of a row may hold: a range beside its type, declared once, and the check that derives from both."""
+"""The types and ranges of the fields of a row, declared once, and the check that derives from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Only:
-    """What a text must be, in words, and whether one is."""
+    """A condition on a text: its description and its test."""
 
     said: str
     holds: Callable[[str], object]
@@ -88,10 +88,11 @@ def refusal(place: str, value: Any, kind: Any) -> str | None:
 
 
 def check(found: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
-    """Hold each field of a dataclass to its annotated type, and then to what other fields say of it.
+    """Check each field of a dataclass against its annotated type, then against the other fields.
 
     Args:
-      contradictions: of fields that others contradict the name, with what was expected; read if all types are right.
+      contradictions: (field, what was expected) for each field that others contradict; read only if all types are
+        right.
 
     Raises:
       ValueError: names the field, its value and what was expected.
@@ -126,12 +127,12 @@ def expected(kind: Any) -> str:
 
 
 def allows_none(kind: Any) -> bool:
-    """Whether a field of that type may say that something was not measured."""
+    """Whether a field of that type may be None, for what was not measured."""
     return NoneType in get_args(kind)
 
 
 def number_of(kind: Any) -> type | None:
-    """int or float if fields of that type hold one number, or none where it was not measured; None for others."""
+    """int or float if a field of that type holds one number or None; None for any other type."""
     if get_origin(kind) in (Union, UnionType):
         return number_of(get_args(kind)[0])
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind

@@ -1,4 +1,4 @@
-"""Run folders: atomic writes, nothing followed out of them, and content digests."""
+"""Atomic writes, locks, checks against links, and content digests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.input_file import regular
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what the block writes there takes `path`'s place whole, or not at all."""
+    """Give a temporary path beside `path`. What the block writes there replaces `path` as a whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -48,15 +48,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def open_lock(path: Path) -> IO[bytes]:
-    """The file to lock, made if it is not there, its content untouched. ValueError if it is a link or a pipe."""
+    """Open the file to lock, creating it if missing, its content untouched. ValueError if it is a link or a pipe."""
     check_own(path)
-    # A link that takes its place just now is not followed, a pipe is not waited for.
+    # In case the file is replaced after the check: do not follow a link, do not wait for a pipe.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
 
 
 def check_own(path: Path) -> None:
-    """ValueError if `path`, or anything below it, is a link or a pipe: it would lead out of the run folder."""
+    """Raise ValueError if `path` or anything below it is a link or a pipe, which would lead out of the run folder."""
     below = (
         Path(parent) / name
         for parent, folders, files in os.walk(path)
@@ -75,7 +75,7 @@ def check_own(path: Path) -> None:
 
 
 def empty(folder: Path, but: str) -> None:
-    """Delete what is in a folder, except the file called `but`; what links in it lead to stays."""
+    """Delete the content of a folder, except the file called `but`. The targets of links stay."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Findings: what a stage leaves untreated in a model, or cannot treat, as values. Only here they become sentences."""
+"""Findings: what a stage leaves untreated or cannot treat in a model, as values that turn into sentences here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Finding:
         return f"{self.subject or ', '.join(self.layers)} {self.reason}".lstrip()
 
     def sentence(self, stage: str = "") -> str:
-        """The stage, the subject, the reason and the remedy. What is a whole sentence already stays as it is."""
+        """Stage, subject, reason and remedy as one sentence. A reason that is a whole sentence stays as it is."""
         if not (self.layers or self.subject or self.remedy):
             return self.reason
         by, way = f"{stage}: " if stage else "", f": {self.remedy}" if self.remedy else ""
@@ -45,7 +45,7 @@ class CannotTreat(ValueError):
 
 
 def as_findings(said: Iterable[Finding | str]) -> list[Finding]:
-    """What a stage's check gave, as findings: a plain string is one about no layer in particular."""
+    """The results of a stage's check as findings. A plain string becomes a finding that names no layer."""
     return [f if isinstance(f, Finding) else Finding((), f) for f in said]
 
 

@@ -1,4 +1,4 @@
-"""Files to read: those that are kept somewhere, and folders; a device or a pipe may have no end."""
+"""Paths to read from: regular files and folders only, because a device or a pipe may have no end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import click
 
 
 def regular(path: Path) -> Path:
-    """`path`, unless a device, a pipe or a socket is there, or a link to one: then ValueError."""
+    """The path itself. ValueError if it is a device, a pipe or a socket, or a link to one."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        return path  # whoever opens it says why it cannot be
+        return path  # opening it raises the error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ValueError(f"{path} is a device or a pipe; expected a file or a folder.")
     return path

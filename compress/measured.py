@@ -1,4 +1,4 @@
-"""Measurement: the numbers of one measured file, each held to its range."""
+"""Measurement: the numbers of one measured file, each checked against its range."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.field_check import (
     check,
 )
 
-# What rounding may move a fraction by.
+# The most that rounding may move a fraction.
 ROUNDING = 1e-9
 
 
@@ -27,9 +27,9 @@ MeasuredOn = Literal["test", "validation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What measuring the exported file on the images of a split gave. Fractions are in [0, 1].
+    """The measurement of an exported file on the images of a split. Fractions are in [0, 1].
 
-    A number with a heading and a note, what it is in one sentence, is a column of the report.
+    A number with a heading and a note, which explains it in one sentence, is a column of the report.
 
     Raises:
       ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
@@ -75,7 +75,7 @@ class Measurement:
 
 
 def contradictions(found: Measurement) -> Iterator[tuple[str, str]]:
-    """The fields that others contradict, with what these say."""
+    """(field, what was expected) for each field that other fields contradict."""
     try:
         right = int(bits.unpack_bits(found.correct, found.test_images).sum())
     except ValueError:
@@ -91,7 +91,7 @@ def contradictions(found: Measurement) -> Iterator[tuple[str, str]]:
         yield ("nonzero_params", f"at most stored_params, {found.stored_params}")
     if sum(found.weight_types.values()) != found.stored_params:
         yield ("weight_types", f"numbers that add up to stored_params, {found.stored_params}")
-    # Deflate makes 1,032 bytes one at best, and wraps what it cannot make smaller.
+    # Deflate shrinks 1,032 bytes to one at best, and stores what it cannot shrink with a small overhead.
     least, most = found.file_bytes // 1032, found.file_bytes + found.file_bytes // 1000 + 64
     if not least <= found.gzip_bytes <= most:
         yield ("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")

@@ -1,4 +1,4 @@
-"""Name -> stage or task, by entry point; built-ins and plugins come in by the same door."""
+"""Stages and tasks by name, from entry points; built-ins and plugins are registered alike."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def stage_names() -> list[str]:
     """The names of every installed stage, sorted."""
-    return sorted(_found("stage"))
+    return sorted(_entry_points("stage"))
 
 
 def task_names() -> list[str]:
     """The names of every installed task, sorted."""
-    return sorted(_found("task"))
+    return sorted(_entry_points("task"))
 
 
 def stage(name: str) -> type[Stage]:
@@ -32,12 +32,12 @@ def stage(name: str) -> type[Stage]:
 
 
 def stage_of_class(name: str) -> type[Stage] | None:
-    """The installed stage whose class is called so; None if there is none.
+    """The installed stage whose class has that name; None if there is none.
 
     >>> stage_of_class("PruneFilters").name
     'prune-filters'
     """
-    for stage_name, point in _found("stage").items():
+    for stage_name, point in _entry_points("stage").items():
         if point.value.rpartition(":")[2] == name:
             return stage(stage_name)
     return None
@@ -45,7 +45,7 @@ def stage_of_class(name: str) -> type[Stage] | None:
 
 def task(name: str) -> Task:
     """The task called `name`, or the one in `MODULE:OBJECT`, whose code is run. ValueError if there is none."""
-    return _of_code(name) if ":" in name else _load("task", name)()
+    return _task_from_module(name) if ":" in name else _load("task", name)()
 
 
 def build(spec: Mapping[str, Any]) -> Stage:
@@ -65,7 +65,7 @@ def build(spec: Mapping[str, Any]) -> Stage:
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
 
 
-def _of_code(name: str) -> Task:
+def _task_from_module(name: str) -> Task:
     """The task in `module:object`: a subclass of Task or an instance, in this folder or installed."""
     from compress.tasks.task import Task
 
@@ -73,41 +73,43 @@ def _of_code(name: str) -> Task:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last, so that no file here takes the place of a library
     try:
-        found = getattr(importlib.import_module(module), attribute)
-        made = found() if isinstance(found, type) and issubclass(found, Task) else found
+        target = getattr(importlib.import_module(module), attribute)
+        task_object = target() if isinstance(target, type) and issubclass(target, Task) else target
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise ValueError(
             f"task {name!r} cannot be loaded: {error}; expected MODULE:OBJECT, the module in this folder or installed."
         ) from error
-    if not isinstance(made, Task):
+    if not isinstance(task_object, Task):
         raise ValueError(
-            f"{name} is a {type(made).__name__}; expected a subclass of compress.Task."
+            f"{name} is a {type(task_object).__name__}; expected a subclass of compress.Task."
         )
-    if made.name in task_names() and type(task(made.name)) is not type(made):
-        raise ValueError(f"{name} has the name of an installed task, {made.name!r}: rename it.")
-    return made
+    if task_object.name in task_names() and type(task(task_object.name)) is not type(task_object):
+        raise ValueError(
+            f"{name} has the name of an installed task, {task_object.name!r}: rename it."
+        )
+    return task_object
 
 
-def _found(kind: str) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"compress.{kind}s"):
-        known = found.setdefault(point.name, point)
-        if known.value != point.value:
+        registered = points.setdefault(point.name, point)
+        if registered.value != point.value:
             raise ValueError(
-                f"two {kind}s are called {point.name!r}: {known.value} and {point.value}; "
+                f"two {kind}s are called {point.name!r}: {registered.value} and {point.value}; "
                 "uninstall one of the packages they come from."
             )
-    return found
+    return points
 
 
 def _load(kind: str, name: str) -> Any:
-    found = _found(kind)
-    if name not in found:
-        raise ValueError(no_such(kind, name, sorted(found)))
+    points = _entry_points(kind)
+    if name not in points:
+        raise ValueError(no_such(kind, name, sorted(points)))
     try:
-        return found[name].load()
+        return points[name].load()
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{kind} {name!r} cannot be loaded from {found[name].value}: {error}. "
+            f"{kind} {name!r} cannot be loaded from {points[name].value}: {error}. "
             "Reinstall the package it comes from."
         ) from error

@@ -1,4 +1,4 @@
-"""Result: one model, measured: one row. Rows are appended to a file of JSON lines and never edited."""
+"""Result: the row of one measured model. Rows are appended to a file of JSON lines and never edited."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from compress.field_check import (
 from compress.measured import Measurement, contradictions
 
 TrainedOn = Literal["train", "train+validation"]
-# Of new rows. It rises when rows begin to say what code of before would misread, and not when fields are added: one
-# that is absent was not measured, and one that is unknown is kept as it is.
+# The schema of new rows. Raise it when older code would misread a new row. A new field needs no new schema: an absent
+# field was not measured, and an unknown field is kept as it is.
 SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Measurement):
-    """One row: a measurement with all that it takes to repeat it."""
+    """One row: a measurement with everything needed to repeat it."""
 
     run: Digest  # names the run folder
     task: Name
@@ -66,18 +66,18 @@ class Result(Measurement):
         check(self, contradictions(self), _contradictions(self))
 
     def record(self) -> dict[str, Any]:
-        """The row as a JSON object, with the fields that this code does not know in their places.
+        """The row as a JSON object, unknown fields included.
 
-        What was not measured is left out, and so is what rows of schema 1 did not say: they stay as they were.
+        Values that were not measured are left out. A row of schema 1 is written without the fields added later.
         """
-        said = dict(self.extra)
+        values = dict(self.extra)
         for field in _fields().values():
-            value, usual = getattr(self, field.name), _default(field)
-            if value != usual or _is_required(field) or (usual and self.schema > 1):
-                said[field.name] = value
+            value, default = getattr(self, field.name), _default(field)
+            if value != default or _is_required(field) or (default and self.schema > 1):
+                values[field.name] = value
         if self.schema == 1:
-            del said["schema"]
-        return said
+            del values["schema"]
+        return values
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted."""
@@ -85,10 +85,10 @@ class Result(Measurement):
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> Result:
-        """The row of a JSON object. A field that is absent was not measured; one that is unknown is kept.
+        """The row in a JSON object. An absent field was not measured; an unknown field is kept.
 
         Raises:
-          ValueError: a field that every row has is absent, or a value is not one that its field can have.
+          ValueError: a required field is absent, or a value has the wrong type or range.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"a row is a JSON object, this is {values!r:.40}.")
@@ -98,17 +98,17 @@ class Result(Measurement):
             raise ValueError(
                 "a text holds half of a character, a lone surrogate; expected whole ones."
             ) from None
-        # The first rows did not say theirs.
-        given = {"schema": 1} | dict(values)
-        extra = {name: given.pop(name) for name in set(given) - set(_fields())}
+        # Rows of schema 1 have no field for it.
+        row_values = {"schema": 1} | dict(values)
+        extra = {name: row_values.pop(name) for name in set(row_values) - set(_fields())}
         for name, field in _fields().items():
-            if name in given or not _is_required(field):
+            if name in row_values or not _is_required(field):
                 continue
             kind = kinds_of(cls)[name]
             if not allows_none(kind):
                 raise ValueError(f"field {name!r} is missing; expected {expected(kind)}.")
-            given[name] = None
-        return cls(**given, extra=extra)
+            row_values[name] = None
+        return cls(**row_values, extra=extra)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Result:
@@ -117,7 +117,7 @@ class Result(Measurement):
 
 
 def _contradictions(row: Result) -> Iterator[tuple[str, str]]:
-    """The fields that others contradict, with what these say."""
+    """(field, what was expected) for each field that other fields contradict."""
     if row.measured_on not in row.splits:
         yield ("splits", f"the digest of the {row.measured_on} split")
     if row.measured_on in row.trained_on.split("+"):
@@ -144,14 +144,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def append_to(path: Path, result: Result) -> None:
-    """Append one row, whole or not at all, also when another process appends at the same time."""
+    """Append one row, whole or not at all, even if another process appends at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = (result.to_json() + "\n").encode()
     with path.open("a+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         end = os.fstat(file.fileno()).st_size
         if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            line = b"\n" + line  # an editor left the last row without an end
+            line = b"\n" + line  # the last row lacks its line end, as some editors leave it
         try:
             if os.write(file.fileno(), line) != len(line):
                 raise OSError(f"{path}: the disk took only part of a row.")

@@ -59,9 +59,9 @@ class Stage(ABC):
     takes: ClassVar[Format] = "keras"
     gives: ClassVar[Format] = "keras"
     keeps_architecture: ClassVar[bool] = True
-    # Of the arithmetic and of what the defaults are; raised with either, and kept runs of the stage go stale.
+    # Raise it when the arithmetic or a default changes: finished runs of the stage then go stale.
     version: ClassVar[int] = 1
-    trains: ClassVar[bool] = True  # whether what it gives depends on how the task trains
+    trains: ClassVar[bool] = True  # whether its result depends on how the task trains
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -101,7 +101,7 @@ class Stage(ABC):
         return model
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
-        """What this stage promised and the exported file does not keep, a sentence each that names the tensor.
+        """The promises of this stage that the exported file breaks: one sentence each, naming the tensor.
 
         Args:
           kernels: layer name -> kernel as stored in the exported file, Keras axis order.
@@ -109,7 +109,7 @@ class Stage(ABC):
         return []
 
     def files(self) -> list[str]:
-        """The files that options name: what a run computes depends on their content."""
+        """The files that options name. Their content is part of the key of a run."""
         fields = [f for f in dataclasses.fields(self) if isinstance(f.metadata["kind"], click.Path)]
         values = [getattr(self, f.name) for f in fields]
         named = [v if isinstance(v, tuple) else (v,) for v in values]

@@ -1,4 +1,4 @@
-"""Text for people: made fit to be shown, whatever a terminal would obey taken out, and names that are not known."""
+"""Text for people: printable text, sentences about unknown names, and sentences for errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def printable(text: object) -> str:
-    """Text with what does not print, line ends and terminal controls too, turned into spaces.
+    """The text with every unprintable character, such as a line end or a terminal control, turned into a space.
 
     >>> printable("a\\x1b[2Jb")
     'a [2Jb'
@@ -16,7 +16,7 @@ def printable(text: object) -> str:
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
-    """The known name that a wrong one was probably meant to be.
+    """The known name nearest to `word`; None if none is near.
 
     >>> nearest("prun", ["cluster", "prune"]), nearest("xyz", ["prune"])
     ('prune', None)
@@ -25,7 +25,7 @@ def nearest(word: str, known: Collection[str]) -> str | None:
 
 
 def no_such(kind: str, word: str, known: Collection[str], no: str = "no") -> str:
-    """The sentence about a name that is not known: which names are, and which of them is the nearest.
+    """The sentence about an unknown name. It lists the known names and suggests the nearest.
 
     >>> no_such("stage", "prun", ["cluster", "prune"])
     "no stage 'prun'; stages here: cluster, prune. Did you mean 'prune'?"
@@ -36,7 +36,7 @@ def no_such(kind: str, word: str, known: Collection[str], no: str = "no") -> str
 
 
 def sentence_of(error: OSError | ValueError) -> str:
-    """What a user is told of an error; of one about a file that is from the system, the file and what happened.
+    """The sentence that a user sees for an error. For an error of the system it names the file and the reason.
 
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "model.keras"))
     'model.keras: No such file or directory.'

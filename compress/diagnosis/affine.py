@@ -39,7 +39,7 @@ def scaled_outputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np
 
 
 def scaled_inputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """The weights that make of x what `weights` make of x times `scale`, channel by channel.
+    """The weights that give for x what `weights` give for x times `scale`, channel by channel.
 
     Args:
       weights: of the kernel; of a layer with several, of the first.
@@ -63,14 +63,14 @@ def added_by_shift(weights: np.ndarray, shift: np.ndarray, kernel: Kernel) -> np
 
 
 def _along(values: np.ndarray, axis: int) -> np.ndarray:
-    """Values [n] as [n, 1, ...], to go along an axis that is counted from the last: -1, -2."""
+    """Values [n] reshaped to broadcast along an axis that is counted from the last, -1 or -2."""
     return values.reshape(-1, *[1] * (-1 - axis))
 
 
 def _by_input(values: np.ndarray, weights: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """Per-input-channel values as they go with the weights; of a grouped convolution, with its kernel [..., i, o].
+    """Per-input-channel values, reshaped to broadcast over the weights.
 
-    There, output channels come in as many groups as inputs do.
+    A grouped convolution has as many groups of output channels as of inputs in its kernel [..., i, o].
     """
     groups = len(values) // weights.shape[kernel.inputs]
     if groups == 1:

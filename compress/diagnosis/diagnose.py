@@ -1,4 +1,4 @@
-"""What stages can make of a model, told before any work; and the model rewritten so that they can make more of it."""
+"""Diagnose, before any work, which layers stages can treat, and rewrite the model so that they can treat more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from compress.stage import Stage
 
 @dataclass(frozen=True)
 class Advice:
-    """What a stage will not or cannot treat, and what would help."""
+    """A finding of a stage, and the rewrite that would help."""
 
     layers: list[str]  # that it is about; empty if it is about none in particular
     why: str  # what the stage says
@@ -30,7 +30,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one stage can make of a model."""
+    """Whether one stage can treat a model, with its findings."""
 
     stage: Stage
     verdict: Literal["yes", "in part", "no"]
@@ -53,16 +53,16 @@ class Fix:
 
 
 def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Diagnosis]:
-    """What each stage, alone, can make of a flat model; the stages run nothing but their checks."""
+    """One diagnosis for each stage on a flat model. Only the checks of the stages run."""
     return [_diagnosis(model, stage) for stage in stages]
 
 
 def diagnose(
     file: Path, stages: Sequence[Stage], trust: bool, fix: Fix | None = None
 ) -> dict[str, Any]:
-    """Everything `compress doctor` has to say of a model file, as plain data; with `fix`, the better file is written.
+    """Everything `compress doctor` reports about a model file, as plain data. With `fix`, a rewritten file is written.
 
-    Keys: file, notes, stages (of the better model, if one is written) and fixed.
+    Keys: file, notes, stages (for the rewritten model, if there is one) and fixed.
     """
     loaded = _loaded(file, trust)
     model, notes = flattened(loaded)
@@ -146,7 +146,7 @@ def _loaded(file: Path, trust: bool) -> KerasModel:
 
 
 def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> dict[str, Any]:
-    """Prove on what a file of `after` holds that it computes what `before` does, then put it at `fix.out`."""
+    """Save `after`, check that the saved model computes what `before` does, then move the file to `fix.out`."""
     images = fix.images(before)
     with replacing(fix.out) as temporary:
         after.save(temporary)

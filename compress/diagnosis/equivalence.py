@@ -1,4 +1,4 @@
-"""Whether two models compute the same, seen on images."""
+"""Compare the outputs of two models on images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Equivalence:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images as a model sees them, float32 [n, h, w, c], and what they are."""
+    """Images as a model sees them, float32 [n, h, w, c], and a description of them."""
 
     values: np.ndarray
     called: str

@@ -1,4 +1,4 @@
-"""Layers that scale and shift every channel, taken into the kernel before or after them, or made a convolution."""
+"""Fold layers that scale and shift channels into a neighbouring kernel, or make them a convolution."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def into_next_kernel(graph: Graph, call: Call) -> Rewrite | None:
     """A layer that scales and shifts channels becomes part of the kernel that comes next, where that is exact."""
     change, user = _affine(call), graph.sole_user(call)
     while change is not None and user is not None and not kind_of(user.layer).kernels:
-        change = _past(user, change)
+        change = _moved_past(user, change)
         user = graph.sole_user(user)
     if change is None or user is None or not is_channels_last(user.layer):
         return None
     kind, (scale, shift) = kind_of(user.layer), change
-    # Where a layer slides over its input, more than one position meets at an output, at its borders fewer.
+    # A padded kernel, or a transposed convolution, sees fewer inputs at the border, so a shift is not constant there.
     if shift.any() and (_pads(user.layer) or kind.macs_over == "input"):
         return None
     kernels, bias = _weights(user.layer)
@@ -109,8 +109,8 @@ def _affine(call: Call) -> Affine | None:
     return np.resize(scale, channels), np.resize(shift, channels)
 
 
-def _past(call: Call, change: Affine) -> Affine | None:
-    """What has to be done after a layer if it was not done before it; None if the layer lets nothing pass."""
+def _moved_past(call: Call, change: Affine) -> Affine | None:
+    """The change to apply after a layer in place of the one before it; None if the two do not commute."""
     scale, shift = change
     commutes = kind_of(call.layer).commutes
     if not is_channels_last(call.layer):
@@ -127,7 +127,7 @@ def _past(call: Call, change: Affine) -> Affine | None:
 
 
 def _pads(layer: Any) -> bool:
-    """Whether a kernel meets zeros that a layer puts around its input."""
+    """Whether a kernel covers zeros that its layer pads the input with."""
     sizes = getattr(layer, "kernel_size", (1,))
     return getattr(layer, "padding", "valid") != "valid" and any(size > 1 for size in sizes)
 

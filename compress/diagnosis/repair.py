@@ -1,4 +1,4 @@
-"""Rewrites that end what stages find in a model, searched for one after another."""
+"""Search for rewrites of a model that remove the findings of stages, one after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.stage import Stage
 
 @dataclass(frozen=True)
 class Complaint:
-    """A finding of one of the stages asked."""
+    """A finding of one of several stages."""
 
     stage: int  # its number among them
     finding: Finding
@@ -26,7 +26,7 @@ class Complaint:
         return self.finding.sentence(self.by)
 
     def layers(self, model: KerasModel) -> list[str]:
-        """The layers of the model that it is about."""
+        """The layers of the model that the finding is about."""
         names = {layer.name for layer in model.keras.layers}
         return [name for name in self.finding.layers if name in names]
 
@@ -35,10 +35,10 @@ Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will 
 
 
 def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[Rewrite]]:
-    """A flat model that computes the same and that the stages have fewer findings in; and the rewrites that made it so.
+    """A flat model that computes the same with fewer findings, and the rewrites that were applied.
 
-    A rewrite is done if it ends a finding, makes no stage refuse that did not, and, where it helps no stage out of a
-    refusal, leaves fewer findings than before.
+    A rewrite is applied if no stage that accepted the model refuses it afterwards, and if it removes a refusal, or
+    removes a note and leaves fewer notes than before.
     """
     done: list[Rewrite] = []
     complaints = complaints_of(model, stages)

@@ -1,4 +1,4 @@
-"""Rewrites of a model that keep its function, each found, described and ready to be done on a copy."""
+"""Rewrites of a model that keep its function, each with a description, to apply to a copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT = ("linear", "softmax")
 
 
 def rewrites(model: KerasModel) -> list[Rewrite]:
-    """Every rewrite that the layers of a flat model allow, the plainer before the more far-reaching."""
+    """Every rewrite that the layers of a flat model allow, the simplest kind first."""
     graph = graph_of(model.keras)
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
         renamed, left_out, activation_apart, into_previous_kernel, into_next_kernel, into_a_convolution,
@@ -51,7 +51,7 @@ def _called(name: str, spec: LayerSpec) -> Rewrite:
 
 
 def _plain(name: str, graph: Graph) -> str:
-    """The name, if Keras 2 takes it, else one like it that is not used."""
+    """The name if Keras 2 accepts it, else a similar one that is free."""
     if re.fullmatch(keras2_layers.NAME, name):
         return name
     plain = re.sub("[^A-Za-z0-9_.>-]", "_", name)
@@ -88,7 +88,7 @@ def activation_apart(graph: Graph, call: Call) -> Rewrite | None:
 
 def _unused(name: str, graph: Graph) -> str:
     names = {call.layer.name for call in graph.calls} | {image.name for image in graph.inputs}
-    found, number = name, 2
-    while found in names:
-        found, number = f"{name}_{number}", number + 1
-    return found
+    candidate, number = name, 2
+    while candidate in names:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate

@@ -1,4 +1,4 @@
-"""Runs: what one shares, the folder it keeps its work in, the list of them, and where a row comes from.
+"""Runs: their context, their folders, the list of them, their keys and the provenance of a row.
 
-Draws no figures and prints nothing. Start at `context`.
+This package draws no figures and prints nothing. Start at `context`.
 """

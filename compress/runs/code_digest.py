@@ -1,4 +1,4 @@
-"""A digest of somebody's source code that changes with what the code does, not with how or where it is written."""
+"""A digest of source code that changes with what the code does, not with its comments, layout or place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ENGINE = __name__.split(".")[0]
 
 
 def source_digest(maker: type) -> str:
-    """SHA-256, in hex, of the source of the package that a class is from, so that a kept run of it can go stale.
+    """SHA-256, in hex, of the source of the package that defines a class. Part of run keys: new source, new run.
 
-    A class in a module of no package stands for that module and the modules beside it that it imports. Comments,
-    docstrings, the order of imports and the names and places of files do not count.
+    For a class in a module outside any package, the digest covers that module and the modules beside it that it
+    imports. Comments, docstrings, the order of imports and the names and places of files do not count.
 
     Raises:
       ValueError: the class was not read from a file.
@@ -49,7 +49,7 @@ class _Module:
         return hashlib.sha256(_parsed(self.source)[0].encode()).hexdigest()
 
     def imports(self) -> Iterator[tuple[str, str, str]]:
-        """(module, name taken from it, name given to it) for each import."""
+        """(module, imported name, alias) for each import."""
         for level, module, word, alias in _parsed(self.source)[1]:
             outer = self.package.split(".")[: 1 - level or None] if level else []
             yield ".".join([*outer, *([module] if module else [])]), word, alias
@@ -67,36 +67,36 @@ def _package(folder: Path) -> Iterator[_Module]:
 
 
 def _modules_beside(path: Path) -> list[_Module]:
-    """A module and those in the same folder that it imports, at first or second hand."""
-    found: dict[Path, _Module] = {}
-    waiting = [path]
-    while waiting:
-        path = waiting.pop()
-        if path in found or not path.is_file():
+    """A module and those in the same folder that it imports, directly or through others."""
+    modules: dict[Path, _Module] = {}
+    pending = [path]
+    while pending:
+        path = pending.pop()
+        if path in modules or not path.is_file():
             continue
-        found[path] = _Module(path.stem, "", path.read_bytes())
-        waiting += [path.with_name(f"{name}.py") for name, _, _ in found[path].imports()]
-    return list(found.values())
+        modules[path] = _Module(path.stem, "", path.read_bytes())
+        pending += [path.with_name(f"{name}.py") for name, _, _ in modules[path].imports()]
+    return list(modules.values())
 
 
 def _combined(modules: Sequence[_Module]) -> str:
-    """One digest of modules, whatever their names: of each its code, and the code of those that it imports."""
+    """One digest of modules, whatever their names: the code of each with the code of what it imports."""
     codes = {module.name: module.code for module in modules}
     digests = set()
     for module in modules:
-        told = {
+        imports = {
             codes[f"{other}.{word}"] if f"{other}.{word}" in codes
             else f"{codes.get(other) or _outside(other)} {word} {alias}"
             for other, word, alias in module.imports()
         }  # fmt: skip
-        if told or module.code != _Module("", "", b"").code:
-            text = "\n".join([module.code, *sorted(told)])
+        if imports or module.code != _Module("", "", b"").code:
+            text = "\n".join([module.code, *sorted(imports)])
             digests.add(hashlib.sha256(text.encode()).hexdigest())
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
 def _outside(module: str) -> str:
-    """What stands for a module of another package. Where in the engine a name lies does not count."""
+    """The name that identifies an imported module of another package; any module of the engine counts as the engine."""
     return ENGINE if module.split(".")[0] == ENGINE else module
 
 

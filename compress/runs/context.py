@@ -1,4 +1,4 @@
-"""RunContext: what every run shares - task, data, seed, folders - and how a measured model becomes a row."""
+"""RunContext: task, data, seed and folders of a command's runs, and how a measured model becomes a row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from compress.training.progress import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a run computed: the file, the Keras model that it was made of if there is one, and what the row says."""
+    """What a run computed: the .tflite file, its Keras model if there is one, and the facts for its row."""
 
     run: str  # the key
     exported: TFLiteModel
@@ -54,8 +54,8 @@ class RunContext:
     progress: Progress
     command: str
     deterministic: bool = False
-    fresh: bool = False  # redo what is there already
-    # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.
+    fresh: bool = False  # redo finished runs
+    # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     trust: bool = False  # kept models may hold code, because the one to begin with may
@@ -65,7 +65,7 @@ class RunContext:
 
     @property
     def keys(self) -> KeyContext:
-        """What is in the key of every run here."""
+        """What goes into the key of every run of this context."""
         return KeyContext(
             task=self.task,
             input_scale=self.task.input_scale,
@@ -76,24 +76,26 @@ class RunContext:
         )
 
     def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> Kept:
-        """The run in `folder`: as it was kept, or made now; with a row measured on the split that was asked for."""
+        """The run in `folder`, reused if it is finished, else made. It has a row measured on `measured_on`."""
         with folder.lock(self.progress.note):
             if self.fresh:
                 folder.clear()
-            if (kept := folder.load()) is None:
-                # Epochs that a killed process did count too.
+            if (finished := folder.load()) is None:
+                # The time of epochs that a killed process finished counts too.
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
-                row, said = self.row(made, label, time.monotonic() - began)
-                kept = folder.save(row, said, made.exported, made.model, **made.manifest)
+                row, predicted = self.row(made, label, time.monotonic() - began)
+                finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
                 append_row(self.results, folder, row)
-                return kept
-            if self.measured_on not in kept.rows:
-                kept = folder.add(*self._measured_again(kept.row, folder), kept.manifest)
+                return finished
+            if self.measured_on not in finished.rows:
+                finished = folder.add(
+                    *self._measured_again(finished.row, folder), finished.manifest
+                )
             add_kept_row(
-                self.results, label, folder, kept.rows[self.measured_on], self.progress.note
+                self.results, label, folder, finished.rows[self.measured_on], self.progress.note
             )
-            return kept
+            return finished
 
     def view(self, folder: RunFolder | None) -> TaskView:
         """The task as stages may see it, with checkpoints in a run folder."""
@@ -107,8 +109,8 @@ class RunContext:
         )
 
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
-        """Measure what a run made on the images of the split that was asked for; only "test" opens the test images."""
-        measured, said = self._measured(made.exported)
+        """Measure what a run made on the images of `measured_on`. Only "test" opens the test images."""
+        measured, predicted = self._measured(made.exported)
         row = Result(
             **measured,
             run=made.run,
@@ -124,25 +126,27 @@ class RunContext:
             peak_memory_bytes=provenance.peak_memory_bytes(),
             notes=list(made.notes),
             recorded=dict(made.recorded),
-            **self._circumstances(),
+            **self._provenance(),
         )
-        return row, said
+        return row, predicted
 
     def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
         """The row of a kept file on another split of the same data."""
-        measured, said = self._measured(TFLiteModel.load(folder.model_file("tflite")))
-        return replace(row, **measured, **self._circumstances()), said
+        measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
+        return replace(row, **measured, **self._provenance()), predicted
 
     def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
         """What a row says of a file and of the images that it was measured on."""
-        measured, said = measure(exported, self.data, self.task.input_scale, on=self.measured_on)
+        measured, predicted = measure(
+            exported, self.data, self.task.input_scale, on=self.measured_on
+        )
         splits = {"train": self.data.train.digest, "validation": self.data.validation.digest}
         if self.measured_on == "test":
             splits["test"] = digest_of_test(self.data)
-        return asdict(measured) | {"splits": splits, "predictions": said.digest}, said
+        return asdict(measured) | {"splits": splits, "predictions": predicted.digest}, predicted
 
-    def _circumstances(self) -> dict[str, Any]:
-        """By what code, where and when a row is made."""
+    def _provenance(self) -> dict[str, Any]:
+        """The provenance of a row: code, command, libraries, machine and time."""
         return {
             "commit": provenance.commit(),
             "command": self.command,
@@ -153,7 +157,7 @@ class RunContext:
 
 
 def check_places(out: Path, results: Path) -> None:
-    """Find out before any work whether results can be kept and reported."""
+    """Raise, before any work, OSError if a folder cannot be written, ValueError if the file of rows is damaged."""
     for folder in (out, results.parent):
         try:
             write_json(folder / ".writable", {})
@@ -167,14 +171,14 @@ def check_places(out: Path, results: Path) -> None:
 
 
 def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
-    """Say that the row of a finished run is reused, and append it where a killed process left it out."""
+    """Note that a finished run is reused. Append its row to `results` if it is missing there."""
     note(f"{label}: reused from {folder.path}")
     if not results.exists() or row not in read_from(results):
         append_row(results, folder, row)
 
 
 def append_row(results: Path, folder: RunFolder, row: Result) -> None:
-    """Append the row of a run folder to the others; what it said of every image comes first, beside them."""
+    """Append the row of a run folder to `results`. Its predictions are written beside that file first."""
     if path := predictions.beside(results, row):
         predictions.read(folder.predictions_file(row), row).write(path)
     append_to(results, row)

@@ -1,4 +1,4 @@
-"""What was learnt of files before: which data and which model they hold, so that a reused run need not open them."""
+"""An index of digests of data and model files, so that a reused run need not open them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Known = TypeVar("Known", "KnownData", "KnownModel")
 
 @dataclass(frozen=True)
 class KnownData:
-    """What loading data gave: their digests, and what was said of them."""
+    """What loading data gave: their digests, and the notes that loading printed."""
 
     digests: DataDigests
     notes: tuple[str, ...]
@@ -32,7 +32,7 @@ class KnownData:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What loading a model file for a task gave: its digest, and the scale that it wants its pixels by."""
+    """What loading a model file for a task gave: its digest, its input scale, and the notes that loading printed."""
 
     digest: str
     input_scale: float
@@ -40,20 +40,20 @@ class KnownModel:
 
 
 class DigestIndex:
-    """A JSON file in the folder of runs. It only saves time: one that is damaged or gone is made anew."""
+    """A JSON file in the folder of runs. It only saves time: a damaged or missing one is rebuilt."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / NAME
 
     def data(self, key: str) -> KnownData | None:
-        """What was kept under `key` by `put`; None if nothing was, or nothing that can be read."""
+        """The data that `put` stored under `key`; None if there are none that can be read."""
         with contextlib.suppress(KeyError, TypeError):
             value = self._entries()[key]
             return KnownData(DataDigests(**value["digests"]), tuple(value["notes"]))
         return None
 
     def model(self, key: str) -> KnownModel | None:
-        """The same for a model."""
+        """The model that `put` stored under `key`; None if there is none that can be read."""
         with contextlib.suppress(KeyError, TypeError, ValueError):
             value = self._entries()[key]
             return KnownModel(
@@ -62,7 +62,7 @@ class DigestIndex:
         return None
 
     def put(self, key: str, known: KnownData | KnownModel) -> None:
-        """Keep what was learnt. Of two processes that write at once one may be forgotten."""
+        """Store an entry. If two processes write at once, one entry may be lost."""
         entries = self._entries()
         entries.pop(key, None)
         entries[key] = asdict(known)
@@ -79,10 +79,10 @@ class DigestIndex:
 
 
 def files_key(sources: Sequence[Path], *parts: Any) -> str | None:
-    """A digest of `parts` and of what the file system says of files and of all files in folders.
+    """A digest of `parts` and of the file system state of all files in `sources`.
 
-    That is place, number, size and the times of change: whatever is written to a file changes one of them. None if
-    there are too many files to look at.
+    The state is path, device, inode, size and times of change; writing to a file changes one of them. None if there
+    are more than MAX_FILES files.
     """
     states: list[Any] = []
     for source in sources:

@@ -1,4 +1,4 @@
-"""RunFolder: which files a run keeps, and how they are locked, read and written; nothing else knows."""
+"""RunFolder: the files of a run, and how they are locked, read and written. No other module knows their names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHECKPOINT = "checkpoint"
 MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
 # Split that a row was measured on -> where the manifest has that row.
 ROWS: dict[MeasuredOn, str] = {"test": "result", "validation": "result_on_validation"}
-# The same -> what the model said of each of its images.
+# Split that a row was measured on -> file of the predictions for its images.
 PREDICTIONS: dict[MeasuredOn, str] = {
     "test": "predictions.npz",
     "validation": "predictions_on_validation.npz",
@@ -36,42 +36,42 @@ MAX_MANIFEST_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class Kept:
-    """What a finished run left: its rows, one for each split that it was measured on, and its manifest."""
+    """The content of a finished run: one row for each split that it was measured on, and its manifest."""
 
     rows: Mapping[MeasuredOn, Result]
     manifest: Mapping[str, Any]
 
     @property
     def row(self) -> Result:
-        """The row measured on the test images, or else the other."""
+        """The row measured on the test images, or else the one on validation images."""
         return self.rows.get("test") or self.rows["validation"]
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run. Nothing in it is followed out of it."""
+    """The folder of one run. Links in it are never followed."""
 
     path: Path
 
     @property
     def checkpoint(self) -> Path:
-        """Where a training keeps what its next epoch depends on."""
+        """The folder for the state that a killed training resumes from."""
         return self.path / CHECKPOINT
 
     def model_file(self, format: str) -> Path:
-        """The model as kept, "keras" or "tflite"."""
+        """The path of the model in a format, "keras" or "tflite"."""
         return self.path / MODELS[format]
 
     def predictions_file(self, row: Result) -> Path:
-        """What the model said of every image that `row` was measured on."""
+        """The path of the predictions for every image that `row` was measured on."""
         return self.path / PREDICTIONS[row.measured_on]
 
     @contextmanager
     def lock(self, note: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the folder for this process. While another is at work in it, wait, and say so to `note`.
+        """Lock the folder for this process. If another process holds the lock, tell `note` and wait.
 
         Raises:
-          ValueError: another process is at work in it, and there is no `note`.
+          ValueError: another process holds the lock, and `note` is None.
         """
         path = self.path / LOCK
         while True:
@@ -88,14 +88,14 @@ class RunFolder:
                         ) from None
                     note(f"waiting for another process that is at work in {self.path}")
                     fcntl.lockf(lock, fcntl.LOCK_EX)
-                # It may have deleted the folder: then this lock keeps nobody out.
+                # The other process may have deleted the folder; the lock is then on a file that is gone.
                 if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                     yield
                     return
 
     def in_use(self) -> bool:
         """Whether another process holds the lock; nothing is written."""
-        # Shared, and for an instant: two that ask at once do not see each other.
+        # A shared lock, held for an instant: two processes that ask at once do not block each other.
         handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -106,7 +106,7 @@ class RunFolder:
         return False
 
     def load(self) -> Kept | None:
-        """What a finished run left, or None if it is not finished: the manifest is written last.
+        """The content of a finished run; None if it is not finished. The manifest, written last, marks it finished.
 
         Raises:
           ValueError: it cannot be read, or something in the folder leads out of it.
@@ -115,7 +115,7 @@ class RunFolder:
         return self.load_manifest()
 
     def load_manifest(self) -> Kept | None:
-        """The same, whatever else is in the folder."""
+        """As `load`, without checking the other files of the folder."""
         path = self.path / MANIFEST
         check_own(path)
         if not path.exists():
@@ -146,7 +146,7 @@ class RunFolder:
         model: KerasModel | None,
         **more: Any,
     ) -> Kept:
-        """Write what a run keeps, the manifest last; `more` are entries of the manifest besides the row."""
+        """Write the models, predictions and, last, the manifest, with the entries `more`. Delete the checkpoint."""
         if model is not None:
             model.save(self.model_file("keras"))
         exported.save(self.model_file("tflite"))
@@ -155,7 +155,7 @@ class RunFolder:
         return kept
 
     def add(self, row: Result, said: Predictions, manifest: Mapping[str, Any]) -> Kept:
-        """Write the manifest with one row more, and before it what the model said of every image."""
+        """Write the predictions behind `row`, then the manifest with that row added."""
         said.write(self.predictions_file(row))
         whole = {**manifest, ROWS[row.measured_on]: row.record()}
         write_json(self.path / MANIFEST, whole)
@@ -163,15 +163,15 @@ class RunFolder:
         return Kept(rows, whole)
 
     def clear(self) -> None:
-        """Delete all that the run left, so that it is made anew."""
+        """Delete everything in the folder except the lock, so that the run is made again."""
         empty(self.path, but=LOCK)
 
     def delete(self) -> None:
-        """Delete the folder with what is in it; what links in it lead to stays."""
-        # First, so that what is left of an interrupted deletion is not taken for a finished run.
+        """Delete the folder and its content. The targets of links in it stay."""
+        # The manifest first: the rest of an interrupted deletion must not pass for a finished run.
         (self.path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.path)
 
     def seconds_so_far(self) -> float:
-        """The time of the epochs that a killed process did."""
+        """Seconds of the epochs that a killed process finished; 0 if there are none."""
         return seconds_logged(self.checkpoint)

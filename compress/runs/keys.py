@@ -1,4 +1,4 @@
-"""The key of a run: a digest of all that decides the weights it ends with, and of nothing else."""
+"""The key of a run: a digest of everything that determines its final weights, and of nothing else."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EXPORT_LIBRARIES = ("tensorflow", "keras")
 
 @dataclass(frozen=True, kw_only=True)
 class KeyContext:
-    """What decides the weights of a run besides the words that name it.
+    """What determines the weights of a run besides its stages or its recipe.
 
-    Code of this package counts by the integer version that it carries, anybody else's by its source. Of options and
-    recipes only what differs from its default counts, so that one more option leaves all keys as they are.
+    Code of this package counts by its integer version, other code by its source. Of options and recipes only values
+    that differ from their defaults count, so that a new option changes no existing key.
     """
 
     task: Task
-    input_scale: float  # that the model wants
+    input_scale: float  # of the model
     data: DataDigests
     seed: int
     deterministic: bool = False
@@ -49,11 +49,11 @@ class KeyContext:
         if files := [sha256(Path(path)) for stage in stages for path in stage.files()]:
             parts["files"] = files
         if any(stage.trains for stage in stages):
-            anew = next(iter(self.task.recipes.values()), None)
+            from_scratch = next(iter(self.task.recipes.values()), None)
             parts["training"] = {
                 "version": fit.VERSION,
                 "finetuning": self.task.finetuning.changed_fields(),
-                "from_scratch": anew and anew.changed_fields(),
+                "from_scratch": from_scratch and from_scratch.changed_fields(),
             }
         libraries = [name for stage in stages for name in stage.libraries()]
         return self._digest(parts, libraries)
@@ -70,25 +70,25 @@ class KeyContext:
         return self._digest(parts, TRAINING_LIBRARIES)
 
     def _digest(self, parts: Mapping[str, Any], libraries: Iterable[str]) -> str:
-        used = sorted({*libraries, *EXPORT_LIBRARIES})
-        setting: dict[str, Any] = {
+        names = sorted({*libraries, *EXPORT_LIBRARIES})
+        context: dict[str, Any] = {
             "key": FORMAT,
             "task": [self.task.name, *code_of(type(self.task))],
             "input_scale": self.input_scale,
             "data": [self.data.name, self.data.train, self.data.validation],
             "seed": self.seed,
             "export": convert.EXPORT_VERSION,
-            "libraries": {name: version_of(name) for name in used},
+            "libraries": {name: version_of(name) for name in names},
         }
         if self.deterministic:
-            setting["deterministic"] = True
+            context["deterministic"] = True
         if self.decided:
-            setting["decided"] = dict(self.decided)
-        return digest({**parts, **setting})
+            context["decided"] = dict(self.decided)
+        return digest({**parts, **context})
 
 
 def code_of(maker: type) -> list[Any]:
-    """What stands for the code of a class of stages or tasks: its version, and its source if it is not ours."""
+    """What identifies the code of a stage or task class in a key: its version, and its source if it is a plugin's."""
     ours = maker.__module__.split(".")[0] == ENGINE
     version: int = maker.version  # type: ignore[attr-defined]
     return [version] if ours else [version, source_digest(maker)]

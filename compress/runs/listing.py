@@ -1,4 +1,4 @@
-"""Run folders: which there are, what they hold, whether a process is at work in one, and how old ones go."""
+"""List run folders: their content, whether a process uses one, and how old ones are deleted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from compress.result import Result
 from compress.runs.folder import LOCK, MANIFEST, RunFolder
 
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
-# What an unfinished run has in its folder, with what a killed process left of a file that it was writing. A folder
-# that holds anything else is not taken for one.
+# Names of files in an unfinished run, temporary files of a killed process included. A folder with any other file is
+# not treated as a run folder.
 _FILES = (
     r"(model\.keras|model\.tflite|log\.csv|predictions(_on_validation)?\.npz|manifest\.json|"
     r"training_curves\.(png|svg))"
@@ -26,14 +26,14 @@ OURS = re.compile(rf"\.lock|checkpoint|tensorboard|{_FILES}|\.{_FILES}\.\w+(\.\w
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, as far as it can be told from its files."""
+    """A run folder, described from its files alone."""
 
     folder: Path
     label: str
     state: str  # "finished"; "unfinished"; "in use"; "unreadable": damaged, or of another version
-    epochs: int | None  # done so far, of an unfinished one
+    epochs: int | None  # finished so far; None for a finished run
     size_bytes: int
-    time: datetime  # when the row was made; of an unfinished one, when a file was last written
+    time: datetime  # when the row was made; for an unfinished run, when a file was last written
     result: Result | None
 
     def record(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Run:
 
 
 def found(out: Path) -> list[Run]:
-    """The run folders in `out`, the oldest first. Anything else there is passed over, and so are links."""
+    """The run folders in `out`, the oldest first. Other entries and links are ignored."""
     if not out.is_dir():
         raise FileNotFoundError(
             f"no folder {out}; expected one with run folders: name it by --out."
@@ -64,15 +64,15 @@ def found(out: Path) -> list[Run]:
 
 
 def older(runs: Sequence[Run], age: timedelta, now: datetime) -> list[Run]:
-    """Those that are older than `age` and that no process is at work in."""
+    """The runs that are older than `age` and not in use."""
     return [run for run in runs if run.state != "in use" and now - run.time > age]
 
 
 def delete(run: Run) -> None:
-    """Delete a run folder with what is in it; what links in it lead to stays.
+    """Delete a run folder and its content. The targets of links in it stay.
 
     Raises:
-      ValueError: a process is at work in it by now, or it is no run folder any more.
+      ValueError: a process uses it by now, or it is no run folder any more.
     """
     if not _is_run(run.folder):
         raise ValueError(f"{run.folder} is no run folder any more: it stays.")
@@ -82,7 +82,7 @@ def delete(run: Run) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether this is a folder, not a link, that a run made: by its name, its lock, and its manifest or its files."""
+    """Whether a run made this folder, judged by its name, its lock, and its manifest or file names. Never a link."""
     lock = folder / LOCK
     named = NAME.fullmatch(folder.name)
     if not named or folder.is_symlink() or not folder.is_dir():
@@ -120,7 +120,7 @@ def _state(folder: Path, row: Result | None) -> str:
 
 
 def _row(folder: Path) -> Result | None:
-    """The row in the folder's manifest; None if it is not whole."""
+    """The row in the folder's manifest; None if there is no valid manifest."""
     try:
         kept = RunFolder(folder).load_manifest()
         if kept:
@@ -143,7 +143,7 @@ def _epochs(folder: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:
-    """What is known of every file below, links as themselves."""
+    """The status of every file below `folder`; links are not followed."""
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(

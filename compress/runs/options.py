@@ -1,4 +1,4 @@
-"""The options that commands share, as one value: of which task, from what, where to, and how it is shown."""
+"""The options that commands share, as one value: task, data, model, seed, folders and output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.tasks.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a command was asked for, besides its stages or its training. The fields have the names of its options."""
+    """The options of a command, besides its stages or its training. Each field has the name of its option."""
 
     task: Task
     data: Path | None = None
@@ -31,7 +31,7 @@ class RunOptions:
     as_json: bool = False
     model: Path | None = None  # None: the task's baseline
     trust: bool = False
-    # What was decided by timing this machine, such as a precision: before the key of a run, of which it is part.
+    # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -39,37 +39,37 @@ class RunOptions:
         return DigestIndex(self.out)
 
     def data_key(self) -> str | None:
-        """What the state of the data's files is kept under; None if nobody can tell which files they are."""
+        """The index key for the present state of the data's files; None if the task cannot name these files."""
         sources = self.task.sources(self.data)
         parts = [keys.FORMAT, self.task.name, *keys.code_of(type(self.task)), str(self.data)]
         return None if sources is None else files_key(sources, *parts)
 
     def model_key(self, path: Path, data_key: str) -> str:
-        """What a model file is kept under: its content, and all else that its loading depends on."""
+        """The index key for a model file: a digest of its content and of all else that loading it depends on."""
         parts = [keys.FORMAT, data_key, self.input_scale, self.trust, path.suffix]
         return digest({"model": sha256(path), "parts": parts})
 
     def load(self, note: Note) -> Dataset:
-        """Load the data, and remember what they are for the next time."""
+        """Load the data, and store their digests and notes in the index."""
         before, notes = self.data_key(), list[str]()
 
-        def heard(sentence: str) -> None:
+        def remember(sentence: str) -> None:
             notes.append(sentence)
             note(sentence)
 
-        data = self.task.load(self.data, heard)
-        # Files that changed while they were read are not what was read.
+        data = self.task.load(self.data, remember)
+        # If the files changed while they were read, the digests may not belong to them.
         if before is not None and before == self.data_key():
             self.index.put(before, KnownData(data.digests, tuple(notes)))
         return data
 
     def remember_model(self, path: Path, known: KnownModel) -> None:
-        """Remember what a model file was found to be."""
+        """Store in the index what loading a model file gave."""
         if (data_key := self.data_key()) is not None:
             self.index.put(self.model_key(path, data_key), known)
 
     def context(self, known: KnownData, input_scale: float) -> keys.KeyContext:
-        """What is in the keys of these runs."""
+        """What goes into the keys of these runs."""
         return keys.KeyContext(
             task=self.task,
             input_scale=input_scale,

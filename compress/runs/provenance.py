@@ -26,9 +26,9 @@ GIT_SECONDS = 20  # a file system that hangs must not take the run with it
 
 
 def commit(package: Path = PACKAGE) -> str:
-    """The git commit of the code at work, with "+changes" if tracked code differs from it; "unknown" if nobody knows.
+    """The git commit of the running code, with "+changes" if tracked code differs from it; or "unknown".
 
-    It is the commit of the checkout that tracks `package`; of an installed package, the one it was built from.
+    For a checkout that tracks `package`, its HEAD; for an installed package, the commit it was built from.
     """
     root = package.parent
     tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
@@ -42,7 +42,7 @@ def commit(package: Path = PACKAGE) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and the libraries that have a say in the numbers -> version, or "absent"; imports none of them."""
+    """Python and each library that can affect the numbers -> version, or "absent". Imports none of them."""
     return {"python": platform.python_version()} | {
         name: version_of(name) for name in DISTRIBUTIONS
     }
@@ -74,12 +74,12 @@ def peak_memory_bytes() -> int:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git says in `folder`, stripped; None if it fails, hangs or is not there."""
+    """The output of git in `folder`, stripped; None if git fails, hangs or is not installed."""
     # A hook or another tool's variables must not point us to another repository.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -90,7 +90,7 @@ def _git(folder: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
 
 
 def _built_from() -> str:

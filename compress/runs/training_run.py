@@ -28,7 +28,7 @@ LOG = "log.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What `compress train` was asked for."""
+    """The options of `compress train`."""
 
     recipe: str
     width: float = 1.0
@@ -36,7 +36,7 @@ class Training:
     tensorboard: bool = False
 
     def resolved(self, task: Task) -> Recipe:
-        """The recipe, with the epochs asked for. ValueError if that or TensorBoard is not there."""
+        """The recipe with `epochs` applied. ValueError if there is no such recipe, or TensorBoard is not installed."""
         if self.tensorboard and not importlib.util.find_spec("tensorboard"):
             raise ValueError(
                 "--tensorboard needs a package that is not installed: pip install tensorboard."
@@ -47,7 +47,7 @@ class Training:
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 
     def notes(self, task: Task) -> list[str]:
-        """What the user, and a reader of the row, should know of this training. ValueError as `resolved`."""
+        """Notes on this training for the user and the row. Raises as `resolved` does."""
         untrained = (
             "--epochs 0 trains nothing: these are the random weights that training begins with."
         )
@@ -65,7 +65,7 @@ class Training:
         return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
 
     def run(self, context: RunContext) -> tuple[Path, Kept]:
-        """Train, or find the same training done. Gives the run folder and what is kept there."""
+        """Train, or reuse the same training if it is finished. Gives the run folder and its content."""
         recipe = self.resolved(context.task)
         run = context.keys.of_training(recipe, self.width)
         folder = RunFolder(context.out / self.folder_name(run))
@@ -130,24 +130,24 @@ def read_log(folder: Path) -> History:
 def summarise(
     history: History, recipe: Recipe, params: int, validation_images: int
 ) -> dict[str, Any]:
-    """The figures the published baseline was described with, each accuracy with its 95 % Wilson interval."""
+    """The figures by which the published baseline is described, with a 95 % Wilson interval for the accuracy."""
     summary: dict[str, Any] = {"params": params, "digest": digest(dataclasses.asdict(recipe))}
     if history:
         loss = min(history, key=lambda r: r["validation_cross_entropy"])
         best = max(history, key=lambda r: r["validation_accuracy"])
-        right = round(best["validation_accuracy"] * validation_images)
+        correct = round(best["validation_accuracy"] * validation_images)
         summary |= {
             "best_validation_cross_entropy": loss["validation_cross_entropy"],
             "best_validation_cross_entropy_epoch": loss["epoch"],
             "best_validation_accuracy": best["validation_accuracy"],
             "best_validation_accuracy_epoch": best["epoch"],
-            "best_validation_accuracy_interval": list(wilson_interval(right, validation_images)),
+            "best_validation_accuracy_interval": list(wilson_interval(correct, validation_images)),
         }
     return summary | {"kept": recipe.keep}
 
 
 def measured_summary(kept: Kept, measured_on: MeasuredOn) -> dict[str, Any]:
-    """The summary of a kept training, with what the file of its model was measured at."""
+    """The summary of a finished training, with the measured accuracy and cross-entropy of its exported file."""
     row = kept.rows[measured_on]
     return dict(kept.manifest["summary"]) | {
         f"{measured_on}_cross_entropy": row.cross_entropy,
