@@ -1,4 +1,4 @@
-"""Model files that nobody vouches for, checked before Keras sees them.
+"""Load untrusted model files: each is checked before Keras sees it.
 
-Only data comes out of a file here, never code. Start at `load`.
+Only data comes out of a file, never code. Start at `load`.
 """

@@ -1,4 +1,4 @@
-"""What the architecture in a model file may be made of: an explicit list of Keras classes, and nothing that is code."""
+"""The allowlist for the architecture in a model file: an explicit list of Keras classes, and no code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from compress import backend
 
 MAX_DEPTH = 200  # of nested JSON; a model inside a model inside a wrapper needs about 12 for each
-# Of its text, and of the values in it: four times the largest of keras.applications, of 1,041 layers.
+# Limits for the text and its values: four times those of the largest model in keras.applications, of 1,041 layers.
 MAX_BYTES, MAX_VALUES = 2**22, 250_000
 COMPILED = "compile_config"  # where Keras keeps optimizer, losses and metrics
 
@@ -30,7 +30,7 @@ RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing Separa
 SimpleRNNCell Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract
 TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """
-# What `x + y`, `x * 2`, `x[:, ::2]` and `keras.ops.relu(x)` leave in a functional model. Module -> classes.
+# Operations that `x + y`, `x[:, ::2]` or `keras.ops.relu(x)` put into a functional model. Module -> classes.
 OPERATIONS = {
     "keras.src.ops.numpy": "Absolute Add Clip Concatenate Divide Exp ExpandDims Flip GetItem Log Max Maximum Mean Min "
     "Minimum Multiply Negative Pad Power Reshape Sqrt Square Squeeze Stack Subtract Sum Tanh Transpose TrueDivide",
@@ -42,14 +42,14 @@ MODELS = {
     "Model": {None, "keras", "keras.models"},
     "Sequential": {None, "keras", "keras.models"},
 }
-# Kinds of small objects, each the public module of its classes and the class they derive from.
+# Kinds of small objects: public module of their classes -> the class that they derive from.
 KINDS = {
     "initializers": "Initializer",
     "regularizers": "Regularizer",
     "constraints": "Constraint",
     "dtype_policies": "DTypePolicy",
 }
-# Plain values that JSON has no word for.
+# Class names that stand for plain values which JSON cannot express.
 VALUES = (
     "__keras_tensor__",
     "__tensor__",
@@ -82,13 +82,13 @@ WAYS_OUT = {
 
 
 def parse(text: str | bytes, anew: Callable[[Any], Any] = lambda config: config) -> dict[str, Any]:
-    """The JSON of a model's architecture, checked, without what `compile` left in it.
+    """The JSON of a model's architecture, checked, without its compile configuration.
 
     Args:
-      anew: how the file's way to say it becomes Keras 3's, before the check.
+      anew: converts the configuration to that of Keras 3, before the check.
 
     Raises:
-      ValueError: the text is not the JSON of a model, or names something outside this page's lists.
+      ValueError: the text is not the JSON of a model, or names a class that is not on the allowlist.
     """
     text = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     # Every value but the first follows one of these marks; few are in names.
@@ -105,7 +105,7 @@ def parse(text: str | bytes, anew: Callable[[Any], Any] = lambda config: config)
 
 
 def check(config: Any) -> None:
-    """Raise ValueError, naming the layer and the way out, unless all that `config` names is on this page's lists."""
+    """Raise ValueError, naming the layer and the remedy, if `config` names a class that is not on the allowlist."""
     if not isinstance(config, dict) or config.get("class_name") in (None, *VALUES):
         raise ValueError("its architecture describes no model; save it with model.save() of Keras")
     for node, layer in _objects(config):
@@ -132,7 +132,7 @@ def _has_bare_activation(node: dict[str, Any]) -> bool:
 
 
 def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every dict with a class name that outlasts `_uncompiled`, and the name of the layer it is in or is."""
+    """Every dict with a class name, compile configurations excluded, with the name of its layer."""
     stack: list[tuple[Any, str, int]] = [(config, "", 0)]
     while stack:
         node, layer, depth = stack.pop()
@@ -158,17 +158,17 @@ def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 @cache
 def _allowed() -> dict[str, set[str | None]]:
-    """Class name -> modules it may be said to come from; None: the file says no module, as Keras 2 did."""
+    """Class name -> modules that a file may give for it; None stands for no module, as in files of Keras 2."""
     keras = backend.keras()
     allowed = {name: set(modules) for name, modules in MODELS.items()}
-    found = [("layers", getattr(keras.layers, name)) for name in LAYERS.split()]
+    classes = [("layers", getattr(keras.layers, name)) for name in LAYERS.split()]
     for kind, base in KINDS.items():
         public = vars(getattr(keras, kind))
         parent = public[base]
-        found += [
+        classes += [
             (kind, c) for c in public.values() if isinstance(c, type) and issubclass(c, parent)
         ]
-    for public_module, cls in found:
+    for public_module, cls in classes:
         modules = allowed.setdefault(cls.__name__, {None, "keras"})
         modules |= {f"keras.{public_module}", cls.__module__}
     for module, names in OPERATIONS.items():
@@ -185,9 +185,11 @@ def _uncompiled(node: Any) -> Any:
 
 
 def _refusal(name: Any, module: Any, layer: str) -> str:
-    # What a file says is shown by repr and cut: it may hold control characters, or a book.
+    # Text from the file is shown by repr and cut: it may hold control characters, or be very long.
     where = f"layer {layer!r:.60}" if layer else "the model"
     origin = f" of {module!r:.60}" if module else ""
     plain = str(name).rpartition(">")[2]
-    way = WAYS_OUT.get(plain, f"build the model of Keras's own layers and save again; or, {TRUST}")
-    return f"{where} needs {name!r:.60}{origin}, which is code or is not of Keras, so it is not loaded; {way}"
+    remedy = WAYS_OUT.get(
+        plain, f"build the model of Keras's own layers and save again; or, {TRUST}"
+    )
+    return f"{where} needs {name!r:.60}{origin}, which is code or is not of Keras, so it is not loaded; {remedy}"

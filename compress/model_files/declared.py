@@ -1,4 +1,4 @@
-"""How many parameters and activations a model would have, found out without making any."""
+"""Count the parameters and activations that an architecture declares, without allocating them."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any
 from compress import backend
 
 Config = dict[str, Any]
-# Numbers that a layer may give for one image: several times what the widest layers of published networks give.
+# Most numbers in the output of a layer for one image: several times those of the widest published networks.
 MAX_ACTIVATIONS = 2**26
-# Parameters that a file need not store: states of random generators, statistics that the architecture itself gives.
+# Parameters that a file may leave out: states of random generators, and statistics given in the architecture.
 UNSTORED = 2**20
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What a model would have: parameters, and by the name of each layer how many numbers it gives for one image."""
+    """The declared number of parameters, and (layer name, numbers in its output for one image) for each layer."""
 
     parameters: int
     activations: Sequence[tuple[str, int]]
 
 
 def declared(config: Config, legacy: bool) -> Declared:
-    """What a model of this architecture would have; it takes next to no memory to find out.
+    """Count what a model of this architecture would have, with almost no memory.
 
-    Keras itself infers the shapes, in a scope in which it gives no variable a value.
+    Keras infers the shapes in a scope in which no variable gets a value.
 
     Args:
       config: has passed `extent.check_extent`.
-      legacy: whether `config` is from an HDF5 file, where objects are told by class name alone.
+      legacy: whether `config` is from an HDF5 file, which identifies objects by class name alone.
     """
-    # In a thread of its own: by thread Keras keeps the names that were given and the variables that wait for a value.
+    # In its own thread, because Keras keeps used names and uninitialised variables per thread.
     draws = random.getstate()  # Keras draws seeds for layers that have none
     try:
         with ThreadPoolExecutor(1) as thread:
@@ -87,7 +87,7 @@ def _every_step(model: Any) -> Iterator[Any]:
 
 
 def _sketch(node: Any) -> Any:
-    """A copy of `node` that declares as much, in which nothing is computed while it is built."""
+    """A copy of `node` that declares the same sizes, but computes nothing while Keras builds it."""
     if isinstance(node, list):
         return [_sketch(value) for value in node]
     if not isinstance(node, dict):
@@ -99,11 +99,11 @@ def _sketch(node: Any) -> Any:
         # Without an input it is built once, at the end.
         inner["layers"], inner["build_input_shape"] = layers[1:], _shape_of(layers[0])
     if copy.get("class_name") == "Normalization" and isinstance(inner, dict):
-        # It computes with its mean and variance at once; these declare two arrays of the same shape, or none.
+        # Building it computes with its mean and variance; the replacement declares arrays of the same shapes, or none.
         axis = inner.get("axis", -1)
         copy["class_name"] = "Identity" if axis in (None, []) else "LayerNormalization"
-        kept = ("name", "dtype", "trainable", *([] if axis in (None, []) else ["axis"]))
-        copy["config"] = {key: value for key, value in inner.items() if key in kept}
+        keys = ("name", "dtype", "trainable", *([] if axis in (None, []) else ["axis"]))
+        copy["config"] = {key: value for key, value in inner.items() if key in keys}
         if "module" in copy:
             copy["module"] = "keras.layers"
     return copy
@@ -115,7 +115,7 @@ def _list(node: Any, key: str) -> list[Any]:
 
 
 def _shape_of(layer: Any) -> list[Any]:
-    """Of an input layer; of another none."""
+    """The shape that an input layer declares; empty for any other layer."""
     if not isinstance(layer, dict) or layer.get("class_name") != "InputLayer":
         return []
     return _list(layer.get("config"), "batch_shape") or _list(

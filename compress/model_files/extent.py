@@ -1,4 +1,4 @@
-"""What the architecture in an untrusted file may ask of Keras: depth, steps, shapes, constants and shared objects."""
+"""Limits for the architecture in an untrusted file: depth, build steps, shapes, constants and shared objects."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from compress.model_files.allowlist import LAYERS, MODELS
 
 Config = dict[str, Any]
 _LAYERS = {*LAYERS.split(), *MODELS}
-# Of layers inside models and wrappers. Keras looks through some of these nests twice as long for every level.
+# Depth of layers inside models and wrappers. Every level doubles the time that Keras takes for some of them.
 MAX_NESTED = 8
-# What Keras makes and calls, weighed by the time that it takes. A file with very many layers is large.
+# Objects that Keras makes and calls, weighted by time. A larger file may have more, as it may have many layers.
 MAX_STEPS, STEPS_PER_BYTES = 6000, 2**20
 MAX_RANK = 32  # of a shape, which layers hold and copy
-# How the names of options end that are shapes, or as long as one.
+# Endings of the names of options that hold a shape or a list of axes.
 _SHAPES = ("shape", "axis", "axes", "dims")
 _NUMBERS = ("bool", "bfloat16", "float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
             "int64", "uint64")  # fmt: skip
 
 
 def check_extent(config: Config, size_bytes: int) -> None:
-    """Raise ValueError if it takes Keras out of proportion long to build what `config` describes, or much memory.
+    """Raise ValueError if building what `config` describes would take Keras too much time or memory.
 
     Args:
       config: has passed `allowlist.check`.
@@ -32,7 +32,7 @@ def check_extent(config: Config, size_bytes: int) -> None:
         for key, value in node.items():
             if key.endswith(_SHAPES) and _rank(value) > MAX_RANK:
                 raise ValueError(
-                    f"layer {_named(node)!r:.60} has a shape of more than {MAX_RANK} axes; leave it out"
+                    f"layer {_name_of(node)!r:.60} has a shape of more than {MAX_RANK} axes; leave it out"
                 )
         if node.get("class_name") in ("__numpy__", "__tensor__"):
             inner = node.get("config")
@@ -41,10 +41,10 @@ def check_extent(config: Config, size_bytes: int) -> None:
                 raise ValueError("a constant in it is no number; save the model again")
         if "shared_object_id" in node:
             number, inner = node["shared_object_id"], node.get("config")
-            # Keras takes what had the number first and looks no further: a line could stand for a nest of any size.
+            # Keras uses the first object with that number, so a short entry could stand for one of any size.
             if type(number) is not int or shared.setdefault(number, inner) != inner:
                 raise ValueError(
-                    f"layer {_named(node)!r:.60} is said to be one with another, which differs; save the model again"
+                    f"layer {_name_of(node)!r:.60} is said to be one with another, which differs; save the model again"
                 )
     steps, _ = _steps(config, 0)
     most = MAX_STEPS * (1 + size_bytes // STEPS_PER_BYTES)
@@ -69,20 +69,20 @@ def _dicts(config: Config) -> Iterator[Config]:
 
 
 def _rank(shape: Any) -> int:
-    """How many axes a shape has, or the longest of several."""
+    """The number of axes of a shape; for a list of shapes, of the longest."""
     if not isinstance(shape, list):
         return 0
     return max([_rank(inner) for inner in shape if isinstance(inner, list)], default=len(shape))
 
 
 def _steps(node: Any, nested: int) -> tuple[int, int]:
-    """At most how many steps it takes to build what `node` describes, and then to call it."""
+    """Upper bounds of the steps to build what `node` describes, and of the steps to call it."""
     is_object = isinstance(node, dict) and "class_name" in node
     name = node["class_name"] if is_object else None
     nested += name in _LAYERS
     if nested > MAX_NESTED:
         raise ValueError(
-            f"layer {_named(node)!r:.60} lies in {MAX_NESTED} models and wrappers; save a flatter model"
+            f"layer {_name_of(node)!r:.60} lies in {MAX_NESTED} models and wrappers; save a flatter model"
         )
     build = call = 0
     for value in node.values() if isinstance(node, dict) else node:
@@ -91,9 +91,9 @@ def _steps(node: Any, nested: int) -> tuple[int, int]:
             build, call = build + more[0], call + more[1]
     if name in MODELS:
         layers = _list(node.get("config"), "layers")
-        if name == "Sequential":  # which is built anew with every layer that is added
+        if name == "Sequential":  # Keras rebuilds it with every added layer
             build += call * (len(layers) + 1) // 2
-        else:  # all layers are looked at anew for each that is called late
+        else:  # Keras goes through all layers again for each late call
             build += 2 * call + len(layers) * _late_calls(layers) // 8
         build *= 1 if nested == 1 else 2
     if name == "Bidirectional":  # copies its layer for each direction
@@ -104,19 +104,19 @@ def _steps(node: Any, nested: int) -> tuple[int, int]:
 
 
 def _late_calls(layers: list[Any]) -> int:
-    """How many calls take what a layer gives that is listed later.
+    """The number of calls on the output of a layer that is listed later.
 
     Raises:
       ValueError: a call takes nothing but constants, so that Keras would compute it while it loads.
     """
-    place = {_named(layer): number for number, layer in enumerate(layers)}
+    place = {_name_of(layer): number for number, layer in enumerate(layers)}
     late = 0
     for number, layer in enumerate(layers):
         for call in _list(layer, "inbound_nodes"):
             sources = list(_sources(call))
             if not sources:
                 raise ValueError(
-                    f"layer {_named(layer)!r:.60} is called on nothing that a layer gives; leave it out"
+                    f"layer {_name_of(layer)!r:.60} is called on nothing that a layer gives; leave it out"
                 )
             late += any(place.get(str(source), 0) >= number for source in sources)
     return late
@@ -143,7 +143,7 @@ def _list(node: Any, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _named(layer: Any) -> str:
+def _name_of(layer: Any) -> str:
     config = layer.get("config") if isinstance(layer, dict) else None
     own = config.get("name") if isinstance(config, dict) else None
     return str(layer.get("name", own) if isinstance(layer, dict) else own)

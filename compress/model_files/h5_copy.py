@@ -1,8 +1,8 @@
-"""An untrusted HDF5 file written anew by a process of its own, which has little memory and little time.
+"""Copy an untrusted HDF5 file in a process of its own, with limited memory and time.
 
-HDF5's native code believes what a file says of itself: one wrong length makes it ask for gigabytes, one wrong address
-can keep it walking. Nothing short of a second parser would find all of them beforehand. So the first reading happens
-where the operating system sets the limits, and whoever reads on reads what h5py wrote here.
+The native code of HDF5 trusts the lengths and addresses in a file: a wrong length makes it allocate gigabytes, a wrong
+address can make it loop. Only a second parser could find all of these beforehand. So the file is read first in a
+process that the operating system limits, and later code reads the copy that h5py wrote there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_DEPTH = 64  # of groups; a model inside the model takes two
-# What a process with h5py takes, and what small arrays, HDF5's own tables and its buffers need besides.
+# Memory of a process with h5py, small arrays, and the tables and buffers of HDF5.
 _MEMORY_BYTES = 2**28
 _SECONDS, _BYTES_PER_SECOND = 2, 10_000_000
 _REFUSED = 3  # exit status
@@ -27,33 +27,33 @@ _DAMAGED = (
 
 
 class _Refused(Exception):
-    """The file is whole and holds what is not read."""
+    """The file is intact, but holds something that is refused."""
 
 
 def copy(source: Path, clean: Path, max_bytes: int) -> int:
-    """Write the groups, arrays and texts of an HDF5 file anew, uncompressed; return how many numbers there are.
+    """Copy the groups, arrays and texts of an HDF5 file, uncompressed. Returns the number of numbers in it.
 
     Args:
-      max_bytes: how much the arrays may take, unpacked, all together.
+      max_bytes: the most bytes that all arrays together may take, unpacked.
 
     Raises:
-      ValueError: the file is damaged, refers to other files, or holds more than plain numbers of bearable size.
+      ValueError: the file is damaged, refers to other files, holds other than plain numbers, or is too large.
     """
-    words = [sys.executable, "-P", "-m", __name__, str(source), str(clean), str(max_bytes)]
+    command = [sys.executable, "-P", "-m", __name__, str(source), str(clean), str(max_bytes)]
     path = os.pathsep.join(p for p in sys.path if p)
-    # Each thread of numpy's linear algebra would take room, and none is used.
+    # Each thread of numpy's linear algebra would take memory, and none is needed.
     environment = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    process = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
     )
-    if done.returncode == _REFUSED:
-        raise ValueError(done.stdout.decode())
-    if done.returncode:
+    if process.returncode == _REFUSED:
+        raise ValueError(process.stdout.decode())
+    if process.returncode:
         raise ValueError(
             "its HDF5 is damaged, or takes more memory or time than a file of its size should; copy it again, or save "
             "the model again"
         )
-    return int(done.stdout)
+    return int(process.stdout)
 
 
 def _set_limits(source: Path, max_bytes: int) -> None:
@@ -127,7 +127,7 @@ def _check_array(array: Any, where: str) -> None:
 
 
 def _copy_attributes(old: Any, new: Any) -> None:
-    """Copy texts and numbers, which is what Keras writes; what else there is stays behind."""
+    """Copy texts and numbers, which Keras writes. Other attributes are left out."""
     import h5py
 
     for name in old.attrs:
@@ -139,14 +139,14 @@ def _copy_attributes(old: Any, new: Any) -> None:
 def _main(source: Path, clean: Path, max_bytes: int) -> None:
     _set_limits(source, max_bytes)
     try:
-        said, status = str(_copy(source, clean, max_bytes)), 0
+        output, status = str(_copy(source, clean, max_bytes)), 0
     except _Refused as refused:
-        said, status = str(refused), _REFUSED
+        output, status = str(refused), _REFUSED
     except BlockingIOError:
-        said, status = "another process is writing to it; wait until that is done", _REFUSED
+        output, status = "another process is writing to it; wait until that is done", _REFUSED
     except _DAMAGED:
-        said, status = "", 1
-    os.write(1, said.encode())
+        output, status = "", 1
+    os.write(1, output.encode())
     sys.exit(status)
 
 

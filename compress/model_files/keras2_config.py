@@ -1,4 +1,7 @@
-"""The architecture in an HDF5 file as Keras 3 says it: Keras 2 said it otherwise, Keras 3 itself leaves words out."""
+"""Convert the architecture in an HDF5 file to the form of Keras 3.
+
+Keras 2 wrote another form, and Keras 3 leaves out modules in HDF5 files.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from compress.model_files.allowlist import MODELS, OPERATIONS
 
 Config = dict[str, Any]
-# Options that Keras 2 wrote of layers that do not use them, and that Keras 3 does not know.
+# Options that Keras 2 wrote for layers that do not use them. Keras 3 does not know them.
 UNUSED = {
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), ("groups",)),
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), ("groups",)),
@@ -26,12 +29,12 @@ UNUSED = {
     ),
     **dict.fromkeys(("RandomTranslation", "RandomZoom"), ("rng_type",)),
 }
-# Of these, the value that says nothing; of others, any does.
+# Options that may be dropped only at this value; the others may be dropped at any value.
 NOTHING = {"groups": 1, "time_major": False}
 
 
 def with_modules(config: Any) -> Any:
-    """What Keras 3 wrote, with the module of what `x + y` left, which it takes for the layer Add without.
+    """A configuration of Keras 3 with modules for operations: without one, `x + y` would load as the layer Add.
 
     >>> with_modules({"layers": [{"class_name": "Add", "config": {"name": "add"}}]})["layers"][0]["module"]
     'keras.src.ops.numpy'
@@ -50,7 +53,7 @@ def with_modules(config: Any) -> Any:
 
 
 def from_keras_2(config: Any) -> Any:
-    """What Keras 2 wrote, so that Keras 3 connects the layers alike.
+    """A configuration of Keras 2, changed so that Keras 3 connects the layers in the same way.
 
     Keras 2 counts the calls of a model inside a model from 1, and lists even a single input or output.
 
@@ -78,7 +81,7 @@ def from_keras_2(config: Any) -> Any:
 
 
 def check_keras_2(config: Any, layer: str = "") -> None:
-    """Raise ValueError if a layer of a Keras 2 model applies what Keras 3 computes otherwise under the same name."""
+    """Raise ValueError if a layer of a Keras 2 model uses a function that Keras 3 computes differently."""
     if isinstance(config, list):
         for value in config:
             check_keras_2(value, layer)
@@ -94,7 +97,7 @@ def check_keras_2(config: Any, layer: str = "") -> None:
 
 
 def _without_unused(layer: Config, begins: bool) -> Config:
-    """The configuration of a layer without what says nothing, such as an input shape if an InputLayer `begins`."""
+    """The configuration of a layer without unused options, and without an input shape if an InputLayer `begins`."""
     unused = UNUSED.get(layer["class_name"], ())
     if begins and layer["class_name"] != "InputLayer":
         unused = (*unused, "batch_input_shape")
@@ -103,7 +106,7 @@ def _without_unused(layer: Config, begins: bool) -> Config:
 
 
 def _layers(config: Config) -> list[Config]:
-    """The layers of the configuration of a model; none of what is something else."""
+    """The layers in the configuration of a model; empty if `config` is of something else."""
     layers = config.get("layers")
     return [
         layer

@@ -1,4 +1,4 @@
-"""load(): a model out of an untrusted file, checked before Keras sees it; and Keras sees only what was checked."""
+"""load(): a model from an untrusted file. The file is checked first, and Keras sees only the checked copy."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from compress.model_files.sanitize import MAX_BYTES, copy_h5, copy_keras
 from compress.text import printable
 from compress.tflite.model import TFLiteModel
 
-# Suffix -> how such a file begins (at which byte, with what), and what that is called.
+# Suffix -> (offset of the magic bytes, the magic bytes, the name of the format).
 KINDS = {
     ".keras": (0, b"PK\x03\x04", "a Keras archive"),
     ".h5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     ".hdf5": (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     ".tflite": (4, b"TFL3", "a TFLite file"),
 }
-# What the states of random generators are kept in: uint32 on some backends, int64 on others.
+# Types of the states of random generators: uint32 on some backends, int64 on others.
 COUNTERS = ("uint32", "int32", "int64")
-# What Keras, h5py and zipfile raise on damaged files; TensorFlow's own errors are added when it is the backend.
+# Errors that Keras, h5py and zipfile raise on damaged files; TensorFlow's own errors are added when it is the backend.
 DAMAGED: tuple[type[BaseException], ...] = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     TypeError, ValueError, zipfile.BadZipFile, zlib.error,
@@ -43,7 +43,8 @@ def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is no such file, it is damaged, or it holds what is not loaded; the message says what to do.
+      ValueError: it is another kind of file, it is damaged, or it holds something that is refused; the message
+        says what to do.
     """
     suffix = suffix_of(path)
     if suffix == ".tflite":
@@ -54,10 +55,10 @@ def load(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
         copy = copy_keras if suffix == ".keras" else copy_h5
         with tempfile.TemporaryDirectory() as folder:
             clean = Path(folder) / f"model{suffix}"
-            content = _attempt(path, lambda: copy(path, clean))
+            content = _in_one_sentence(path, lambda: copy(path, clean))
             legacy = suffix != ".keras"
-            found = _attempt(path, lambda: declared(content.config, legacy), _save_again())
-            _attempt(path, lambda: check_declared(found, content.numbers))
+            sizes = _in_one_sentence(path, lambda: declared(content.config, legacy), _save_again())
+            _in_one_sentence(path, lambda: check_declared(sizes, content.numbers))
             model = _built(path, clean, safe=True)
     _check_float32(path, model)
     return KerasModel(model)
@@ -75,23 +76,25 @@ def check_fits(
       task: the name of the task that has these images and classes, for the message.
     """
     if isinstance(model, TFLiteModel):
-        return  # measuring opens the file and finds out
+        return  # measuring opens the file and checks it
     inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
-    wanted = f"{f'task {task}' if task else 'the task'} has {_by(input_shape)} and {classes}"
+    wanted = f"{f'task {task}' if task else 'the task'} has {_shape(input_shape)} and {classes}"
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"model has {len(inputs)} inputs and {len(outputs)} outputs, {wanted}: "
             "give a model with one input, images, and one output, a number per class."
         )
-    (batch, *image), given = inputs[0].shape, outputs[0].shape
+    (batch, *image), scores = inputs[0].shape, outputs[0].shape
     if batch is not None or None in image:
         raise ValueError(
-            f"model takes a batch of shape {_by(inputs[0].shape)}, {wanted}: build it again with "
+            f"model takes a batch of shape {_shape(inputs[0].shape)}, {wanted}: build it again with "
             f"Input({input_shape}), image size fixed and number of images open."
         )
-    if len(given) != 2 or (*image, given[1]) != (*input_shape, classes):
-        takes = f"{_by(image)} images" if len(image) == 3 else f"inputs of shape {_by(image)}"
-        gives = f"{given[1]} classes" if len(given) == 2 else f"outputs of shape {_by(given[1:])}"
+    if len(scores) != 2 or (*image, scores[1]) != (*input_shape, classes):
+        takes = f"{_shape(image)} images" if len(image) == 3 else f"inputs of shape {_shape(image)}"
+        gives = (
+            f"{scores[1]} classes" if len(scores) == 2 else f"outputs of shape {_shape(scores[1:])}"
+        )
         raise ValueError(
             f"model takes {takes} and gives {gives}; {wanted}: give a model built for these images, "
             "or the task that this model was built for."
@@ -100,7 +103,7 @@ def check_fits(
 
 
 def _check_names(model: Any) -> None:
-    """ValueError if the model cannot be exported for the name of it or of a layer; inputs are called anything."""
+    """Raise ValueError if TensorFlow refuses the name of the model or of a layer. Inputs may have any name."""
     names = [("model", model.name, "[A-Za-z0-9.]")]
     image = backend.keras().layers.InputLayer
     names += [
@@ -116,12 +119,12 @@ def _check_names(model: Any) -> None:
             )
 
 
-def _by(shape: Any) -> str:
+def _shape(shape: Any) -> str:
     return "x".join("?" if size is None else str(size) for size in shape) or "nothing"
 
 
 def suffix_of(path: Path) -> str:
-    """How the name of a model file ends, once it is there and begins as such a file does; raises what `load` raises."""
+    """The suffix of a model file that exists and begins as its format requires. Raises as `load` does."""
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(
@@ -129,7 +132,7 @@ def suffix_of(path: Path) -> str:
         )
     if path.is_dir():
         raise ValueError(
-            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. {_way_out_of(path)}"
+            f"{path} is a folder; expected a model file: {', '.join(KINDS)}. {_remedy_for_folder(path)}"
         )
     if suffix not in KINDS or not path.is_file():
         raise ValueError(
@@ -162,14 +165,14 @@ def suffix_of(path: Path) -> str:
 
 
 def _opens(path: Path, suffix: str) -> bool:
-    """Whether a file that begins as it should is all there, by its own word; LiteRT says so itself of a `.tflite`."""
+    """Whether a file is complete by its own directory or length. LiteRT checks a `.tflite` file itself."""
     if suffix == ".keras":
         return zipfile.is_zipfile(path)
     return suffix == ".tflite" or _reaches_its_end(path)
 
 
 def _reaches_its_end(path: Path) -> bool:
-    """Whether an HDF5 file is as long as it says. Its own library is not asked: see `h5_copy`."""
+    """Whether an HDF5 file is as long as its header says. This does not use h5py: see `h5_copy`."""
     with path.open("rb") as file:
         head = file.read(64).ljust(64, b"\0")
     version, wide = head[8], head[13] if head[8] < 2 else head[9]  # bytes of an address
@@ -179,8 +182,8 @@ def _reaches_its_end(path: Path) -> bool:
     return wide in (2, 4, 8) and 0 < stored <= path.stat().st_size
 
 
-def _way_out_of(folder: Path) -> str:
-    """What to do about a folder: mostly a SavedModel, which Keras 3 runs but does not take apart."""
+def _remedy_for_folder(folder: Path) -> str:
+    """The remedy for a folder, mostly a SavedModel, whose layers Keras 3 cannot load."""
     if not (folder / "saved_model.pb").exists():
         return "Save the model with model.save('model.keras')."
     if not (folder / "keras_metadata.pb").exists():
@@ -203,15 +206,15 @@ def _built(path: Path, source: Path, safe: bool) -> Any:
             raise ValueError("it does not say what it takes: begin the model with an Input layer")
         return model
 
-    return _attempt(path, build, _save_again())
+    return _in_one_sentence(path, build, _save_again())
 
 
 def _save_again() -> str:
     return f"; save the model again with Keras {backend.keras().__version__}"
 
 
-def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
-    """The value of `action`, silently; what a damaged or refused file makes it raise becomes one sentence."""
+def _in_one_sentence(path: Path, action: Callable[[], Any], remedy: str = "") -> Any:
+    """The value of `action`, its output suppressed. Errors of a damaged or refused file become one ValueError."""
     errors = DAMAGED
     if backend.uses_tensorflow(backend.keras()):
         errors = (*DAMAGED, backend.tensorflow().errors.OpError)
@@ -221,7 +224,7 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
         try:
             return action()
         except errors as error:
-            # It may quote the file, which must not draw on the terminal.
+            # It may quote the file, whose control characters must not reach the terminal.
             reason = " ".join(printable(str(error) or type(error).__name__).split()).rstrip(".")
             stumbled = isinstance(error, AttributeError | LookupError | TypeError)
     # Keras quotes the whole configuration it could not read, and then says why.
@@ -229,7 +232,7 @@ def _attempt(path: Path, action: Callable[[], Any], way: str = "") -> Any:
     shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
     if stumbled and not explained:
         shown = f"Keras would not have written it so ({shown})"
-    raise ValueError(f"{path} cannot be loaded: {shown}{way}.")
+    raise ValueError(f"{path} cannot be loaded: {shown}{remedy}.")
 
 
 def _check_float32(path: Path, model: Any) -> None:

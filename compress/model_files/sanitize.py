@@ -1,4 +1,4 @@
-"""A checked copy of a Keras file: its architecture and weights, and nothing that is run or read from elsewhere."""
+"""Write a checked copy of a Keras file: its architecture and weights, without code or links to other files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def copy_keras(path: Path, clean: Path) -> Content:
 
 
 def _check_members(archive: zipfile.ZipFile, most_bytes: int) -> None:
-    """Raise ValueError unless architecture and weights are there, Keras 3's, and all members of bearable size."""
+    """Raise ValueError unless the archive is one of Keras 3, with architecture and weights, and not too large."""
     members = archive.infolist()
     for member in members:
         name = member.filename.replace("\\", "/")
@@ -100,6 +100,6 @@ def _most_unpacked(path: Path) -> int:
 
 
 def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member as far as an architecture may reach; reading it all would unpack more than it says that it holds."""
+    """The first bytes of a member, up to the limit for an architecture: its declared size may be false."""
     with archive.open(name) as member:
         return member.read(allowlist.MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Rows to records: which row is held against which, and what the tests say. Runs no model."""
+"""Rows to records: each row is compared with its baseline, with statistical tests. Runs no model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from compress.significance import (
 Record = dict[str, Any]
 NO_BASELINE = "no baseline among the rows"
 
-# What has a mean and a standard deviation over seeds.
+# Quantities whose mean and standard deviation over seeds are reported.
 SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
-# What records share that may be joined over seeds.
+# Fields that records must share to be joined over seeds.
 WHERE = ("task", "data", "split", "split_digest", "trained_on")
 # What was measured as one number -> int or float.
 MEASURED = {
@@ -87,7 +87,7 @@ def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> l
 
 
 def _where(row: Result) -> tuple[str, str, str, str]:
-    """What rows share that may be held against each other: on test and on validation images they never are."""
+    """The key of rows that may be compared. Rows on test and on validation images never share it."""
     return row.task, row.data, row.measured_on, row.splits[row.measured_on]
 
 
@@ -113,26 +113,26 @@ def _in_order(section: Sequence[Result]) -> list[Result]:
 
 def _baseline(row: Result, section: Sequence[Result]) -> Result | None:
     """The row of the model that `row` was made of, on the same images."""
-    found = [r for r in section if r.model == row.model and not r.pipeline]
+    candidates = [r for r in section if r.model == row.model and not r.pipeline]
     # A row of `compress train` measures the same file and stands in where "baseline" is missing.
     return max(
-        found,
+        candidates,
         key=lambda r: (r.trained_on == row.trained_on, r.label == "baseline"),
         default=None,
     )
 
 
 def _remark(row: Result, baseline: Result | None) -> str:
-    """What is to be said where a row stands beside its baseline."""
+    """The remark on a row's comparison with its baseline; empty if there is none."""
     if not baseline:
         return NO_BASELINE
     return f"baseline trained on {baseline.trained_on}" * (row.trained_on != baseline.trained_on)
 
 
 def _decided(row: Result) -> list[str]:
-    """What the row's last stage decided while it ran, in words; nothing if it did not say."""
-    told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.recorded.items()}
-    return [f"decided: {', '.join(f'{k} {v}' for k, v in told.items())}"] if told else []
+    """A sentence on what the row's last stage recorded while it ran; none if it recorded nothing."""
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.recorded.items()}
+    return [f"decided: {', '.join(f'{k} {v}' for k, v in texts.items())}"] if texts else []
 
 
 def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFigure]) -> Record:
@@ -173,7 +173,7 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
 
 
 def correct_images(row: Result) -> np.ndarray:
-    """Which of the images it was measured on were right, bool [n]."""
+    """Which of the images that `row` was measured on were classified correctly, bool [n]."""
     return unpack_bits(row.correct, row.test_images)
 
 
@@ -200,7 +200,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
                 {k: s[k] for k in sorted(ks)} for s, ks in zip(pipeline, options, strict=True)
             ]
             groups.setdefault((*key, json.dumps(shared)), {})[record["seed"]] = record
-    found = []
+    joined_records = []
     for seeds in groups.values():
         if len(seeds) < 2:
             continue
@@ -212,5 +212,5 @@ def spread(records: Sequence[Record]) -> list[Record]:
             known = len(values) == len(seeds)
             joined[f"{field}_mean"] = float(np.mean(values)) if known else None
             joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None
-        found.append(joined)
-    return found
+        joined_records.append(joined)
+    return joined_records

@@ -93,15 +93,15 @@ def accuracy_against_bytes(
 
 def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure]) -> None:
     several = len({r["model"] for r in rows if not r["label"].startswith("train ")}) > 1
-    looks: dict[tuple[str, str], tuple[str, str]] = {}
+    styles: dict[tuple[str, str], tuple[str, str]] = {}
     for r in _without_trainings(rows):
-        index = len(looks)
-        look = (COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)])
+        index = len(styles)
+        style = (COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)])
         label = text.drawn(columns.name(r), 40).lstrip("_")
         label += f" (of {text.drawn(text.short(r['model']))})" if several else ""
         # Seeds of one thing look alike and stand in the legend once: "_" keeps out of it.
-        named = "_" if _who(r) in looks else label
-        _point(axes, r, *looks.setdefault(_who(r), look), named)
+        named = "_" if _who(r) in styles else label
+        _point(axes, r, *styles.setdefault(_who(r), style), named)
     axes.plot([], [], "o", color="grey", mfc="white", label="hollow: the file before gzip")
     split = rows[0]["split"]
     _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
@@ -130,7 +130,7 @@ def _without_trainings(rows: Sequence[Record]) -> list[Record]:
 
 
 def _who(r: Record) -> tuple[str, str]:
-    """What seeds of one thing have in common."""
+    """The key that runs of one pipeline with different seeds share."""
     return columns.name(r), r["model"]
 
 
@@ -143,7 +143,7 @@ def _point(axes: Axes, r: Record, colour: str, mark: str, label: str) -> None:
 
 
 def _published(axes: Axes, figures: Sequence[PublishedFigure], split: str) -> None:
-    """Lines for what was published; two accuracies that cannot both be true say so."""
+    """Draw lines at the published figures. The labels of two accuracies that contradict each other say so."""
     shown = accuracies(figures, measured_on=split)
     for figure, dash in zip(shown, ("--", "-.") * len(figures), strict=False):
         label = text.drawn(f"published, {figure.split}: {100 * figure.value:.2f} %")

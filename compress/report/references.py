@@ -48,7 +48,7 @@ def read_references(paths: Sequence[Path]) -> list[PublishedFigure]:
 
 
 def _figure(line: dict[str, str]) -> PublishedFigure:
-    # csv.DictReader files what is too much under None, and fills what is missing with it.
+    # csv.DictReader puts surplus fields under the key None, and fills missing fields with None.
     if None in line or None in line.values():
         raise ValueError(f"a line has {len(fields(PublishedFigure))} fields, this one has not.")
     images = int(line["images"]) if line["images"] else None
@@ -69,8 +69,8 @@ def accuracies(
 
     Rows on test images stand beside all of them, those on validation images beside none that is on others.
     """
-    found = [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
-    return [f for f in found if measured_on == "test" or f.split == measured_on]
+    published = [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
+    return [f for f in published if measured_on == "test" or f.split == measured_on]
 
 
 def find(
@@ -82,14 +82,14 @@ def find(
 
 
 def contradicts(a: PublishedFigure, b: PublishedFigure) -> bool:
-    """Whether chance is no excuse for two accuracies of one model on different splits."""
+    """Whether two accuracies of one model on different splits differ by more than chance explains."""
     counts = (a.successes, a.images or 0, b.successes, b.images or 0)
     other = a.name == b.name and a.split != b.split
     return other and two_proportion_p(*counts) < SIGNIFICANCE
 
 
 def judgements(figures: Sequence[PublishedFigure]) -> list[str]:
-    """A sentence for each pair of published figures that can be held against each other."""
+    """A sentence for each pair of published figures that can be compared."""
     sentences = []
     for name in dict.fromkeys(f.name for f in figures):
         validation = find(figures, name, "accuracy", "validation")

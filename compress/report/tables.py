@@ -43,7 +43,7 @@ FIELDS = (
     | {"seconds": _REAL, "peak_memory_bytes": _WHOLE}
     | dict.fromkeys(("pipeline", "notes", "tflite_digest", "split_digest"), _TEXT)
     | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
-    # Where they stand above, or, if nobody thought of them there, last.
+    # A field listed above keeps its place; any other measured field comes last.
     | {name: _WHOLE if number is int else _REAL for name, number in MEASURED.items()}
 )
 SPREAD_FIELDS = (
@@ -92,8 +92,8 @@ def records(table: pd.DataFrame) -> list[Record]:
 
 def display(table: pd.DataFrame, chosen: Sequence[columns.Column] = columns.ALL) -> pd.DataFrame:
     """A comparison as strings under readable headings; what does not apply is an empty string."""
-    found = records(table)
-    return _frame([{c.heading: c.cell(r) for c in chosen} for r in found], _headings(chosen))
+    lines = records(table)
+    return _frame([{c.heading: c.cell(r) for c in chosen} for r in lines], _headings(chosen))
 
 
 def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def _headings(chosen: Sequence[columns.Column]) -> dict[str, str]:
     return {c.heading: _TEXT for c in chosen}
 
 
-def _frame(found: Sequence[Record], types: Mapping[str, str]) -> pd.DataFrame:
+def _frame(lines: Sequence[Record], types: Mapping[str, str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(list(found), columns=list(types)).astype(dict(types))
+    return pd.DataFrame(list(lines), columns=list(types)).astype(dict(types))

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, and untrusted text as Markdown, spreadsheets and pictures can bear it."""
+"""Format numbers for readers, and escape untrusted text for Markdown, spreadsheets and pictures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def kilobytes(size_bytes: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p with two digits that count, or with as many as keep it on its side of significance.
+    """A p value with two significant digits, or more if rounding would move it across the significance level.
 
     >>> p_value(0.04567), p_value(7.12e-49), p_value(1.0), p_value(0.0499)
     ('0.046', '7.1e-49', '1', '0.0499')
@@ -82,7 +82,7 @@ def decimals(number: float | None, digits: int, signed: str = "") -> str:
 
 
 def short(digest: str) -> str:
-    """The first 12 signs of a digest, as run folders are named."""
+    """The first 12 characters of a digest, as in the names of run folders."""
     return digest[:12]
 
 

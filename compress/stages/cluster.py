@@ -82,7 +82,7 @@ class Cluster(Stage):
         self.check(model)
         if not self.epochs:
             return self._at_once(model, list(model.kernels()), seed)
-        # tfmot refuses frozen layers. Clustered now, they leave it to the others to make up for that.
+        # tfmot refuses frozen layers, so these are clustered first; training the others makes up for the error.
         frozen = [n for n in model.kernels() if not model.keras.get_layer(layer_of(n)).trainable]
         return self._trained(self._at_once(model, frozen, seed), task, seed)
 
@@ -124,7 +124,7 @@ class Cluster(Stage):
         return int(distinct_per_channel(w).max()) if self._by_channel(name, model) else distinct(w)
 
     def _centroids(self, name: str, w: np.ndarray, model: KerasModel, seed: int) -> np.ndarray:
-        """The values that a kernel begins with: [k], or [o, k] if its channels have their own."""
+        """The initial centroids of a kernel: [k], or [o, k] if each output channel has its own."""
         if not self._by_channel(name, model):
             return centroids_of(w, self.clusters, self.initialization, seed)
         channels = np.moveaxis(w, -1, 0)
@@ -133,7 +133,7 @@ class Cluster(Stage):
         )
 
     def _at_once(self, model: KerasModel, kernels: Sequence[str], seed: int) -> KerasModel:
-        """A copy of `model` with each weight of those kernels at the nearest of the values that it begins with."""
+        """A copy of `model` in which each weight of those kernels is set to its nearest initial centroid."""
         copy = model.copy()
         variables = copy.kernel_variables()
         for name, w in self._to_be_clustered(model).items():
@@ -149,7 +149,7 @@ class Cluster(Stage):
         return copy
 
     def _trained(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
-        """A copy of `model`, trained on while tfmot clusters it; zeros, and clusters of other kernels, stay."""
+        """A copy of `model`, trained on while tfmot clusters it. Zeros, and clusters of other kernels, stay."""
         kernels, chosen = model.kernels(), self._to_be_clustered(model)
         held = {n: cluster_ids(w) for n, w in kernels.items() if n not in chosen}
         tables = {}
@@ -169,7 +169,7 @@ class Cluster(Stage):
 
 
 def _most_values(w: np.ndarray, clusters: int) -> int:
-    """The most values that an output channel has. A Conv2DTranspose has its output channels next to last."""
-    # That axis says nothing where a slice of it has too few weights to break the promise.
+    """The most distinct values in one output channel, which is the next to last axis of a Conv2DTranspose."""
+    # The next to last axis is skipped if its slices have too few weights to break the promise.
     axes = (-1, -2) if w.ndim == 4 and w.size // w.shape[-2] > clusters else (-1,)
     return min(int(distinct_per_channel(w, axis).max()) for axis in axes)

@@ -89,7 +89,7 @@ class Distill(Stage):
         return tuple(_loaded(path) for path in self.teacher) or (model,)
 
     def _fits(self, path: str, model: KerasModel, role: str) -> list[Finding]:
-        """A finding if the model in a file seems to want other pixels; CannotTreat if other images or classes."""
+        """A finding if the model in a file takes other pixel values. CannotTreat if other image shapes or classes."""
         other = _loaded(path)
         ours, theirs = (
             f"images {list(m.input_shape)} and {m.classes} classes" for m in (model, other)

@@ -22,7 +22,7 @@ from compress.training.distillation import Distillation
 from compress.weight_sharing import cluster_ids, is_clustered
 
 SPARSITY = 0.5
-IMAGES = 4000  # of which statistics are taken anew
+IMAGES = 4000  # on which BatchNormalization statistics are recomputed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,18 +124,18 @@ class Prune(Stage):
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
         drops = self._drops(model)
-        # Of weights that share a value none is smaller: a ramp would take or leave them all.
+        # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
         at_once = self.pattern or not self.epochs
         kernels = model.kernels()
         if self.alpha:
             task = task.with_distillation(Distillation(teachers=(model,), weight=self.alpha))
-        model = self._cut(
+        model = self._pruned_copy(
             model, {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
         )
         if self.epochs:
             model = self._trained(model, drops, task, seed)
-        # What training has left is cut again, as tfmot keeps more than asked where magnitudes are equal.
-        result = self._cut(model, drops)
+        # Prune again after training: tfmot keeps more weights than asked where magnitudes are equal.
+        result = self._pruned_copy(model, drops)
         if self.renew_statistics:
             chosen = np.random.default_rng(seed).permutation(len(task.train))[:IMAGES]
             result = recalibrated(result, task.train.images[chosen], task.task.input_scale)
@@ -181,7 +181,7 @@ class Prune(Stage):
     def _drops(self, model: KerasModel) -> dict[str, int]:
         """Kernel name -> how many of its weights become zero, for each kernel that is pruned.
 
-        Those that are zero already count among them, being the smallest.
+        Weights that are zero already count among them, because they are the smallest.
         """
         kernels = {k: w for k, w in model.kernels().items() if self._prunes(k, w.shape)}
         if self.scope == "layer":
@@ -196,8 +196,8 @@ class Prune(Stage):
         """Which weights to keep."""
         return pattern_mask(w, self.pattern) if self.pattern else without_smallest(w, drops)
 
-    def _cut(self, model: KerasModel, drops: Mapping[str, int]) -> KerasModel:
-        """A copy of `model` whose kernels named in `drops` have so many zeros, or the pattern."""
+    def _pruned_copy(self, model: KerasModel, drops: Mapping[str, int]) -> KerasModel:
+        """A copy of `model` in which each kernel in `drops` has that many zeros, or the zeros of the pattern."""
         copy, kernels = model.copy(), model.kernels()
         variables = copy.kernel_variables()
         for name, count in drops.items():
@@ -208,7 +208,7 @@ class Prune(Stage):
     def _trained(
         self, model: KerasModel, drops: Mapping[str, int], task: TaskView, seed: int
     ) -> KerasModel:
-        """A copy of `model`, trained on while tfmot prunes it; zeros and clusters of now stay so, skipped or not."""
+        """A copy of `model`, trained on while tfmot prunes it. Present zeros and clusters stay, skipped or not."""
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
         batch = min(task.task.finetuning.batch_size, len(task.train))
@@ -218,7 +218,7 @@ class Prune(Stage):
             before = int(np.sum(w == 0))
             after = int(np.sum(~self._mask(w, drops[name]))) if name in drops else before
             if after > before:
-                # A quarter of a weight less: rounding in tfmot's float32 must not drop one more than asked.
+                # A quarter of a weight less, so that float32 rounding in tfmot never drops one weight too many.
                 ramp = bridge.PolynomialSchedule(before / w.size, (after - 0.25) / w.size, *steps)
                 ramps[layer_of(name)] = ramp
         wrapped, callbacks = bridge.with_pruning(twin, ramps)

@@ -69,16 +69,16 @@ class PruneFilters(Stage):
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
-        given = [name for name in NAMES if getattr(self, name) is not None]
-        if len(given) > 1:
+        targets = [name for name in NAMES if getattr(self, name) is not None]
+        if len(targets) > 1:
             raise ValueError(
-                f"prune-filters: option '{given[1]}' does not go with '{given[0]}': give one target."
+                f"prune-filters: option '{targets[1]}' does not go with '{targets[0]}': give one target."
             )
-        if not given:
+        if not targets:
             object.__setattr__(self, "macs", MACS)
 
     def check(self, model: KerasModel) -> list[Finding]:
-        groups = self._follow(model)
+        groups = self._filter_groups(model)
         scores = np.ones(groups.units)
         if self.criterion == "batchnorm":
             scores = importance.batchnorm_gamma_scores(model, groups)
@@ -96,7 +96,9 @@ class PruneFilters(Stage):
             layers = dict.fromkeys(name for f in findings.values() for name in f.layers)
             because = "".join(f", {finding.clause}" for finding in findings.values())
             way = "ask for less, skip fewer layers, or set another --round-to or --criterion"
-            most = f"at most {1 - least / whole:.1%} of the {NAMES[self._by]} of this model"
+            most = (
+                f"at most {1 - least / whole:.1%} of the {NAMES[self._target_name]} of this model"
+            )
             finding = Finding(tuple(layers), f"can go{because}", way, most)
             raise CannotTreat(finding, stage=self.name)
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:
@@ -106,7 +108,7 @@ class PruneFilters(Stage):
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
-        groups = self._follow(model)
+        groups = self._filter_groups(model)
         ordered = self._ordered(groups, self._scores(model, groups, task, seed))
         target, cost = self._target(model, groups)
         kept = choose(ordered, groups.units, cost, target, cast("Scope", self.scope))
@@ -124,21 +126,21 @@ class PruneFilters(Stage):
         return result
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
-        """A model with as much gone, though other filters may go for good."""
+        """A model with as many filters removed, by l2 norm: `apply` may remove others."""
         return dataclasses.replace(self, criterion="l2", epochs=0).apply(model, task, seed=0)
 
     @property
-    def _by(self) -> str:
+    def _target_name(self) -> str:
         return next(name for name in NAMES if getattr(self, name) is not None)
 
-    def _follow(self, model: KerasModel) -> FilterGroups:
-        """The filters of the model and what ties them; ValueError naming a layer to skip that is not there."""
+    def _filter_groups(self, model: KerasModel) -> FilterGroups:
+        """The filters of the model in their dependency groups. ValueError if a layer to skip does not exist."""
         groups = build_dependency_graph(model.keras)
         check_named(self.name, self.skip, groups.makers(), "with filters to skip")
         return groups.holding(self.skip)
 
     def _ordered(self, groups: FilterGroups, scores: np.ndarray) -> list[Candidates]:
-        """Groups that can lose filters; those with a unit that has no score stay whole."""
+        """The groups that can lose filters. A group with an unscored unit (NaN) is left out and stays whole."""
         return [
             candidates(units, scores[units], self.round_to)
             for units in groups.groups().values()
@@ -146,24 +148,24 @@ class PruneFilters(Stage):
         ]
 
     def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
-        """The cost that must not be exceeded, and what the cost of a choice of units is."""
+        """The highest cost allowed, and the function that gives the cost of a selection of units, bool [units]."""
         terms = {
             "macs": lambda: surgery.mac_terms(model, groups),
             "params": lambda: surgery.parameter_terms(model, groups),
             "filters": lambda: surgery.filter_terms(groups),
-        }[self._by]()
+        }[self._target_name]()
 
         def cost(kept: np.ndarray) -> int:
             return surgery.amount(terms, kept)
 
         whole = cost(np.ones(groups.units, dtype=bool))
-        return (1 - getattr(self, self._by)) * whole, cost
+        return (1 - getattr(self, self._target_name)) * whole, cost
 
     def _scores(
         self, model: KerasModel, groups: FilterGroups, task: TaskView, seed: int
     ) -> np.ndarray:
         if self.criterion == "taylor":
-            # A run that was killed must come to the same filters when it goes on.
+            # A killed run must choose the same filters when it resumes.
             set_seed(backend.keras(), seed, task.deterministic)
             order = np.random.default_rng(seed).permutation(len(task.train))[:TAYLOR_IMAGES]
             images = task.train.images[order] * np.float32(task.task.input_scale)

@@ -24,9 +24,9 @@ from compress.weight_sharing import distinct_per_channel, is_clustered
 
 
 def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> list[str]:
-    """A sentence for each clustered kernel of which an output channel has more values now.
+    """A sentence for each clustered kernel with an output channel that has more distinct values after storing.
 
-    Per channel, because in a file every channel has a scale of its own.
+    Values are counted per channel, because in a file every channel has its own scale.
 
     >>> w = np.array([[0.5, 2.0], [0.5, 1.0], [0.25, 1.0]])
     >>> lost_clusters({"a": w}, {"a": np.array([[127, 127], [126, 64], [64, 64]])})
@@ -69,7 +69,7 @@ class Qat(Stage):
 
     def check(self, model: KerasModel) -> list[Finding]:
         self._check_layers(model)
-        # What would stay float is seen in the file that would be written without training.
+        # Exporting without training shows which operators would stay float.
         blank = np.ones((1, *model.input_shape), np.float32)
         _whole(convert(qat.quantizable(model.keras, blank), "int8"), model)
         return []
@@ -111,7 +111,7 @@ def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
         if tensor is not None and tensor.dtype.startswith("float")
     ]
     if floating:
-        # A tensor is called by a path, in which a layer has the name that tfmot gives it.
+        # The name of a tensor is a path that contains the name that tfmot gives the layer.
         paths = [tensor.name for operator in floating for tensor in operator.outputs]
         parts = {part.removeprefix(PREFIX) for path in paths for part in re.split("[/;]", path)}
         layers = tuple(layer.name for layer in model.keras.layers if layer.name in parts)
