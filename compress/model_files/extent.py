@@ -97,7 +97,7 @@ def _steps(node: Any, nested: int) -> tuple[int, int]:
             build += 2 * call + len(layers) * _late_calls(layers) // 8
         build *= 1 if nested == 1 else 2
     if name == "Bidirectional":  # copies its layer for each direction
-        build, call = 3 * build, 2 * call
+        build, call = 5 * build, 2 * call
     if name in _LAYERS:
         call = max(1, call) * max(1, len(_list(node, "inbound_nodes")))
     return build + 2 * is_object, call

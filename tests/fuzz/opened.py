@@ -22,8 +22,7 @@ class Opening:
     raised: str
     said: str
     mild: bool  # read, or refused by a ValueError or an OSError
-    own: int  # bytes that the process took at most, more than before
-    children: int  # bytes that a process of its own took at most, over all files so far
+    taken: int  # bytes that the process took at most, more than before; 0 where that is not told
 
     def check(self) -> None:
         """Fail unless the file was read, or refused in a sentence, within bounds of memory."""
@@ -34,7 +33,7 @@ class Opening:
             # A graph is read out of bytes, which have no name.
             assert self.path.name in self.said or self.path.suffix == ".tflite"
             assert len(self.said) < 1500
-        assert max(self.own, self.children) < MOST_BYTES, (self.path.name, self.own, self.children)
+        assert self.taken < MOST_BYTES, (self.path.name, self.taken)
 
 
 def opened(kind: str, warm_up: Path, paths: Sequence[Path]) -> list[Opening]:

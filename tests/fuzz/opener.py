@@ -66,19 +66,23 @@ OPENERS = {"model": _model, "tflite": _tflite, "npz": _npz, "pickle": _pickle, "
 
 
 def memory(field: str) -> int:
-    """Bytes that this process takes ("VmRSS"), or took at most since `forget_peak` ("VmHWM")."""
+    """Bytes that this process takes ("VmRSS"), or took at most since `forget_peak` ("VmHWM"); 0 but on Linux."""
+    if sys.platform != "linux":
+        return 0
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def main(kind: str, warm_up: str, *paths: str) -> None:
     paths = tuple(sys.stdin.read().splitlines()) if paths == ("-",) else paths
     read = OPENERS[kind](Path(warm_up))
-    resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + MOST_BYTES,) * 2)
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (memory("VmSize") + MOST_BYTES,) * 2)
     seconds = int(time.process_time()) + MOST_SECONDS * (2 + len(paths))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     for path in map(Path, paths):
@@ -92,10 +96,8 @@ def main(kind: str, warm_up: str, *paths: str) -> None:
             mild = isinstance(error, ValueError | OSError)
         else:
             mild = True
-        own = memory("VmHWM") - before
-        children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         found = {"path": str(path), "raised": raised, "said": said, "mild": mild}
-        print(json.dumps(found | {"own": own, "children": children}), flush=True)
+        print(json.dumps(found | {"taken": memory("VmHWM") - before}), flush=True)
 
 
 if __name__ == "__main__":
