@@ -128,7 +128,7 @@ def test_a_small_file_that_takes_gigabytes_is_refused(size: int) -> None:
     with pytest.raises(
         ValueError, match=r"LiteRT cannot run this TFLite file: .*(memory|failed to)"
     ):
-        predict(export(enlarging), np.zeros((2, 6, 6, 2), np.uint8), SCALE)
+        predict(TFLiteModel(export(enlarging)), np.zeros((2, 6, 6, 2), np.uint8), SCALE)
 
 
 def test_litert_dying_of_a_file_is_an_error_here(
