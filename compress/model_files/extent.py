@@ -12,7 +12,7 @@ _LAYERS = {*LAYERS.split(), *MODELS}
 # Depth of layers inside models and wrappers. Every level doubles the time that Keras takes for some of them.
 MAX_NESTED = 8
 # Objects that Keras makes and calls, weighted by time. A larger file may have more, as it may have many layers.
-MAX_STEPS, STEPS_PER_BYTES = 6000, 2**20
+MAX_STEPS, STEPS_PER_BYTES = 3800, 2**20
 MAX_RANK = 32  # of a shape, which layers hold and copy
 # Endings of the names of options that hold a shape or a list of axes.
 _SHAPES = ("shape", "axis", "axes", "dims")
