@@ -20,7 +20,6 @@ from compress.keras_models.model import KerasModel
 from compress.model_files import allowlist, load
 from support.model_files import (
     Config,
-    build,
     edited,
     function,
     layer,
@@ -30,23 +29,6 @@ from support.model_files import (
     refused,
     write_members,
 )
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One saved model, of which tests make worse ones."""
-    path = tmp_path_factory.mktemp("saved") / "model.keras"
-    build().save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def saved_h5(saved: Path) -> Path:
-    """The same model as HDF5."""
-    path = saved.with_suffix(".h5")
-    backend.keras().saving.load_model(saved).save(path)
-    return path
-
 
 # The list of what may be in a file
 

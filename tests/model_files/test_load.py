@@ -20,23 +20,6 @@ from compress.model_files import load, sanitize
 from compress.tflite.model import TFLiteModel
 from support.model_files import Config, build, edited, images, layer, predict, refused
 
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One saved model, of which tests make worse ones."""
-    path = tmp_path_factory.mktemp("saved") / "model.keras"
-    build().save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def saved_h5(saved: Path) -> Path:
-    """The same model as HDF5."""
-    path = saved.with_suffix(".h5")
-    backend.keras().saving.load_model(saved).save(path)
-    return path
-
-
 # What loads
 
 
