@@ -26,8 +26,8 @@ EXPORT_LIBRARIES = ("tensorflow", "keras")
 class KeyContext:
     """What determines the weights of a run besides its stages or its recipe.
 
-    Code of this package counts by its integer version, other code by its source. Of options and recipes only values
-    that differ from their defaults count, so that a new option changes no existing key.
+    Code counts by its integer version; code from elsewhere that declares none counts by its source. Of options and
+    recipes only values that differ from their defaults count, so that a new option changes no existing key.
     """
 
     task: Task
@@ -88,10 +88,14 @@ class KeyContext:
 
 
 def code_of(maker: type) -> list[Any]:
-    """What identifies the code of a stage or task class in a key: its version, and its source if it is a plugin's."""
+    """What identifies the code of a stage or task class in a key.
+
+    The class's version; also its source if the class is not of this package and only inherits that version, since
+    nobody then promises to raise it.
+    """
     ours = maker.__module__.split(".")[0] == ENGINE
     version: int = maker.version  # type: ignore[attr-defined]
-    return [version] if ours else [version, source_digest(maker)]
+    return [version] if ours or "version" in vars(maker) else [version, source_digest(maker)]
 
 
 def _stage(stage: Stage) -> list[Any]:

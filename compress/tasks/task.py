@@ -20,7 +20,8 @@ class Task(ABC):
     input_shape: ClassVar[tuple[int, int, int]]
     # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1].
     input_scale: ClassVar[float] = 1 / 255
-    # Stands for the source of a built-in task in run keys. Raise it when data, network or training change.
+    # Part of run keys. A subclass that declares its own counts by it, and raises it when data, network or training
+    # change; one that declares none counts by its source.
     version: ClassVar[int] = 1
 
     @abstractmethod

@@ -211,13 +211,32 @@ def test_the_content_of_files_that_options_name_counts_and_their_place_does_not(
     assert key("a.keras", b"1") != key("a.keras", b"2")
 
 
-@pytest.mark.parametrize("maker", [Toy, Cifar10, Round], ids=lambda m: m.__name__)
-def test_code_that_is_not_ours_counts_by_its_source(
+class OwnToy(Toy):
+    """A user's task that declares no version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionedRound(Round):
+    """A plugin's stage that declares its version."""
+
+    version: ClassVar[int] = 3
+
+
+@pytest.mark.parametrize("maker", [OwnToy, Round], ids=lambda m: m.__name__)
+def test_code_from_elsewhere_that_declares_no_version_counts_by_its_source(
     maker: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = keys.code_of(maker)
     monkeypatch.setattr(keys, "source_digest", lambda cls: f"source of {cls.__name__}")
     assert keys.code_of(maker) == [1, f"source of {maker.__name__}"] != before
+
+
+@pytest.mark.parametrize(("maker", "version"), [(Toy, 1), (Cifar10, 1), (VersionedRound, 3)])
+def test_code_from_elsewhere_that_declares_a_version_counts_by_it_alone(
+    maker: type, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "source_digest", lambda cls: pytest.fail("the source was read"))
+    assert keys.code_of(maker) == [version]
 
 
 def test_no_column_of_a_row_is_in_a_key() -> None:
