@@ -20,7 +20,7 @@ _HOMES = {
     "KerasModel": "compress.keras_models.model",
     "TFLiteModel": "compress.tflite.model",
     "Pipeline": "compress.pipelines.pipeline",
-    "Result": "compress.result",
+    "Result": "compress.rows.result",
     "measure": "compress.measurement.measure",
     "load": "compress.api",
     "run": "compress.api",

@@ -11,7 +11,6 @@ from compress import registry
 from compress.diagnosis.diagnose import Diagnosis, examined
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
-from compress.measured import MeasuredOn, Measurement
 from compress.measurement import layer_table
 from compress.measurement.measure import measure
 from compress.model_files import load as model_file
@@ -19,7 +18,9 @@ from compress.pipelines import reuse, setup
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
 from compress.report import pages, references, tables
-from compress.result import Result, read_from
+from compress.rows.jsonl import read_from
+from compress.rows.measurement import MeasuredOn, Measurement
+from compress.rows.result import Result
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
 from compress.stage import Stage

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import compress
 from baselines.toy import Toy
 from compress.cli.main import cli
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 WORDS = "prune --sparsity 0.5 --epochs 0"

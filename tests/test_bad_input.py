@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from baselines.toy import Toy
 from compress import backend
 from compress.cli.main import cli
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 
 BASELINE = str(Toy().baseline_path())
 

@@ -12,7 +12,7 @@ from baselines.toy import Toy
 from compress import registry
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs.context import RunContext
 from compress.stage import Stage
 from compress.tflite.contents import kernels

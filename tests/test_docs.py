@@ -15,7 +15,7 @@ from compress.cli.main import cli
 from compress.pipelines import toml_file
 from compress.report import pages, tables
 from compress.report.references import read_references
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -17,7 +17,7 @@ from compress.data.image_folder import check_png, read_images
 from compress.files import sha256
 from compress.input_file import FilePath, regular
 from compress.pipelines import toml_file
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.digest_index import DigestIndex
 
 READERS: list[Callable[[Path], Any]] = [

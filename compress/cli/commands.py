@@ -22,7 +22,7 @@ from compress.measurement.measure import measure
 from compress.model_files import load
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage

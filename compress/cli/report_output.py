@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from compress.api import write_pages
 from compress.cli import console
 from compress.report import references, tables
-from compress.result import Result, read_from
+from compress.rows.jsonl import read_from
+from compress.rows.result import Result
 from compress.runs.options import RunOptions
 
 

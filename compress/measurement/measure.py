@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compress import bits
 from compress.data.dataset import Dataset
-from compress.measured import MeasuredOn, Measurement
 from compress.measurement import predictions
 from compress.measurement.predictions import Predictions
+from compress.rows import bits
+from compress.rows.measurement import MeasuredOn, Measurement
 from compress.significance import wilson_interval
 from compress.tflite import contents, interpreter
 from compress.tflite.flatbuffer import Graph

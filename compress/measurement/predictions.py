@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.bits import unpack_bits
 from compress.data import npz
 from compress.files import write_bytes
+from compress.rows.bits import unpack_bits
 
 if TYPE_CHECKING:
-    from compress.result import Result
+    from compress.rows.result import Result
 
 _ARRAYS = ("labels", "classes", "probabilities")
 _WHOLE = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))

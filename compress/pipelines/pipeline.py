@@ -8,7 +8,7 @@ import numpy as np
 
 from compress.findings import as_findings
 from compress.keras_models.model import KerasModel
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage

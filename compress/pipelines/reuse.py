@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compress.data.dataset import Note
 from compress.pipelines.pipeline import Pipeline
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs.context import add_kept_row
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.options import RunOptions

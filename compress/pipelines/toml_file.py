@@ -19,7 +19,7 @@ from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import SEED, parse_stages
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage

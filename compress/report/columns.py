@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from compress.field_check import Fraction, kinds_of, number_of
-from compress.measured import Measurement
 from compress.report import text
 from compress.report.compare import Record
+from compress.rows.field_check import Fraction, kinds_of, number_of
+from compress.rows.measurement import Measurement
 from compress.significance import SIGNIFICANCE
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from compress.bits import unpack_bits
-from compress.field_check import kinds_of, number_of
-from compress.measured import Measurement
 from compress.report.references import PublishedFigure, accuracies, find
-from compress.result import Result
+from compress.rows.bits import unpack_bits
+from compress.rows.field_check import kinds_of, number_of
+from compress.rows.measurement import Measurement
+from compress.rows.result import Result
 from compress.significance import (
     holm,
     mcnemar_p,

@@ -17,7 +17,7 @@ from compress.files import write_bytes
 from compress.report import columns, plots, tables, text
 from compress.report.compare import Record
 from compress.report.references import PublishedFigure, judgements, read_references
-from compress.result import Result
+from compress.rows.result import Result
 from compress.significance import wilson_interval
 
 if TYPE_CHECKING:

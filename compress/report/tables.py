@@ -17,7 +17,7 @@ from compress.report.compare import (
     spread,
 )
 from compress.report.references import PublishedFigure, read_references
-from compress.result import Result
+from compress.rows.result import Result
 from compress.text import printable
 
 if TYPE_CHECKING:

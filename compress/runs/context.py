@@ -12,11 +12,12 @@ from typing import Any
 from compress.data.dataset import Dataset, Note
 from compress.files import write_json
 from compress.keras_models.model import KerasModel
-from compress.measured import MeasuredOn
 from compress.measurement import predictions
 from compress.measurement.measure import digest_of_test, measure
 from compress.measurement.predictions import Predictions
-from compress.result import Result, TrainedOn, append_to, read_from
+from compress.rows.jsonl import append_to, read_from
+from compress.rows.measurement import MeasuredOn
+from compress.rows.result import Result, TrainedOn
 from compress.runs import provenance
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.keys import KeyContext

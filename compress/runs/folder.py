@@ -14,9 +14,9 @@ from typing import Any
 
 from compress.files import check_own, empty, open_lock, write_json
 from compress.keras_models.model import KerasModel
-from compress.measured import MeasuredOn
 from compress.measurement.predictions import Predictions
-from compress.result import Result
+from compress.rows.measurement import MeasuredOn
+from compress.rows.result import Result
 from compress.tflite.model import TFLiteModel
 from compress.training.checkpoint import seconds_logged
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs.folder import LOCK, MANIFEST, RunFolder
 
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")

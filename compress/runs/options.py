@@ -9,7 +9,7 @@ from typing import Any
 
 from compress.data.dataset import Dataset, Note
 from compress.files import digest, sha256
-from compress.measured import MeasuredOn
+from compress.rows.measurement import MeasuredOn
 from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
 from compress.tasks.task import Task

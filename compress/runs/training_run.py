@@ -12,7 +12,7 @@ from typing import Any
 from compress import backend
 from compress.files import digest, replacing
 from compress.keras_models.model import KerasModel
-from compress.measured import MeasuredOn
+from compress.rows.measurement import MeasuredOn
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import Kept, RunFolder
 from compress.significance import wilson_interval

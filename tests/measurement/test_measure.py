@@ -16,10 +16,10 @@ import pytest
 import baselines
 import compress
 from compress import backend
-from compress.bits import unpack_bits
 from compress.data.dataset import Dataset, Split
 from compress.measurement.measure import digest_of_test, is_correct, log_softmax, measure, predict
-from compress.result import Result
+from compress.rows.bits import unpack_bits
+from compress.rows.result import Result
 from compress.significance import wilson_interval
 from compress.tflite import contents
 from compress.tflite.flatbuffer import read

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from compress.measurement import predictions
 from compress.measurement.measure import is_correct, log_softmax
 from compress.measurement.predictions import Predictions
-from compress.result import Result
+from compress.rows.result import Result
 from support.report_rows import row
 
 N = 10_000

@@ -18,7 +18,7 @@ from compress.data.dataset import Dataset, Split
 from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.pipelines.pipeline import Pipeline
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage, option

@@ -21,7 +21,7 @@ from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines import toml_file
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.stage import Stage
 from compress.tasks.view import TaskView

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from compress.bits import pack_bits
 from compress.report.compare import NO_BASELINE, Record, row_records, spread
 from compress.report.references import read_references
-from compress.result import Result
+from compress.rows.bits import pack_bits
+from compress.rows.result import Result
 from compress.significance import holm, mcnemar_p, paired_difference
 from support.report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
 

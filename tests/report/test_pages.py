@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from compress.report import columns, pages, tables
 from compress.report.references import judgements, read_references
-from compress.result import Result
+from compress.rows.result import Result
 from compress.text import printable
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 

@@ -11,7 +11,7 @@ import pytest
 
 from compress.report import plots, tables
 from compress.report.references import read_references
-from compress.result import Result
+from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 BASE = bits(9000)

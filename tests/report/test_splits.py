@@ -9,7 +9,7 @@ import pytest
 from compress.report import columns, pages, plots, tables
 from compress.report.compare import NO_BASELINE, Record, row_records, spread
 from compress.report.references import read_references
-from compress.result import Result
+from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, flipped, pruned, row
 
 BASE = bits(9000)

@@ -10,7 +10,7 @@ import pytest
 from compress.report import columns, tables
 from compress.report.compare import MEASURED
 from compress.report.references import read_references
-from compress.result import Result
+from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 BASE = bits(9000)

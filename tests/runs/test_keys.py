@@ -14,7 +14,7 @@ from compress_round import Round
 from baselines.cifar10.task import Cifar10
 from baselines.toy import Toy
 from compress.data.dataset import DataDigests
-from compress.result import Result
+from compress.rows.result import Result
 from compress.runs import keys
 from compress.runs.keys import KeyContext
 from compress.stage import Stage, option

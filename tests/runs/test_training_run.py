@@ -14,7 +14,7 @@ from baselines.cifar10.task import Cifar10
 from baselines.toy import Toy
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.runs.folder import Kept
 from compress.runs.training_run import Training, measured_summary, summarise

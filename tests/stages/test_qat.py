@@ -15,7 +15,7 @@ from compress.keras_models.model import KerasModel
 from compress.measurement.measure import predict
 from compress.pipelines.pipeline import Pipeline
 from compress.pruning.nm_pattern import broken_groups
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.stages.prune import Prune
 from compress.stages.qat import Qat, lost_clusters

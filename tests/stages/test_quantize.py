@@ -13,7 +13,7 @@ from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
-from compress.result import read_from
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize

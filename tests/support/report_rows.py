@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.bits import pack_bits
-from compress.result import Result
+from compress.rows.bits import pack_bits
+from compress.rows.result import Result
 from compress.significance import wilson_interval
 
 PUBLISHED = Path(__file__).parents[2] / "baselines" / "references" / "published.csv"

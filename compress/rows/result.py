@@ -1,17 +1,14 @@
-"""Result: the row of one measured model. Rows are appended to a file of JSON lines and never edited."""
+"""Result: the row of one measured model, with all that it takes to repeat it."""
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from compress.field_check import (
+from compress.rows.field_check import (
     Between,
     Count,
     Digest,
@@ -23,7 +20,7 @@ from compress.field_check import (
     expected,
     kinds_of,
 )
-from compress.measured import Measurement, contradictions
+from compress.rows.measurement import Measurement, contradictions
 
 TrainedOn = Literal["train", "train+validation"]
 # The schema of new rows. Raise it when older code would misread a new row. A new field needs no new schema: an absent
@@ -141,36 +138,3 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 def _default(field: dataclasses.Field[Any]) -> Any:
     made = field.default_factory
     return field.default if made is dataclasses.MISSING else made()
-
-
-def append_to(path: Path, result: Result) -> None:
-    """Append one row, whole or not at all, even if another process appends at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (result.to_json() + "\n").encode()
-    with path.open("a+b") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        end = os.fstat(file.fileno()).st_size
-        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            line = b"\n" + line  # the last row lacks its line end, as some editors leave it
-        try:
-            if os.write(file.fileno(), line) != len(line):
-                raise OSError(f"{path}: the disk took only part of a row.")
-            os.fsync(file.fileno())
-        except OSError:
-            os.ftruncate(file.fileno(), end)
-            raise
-
-
-def read_from(path: Path) -> list[Result]:
-    """All rows, oldest first. ValueError naming the line of a row that cannot be read."""
-    from compress.input_file import regular
-
-    rows = []
-    for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
-        try:
-            rows.append(Result.from_json(line))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
-            ) from error
-    return rows

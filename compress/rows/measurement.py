@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from compress import bits
-from compress.field_check import (
+from compress.rows import bits
+from compress.rows.field_check import (
     LARGEST,
     AtLeastOne,
     Between,

@@ -20,13 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compress.bits import pack_bits, unpack_bits
-from compress.field_check import Between
-from compress.measured import Measurement
-from compress.result import Result, TrainedOn, append_to, read_from
+from compress.rows.bits import pack_bits, unpack_bits
+from compress.rows.field_check import Between
+from compress.rows.jsonl import append_to, read_from
+from compress.rows.measurement import Measurement
+from compress.rows.result import Result, TrainedOn
 from support.report_rows import bits, digest, pruned
 
-SCHEMA_1 = Path(__file__).parent / "rows" / "schema_1.jsonl"
+SCHEMA_1 = Path(__file__).parent / "schema_1.jsonl"
 ROW = pruned(
     bits(3, 4), params=None, notes=["a note of two\nlines, with \u2028 and é"], machine="one"
 )

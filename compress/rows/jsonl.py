@@ -1,0 +1,41 @@
+"""The file of rows, JSON lines: rows are appended to it and never edited."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from compress.input_file import regular
+from compress.rows.result import Result
+
+
+def append_to(path: Path, result: Result) -> None:
+    """Append one row, whole or not at all, even if another process appends at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (result.to_json() + "\n").encode()
+    with path.open("a+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        end = os.fstat(file.fileno()).st_size
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
+            line = b"\n" + line  # the last row lacks its line end, as some editors leave it
+        try:
+            if os.write(file.fileno(), line) != len(line):
+                raise OSError(f"{path}: the disk took only part of a row.")
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
+def read_from(path: Path) -> list[Result]:
+    """All rows, oldest first. ValueError naming the line of a row that cannot be read."""
+    rows = []
+    for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
+        try:
+            rows.append(Result.from_json(line))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
+            ) from error
+    return rows
