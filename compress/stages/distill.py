@@ -69,13 +69,13 @@ class Distill(Stage):
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         student = self._student(task, seed)
-        teaching = Distillation(
+        distillation = Distillation(
             teachers=self._teachers(model),
             method=cast(Method, self.method),
             temperature=self.temperature,
             weight=self.alpha,
         )
-        task.with_distillation(teaching).fit_from_scratch(
+        task.with_distillation(distillation).fit_from_scratch(
             student.keras, epochs=self.epochs, seed=seed
         )
         return student

@@ -30,7 +30,7 @@ class TaskView:
     checkpoints: Path | None  # folder for the state that `fit` resumes from; None: not resumable
     progress: Progress
     deterministic: bool = False
-    teaching: Distillation | None = None  # what `fit` adds to the loss
+    distillation: Distillation | None = None  # what `fit` adds to the loss
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, width: float, seed: int) -> Any:
@@ -38,9 +38,9 @@ class TaskView:
         set_seed(backend.keras(), seed, self.deterministic)
         return self.task.build(width=width, dropout=self._scratch_recipe.dropout)
 
-    def with_distillation(self, teaching: Distillation) -> TaskView:
-        """The same view, with `teaching` added to the loss of every `fit`."""
-        return dataclasses.replace(self, teaching=teaching)
+    def with_distillation(self, distillation: Distillation) -> TaskView:
+        """The same view, with `distillation` added to the loss of every `fit`."""
+        return dataclasses.replace(self, distillation=distillation)
 
     def record(self, name: str, value: Any) -> None:
         """Record a decision that the stage made while it ran, such as a learning rate, in the row of the run.
@@ -93,7 +93,7 @@ class TaskView:
             self.checkpoints,
             self.progress,
             self.deterministic,
-            self.teaching,
+            self.distillation,
         )
 
     @property

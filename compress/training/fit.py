@@ -50,7 +50,7 @@ def fit(
     """
     if recipe.epochs == 0:
         return []
-    teaching = data.teaching
+    distillation = data.distillation
     keras = keras or backend.keras()
     set_seed(keras, seed, data.deterministic)
     seed_dropout(model, seed)
@@ -58,7 +58,7 @@ def fit(
     steps = len(data.train) // batch
     model.compile(
         optimizer=optimizer_of(recipe, steps, keras),
-        loss=loss_terms.loss(model, recipe, teaching, keras),
+        loss=loss_terms.loss(model, recipe, distillation, keras),
         metrics=loss_terms.metrics(model, keras),
         # XLA on a CPU is less than half as fast as TensorFlow's own kernels for small convolutions.
         jit_compile=False if backend.uses_tensorflow(keras) else "auto",
@@ -72,7 +72,7 @@ def fit(
             "validation": data.validation.digest,
             "variables": [str(v.shape) for v in model.variables],
         }
-        | ({"teaching": teaching.spec()} if teaching else {})
+        | ({"distillation": distillation.spec()} if distillation else {})
     )
     average = WeightAverage(model, recipe.weight_average) if recipe.weight_average else None
     state = Checkpoint(model, data.checkpoints, key, average.variables if average else ())
@@ -86,7 +86,7 @@ def fit(
         scale = data.input_scale
         drawn = batches(data.train, model.output_shape[-1], recipe, scale, seed, done)
         model.fit(
-            with_targets(drawn, teaching.targets()) if teaching else drawn,
+            with_targets(drawn, distillation.targets()) if distillation else drawn,
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=recipe.epochs,

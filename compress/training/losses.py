@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TINY = 1e-8  # keeps logarithms and quotients finite
 
 
-def loss(model: Any, recipe: Recipe, teaching: Distillation | None, keras: Any) -> Any:
+def loss(model: Any, recipe: Recipe, distillation: Distillation | None, keras: Any) -> Any:
     """The loss of a training, a Keras loss: the recipe's cross-entropy, or its weighted mean with that of distillation.
 
     With teachers, labels are [b, classes + k]: one-hot labels, then the targets of the teachers. In validation the
@@ -26,9 +26,9 @@ def loss(model: Any, recipe: Recipe, teaching: Distillation | None, keras: Any) 
     label_cross_entropy = keras.losses.CategoricalCrossentropy(
         from_logits=not probabilities, label_smoothing=recipe.label_smoothing
     )
-    if teaching is None:
+    if distillation is None:
         return label_cross_entropy
-    teachers, classes = teaching, model.output_shape[-1]
+    teachers, classes = distillation, model.output_shape[-1]
 
     class DistillationLoss(keras.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -20,4 +20,4 @@ class TrainingData:
     checkpoints: Path | None  # folder of the checkpoint; None: none is saved
     progress: Progress
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
-    teaching: Distillation | None = None  # teachers to learn from besides labels
+    distillation: Distillation | None = None  # teachers to learn from besides labels

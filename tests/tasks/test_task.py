@@ -86,7 +86,7 @@ def test_digest_changes_with_any_pixel_label_or_order() -> None:
 def test_view_of_a_task_has_no_way_to_the_test_set(toy_view: TaskView) -> None:
     names = {f.name for f in dataclasses.fields(toy_view)}
     assert names == {
-        "task", "train", "validation", "checkpoints", "progress", "deterministic", "teaching",
+        "task", "train", "validation", "checkpoints", "progress", "deterministic", "distillation",
         "recorded",
     }  # fmt: skip
 

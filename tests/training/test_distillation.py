@@ -116,12 +116,12 @@ def test_the_gradient_does_not_shrink_as_temperature_grows() -> None:
 # In training
 
 
-def taught(teaching: Distillation | None, folder: Any = None, recipe: Recipe = RECIPE) -> Any:
+def taught(distillation: Distillation | None, folder: Any = None, recipe: Recipe = RECIPE) -> Any:
     keras = backend.keras()
     model, progress = Tiny().build(), Watcher()
     set_seed(keras, SEED, deterministic=True)
     task = view(folder, progress)
-    fit(model, recipe, dataclasses.replace(task, teaching=teaching), seed=SEED)
+    fit(model, recipe, dataclasses.replace(task, distillation=distillation), seed=SEED)
     return model, progress
 
 
@@ -143,8 +143,8 @@ def test_a_student_without_labels_comes_to_answer_as_its_teacher(
     wrong = teacher.copy()  # it calls red green, green blue and blue red
     head = wrong.keras.layers[-1]
     head.set_weights([np.roll(w, 1, axis=-1) for w in head.get_weights()])
-    teaching = Distillation(teachers=(wrong,), method=method, temperature=2.0, weight=1.0)
-    student, _ = taught(teaching, recipe=dataclasses.replace(RECIPE, epochs=12))
+    distillation = Distillation(teachers=(wrong,), method=method, temperature=2.0, weight=1.0)
+    student, _ = taught(distillation, recipe=dataclasses.replace(RECIPE, epochs=12))
     assert agreement(student, wrong.keras) > 0.8
     assert agreement(student, teacher.keras) < 0.2
 
@@ -164,8 +164,8 @@ def test_a_teacher_of_no_weight_changes_nothing(teacher: KerasModel) -> None:
 
 
 def test_accuracy_and_cross_entropy_are_of_the_labels(teacher: KerasModel) -> None:
-    teaching = Distillation(teachers=(teacher,), weight=1.0)
-    student, progress = taught(teaching)
+    distillation = Distillation(teachers=(teacher,), weight=1.0)
+    student, progress = taught(distillation)
     data = view(None, Watcher()).validation
     scores = np.array(student(data.images / np.float32(255), training=False))
     right = np.mean(scores.argmax(axis=1) == data.labels)
@@ -213,8 +213,8 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
 def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
     teacher: KerasModel, tmp_path: Any
 ) -> None:
-    teaching = Distillation(teachers=(teacher,))
-    whole, unbroken = taught(teaching)
+    distillation = Distillation(teachers=(teacher,))
+    whole, unbroken = taught(distillation)
 
     class Stop(Watcher):
         def epoch(self, row: dict[str, float]) -> None:
@@ -226,10 +226,10 @@ def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
         fit(
             Tiny().build(),
             RECIPE,
-            dataclasses.replace(view(tmp_path, Stop()), teaching=teaching),
+            dataclasses.replace(view(tmp_path, Stop()), distillation=distillation),
             seed=SEED,
         )
-    onward, progress = taught(teaching, tmp_path)
+    onward, progress = taught(distillation, tmp_path)
     assert [r["epoch"] for r in progress.rows] == [3, 4]
     assert all(map(np.array_equal, whole.get_weights(), onward.get_weights()))
     assert unbroken.rows[-1]["loss"] == progress.rows[-1]["loss"]
