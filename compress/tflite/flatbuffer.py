@@ -23,7 +23,7 @@ WEIGHTS = {
 _MAX_RANK = 8
 _MAX_NAME = 4096
 # Least size of a list entry in a file, in bytes: a number, or an offset and the table at that offset.
-_INT32, _INT64, _TENSOR, _OPERATOR, _CODE = 4, 8, 24, 24, 8
+_INT32, _TENSOR, _OPERATOR, _CODE = 4, 24, 24, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +86,28 @@ def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ..
 class _Room:
     """The number of bytes still to be read from a file, each at most once.
 
-    A hostile file may place many parts at the same bytes. Without this bound, reading them could fill the memory.
+    A hostile file may place many parts at the same bytes. Without this bound, reading them could fill the memory. A
+    vector that several tables share counts once, and is one object in memory.
     """
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = self.left = size_bytes
+        self._vectors: dict[tuple[int, int], tuple[Any, ...]] = {}
 
     def take(self, size_bytes: int) -> None:
         self.left -= size_bytes
         if self.left < 0:
             raise ValueError(f"its parts together are longer than its {self.size_bytes} bytes")
+
+    def vector(self, array: Any) -> tuple[Any, ...]:
+        """The numbers of a vector, given as a view of the file's bytes; 0 if it is absent."""
+        if isinstance(array, int) or not array.size:
+            return ()
+        place = (array.__array_interface__["data"][0], array.nbytes)
+        if place not in self._vectors:
+            self.take(array.nbytes)
+            self._vectors[place] = tuple(array.tolist())
+        return self._vectors[place]
 
 
 def _graph(content: bytes) -> Graph:
@@ -103,7 +115,7 @@ def _graph(content: bytes) -> Graph:
     subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), room)[0]
     stored: dict[int, memoryview] = {}
     tensors = [
-        _tensor(table, model, stored, room)
+        _tensor(table, content, model, stored, room)
         for table in _each(subgraph.Tensors, subgraph.TensorsLength(), room, _TENSOR)
     ]
     codes = _each(model.OperatorCodes, model.OperatorCodesLength(), room, _CODE)
@@ -125,43 +137,53 @@ def _each(get: Any, length: int, room: _Room, size_bytes: int = _INT32) -> list[
     return [get(j) for j in range(length)]
 
 
-def _tensor(table: Any, model: Any, stored: dict[int, memoryview], room: _Room) -> Tensor:
-    shape = _each(table.Shape, table.ShapeLength(), room)
+def _tensor(
+    table: Any, content: bytes, model: Any, stored: dict[int, memoryview], room: _Room
+) -> Tensor:
+    shape = room.vector(table.ShapeAsNumpy())
     if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
-        raise ValueError(f"a tensor of shape {shape[: _MAX_RANK + 1]}")
+        raise ValueError(f"a tensor of shape {list(shape[: _MAX_RANK + 1])}")
     quantization = table.Quantization()
-    scales, zero_points, axis = [], [], 0
+    scales, zero_points, axis = (), (), 0
     if quantization is not None:
-        scales = _each(quantization.Scale, quantization.ScaleLength(), room)
-        zeros = quantization.ZeroPointLength()
-        zero_points = _each(quantization.ZeroPoint, zeros, room, _INT64)
+        scales = room.vector(quantization.ScaleAsNumpy())
+        zero_points = room.vector(quantization.ZeroPointAsNumpy())
         axis = quantization.QuantizedDimension()
     if len(zero_points) > 1 and not (0 <= axis < len(shape) and len(zero_points) == shape[axis]):
-        raise ValueError(f"{len(zero_points)} zero points along axis {axis} of {shape}")
+        raise ValueError(f"{len(zero_points)} zero points along axis {axis} of {list(shape)}")
     name = table.Name() or b""
     room.take(len(name))
+    number = table.Buffer()
+    if number not in stored:
+        stored[number] = _data(number, content, model, room)
     return Tensor(
         name[:_MAX_NAME].decode("utf-8", "replace"),
-        tuple(shape),
+        shape,
         _tensor_types()[table.Type()],
-        table.Buffer(),
-        _data(table.Buffer(), model, stored, room),
-        tuple(scales),
-        tuple(zero_points),
+        number,
+        stored[number],
+        scales,
+        zero_points,
         axis,
         table.Sparsity() is not None,
     )
 
 
-def _data(number: int, model: Any, stored: dict[int, memoryview], room: _Room) -> memoryview:
-    """The bytes of a buffer, which several tensors may share. `stored` holds the buffers read so far."""
-    if number not in stored:
-        if number >= model.BuffersLength():
-            raise ValueError(f"buffer {number} of {model.BuffersLength()}")
-        buffer = model.Buffers(number)
-        room.take(buffer.DataLength())
-        stored[number] = memoryview(buffer.DataAsNumpy() if buffer.DataLength() else b"")
-    return stored[number]
+def _data(number: int, content: bytes, model: Any, room: _Room) -> memoryview:
+    """The bytes of a buffer, which lie in the flatbuffer or, as ai-edge-quantizer writes large ones, behind it."""
+    if number >= model.BuffersLength():
+        raise ValueError(f"buffer {number} of {model.BuffersLength()}")
+    buffer = model.Buffers(number)
+    data = memoryview(b"")
+    if buffer.DataLength():
+        data = memoryview(buffer.DataAsNumpy())
+    elif buffer.Offset() > 1 and buffer.Size():
+        start, end = buffer.Offset(), buffer.Offset() + buffer.Size()
+        if end > len(content):
+            raise ValueError(f"buffer {number} at bytes {start} to {end} of {len(content)}")
+        data = memoryview(content)[start:end]
+    room.take(len(data))
+    return data
 
 
 def _operator(table: Any, names: list[str], tensors: list[Tensor], room: _Room) -> Operator:

@@ -331,3 +331,15 @@ def test_a_4_bit_file_is_a_model_like_any_other(toy_model: KerasModel, toy_view:
     model = quick().apply(toy_model, toy_view, seed=3)
     assert isinstance(model, TFLiteModel)
     assert model.digest == quick().apply(toy_model, toy_view, seed=3).digest
+
+
+def test_a_kernel_that_ai_edge_quantizer_writes_behind_the_flatbuffer_is_read_and_runs() -> None:
+    model = network(
+        layer("Flatten"), layer("Dense", 1400, name="large"), layer("Dense", 5, name="scores")
+    )
+    file = int4.export(model, ["scores"], SEEN)
+    large, scores = contents.kernels(file.content)
+    assert (large.dtype, large.values.shape, scores.dtype) == ("int8", (192, 1400), "int4")
+    exact = model.keras(SEEN, training=False).numpy()
+    found = measure.predict(file, IMAGES, 1 / 255)
+    assert np.abs(found - exact).max() < 0.2 * np.ptp(exact)
