@@ -28,6 +28,7 @@ from compress.cli.options import (
 )
 from compress.pipelines.words import StageGroup, known
 from compress.stage import MAX_EPOCHS
+from compress.training.recipe_settings import RecipeSetting
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -100,12 +101,21 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
         click.Option(
             ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
         ),
+        click.Option(
+            ["--set", "settings"], type=RecipeSetting(), multiple=True,
+            help="Change a field of the recipe, as in --set mixup=0.2. May be repeated.",
+        ),
         click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
         *RUN_OPTIONS,
     ],
 )  # fmt: skip
 def train(
-    recipe: str | None, width: float, epochs: int | None, tensorboard: bool, **values: Any
+    recipe: str | None,
+    width: float,
+    epochs: int | None,
+    settings: tuple[str, ...],
+    tensorboard: bool,
+    **values: Any,
 ) -> None:
     """Train the task's model from scratch, resumably."""
     from compress.cli import train_command
@@ -116,7 +126,9 @@ def train(
     if recipe and recipes:
         known(click.get_current_context(), recipe, "recipe", recipes)
     recipe = recipe or next(iter(recipes), "")
-    training = Training(recipe=recipe, width=width, epochs=epochs, tensorboard=tensorboard)
+    training = Training(
+        recipe=recipe, width=width, epochs=epochs, settings=settings, tensorboard=tensorboard
+    )
     train_command.train(training, options)
 
 

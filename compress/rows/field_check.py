@@ -59,7 +59,9 @@ Digest = Annotated[str, Only("of 64 hex digits, a SHA-256", re.compile("[0-9a-f]
 Name = Annotated[str, Only("that is not empty", bool)]
 Time = Annotated[str, Only("that is a time in ISO 8601", _is_time)]
 
-_SAID = {float: "a number", int: "a whole number", str: "a text", dict: "an object", list: "a list"}
+_SAID = {
+    float: "a number", int: "a whole number", str: "a text", bool: "true or false", dict: "an object", list: "a list",
+}  # fmt: skip
 
 
 def refusal(place: str, value: Any, kind: Any) -> str | None:

@@ -21,6 +21,7 @@ from compress.text import no_such
 from compress.training.fit import fit
 from compress.training.progress import History
 from compress.training.recipe import Recipe
+from compress.training.recipe_settings import changed
 from compress.training.seeding import set_seed
 
 LOG = "log.csv"
@@ -33,17 +34,22 @@ class Training:
     recipe: str
     width: float = 1.0
     epochs: int | None = None  # None: the recipe's own
+    settings: tuple[str, ...] = ()  # FIELD=VALUE each: see `recipe_settings`
     tensorboard: bool = False
 
     def resolved(self, task: Task) -> Recipe:
-        """The recipe with `epochs` applied. ValueError if there is no such recipe, or TensorBoard is not installed."""
+        """The recipe with `settings` and `epochs` applied.
+
+        Raises:
+          ValueError: there is no such recipe, a setting is wrong, or TensorBoard is not installed.
+        """
         if self.tensorboard and not importlib.util.find_spec("tensorboard"):
             raise ValueError(
                 "--tensorboard needs a package that is not installed: pip install tensorboard."
             )
         if self.recipe not in task.recipes:
             raise ValueError(f"task {task.name} has {no_such('recipe', self.recipe, task.recipes)}")
-        recipe = task.recipes[self.recipe]
+        recipe = changed(task.recipes[self.recipe], self.settings, options=["epochs"])
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 
     def notes(self, task: Task) -> list[str]:
@@ -58,7 +64,8 @@ class Training:
         """The words that ask for this training."""
         width = "" if self.width == 1 else f" --width {self.width}"
         epochs = "" if self.epochs is None else f" --epochs {self.epochs}"
-        return f"train --recipe {self.recipe}{width}{epochs}"
+        settings = "".join(f" --set {setting}" for setting in self.settings)
+        return f"train --recipe {self.recipe}{width}{epochs}{settings}"
 
     def folder_name(self, run: str) -> str:
         """The name of the folder of the run with that key."""

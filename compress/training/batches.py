@@ -33,6 +33,29 @@ def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator)
     return images
 
 
+def mixed(one: np.ndarray, other: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Images or labels mixed in pairs: share * one + (1 - share) * other.
+
+    Args:
+      one, other: float32 [b, ...].
+      shares: float32 [b], from 0 to 1.
+
+    >>> mixed(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), np.array([0.75]))
+    array([[0.75, 0.25]])
+    """
+    weights = shares.reshape(-1, *[1] * (one.ndim - 1))
+    return weights * one + (1 - weights) * other
+
+
+def shares_of(n: int, alpha: float, rng: np.random.Generator) -> np.ndarray:
+    """The share of each of `n` images in its mixture, drawn from Beta(alpha, alpha): float32 [n].
+
+    mixup, Zhang et al. 2018, section 2 (https://arxiv.org/abs/1710.09412). Each pair has a share of its own, as there;
+    the authors' program draws one for a whole batch.
+    """
+    return rng.beta(alpha, alpha, n).astype(np.float32)
+
+
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     """Labels int64 [n] as float32 [n, classes].
 
@@ -47,10 +70,11 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Endless batches from epoch `done` (from 0) on. The content of an epoch depends only on `seed` and its number.
 
-    The last images of an epoch, if they fill no batch, are left out of it.
+    The last images of an epoch, if they fill no batch, are left out of it. With `recipe.mixup`, each image is mixed
+    with the one before it in its batch, and so are their labels.
 
     Returns:
-      images times `scale`, float32 [b, h, w, c], and one-hot labels float32 [b, classes].
+      images times `scale`, float32 [b, h, w, c], and labels float32 [b, classes], one-hot unless mixed.
     """
     batch = min(recipe.batch_size, len(split))
     for epoch in range(done, 2**31):
@@ -58,8 +82,14 @@ def batches(
         order = rng.permutation(len(split))
         for start in range(0, len(order) - batch + 1, batch):
             chosen = order[start : start + batch]
-            images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
-            yield images * np.float32(scale), one_hot(split.labels[chosen], classes)
+            augmented = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
+            images, labels = augmented * np.float32(scale), one_hot(split.labels[chosen], classes)
+            if recipe.mixes_in(epoch):
+                shares = shares_of(batch, recipe.mixup, rng)
+                images, labels = (
+                    mixed(each, np.roll(each, 1, axis=0), shares) for each in (images, labels)
+                )
+            yield images, labels
 
 
 def with_targets(

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from compress.rows.field_check import AtLeastOne, Between, Count, Fraction, NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings of a training. Together with data, seed and architecture they decide the weights."""
+    """The settings of a training. Together with data, seed and architecture they decide the weights.
+
+    The ranges are those of `compress --set`, see `recipe_settings`.
+    """
 
     summary: str
-    epochs: int
-    learning_rate: float  # the highest one
-    batch_size: int = 128
+    epochs: Count
+    learning_rate: NotNegative  # the highest one
+    batch_size: AtLeastOne = 128
     optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = 0.9  # sgd only, Nesterov
+    momentum: Fraction = 0.9  # sgd only, Nesterov
     schedule: Literal["constant", "plateau", "cosine"] = "constant"
-    warmup: float = 0.0  # fraction of all steps, linear from zero; cosine only
-    weight_decay: float = 0.0  # decoupled, on kernels only
-    label_smoothing: float = 0.0
-    dropout: float = 1.0  # multiplies the architecture's own rates
+    # Fraction of all steps, linear from zero; cosine only.
+    warmup: Annotated[float, Between(0, 0.9)] = 0.0
+    weight_decay: NotNegative = 0.0  # decoupled, on kernels only
+    label_smoothing: Fraction = 0.0
+    dropout: NotNegative = 1.0  # multiplies the architecture's own rates
     flip: bool = False  # mirror half of the images
-    crop: int = 0  # pixels of reflected border from which a crop of the old size is taken
+    # Pixels of reflected border from which a crop of the old size is taken.
+    crop: Annotated[int, Between(0, 1000)] = 0
+    # Alpha of Beta(alpha, alpha), from which the share of each image is drawn when two are mixed; 0: none are.
+    mixup: Annotated[float, Between(0, 100)] = 0.0
+    mixup_until: Fraction = 0.85  # fraction of the epochs after which images are mixed no more
     # Highest momentum per step of the averaged weights that are validated and kept; 0: none.
-    weight_average: float = 0.0
+    weight_average: Fraction = 0.0
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
 
     def changed_fields(self) -> dict[str, Any]:
@@ -35,3 +45,7 @@ class Recipe:
             for f in dataclasses.fields(self)
             if f.name != "summary" and getattr(self, f.name) != f.default
         }
+
+    def mixes_in(self, epoch: int) -> bool:
+        """Whether images are mixed in epoch `epoch`, counted from 0."""
+        return self.mixup > 0 and epoch < round(self.mixup_until * self.epochs)

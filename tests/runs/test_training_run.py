@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +63,38 @@ def test_label_is_the_words() -> None:
     assert Training(recipe="strong").label == "train --recipe strong"
     asked = Training(recipe="published", width=0.5, epochs=3)
     assert asked.label == "train --recipe published --width 0.5 --epochs 3"
+
+
+def test_settings_change_the_recipe_and_are_in_the_label() -> None:
+    asked = Training(recipe="strong", epochs=3, settings=("mixup=0.2", "flip=false"))
+    assert asked.label == "train --recipe strong --epochs 3 --set mixup=0.2 --set flip=false"
+    recipe, own = asked.resolved(Cifar10()), Cifar10().recipes["strong"]
+    assert recipe == dataclasses.replace(own, epochs=3, mixup=0.2, flip=False)
+
+
+def test_a_setting_that_has_an_option_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^epochs has an option of its own: --epochs\.$"):
+        Training(recipe="strong", settings=("epochs=3",)).resolved(Cifar10())
+
+
+def test_a_training_with_settings_is_another_run(tmp_path: Path) -> None:
+    words = ["train", "--task", "toy", "--epochs", "1", "--seed", "3", "--json"]
+    words += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path / "rows.jsonl")]
+    mixed = [*words, "--set", "mixup=0.20", "--set", "label_smoothing=0.1"]
+    outcomes = [CliRunner().invoke(cli, each) for each in (words, mixed)]
+    assert [o.exit_code for o in outcomes] == [0, 0], [o.output for o in outcomes]
+    rows = read_from(tmp_path / "rows.jsonl")
+    assert rows[0].run != rows[1].run
+    assert rows[1].label.endswith("--epochs 1 --set mixup=0.2 --set label_smoothing=0.1")
+    (manifest,) = (tmp_path / "runs").glob("*mixup*/manifest.json")
+    assert json.loads(manifest.read_text())["recipe"]["mixup"] == 0.2
+
+
+def test_a_wrong_setting_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["train", "--task", "toy", "--set", "mixpu=0.2"])
+    assert done.exit_code == 2
+    assert "Invalid value for '--set': no recipe field 'mixpu'" in done.output
+    assert "Did you mean 'mixup'?" in done.output
 
 
 def test_unknown_recipe_is_refused_with_those_there_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from compress.training.batches import augment, batches
+from compress.training.batches import augment, batches, shares_of
 from support.tiny_training import RECIPES, split
 
 SETTINGS = settings(derandomize=True, deadline=None)
@@ -95,8 +96,6 @@ def test_another_seed_gives_another_order() -> None:
 
 
 def test_an_epoch_holds_each_image_at_most_once_with_its_label() -> None:
-    import dataclasses
-
     plain = dataclasses.replace(RECIPES["sgd"], flip=False, crop=0)
     stream = batches(DATA, 4, plain, 1.0, 0, 0)
     known = {image.astype(np.float32).tobytes(): i for i, image in enumerate(DATA.images)}
@@ -119,3 +118,55 @@ def test_fewer_images_than_a_batch_make_one_batch() -> None:
     few = split(0, 5)
     images, labels = next(batches(few, 3, RECIPES["sgd"], 1.0, 0, 0))
     assert len(images) == len(labels) == 5
+
+
+# Mixup
+
+MIXED = dataclasses.replace(RECIPES["sgd"], flip=False, crop=0, mixup=0.5)
+
+
+def test_without_mixup_batches_are_what_they_were() -> None:
+    """Some numbers of a batch, taken before mixup was there."""
+    images, _ = next(batches(DATA, 3, RECIPES["sgd"], 1.0, 5, 2))
+    assert (images[3].sum(), images[7, 2, 2].tolist()) == (23943.0, [45.0, 122.0, 150.0])
+
+
+def test_an_image_and_its_labels_are_mixed_alike_with_the_one_before_it() -> None:
+    plain = dataclasses.replace(MIXED, mixup=0.0)
+    (whole, whole_labels), (images, labels) = (
+        next(batches(DATA, 3, recipe, 1.0, 0, 0)) for recipe in (plain, MIXED)
+    )
+    shares = set()
+    for i in range(16):
+        share = np.vdot(images[i] - whole[i - 1], whole[i] - whole[i - 1]) / np.sum(
+            (whole[i] - whole[i - 1]) ** 2
+        )
+        expected = share * whole_labels[i] + (1 - share) * whole_labels[i - 1]
+        np.testing.assert_allclose(labels[i], expected, atol=1e-5)
+        np.testing.assert_allclose(
+            images[i], share * whole[i] + (1 - share) * whole[i - 1], atol=1e-2
+        )
+        shares.add(round(float(share), 4))
+    assert len(shares) == 16
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_shares_have_the_mean_and_variance_of_their_beta_distribution() -> None:
+    shares = shares_of(20_000, 0.2, np.random.default_rng(0))
+    assert abs(shares.mean() - 0.5) < 0.01
+    assert abs(shares.var() - 1 / (4 * (2 * 0.2 + 1))) < 0.005
+
+
+def test_a_mixed_epoch_is_the_same_whatever_came_before_it() -> None:
+    stream = (images for images, _ in batches(DATA, 3, MIXED, 1.0, 5, 0))
+    through = list(itertools.islice(stream, 8))
+    later = next(batches(DATA, 3, MIXED, 1.0, 5, 1))[0]
+    assert np.array_equal(through[4], later)
+
+
+def test_the_last_epochs_hold_whole_images() -> None:
+    recipe = dataclasses.replace(MIXED, epochs=20)
+    assert [recipe.mixes_in(epoch) for epoch in range(20)] == [True] * 17 + [False] * 3
+    for epoch, whole in ((16, False), (17, True)):
+        _, labels = next(batches(DATA, 3, recipe, 1.0, 0, epoch))
+        assert bool(np.isin(labels, (0, 1)).all()) == whole

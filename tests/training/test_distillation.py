@@ -176,7 +176,10 @@ def test_accuracy_and_cross_entropy_are_of_the_labels(teacher: KerasModel) -> No
     assert set(last) == set(train().history[-1])
 
 
-def test_the_teacher_sees_the_very_images_that_the_student_sees(teacher: KerasModel) -> None:
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_the_teacher_sees_the_very_images_that_the_student_sees(
+    teacher: KerasModel, mixup: float
+) -> None:
     data = view(None, Watcher()).train
     seen: list[np.ndarray] = []
 
@@ -191,8 +194,9 @@ def test_the_teacher_sees_the_very_images_that_the_student_sees(teacher: KerasMo
             return spied
 
     recipe = Recipe(
-        summary="", epochs=1, learning_rate=0.1, batch_size=16, optimizer="sgd", flip=True, crop=1
-    )
+        summary="", epochs=1, learning_rate=0.1, batch_size=16, optimizer="sgd", flip=True, crop=1,
+        mixup=mixup,
+    )  # fmt: skip
     taught(Spy(teachers=(teacher,)), recipe=recipe)
     expected = batches(data, 3, recipe, 1 / 255, SEED, 0)
     for images in seen[:4]:
