@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -146,7 +146,7 @@ def rows(draw: st.DrawFn) -> Result:
 
 
 @given(rows())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_is_the_same_after_json(row: Result) -> None:
     line = row.to_json()
     assert Result.from_json(line) == row
@@ -154,6 +154,7 @@ def test_a_row_is_the_same_after_json(row: Result) -> None:
 
 
 @given(arrays(bool, st.integers(0, 70)))
+@settings(deadline=None)
 def test_bits_are_the_same_after_packing(correct: np.ndarray) -> None:
     assert (unpack_bits(pack_bits(correct), len(correct)) == correct).all()
 
