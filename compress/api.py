@@ -13,7 +13,7 @@ from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement import layer_table
 from compress.measurement.measure import measure
-from compress.model_files import load as model_file
+from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
@@ -57,7 +57,7 @@ class Results:
     def model(self) -> AnyModel:
         """The model that the last stage gave."""
         keras = self._folder.model_file("keras")
-        return model_file.load(keras if keras.exists() else self.file, self.trust)
+        return load_model(keras if keras.exists() else self.file, self.trust)
 
     @property
     def _folder(self) -> RunFolder:
@@ -78,7 +78,7 @@ def load(path: str | Path, *, trust: bool = False) -> AnyModel:
     Raises:
       FileNotFoundError, ValueError: there is no such file, or it holds what is not loaded.
     """
-    return model_file.load(Path(path), trust)
+    return load_model(Path(path), trust)
 
 
 def run(

@@ -61,11 +61,11 @@ def toy_data() -> Dataset:
 def toy_model() -> Iterator[KerasModel]:
     """The toy task's trained baseline. Tests must not change it; the last one that does fails."""
     from baselines.toy import Toy
-    from compress.model_files import load
+    from compress.model_files.load import load_model
 
     path = Toy().baseline_path()
     assert path is not None
-    model = load.load(path)
+    model = load_model(path)
     assert isinstance(model, KerasModel)
     before = model.digest
     yield model

@@ -111,9 +111,9 @@ def test_model_of_another_task_is_refused(
 
 
 def test_tflite_file_cannot_be_compressed_further(tmp_path: Path) -> None:
-    from compress.model_files import load
+    from compress.model_files.load import load_model
 
-    load.load(Path(BASELINE)).to_tflite().save(tmp_path / "m.tflite")  # type: ignore[union-attr]
+    load_model(Path(BASELINE)).to_tflite().save(tmp_path / "m.tflite")  # type: ignore[union-attr]
     words = ["run", "--task", "toy", "--model", "m.tflite", "prune"]
     assert "stages start from a .keras or .h5 model" in refused(words, code=1)
 

@@ -20,7 +20,7 @@ from compress import backend, registry
 from compress.cli import console
 from compress.cli.main import cli
 from compress.files import write_json
-from compress.model_files import load
+from compress.model_files.load import load_model
 from support.own_images import class_folders, images
 from support.report_rows import bits, row
 
@@ -58,7 +58,7 @@ def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The toy's baseline as a file, its tensors called otherwise."""
     baseline = Toy().baseline_path()
     assert baseline is not None
-    content = load.load(baseline).to_tflite().content  # type: ignore[union-attr]
+    content = load_model(baseline).to_tflite().content  # type: ignore[union-attr]
     assert b"relu1" in content
     path = tmp_path_factory.mktemp("models") / "evil.tflite"
     path.write_bytes(

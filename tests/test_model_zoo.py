@@ -15,14 +15,14 @@ from compress import backend
 from compress.cli.main import cli
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
-from compress.model_files import load
+from compress.model_files.load import load_model
 from support.model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, saved
 
 every_model = pytest.mark.parametrize("name", NAMES)
 
 
 def loaded(path: Path) -> KerasModel:
-    model = load.load(path)
+    model = load_model(path)
     assert isinstance(model, KerasModel)
     return model
 

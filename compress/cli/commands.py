@@ -19,7 +19,8 @@ from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
 from compress.measurement.measure import measure
-from compress.model_files import load
+from compress.model_files.file_kind import suffix_of
+from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.jsonl import read_from
@@ -31,7 +32,7 @@ from compress.stage import Stage
 def run(pipeline: Pipeline, options: RunOptions) -> None:
     """Compress a model, by default the task's baseline, and show the rows beside what is published."""
     if options.model:
-        load.suffix_of(options.model)  # before the data is looked for
+        suffix_of(options.model)  # before the data is looked for
     note = console.progress().note
     rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:
@@ -84,11 +85,11 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure one model file on the task's test images; no row is written."""
-    load.suffix_of(file)  # before the data is looked for
+    suffix_of(file)  # before the data is looked for
     progress = console.progress()
     chosen_task = registry.task(task)
     dataset = chosen_task.load(data, progress.note)
-    model = load.load(file, trust)
+    model = load_model(file, trust)
     chosen_task = setup.fitted(model, chosen_task, dataset, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured, _ = measure(exported, dataset, chosen_task.input_scale)
@@ -113,7 +114,7 @@ def evaluate(
 
 def inspect(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
-    rows = layer_table(load.load(file, trust))
+    rows = layer_table(load_model(file, trust))
     if as_json:
         console.say_json(rows)
     else:

@@ -15,7 +15,7 @@ from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import kernel_names
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import Rewrite, flattened
-from compress.model_files import load
+from compress.model_files.load import load_model
 from compress.stage import Stage
 
 
@@ -124,7 +124,7 @@ def _record(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def _loaded(file: Path, trust: bool) -> KerasModel:
-    model = load.load(file, trust)
+    model = load_model(file, trust)
     if not isinstance(model, KerasModel):
         raise ValueError(
             f"{file} is finished: stages start from the .keras or .h5 model it was made of."

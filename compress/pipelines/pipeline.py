@@ -160,7 +160,7 @@ class _State:
 
     def model(self) -> AnyModel:
         if isinstance(self._source, RunFolder):
-            from compress.model_files import load
+            from compress.model_files.load import load_model
 
-            self._source = load.load(self._source.model_file(self._format), self._trust)
+            self._source = load_model(self._source.model_file(self._format), self._trust)
         return self._source

@@ -7,7 +7,8 @@ import dataclasses
 from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
-from compress.model_files import load
+from compress.model_files.fits_task import check_fits
+from compress.model_files.load import load_model
 from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
 from compress.runs.options import RunOptions
@@ -51,7 +52,7 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
         raise ValueError(
             f"task {name} ships no trained baseline: {training_hint}name a model file with --model."
         )
-    loaded = load.load(path, options.trust)
+    loaded = load_model(path, options.trust)
     task = fitted(loaded, context.task, context.data, options.input_scale)
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
@@ -73,7 +74,7 @@ def fitted(
 ) -> Task:
     """The task, fitted to the model. ValueError if the model does not take its images or give its classes."""
     suited = images.suited(task, data, model, input_scale)
-    load.check_fits(model, suited.input_shape, len(data.classes), suited.name)
+    check_fits(model, suited.input_shape, len(data.classes), suited.name)
     return suited
 
 

@@ -13,7 +13,7 @@ from compress.input_file import FilePath
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
-from compress.model_files import load
+from compress.model_files.load import load_model
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.training.distillation import Distillation, Method
@@ -111,7 +111,7 @@ class Distill(Stage):
 
 
 def _loaded(path: str) -> KerasModel:
-    model = load.load(Path(path))
+    model = load_model(Path(path))
     if not isinstance(model, KerasModel):
         raise ValueError(f"distill: {path} is a .tflite file; give a .keras or .h5 model.")
     return flattened(model)[0]

@@ -20,7 +20,7 @@ from compress.diagnosis import diagnose, repair
 from compress.findings import CannotTreat, Finding, as_findings
 from compress.keras_models import rebuild
 from compress.keras_models.model import KerasModel
-from compress.model_files import load
+from compress.model_files.load import load_model
 from compress.stage import Stage
 from support.model_zoo import IMAGE, images, nested, outputs, randomised, residual
 
@@ -98,7 +98,7 @@ def test_options_stand_before_the_file_or_after_it() -> None:
 def test_it_says_what_the_check_says_of_the_stage_with_its_options() -> None:
     said = json.loads(asked(BASELINE, "--json", "prune", "--pattern", "2:4").stdout)
     (diagnosis,) = said["stages"]
-    model = load.load(Path(BASELINE))
+    model = load_model(Path(BASELINE))
     assert isinstance(model, KerasModel)
     stage = registry.stage("prune")(pattern="2:4")
     findings = as_findings(stage.check(model))
@@ -128,7 +128,7 @@ def test_the_better_model_is_written_with_its_proof(tmp_path: Path) -> None:
     proof = record["fixed"]["proof"]
     assert proof["images"] == "256 random images of numbers from 0 to 1"
     assert proof["largest_difference"] <= proof["allowed"]
-    old, new = (load.load(Path(p)).keras for p in (path, "better.keras"))  # type: ignore[union-attr]
+    old, new = (load_model(Path(p)).keras for p in (path, "better.keras"))  # type: ignore[union-attr]
     np.testing.assert_allclose(outputs(new, images()), outputs(old, images()), atol=1e-5)
     assert asked("better.keras", "prune").exit_code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["better.keras", "model.keras"]
@@ -140,7 +140,7 @@ def test_a_nested_model_is_written_flat() -> None:
     assert said.exit_code == 0, said.output
     assert "'backbone' is a model inside the model" in said.stdout
     assert "150 validation images of toy" in said.stdout
-    flat = load.load(Path("flat.keras"))
+    flat = load_model(Path("flat.keras"))
     assert isinstance(flat, KerasModel)
     assert {"conv", "backbone_block_conv"} <= {layer.name for layer in flat.keras.layers}
 
@@ -202,7 +202,7 @@ def test_wrong_words_are_refused_in_a_sentence(words: list[str], code: int, sent
 
 
 def test_a_finished_file_is_no_patient() -> None:
-    model = load.load(Path(BASELINE))
+    model = load_model(Path(BASELINE))
     assert isinstance(model, KerasModel)
     model.to_tflite().save(Path("m.tflite"))
     assert "m.tflite is finished" in asked("m.tflite").stderr
@@ -256,7 +256,7 @@ def small() -> KerasModel:
 
 MODELS: dict[str, Callable[[], KerasModel]] = {
     "small": small,
-    "baseline": lambda: KerasModel(load.load(Path(BASELINE)).keras),  # type: ignore[union-attr]
+    "baseline": lambda: KerasModel(load_model(Path(BASELINE)).keras),  # type: ignore[union-attr]
 }
 
 
@@ -322,7 +322,7 @@ def test_what_is_left_after_the_rewrites_is_said() -> None:
             layer = "flip" if "flip" in names else "conv"
             raise CannotTreat(Finding((layer,), "is not known"), stage="says")
 
-    model = load.load(Path(augmented()))
+    model = load_model(Path(augmented()))
     assert isinstance(model, KerasModel)
     (diagnosis,) = diagnose.examined(model, [Refuses()])
     assert diagnosis.verdict == "no"
@@ -349,7 +349,7 @@ def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
                 raise ValueError("no flip.")
             return []
 
-    model = load.load(Path(augmented()))
+    model = load_model(Path(augmented()))
     assert isinstance(model, KerasModel)
     prune = registry.stage("prune")()
     assert len(repair.fixed(model, [prune])[1]) == 1

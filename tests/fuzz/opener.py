@@ -19,10 +19,10 @@ MOST_BYTES, MOST_SECONDS = 2**33, 30
 
 
 def _model(warm_up: Path) -> Callable[[Path], Any]:
-    from compress.model_files import load
+    from compress.model_files.load import load_model
 
-    load.load(warm_up)
-    return load.load
+    load_model(warm_up)
+    return load_model
 
 
 def _tflite(warm_up: Path) -> Callable[[Path], Any]:

@@ -15,7 +15,7 @@ from compress import backend
 from compress.cli.main import cli
 from compress.keras_models.layers import gives_probabilities
 from compress.keras_models.model import KerasModel
-from compress.model_files import load
+from compress.model_files.load import load_model
 from support.model_zoo import images, outputs
 
 IMAGE, CLASSES = (12, 12, 3), 3
@@ -69,7 +69,7 @@ def test_a_trained_model_can_be_copied(toy_model: KerasModel) -> None:
 def test_a_kept_model_with_code_is_found_again_by_those_who_trust(tmp_path: Path) -> None:
     of_lambda().save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="Lambda"):
-        load.load(tmp_path / "model.keras")
+        load_model(tmp_path / "model.keras")
     words = ["run", "--task", "toy", "--model", str(tmp_path / "model.keras"), "--json"]
     finetune = ["finetune", "--epochs", "1"]
     first = CliRunner().invoke(cli, [*words, "--trust", *finetune])
@@ -110,7 +110,7 @@ def test_the_digest_tells_how_layers_are_called_and_not_what_they_are_called() -
 def test_the_models_that_are_shipped_keep_their_digests(name: str, digest: str) -> None:
     """Keys of kept runs are made of digests: with another digest, every run that began with the model goes stale."""
     shipped = Path(__file__).parents[2] / "baselines" / "trained" / f"{name}.keras"
-    assert load.load(shipped).digest == digest
+    assert load_model(shipped).digest == digest
 
 
 def test_a_model_with_arithmetic_and_two_ways_keeps_its_digest() -> None:

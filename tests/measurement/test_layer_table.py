@@ -12,7 +12,7 @@ from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
-from compress.model_files import load
+from compress.model_files.load import load_model
 from compress.tflite.model import TFLiteModel
 from support.model_files import edited
 from support.tflite_examples import drawn, export, float16, functional
@@ -149,7 +149,7 @@ def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> 
     def open_up(config: Any) -> None:
         config["config"]["layers"][0]["config"]["batch_shape"] = [None] * 4
 
-    image, conv, total = layer_table(load.load(edited(saved, open_up)))
+    image, conv, total = layer_table(load_model(edited(saved, open_up)))
     assert image["output_shape"] == [None] * 3
     assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
     assert total["macs"] is None
@@ -159,7 +159,7 @@ def test_a_file_gives_the_same_records_as_its_model(model: KerasModel, tmp_path:
     exported = TFLiteModel(export(model.keras))
     for name, held in (("model.keras", model), ("model.tflite", exported)):
         held.save(tmp_path / name)
-        assert layer_table(load.load(tmp_path / name)) == layer_table(held)
+        assert layer_table(load_model(tmp_path / name)) == layer_table(held)
 
 
 def test_inspecting_changes_no_weight(model: KerasModel) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.model_files import allowlist, load
+from compress.model_files import allowlist
+from compress.model_files.load import load_model
 from support.model_files import (
     Config,
     edited,
@@ -180,7 +181,7 @@ def test_code_in_a_file_runs_only_if_the_file_is_trusted(suffix: str, tmp_path: 
     assert "layer 'touch'" in said
     assert "--trust" in said
     assert not canary.exists()
-    loaded = load.load(path, trust=True)
+    loaded = load_model(path, trust=True)
     assert isinstance(loaded, KerasModel)
     np.testing.assert_array_equal(predict(loaded.keras), predict(model))
     assert canary.exists()
@@ -217,7 +218,7 @@ def test_code_in_what_the_model_was_compiled_with_is_left_behind(
         "compile_from_config",
         lambda self, config: seen.append(config) or real(self, config),
     )
-    assert isinstance(load.load(path), KerasModel)
+    assert isinstance(load_model(path), KerasModel)
     assert seen == []
 
 
@@ -292,7 +293,7 @@ def test_a_changed_architecture_loads_or_is_refused_in_a_sentence(
 
     path = edited(saved, change)
     try:
-        loaded = load.load(path)
+        loaded = load_model(path)
     except ValueError:
         refused(path)
     else:

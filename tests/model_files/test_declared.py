@@ -11,8 +11,9 @@ import pytest
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.model_files import allowlist, load
+from compress.model_files import allowlist
 from compress.model_files import declared as declaring
+from compress.model_files.load import load_model
 from support.architectures import Config, functional, image, obj, sequential, tensor
 from support.model_files import build, predict
 
@@ -30,7 +31,7 @@ def test_what_is_declared_is_what_a_model_has(tmp_path: Path) -> None:
     model.save("model.keras")
     model.save("model.h5")
     for name in ("model.keras", "model.h5"):
-        loaded = load.load(Path(name))
+        loaded = load_model(Path(name))
         assert isinstance(loaded, KerasModel)
         np.testing.assert_array_equal(predict(loaded.keras), predict(model))
     config = backend.keras().saving.serialize_keras_object(model)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.model_files import load, sanitize
+from compress.model_files import sanitize
+from compress.model_files.load import load_model
 from compress.tflite.model import TFLiteModel
 from support.model_files import Config, build, edited, images, layer, predict, refused
 
@@ -30,7 +31,7 @@ def test_a_saved_model_comes_back_as_it_was(suffix: str, capfd: pytest.CaptureFi
     model.save("model" + suffix.lower())
     Path("model" + suffix.lower()).rename("model" + suffix)
     capfd.readouterr()
-    loaded = load.load(Path("model" + suffix))
+    loaded = load_model(Path("model" + suffix))
     assert isinstance(loaded, KerasModel)
     assert capfd.readouterr() == ("", "")
     assert loaded.digest == KerasModel(model).digest
@@ -49,7 +50,7 @@ def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
     )
     with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
         tf_keras.models.save_model(old, "old.h5")
-    loaded = load.load(Path("old.h5"))
+    loaded = load_model(Path("old.h5"))
     assert isinstance(loaded, KerasModel)
     np.testing.assert_allclose(predict(loaded.keras), np.array(old(images())), atol=1e-6)
 
@@ -85,7 +86,7 @@ def test_what_keras_2_wrote_and_keras_3_does_not_know_is_left_behind(
     layers: dict[str, Any],
 ) -> None:
     old = keras_2(*layers, **layers)
-    loaded = load.load(Path("old.h5"))
+    loaded = load_model(Path("old.h5"))
     assert isinstance(loaded, KerasModel)
     given = images()
     np.testing.assert_allclose(
@@ -123,7 +124,7 @@ def test_operators_nested_models_and_wrappers_load() -> None:
     model = keras.Model(image, layers.Dense(3)(x))
     with warnings.catch_warnings(action="ignore"):  # about the loss
         model.save("model.keras")
-    loaded = load.load(Path("model.keras"))
+    loaded = load_model(Path("model.keras"))
     assert isinstance(loaded, KerasModel)
     np.testing.assert_allclose(predict(loaded.keras), predict(model), atol=1e-6)
 
@@ -131,7 +132,7 @@ def test_operators_nested_models_and_wrappers_load() -> None:
 def test_a_tflite_file_comes_back_byte_for_byte() -> None:
     content = b"\x1c\0\0\0TFL3" + bytes(100)
     Path("model.tflite").write_bytes(content)
-    assert load.load(Path("model.tflite")) == TFLiteModel(content)
+    assert load_model(Path("model.tflite")) == TFLiteModel(content)
 
 
 def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
@@ -166,14 +167,14 @@ def test_weights_that_are_not_numbers_load() -> None:
     model = build()
     model.set_weights([np.full_like(w, math.nan) for w in model.get_weights()])
     model.save("model.keras")
-    loaded = load.load(Path("model.keras"))
+    loaded = load_model(Path("model.keras"))
     assert isinstance(loaded, KerasModel)
     assert all(np.isnan(kernel).all() for kernel in loaded.kernels().values())
 
 
 def test_loading_leaves_the_file_and_no_other(saved: Path) -> None:
     before = saved.read_bytes()
-    load.load(saved)
+    load_model(saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.glob("*.keras")) == [saved]
 
@@ -183,7 +184,7 @@ def test_loading_leaves_the_file_and_no_other(saved: Path) -> None:
 
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"no file gone\.keras; expected a model"):
-        load.load(Path("gone.keras"))
+        load_model(Path("gone.keras"))
 
 
 @pytest.mark.parametrize(
@@ -206,9 +207,9 @@ def test_a_missing_file_is_named() -> None:
 def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, words: str) -> None:
     Path(name).write_bytes(content)
     with pytest.raises(ValueError, match=words):
-        load.load(Path(name))
+        load_model(Path(name))
     with pytest.raises(ValueError, match=words):
-        load.load(Path(name), trust=True)
+        load_model(Path(name), trust=True)
 
 
 def test_a_folder_is_refused() -> None:
@@ -223,7 +224,7 @@ def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) ->
     command = refused(Path("folder")).split('"')[1]
     with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
         exec(command, {})
-    loaded = load.load(Path("model.h5"))
+    loaded = load_model(Path("model.h5"))
     assert isinstance(loaded, KerasModel)
     np.testing.assert_array_equal(loaded.keras.get_weights()[0], old.get_weights()[0])
     (tmp_path / "folder" / "keras_metadata.pb").unlink()
@@ -243,10 +244,10 @@ def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: st
     path = Path(f"own.{suffix}")
     model.save(path)
     with pytest.raises(ValueError, match="own"):
-        load.load(path, trust=True)
+        load_model(path, trust=True)
     with keras.saving.custom_object_scope({"Doubled": Doubled, "Custom>Doubled": Doubled}):
         assert "add --trust" in refused(path)
-        loaded = load.load(path, trust=True)
+        loaded = load_model(path, trust=True)
     assert isinstance(loaded, KerasModel)
     np.testing.assert_array_equal(predict(loaded.keras), predict(model))
 
@@ -312,89 +313,3 @@ def test_a_model_that_takes_bytes_is_refused() -> None:
     image = keras.layers.Input((8, 8, 3), dtype="uint8", name="image")
     keras.Model(image, keras.layers.Rescaling(1 / 255)(image)).save("model.keras")
     assert "'image' works in uint8" in refused(Path("model.keras"))
-
-
-# Fitting a task
-
-
-def shaped(inputs: list[tuple[int | None, ...]], outputs: int = 1, flat: bool = True) -> KerasModel:
-    keras = backend.keras()
-    given = [keras.layers.Input(shape) for shape in inputs]
-    flatten = keras.layers.GlobalAveragePooling2D() if flat else keras.layers.Identity()
-    x = flatten(given[0])
-    return KerasModel(keras.Model(given, [keras.layers.Dense(5)(x) for _ in range(outputs)]))
-
-
-def test_a_model_of_the_tasks_shape_fits() -> None:
-    load.check_fits(shaped([(28, 28, 1)]), (28, 28, 1), 5, "digits")
-    load.check_fits(TFLiteModel(b""), (28, 28, 1), 5, "digits")
-
-
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [
-        (([(28, 28, 1)],), "model takes 28x28x1 images and gives 5 classes; task cifar10 has 32x32x3 and 10: "),
-        (([(32, 32, 3)],), "takes 32x32x3 images and gives 5 classes"),
-        (([(32, 32, 3)], 1, False), "takes 32x32x3 images and gives outputs of shape 32x32x5"),
-        (([(7,)], 1, False), "takes inputs of shape 7 and gives 5 classes"),
-        (([(32, 32, 3)], 2), "has 1 inputs and 2 outputs"),
-        (([(32, 32, 3), (3,)],), "has 2 inputs and 1 outputs"),
-        (([(None, None, 3)],), r"takes a batch of shape \?x\?x\?x3"),
-    ],
-)  # fmt: skip
-def test_a_model_of_another_shape_is_refused(model: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        load.check_fits(shaped(*model), (32, 32, 3), 10, "cifar10")
-    assert "task cifar10 has 32x32x3 and 10" in str(caught.value)
-    assert "give a model" in str(caught.value) or "build it again" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "model", "said"),
-    [
-        ("scores 1", "m", "layer 'scores 1' has a name that TensorFlow does not take: call it"),
-        ("scor\u00e9s", "m", "layer 'scor\u00e9s' has"),
-        ("scores", "my model", "model 'my model' has a name that TensorFlow does not take"),
-        ("scores", "_m", "model '_m' has"),
-        ("_scores-1.5", "m-1.5", ""),
-    ],
-)
-def test_a_name_that_no_export_survives_is_refused(name: str, model: str, said: str) -> None:
-    keras = backend.keras()
-    image = keras.layers.Input((8, 8, 3), name="my image")  # which is no scope
-    x = keras.layers.GlobalAveragePooling2D()(image)
-    made = KerasModel(keras.Model(image, keras.layers.Dense(3, name=name)(x), name=model))
-    if said:
-        with pytest.raises(ValueError, match=said):
-            load.check_fits(made, (8, 8, 3), 3)
-        with pytest.raises(ValueError, match="is not a valid"):
-            made.to_tflite()
-    else:
-        load.check_fits(made, (8, 8, 3), 3)
-        made.to_tflite()
-
-
-def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
-    keras = backend.keras()
-    image = keras.layers.Input(batch_shape=(16, 32, 32, 3))
-    model = KerasModel(keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)))
-    with pytest.raises(ValueError, match="number of images open"):
-        load.check_fits(model, (32, 32, 3), 3)
-
-
-def test_a_model_that_gives_a_table_is_refused() -> None:
-    keras = backend.keras()
-    image = keras.layers.Input((32, 32, 3))
-    x = keras.layers.RepeatVector(10)(keras.layers.GlobalAveragePooling2D()(image))
-    with pytest.raises(ValueError, match="gives outputs of shape 10x3"):
-        load.check_fits(KerasModel(keras.Model(image, x)), (32, 32, 3), 10)
-
-
-def test_a_model_that_was_never_built_is_refused() -> None:
-    keras = backend.keras()
-    model = keras.Sequential([keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="has 0 inputs"):
-        load.check_fits(KerasModel(model), (8, 8, 3), 3)
-    with warnings.catch_warnings(action="ignore"):  # about just that
-        model.save("model.keras")
-    assert "begin the model with an Input layer" in refused(Path("model.keras"))

@@ -14,7 +14,8 @@ import pytest
 
 from compress import backend
 from compress.keras_models.model import KerasModel
-from compress.model_files import load, sanitize
+from compress.model_files import sanitize
+from compress.model_files.load import load_model
 from support.model_files import (
     build,
     edited,
@@ -72,7 +73,7 @@ def test_an_archive_packed_in_a_way_without_bound_is_refused(compression: int, s
 
 def test_an_archive_packed_in_the_usual_way_loads(saved: Path) -> None:
     path = write_members(Path("m.keras"), members(saved), compression=zipfile.ZIP_DEFLATED)
-    assert isinstance(load.load(path), KerasModel)
+    assert isinstance(load_model(path), KerasModel)
 
 
 def test_keras_is_given_architecture_and_weights_only_and_told_to_be_safe(
@@ -88,8 +89,8 @@ def test_keras_is_given_architecture_and_weights_only_and_told_to_be_safe(
         return real(given, **options)
 
     monkeypatch.setattr(keras.saving, "load_model", spy)
-    load.load(path)
-    load.load(path, trust=True)
+    load_model(path)
+    load_model(path, trust=True)
     (checked, held, told), (itself, _, told_of_trust) = seen
     assert checked != path
     assert held == ["config.json", "model.weights.h5"]
@@ -188,7 +189,7 @@ def test_an_attack_on_a_kernel_is_one_that_would_work(saved_h5: Path, tmp_path: 
 
 def test_a_file_whose_groups_hold_each_other_loads(saved_h5: Path) -> None:
     path = worse(saved_h5, lambda file: file.__setitem__("model_weights/again", file["/"]))
-    assert isinstance(load.load(path), KerasModel)
+    assert isinstance(load_model(path), KerasModel)
 
 
 def test_an_h5_file_of_weights_alone_is_refused() -> None:

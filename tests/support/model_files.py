@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from compress import backend
-from compress.model_files import load
+from compress.model_files.load import load_model
 
 Config = dict[str, Any]
 
@@ -72,7 +72,7 @@ def layer(config: Config, name: str) -> Config:
 def refused(path: Path) -> str:
     """What `load` says of a file that it refuses: one sentence that names the file."""
     with pytest.raises(ValueError, match=path.name) as caught:
-        load.load(path)
+        load_model(path)
     said = str(caught.value)
     assert said.isprintable()
     assert said.endswith(".")
