@@ -17,7 +17,7 @@ from compress.model_files.load import load_model
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.training.distillation import Distillation, Method
-from compress.training.losses import LOSSES
+from compress.training.distillation_losses import LOSSES
 
 MODEL = FilePath(exists=True, dir_okay=False)
 

@@ -11,10 +11,7 @@ import numpy as np
 from compress import backend
 from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
-from compress.training.losses import (
-    LOSSES,
-    softened,
-)
+from compress.training.distillation_losses import LOSSES, softened
 
 Method = Literal["soft-targets", "relations"]
 

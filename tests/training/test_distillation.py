@@ -15,8 +15,8 @@ from compress.keras_models.model import KerasModel
 from compress.stages.distill import Distill
 from compress.training.batches import batches
 from compress.training.distillation import Distillation, Method
+from compress.training.distillation_losses import LOSSES, dist_loss, soft_target_loss, softened
 from compress.training.fit import fit
-from compress.training.losses import LOSSES, dist_loss, soft_target_loss, softened
 from compress.training.recipe import Recipe
 from compress.training.seeding import set_seed
 from support.tiny_training import SEED, Tiny, Watcher, train, view
