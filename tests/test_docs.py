@@ -13,7 +13,7 @@ from baselines.toy import Toy
 from compress import registry
 from compress.cli.main import cli
 from compress.pipelines import toml_file
-from compress.report import pages, tables
+from compress.report import comparison_page, pages, tables
 from compress.report.references import read_references
 from compress.rows.jsonl import read_from
 
@@ -49,7 +49,7 @@ def comparison(first: int) -> str:
     import pandas as pd
 
     lines = tables.compact(tables.compared_records(rows, read_references(references)))
-    return str(pages.markdown_table(pd.DataFrame(lines)))
+    return str(comparison_page.markdown_table(pd.DataFrame(lines)))
 
 
 def readme_commands() -> list[list[str]]:

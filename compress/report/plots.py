@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.files import write_bytes
-from compress.report import columns, text
+from compress.report import columns, escape, text
 from compress.report.compare import Record
 from compress.report.references import PublishedFigure, accuracies, contradicts
 from compress.report.tables import records
@@ -97,8 +97,8 @@ def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure
     for r in _without_trainings(rows):
         index = len(styles)
         style = (COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)])
-        label = text.drawn(columns.name(r), 40).lstrip("_")
-        label += f" (of {text.drawn(text.short(r['model']))})" if several else ""
+        label = escape.for_picture(columns.name(r), 40).lstrip("_")
+        label += f" (of {escape.for_picture(text.short(r['model']))})" if several else ""
         # Seeds of one thing look alike and stand in the legend once: "_" keeps out of it.
         named = "_" if _who(r) in styles else label
         _point(axes, r, *styles.setdefault(_who(r), style), named)
@@ -106,7 +106,7 @@ def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure
     split = rows[0]["split"]
     _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
     axes.set(
-        title=f"{text.drawn(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
+        title=f"{escape.for_picture(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
         xlabel="Size after gzip -9, KB (1 KB = 1000 bytes), log scale",
         ylabel="Top-1, %, with 95 % interval",
     )
@@ -146,15 +146,15 @@ def _published(axes: Axes, figures: Sequence[PublishedFigure], split: str) -> No
     """Draw lines at the published figures. The labels of two accuracies that contradict each other say so."""
     shown = accuracies(figures, measured_on=split)
     for figure, dash in zip(shown, ("--", "-.") * len(figures), strict=False):
-        label = text.drawn(f"published, {figure.split}: {100 * figure.value:.2f} %")
+        label = escape.for_picture(f"published, {figure.split}: {100 * figure.value:.2f} %")
         against = [f for f in accuracies(figures) if contradicts(f, figure)]
         if against:
             label += f"\ncontradicted by {100 * against[0].value:.2f} % published on "
-            label += text.drawn(against[0].split)
+            label += escape.for_picture(against[0].split)
         axes.axhline(100 * figure.value, ls=dash, color="grey", lw=1.2, label=label)
     for figure in figures:
         if figure.quantity == "file_bytes_below":
-            label = f"published size: {text.drawn(figure.as_published)}"
+            label = f"published size: {escape.for_picture(figure.as_published)}"
             axes.axvline(figure.value / 1000, ls=":", color="grey", lw=1.2, label=label)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from compress.report import columns, pages, tables
+from compress.report import columns, comparison_page, pages, tables
 from compress.report.references import judgements, read_references
 from compress.rows.result import Result
 from compress.text import printable
@@ -26,7 +26,7 @@ HOSTILE = (
 
 def page(*rows: Result) -> str:
     figures = read_references([PUBLISHED])
-    return pages.comparison_page(tables.compared(rows, figures), figures)
+    return comparison_page.comparison_page(tables.compared(rows, figures), figures)
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -96,7 +96,7 @@ def test_a_hostile_published_file_does_not_break_the_page(tmp_path: Path) -> Non
         f"{text},cifar10,accuracy,test,100,0.5,{text},{text}\n"
     )
     figures = read_references([path])
-    markdown = pages.comparison_page(tables.compared([row(BASE)], figures), figures)
+    markdown = comparison_page.comparison_page(tables.compared([row(BASE)], figures), figures)
     assert "<b>" not in markdown
     assert [text] == [r[1] for r in cells(markdown) if r[0] == "accuracy"]
 
@@ -209,7 +209,7 @@ def test_importing_the_report_imports_nothing_heavy() -> None:
 
 
 def test_without_published_figures_nothing_is_said_of_them() -> None:
-    text = pages.comparison_page(tables.compared([row(BASE), pruned(BASE)], []), [])
+    text = comparison_page.comparison_page(tables.compared([row(BASE), pruned(BASE)], []), [])
     assert "ublished" not in text
     assert "not distinguishable" in text
 

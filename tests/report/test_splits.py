@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.report import columns, pages, plots, tables
+from compress.report import columns, comparison_page, plots, tables
 from compress.report.compare import NO_BASELINE, Record, row_records, spread
 from compress.report.references import read_references
 from compress.rows.result import Result
@@ -23,7 +23,7 @@ def on_validation(made: Result) -> Result:
 
 
 def page(*rows: Result) -> str:
-    return pages.comparison_page(tables.compared(rows, FIGURES), FIGURES)
+    return comparison_page.comparison_page(tables.compared(rows, FIGURES), FIGURES)
 
 
 def both() -> list[Result]:
