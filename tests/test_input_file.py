@@ -13,7 +13,7 @@ import pytest
 from baselines.cifar10.formats import open_copy
 from baselines.cifar10.spec import Counts
 from compress.data import npz
-from compress.data.image_folder import check_png, read_images
+from compress.data.image_file import check_png, read_images
 from compress.files import sha256
 from compress.input_file import FilePath, regular
 from compress.pipelines import toml_file

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines.cifar10.spec import CLASSES, SIDE, Arrays, Counts, Files, checked
-from compress.data.image_folder import check_png, read_images
+from compress.data.image_file import check_png, read_images
 
 
 def open_class_folders(folder: Path, counts: Counts) -> Files:

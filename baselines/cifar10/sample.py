@@ -9,7 +9,7 @@ import numpy as np
 
 from baselines.cifar10.spec import CLASSES, PIXELS, SIDE, Arrays, Counts, Files, checked
 from compress.data.dataset import Split
-from compress.data.image_folder import read_images
+from compress.data.image_file import read_images
 from compress.data.splits import content_order, split_by_class
 from compress.files import replacing
 

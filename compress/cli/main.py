@@ -18,14 +18,12 @@ from compress.cli.options import (
     RUN_OPTIONS,
     TASK,
     TRUST,
-    Age,
     FileThenStages,
-    Finite,
     MainGroup,
-    TaskName,
     Train,
     run_options,
 )
+from compress.cli.param_types import Age, Finite, TaskName
 from compress.pipelines.words import StageGroup, known
 from compress.stage import MAX_EPOCHS
 from compress.training.recipe_settings import RecipeSetting

@@ -10,7 +10,8 @@ import numpy as np
 
 from compress.data import npz
 from compress.data.dataset import Split
-from compress.data.image_folder import MAX_BYTES, PARTS
+from compress.data.image_file import MAX_BYTES
+from compress.data.image_folder import PARTS
 from compress.text import printable
 
 MAX_CLASSES = 10_000

@@ -10,15 +10,19 @@ import numpy as np
 from compress.data.dataset import Dataset
 from compress.measurement import predictions
 from compress.measurement.predictions import Predictions
+from compress.measurement.scores import (
+    cross_entropy,
+    is_correct,
+    log_of_probabilities,
+    log_softmax,
+    top1,
+)
 from compress.rows import bits
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.significance import wilson_interval
 from compress.tflite import contents, interpreter
 from compress.tflite.flatbuffer import Graph
 from compress.tflite.model import TFLiteModel
-
-# Lower probabilities count as this one, so that a label of probability 0 costs 16.1 and not infinity.
-LEAST_PROBABILITY = 1e-7
 
 
 def measure(
@@ -132,40 +136,6 @@ def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) 
             f"the TFLite file tells {scores.shape[1]} classes apart, the data has {classes}: "
             "give a file made for these classes."
         )
-
-
-def is_correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool [n]: whether the highest score [n, classes] is the label's; of equal scores the first class counts."""
-    return scores.argmax(axis=1) == labels
-
-
-def top1(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Fraction of images whose highest score is the label's.
-
-    >>> top1(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
-    0.5
-    """
-    return float(is_correct(scores, labels).mean())
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural logarithms of the softmax of logits [n, classes]: float64 [n, classes], finite also for large logits."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
-def log_of_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Natural logarithms, float64 [n, classes], of probabilities clipped to `LEAST_PROBABILITY` to 1."""
-    return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1))
-
-
-def cross_entropy(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over images of minus the natural logarithm of the label's probability, in nats.
-
-    >>> round(cross_entropy(np.log([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 4)
-    0.4904
-    """
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
 
 def gzip_bytes(content: bytes) -> int:

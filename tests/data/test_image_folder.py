@@ -16,7 +16,8 @@ from PIL import Image
 
 from compress import backend
 from compress.data.dataset import Split
-from compress.data.image_folder import read_folder, read_images
+from compress.data.image_file import read_images
+from compress.data.image_folder import read_folder
 from compress.data.images import deal, read
 from support.own_images import (
     class_folders,

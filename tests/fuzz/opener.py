@@ -53,7 +53,7 @@ def _pickle(warm_up: Path) -> Callable[[Path], Any]:
 
 
 def _image(warm_up: Path) -> Callable[[Path], Any]:
-    from compress.data.image_folder import read_images
+    from compress.data.image_file import read_images
 
     def read(path: Path) -> Any:
         return read_images([path])

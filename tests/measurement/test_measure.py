@@ -17,7 +17,8 @@ import baselines
 import compress
 from compress import backend
 from compress.data.dataset import Dataset, Split
-from compress.measurement.measure import digest_of_test, is_correct, log_softmax, measure, predict
+from compress.measurement.measure import digest_of_test, measure, predict
+from compress.measurement.scores import is_correct, log_softmax
 from compress.rows.bits import unpack_bits
 from compress.rows.result import Result
 from compress.significance import wilson_interval

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from compress.measurement import predictions
-from compress.measurement.measure import is_correct, log_softmax
 from compress.measurement.predictions import Predictions
+from compress.measurement.scores import is_correct, log_softmax
 from compress.rows.result import Result
 from support.report_rows import row
 

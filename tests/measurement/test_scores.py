@@ -1,4 +1,4 @@
-"""Laws of the formulas that turn scores into numbers."""
+"""Laws of the arithmetic that turns scores into numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compress.measurement.measure import (
+from compress.measurement.measure import gzip_bytes
+from compress.measurement.scores import (
     LEAST_PROBABILITY,
     cross_entropy,
-    gzip_bytes,
     is_correct,
     log_of_probabilities,
     log_softmax,
