@@ -22,6 +22,7 @@ from compress.keras_models.model import KerasModel
 from compress.runs.keys import EXPORT_LIBRARIES, TRAINING_LIBRARIES
 from compress.runs.provenance import version_of
 from compress.stage import Stage
+from compress.stages import quantize
 from compress.stages.cluster import Cluster
 from compress.stages.distill import Distill
 from compress.stages.finetune import Finetune
@@ -59,8 +60,7 @@ STAGES: dict[str, Sequence[Stage]] = {
     ],
     "qat": [Qat(calibration=16, epochs=2, learning_rate=0.005)],
     "quantize": [
-        Quantize(scheme=scheme, calibration=16)
-        for scheme in ("int8", "int16x8", "float16", "dynamic", "int4")
+        Quantize(scheme=scheme, calibration=16) for scheme in quantize.FORMATS
     ],
 }  # fmt: skip
 NAMES = ("train", "export", *STAGES)

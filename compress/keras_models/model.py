@@ -13,7 +13,7 @@ import numpy as np
 from compress import backend
 from compress.files import replacing
 from compress.keras_models import layers
-from compress.tflite.convert import _INTEGER, Scheme, convert
+from compress.tflite.convert import SCHEMES, convert
 from compress.tflite.model import TFLiteModel
 from compress.weight_sharing import cluster_ids, cluster_projection
 
@@ -99,20 +99,23 @@ class KerasModel:
             self.keras.save(temporary, include_optimizer=False)
 
     def to_tflite(
-        self, scheme: Scheme = "float32", calibration: np.ndarray | None = None
+        self, scheme: str = "float32", calibration: np.ndarray | None = None
     ) -> TFLiteModel:
         """Export as `.tflite` that takes one image: [1, h, w, c].
 
         Args:
-          scheme: "float32"; "float16" and "dynamic" store weights smaller and take float32 images; "int8" and
-            "int16x8" compute in integers, weights int8 per output channel, and take and give int8 or int16.
-          calibration: for "int8" and "int16x8": float32 [n, h, w, c], images as the model sees them, from which the
-            ranges of activations are read.
+          scheme: a number format of `tflite.convert.SCHEMES`.
+          calibration: for a scheme that computes in integers: float32 [n, h, w, c], images as the model sees them,
+            from which the ranges of activations are read.
 
         Raises:
-          ValueError: an integer scheme without `calibration`.
+          ValueError: there is no such scheme, or one that computes in integers is given no `calibration`.
         """
-        if scheme in _INTEGER and calibration is None:
+        if scheme not in SCHEMES:
+            raise ValueError(
+                f"no scheme {scheme!r:.40} to export as; expected {', '.join(SCHEMES)}."
+            )
+        if SCHEMES[scheme].needs_calibration and calibration is None:
             raise ValueError(f"export as {scheme} needs images to calibrate by.")
         return convert(self.keras, scheme, calibration)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import click
 import numpy as np
@@ -16,11 +16,10 @@ from compress.quantization import int4
 from compress.quantization.gptq import QMAX, most_sensitive
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
-from compress.tflite.convert import Scheme
+from compress.tflite.convert import SCHEMES
 from compress.tflite.model import TFLiteModel
 
-# The converter leaves kernels with fewer numbers in float32 under "dynamic": they save too little.
-LEAST_DYNAMIC = 1024
+FORMATS = (*(scheme for scheme in SCHEMES if scheme != "float32"), "int4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class Quantize(Stage):
     trains: ClassVar = False
     scheme: str = option(
         "int8",
-        click.Choice(["int8", "int16x8", "float16", "dynamic", "int4"]),
+        click.Choice(FORMATS),
         "What is stored and computed in: see the page of this stage.",
     )
     calibration: int = option(
@@ -90,7 +89,7 @@ class Quantize(Stage):
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
         if self.scheme != "int4":
-            return model.to_tflite(cast(Scheme, self.scheme), images)
+            return model.to_tflite(self.scheme, images)
         sizes = {name: w.size for name, w in model.kernels().items()}
         names = [name for name in sizes if self._coarse(name)]
         if self.int8_share:
@@ -120,10 +119,11 @@ class Quantize(Stage):
         return not is_depthwise(name) and layer_of(name) not in self.keep
 
     def _stored(self, kernel: np.ndarray) -> bool:
-        if self.scheme == "float16":
-            return np.array_equal(kernel, kernel.astype(np.float16))
-        small = self.scheme == "dynamic" and kernel.size < LEAST_DYNAMIC
-        return small or kernel.dtype.kind == "i"
+        return (
+            kernel.dtype.kind == "i"
+            if self.scheme == "int4"
+            else SCHEMES[self.scheme].holds(kernel)
+        )
 
 
 def _wide(kernel: np.ndarray) -> bool:

@@ -1,8 +1,10 @@
-"""A model of Keras 3 or tf_keras as .tflite."""
+"""A model of Keras 3 or tf_keras as .tflite, and the number formats that it can be written in."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,24 +14,50 @@ from compress.tflite.model import TFLiteModel
 
 # Version of the export. A change of it makes saved runs stale: raise it when files come out different.
 EXPORT_VERSION = 1
+# The converter leaves smaller kernels in float32 where it may choose: they save too little.
+LEAST_QUANTIZED = 1024  # numbers
 
 
-Scheme = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """A number format of the file. Everything that knows a scheme by name reads it here."""
+
+    kernels: Literal["float32", "float16", "int8"]
+    small_kernels_stay: bool = False  # in float32, those of fewer than LEAST_QUANTIZED numbers
+    operators: str = ""  # the converter's set of kernels that compute in integers; empty: they compute in float32
+    interface: Literal["float32", "int8", "int16"] = "float32"  # of the input and the output
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether ranges of activations are read from images, since they are computed in integers."""
+        return bool(self.operators)
+
+    def holds(self, kernel: np.ndarray) -> bool:
+        """Whether a kernel, as it is read back from a file, is stored in this format."""
+        if self.kernels == "int8":
+            small = self.small_kernels_stay and kernel.size < LEAST_QUANTIZED
+            return small or kernel.dtype.kind == "i"
+        return np.array_equal(kernel, kernel.astype(self.kernels))
 
 
-# Which kernels an integer scheme may use, and the type of its input and output.
-_INTEGER = {
-    "int8": ("TFLITE_BUILTINS_INT8", "int8"),
-    "int16x8": ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8", "int16"),
+_INT8 = "TFLITE_BUILTINS_INT8"
+_INT16 = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+SCHEMES: Mapping[str, Scheme] = {
+    "float32": Scheme(kernels="float32"),
+    "int8": Scheme(kernels="int8", operators=_INT8, interface="int8"),
+    "int16x8": Scheme(kernels="int8", operators=_INT16, interface="int16"),
+    "float16": Scheme(kernels="float16"),
+    "dynamic": Scheme(kernels="int8", small_kernels_stay=True),
 }
 
 
-def convert(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -> TFLiteModel:
+def convert(model: Any, scheme: str, calibration: np.ndarray | None = None) -> TFLiteModel:
     """A model of Keras 3 or tf_keras as `.tflite`; see `KerasModel.to_tflite`.
 
     Without `calibration`, "int8" takes the ranges that the model was trained with; layers without ranges stay float.
     """
     tf = backend.tensorflow()
+    form = SCHEMES[scheme]
     signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     function = tf.function(lambda image: model(image, training=False))
     with backend.stderr_held_back(), warnings.catch_warnings():
@@ -38,14 +66,14 @@ def convert(model: Any, scheme: Scheme, calibration: np.ndarray | None = None) -
         concrete = function.get_concrete_function(signature)
         # Without the model as second argument: with it, a model trained in this process keeps variables in the file.
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-        if scheme != "float32":
+        if form.kernels != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if scheme == "float16":
+        if form.kernels == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if scheme in _INTEGER:
-            ops, kind = _INTEGER[scheme]
+        if form.needs_calibration:
             if calibration is not None:
                 converter.representative_dataset = lambda: ([image[None]] for image in calibration)
-                converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, ops)]
-            converter.inference_input_type = converter.inference_output_type = getattr(tf, kind)
+                converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, form.operators)]
+            interface = getattr(tf, form.interface)
+            converter.inference_input_type = converter.inference_output_type = interface
         return TFLiteModel(converter.convert())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,17 @@ from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
+from compress.stages import quantize
 from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.convert import SCHEMES as SCHEME_TABLE
+from compress.tflite.convert import Scheme
 from compress.tflite.flatbuffer import read
 from conftest import Silent
 
-SCHEMES = ["int8", "int16x8", "float16", "dynamic"]
+SCHEMES = [scheme for scheme in quantize.FORMATS if scheme != "int4"]
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,30 @@ def test_zeros_of_prune_are_verified_in_the_int8_file(
     assert small.sparsity >= pruned.sparsity == 0.5
     assert small.weight_types["int8"] == sum(k.size for k in toy_model.kernels().values())
     assert small.file_bytes < pruned.file_bytes
+
+
+def test_every_name_of_a_scheme_comes_from_the_table(
+    toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheme costs a row of the table: help, export, promise and refusals follow from it."""
+    (scheme,) = [f for f in dataclasses.fields(Quantize) if f.name == "scheme"]
+    assert scheme.metadata["kind"].choices == quantize.FORMATS
+    assert {"float32", *quantize.FORMATS} == {"int4", *SCHEME_TABLE}
+    row = Scheme(kernels="int8", operators="TFLITE_BUILTINS_INT8")  # float32 at both ends
+    monkeypatch.setitem(SCHEME_TABLE, "made-up", row)  # type: ignore[arg-type]
+    monkeypatch.setattr(scheme.metadata["kind"], "choices", (*quantize.FORMATS, "made-up"))
+    stage = Quantize(scheme="made-up")
+    content = stage.apply(toy_model, toy_view, seed=0).content
+    kernels = contents.matched_kernels(read(content), toy_model.kernels())
+    assert stage.broken_promises(kernels) == []
+    assert stage.broken_promises(toy_model.kernels()) != []
+    with pytest.raises(ValueError, match="export as made-up needs images to calibrate by"):
+        toy_model.to_tflite("made-up")
+
+
+def test_a_scheme_that_is_not_in_the_table_is_refused(toy_model: KerasModel) -> None:
+    with pytest.raises(ValueError, match="no scheme 'int9' to export as; expected float32, int8"):
+        toy_model.to_tflite("int9")
 
 
 def test_integer_export_without_images_is_refused(toy_model: KerasModel) -> None:
