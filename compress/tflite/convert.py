@@ -45,6 +45,7 @@ _INT16 = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
 SCHEMES: Mapping[str, Scheme] = {
     "float32": Scheme(kernels="float32"),
     "int8": Scheme(kernels="int8", operators=_INT8, interface="int8"),
+    "int8-float-io": Scheme(kernels="int8", operators=_INT8),
     "int16x8": Scheme(kernels="int8", operators=_INT16, interface="int16"),
     "float16": Scheme(kernels="float16"),
     "dynamic": Scheme(kernels="int8", small_kernels_stay=True),

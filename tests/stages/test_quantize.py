@@ -81,6 +81,22 @@ def test_int8_file_takes_raw_pixels_less_128(toy_model: KerasModel, toy_view: Ta
     assert zero_point == -128
 
 
+def test_int8_file_with_float_ends_computes_as_the_int8_file_does(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    whole = Quantize().apply(toy_model, toy_view, seed=0)
+    ends = Quantize(scheme="int8-float-io").apply(toy_model, toy_view, seed=0)
+    names = [operator.name for operator in contents.operators(ends.content)]
+    assert names == ["QUANTIZE", *(o.name for o in contents.operators(whole.content)), "DEQUANTIZE"]
+    interpreter = backend.litert().Interpreter(model_content=ends.content)
+    for details in (interpreter.get_input_details(), interpreter.get_output_details()):
+        assert details[0]["dtype"] == np.float32
+    images = toy_view.validation.images
+    assert np.array_equal(
+        measure.predict(ends, images, 1 / 255), measure.predict(whole, images, 1 / 255)
+    )
+
+
 def test_weights_are_within_half_a_step(toy_model: KerasModel, toy_view: TaskView) -> None:
     content = Quantize().apply(toy_model, toy_view, seed=0).content
     # The first kernel has a BatchNormalization folded in; the second is stored as it is, per output channel.
