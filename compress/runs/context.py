@@ -26,6 +26,8 @@ from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
 
+ANSWERS = "answers"  # folder of teachers' answers, beside the run folders
+
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
@@ -107,6 +109,7 @@ class RunContext:
             folder.checkpoint if folder else None,
             self.progress,
             self.deterministic,
+            answers=self.out / ANSWERS,
         )
 
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:

@@ -31,6 +31,7 @@ class TaskView:
     progress: Progress
     deterministic: bool = False
     distillation: Distillation | None = None  # what `fit` adds to the loss
+    answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, width: float, seed: int) -> Any:
@@ -94,6 +95,7 @@ class TaskView:
             self.progress,
             self.deterministic,
             self.distillation,
+            self.answers,
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +22,39 @@ def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator)
     Returns:
       uint8 [b, h, w, c].
     """
-    b, h, w, _ = images.shape
-    if flip:
-        mirrored: np.ndarray = np.array(rng.random(b) < 0.5)
-        images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    return augmented(images, Draws.of(len(images), flip, crop, rng))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decides of the augmentation of n images."""
+
+    mirrored: np.ndarray  # bool [n]
+    crop: int  # pixels of the reflected border
+    top: np.ndarray  # int64 [n]: first row of the crop, in the bordered image
+    left: np.ndarray  # int64 [n]: first column
+
+    @classmethod
+    def of(cls, n: int, flip: bool, crop: int, rng: np.random.Generator) -> Draws:
+        """Draws for `n` images, half of them mirrored if `flip`."""
+        mirrored = rng.random(n) < 0.5 if flip else np.zeros(n, bool)
+        top, left = rng.integers(0, 2 * crop + 1, size=(2, n)) if crop else np.zeros((2, n), int)
+        return cls(mirrored, crop, top, left)
+
+    def __getitem__(self, chosen: np.ndarray) -> Draws:
+        """The draws of some of the images, by their numbers."""
+        return Draws(self.mirrored[chosen], self.crop, self.top[chosen], self.left[chosen])
+
+
+def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
+    """The images, uint8 [n, h, w, c], mirrored and cropped as drawn."""
+    n, h, w, _ = images.shape
+    crop = draws.crop
+    images = np.where(draws.mirrored[:, None, None, None], images[:, :, ::-1], images)
     if crop:
         bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
-        top, left = rng.integers(0, 2 * crop + 1, size=(2, b))
-        rows, columns = top[:, None] + np.arange(h), left[:, None] + np.arange(w)
-        images = bordered[np.arange(b)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        rows, columns = draws.top[:, None] + np.arange(h), draws.left[:, None] + np.arange(w)
+        images = bordered[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return images
 
 
@@ -82,8 +107,8 @@ def batches(
         order = rng.permutation(len(split))
         for start in range(0, len(order) - batch + 1, batch):
             chosen = order[start : start + batch]
-            augmented = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
-            images, labels = augmented * np.float32(scale), one_hot(split.labels[chosen], classes)
+            images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
+            images, labels = images * np.float32(scale), one_hot(split.labels[chosen], classes)
             if recipe.mixes_in(epoch):
                 shares = shares_of(batch, recipe.mixup, rng)
                 images, labels = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,6 +52,11 @@ class Distillation:
             return np.array([np.array(m) for m in means], np.float32).mean(axis=0)
 
         return mean_probabilities
+
+    def mean_softened(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        """What `targets` gives, from logits [b, classes] of each teacher: float32 [b, classes]."""
+        each = [np.array(softened(scores, self.temperature)) for scores in logits]
+        return np.array(each, np.float32).mean(axis=0)
 
     def loss(self, targets: Any, scores: Any, probabilities: bool) -> Any:
         """The loss of the student's scores against `targets`, both [b, classes]: float32 [b], without `weight`."""

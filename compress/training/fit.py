@@ -11,8 +11,9 @@ import numpy as np
 from compress import backend
 from compress.files import digest
 from compress.training import losses as loss_terms
-from compress.training.batches import batches, one_hot, with_targets
+from compress.training.batches import one_hot
 from compress.training.checkpoint import Checkpoint, DamagedCheckpoint, assign
+from compress.training.epoch_batches import epoch_batches
 from compress.training.optimizer import optimizer_of, plateau_rate
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
@@ -83,16 +84,15 @@ def fit(
     done = len(state.history)
     data.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
-        scale = data.input_scale
-        drawn = batches(data.train, model.output_shape[-1], recipe, scale, seed, done)
+        classes = model.output_shape[-1]
         model.fit(
-            with_targets(drawn, distillation.targets()) if distillation else drawn,
+            epoch_batches(data, classes, recipe, seed, done),
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=recipe.epochs,
             validation_data=(
-                data.validation.images * np.float32(scale),
-                one_hot(data.validation.labels, model.output_shape[-1]),
+                data.validation.images * np.float32(data.input_scale),
+                one_hot(data.validation.labels, classes),
             ),
             validation_batch_size=500,
             callbacks=[

@@ -34,6 +34,8 @@ class Recipe:
     # Alpha of Beta(alpha, alpha), from which the share of each image is drawn when two are mixed; 0: none are.
     mixup: Annotated[float, Between(0, 100)] = 0.0
     mixup_until: Fraction = 0.85  # fraction of the epochs after which images are mixed no more
+    # Augmented views of each image, shown in turn, an epoch each; 0: each epoch has new ones.
+    views: Annotated[int, Between(0, 10_000)] = 0
     # Highest momentum per step of the averaged weights that are validated and kept; 0: none.
     weight_average: Fraction = 0.0
     keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy

@@ -21,3 +21,4 @@ class TrainingData:
     progress: Progress
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
     distillation: Distillation | None = None  # teachers to learn from besides labels
+    answers: Path | None = None  # folder of teachers' answers to views; None: they stay in memory

@@ -1,0 +1,36 @@
+"""What `fit` is fed with: new augmentations each epoch, or views in turn, and what teachers say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from compress.training.batches import batches, with_targets
+from compress.training.recipe import Recipe
+from compress.training.stored_answers import StoredAnswers
+from compress.training.training_data import TrainingData
+from compress.training.views import View, Views
+
+
+def epoch_batches(
+    data: TrainingData, classes: int, recipe: Recipe, seed: int, done: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches from epoch `done` on. With teachers, their targets follow the labels.
+
+    Answers to views are stored before this returns; without views, teachers answer as batches are drawn.
+    """
+    scale, distillation = data.input_scale, data.distillation
+    if recipe.views:
+        views = Views(data.train, classes, recipe, scale, seed)
+        if distillation is None:
+            return views.batches(done)
+        answers = StoredAnswers(distillation.teachers, views, data.answers, data.progress)
+        answers.prepare()
+
+        def targets(view: View, chosen: np.ndarray) -> np.ndarray:
+            return distillation.mean_softened(answers.of(view, chosen))
+
+        return views.batches(done, targets)
+    drawn = batches(data.train, classes, recipe, scale, seed, done)
+    return with_targets(drawn, distillation.targets()) if distillation else drawn
