@@ -10,6 +10,7 @@ import pytest
 
 from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
+from compress.runs.context import RunContext
 from compress.tasks.view import TaskView
 
 # A folder with a dist-info is an installed distribution: the plugin's entry point is found as any other.
@@ -77,6 +78,18 @@ def toy_view(toy_data: Dataset, silent: Silent) -> TaskView:
     from baselines.toy import Toy
 
     return TaskView(Toy(), toy_data.train, toy_data.validation, None, silent, deterministic=True)
+
+
+@pytest.fixture
+def context(tmp_path: Path, toy_data: Dataset, silent: Silent) -> RunContext:
+    """A run of the toy task, with its folders and rows below the test's own folder."""
+    from baselines.toy import Toy
+
+    return RunContext(
+        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs",
+        results=tmp_path / "reports" / "results.jsonl", progress=silent, command="compress run ...",
+        deterministic=True,
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import compress
 from baselines.toy import Toy
 from compress.cli.main import cli
 from compress.rows.jsonl import read_from
+from support.fresh_python import printed_by
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 WORDS = "prune --sparsity 0.5 --epochs 0"
@@ -98,5 +97,4 @@ def test_the_names_are_there_without_importing_tensorflow() -> None:
         "import compress, sys; [getattr(compress, n) for n in compress.__all__];"
         "print(sorted({'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"

@@ -25,24 +25,21 @@ from compress.significance import wilson_interval
 from compress.tflite import contents
 from compress.tflite.flatbuffer import read
 from compress.tflite.model import TFLiteModel
-from support.tflite_examples import Layer, dataset, edited, export, float16, functional, int8
+from support import small_convnet
+from support.small_convnet import CLASSES, CONV, HEAD, IMAGES, SCALE
+from support.tflite_examples import dataset, edited, export, float16, functional, int8
 
-SCALE = 1 / 255
-CLASSES = 3
-IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 2), dtype=np.uint8)
 LABELS = np.random.default_rng(1).integers(0, CLASSES, 40)
-CONV: Layer = ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"})
-HEAD: tuple[Layer, ...] = (("ReLU", {}), ("Flatten", {}), ("Dense", {"units": CLASSES}))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model() -> Any:
-    return functional((6, 6, 2), CONV, *HEAD)
+    return small_convnet.model()
 
 
-@pytest.fixture(scope="module")
-def content(model: Any) -> bytes:
-    return export(model)
+@pytest.fixture
+def content() -> bytes:
+    return small_convnet.content()
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from compress_round import Round
 
-from baselines.toy import Toy
-from compress.data.dataset import Dataset, Split
+from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.pipelines.pipeline import Pipeline
@@ -91,20 +90,6 @@ class Decide(Stage):
         task.record("digits", self.most - 1)
         task.record("kernels", sorted(model.kernels()))
         return Round(digits=self.most - 1).apply(model, task, seed)
-
-
-@pytest.fixture
-def context(tmp_path: Path, toy_data: Dataset, silent: Silent) -> RunContext:
-    return RunContext(
-        task=Toy(),
-        data=toy_data,
-        seed=0,
-        out=tmp_path / "runs",
-        results=tmp_path / "reports" / "results.jsonl",
-        progress=silent,
-        command="compress run ...",
-        deterministic=True,
-    )
 
 
 def reused(silent: Silent) -> list[str]:

@@ -18,14 +18,12 @@ from click.testing import CliRunner, Result
 from baselines.toy import Toy
 from compress import registry
 from compress.cli.main import cli
-from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines import toml_file
 from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.stage import Stage
 from compress.tasks.view import TaskView
-from conftest import Silent
 
 BASELINE = Toy().baseline_path()
 
@@ -354,12 +352,8 @@ def test_stages_and_a_file_together_are_wrong_words() -> None:
 
 
 def test_seed_of_the_plan_is_the_seed_of_its_rows(
-    tmp_path: Path, toy_data: Dataset, toy_model: KerasModel, silent: Silent
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="",
-    )  # fmt: skip
     starts: dict[Any, Any] = {None: (toy_model, context)}
     outcomes = toml_file.run(plans("seeds = [2, 1]\n[[pipeline]]\nrun = 'round'"), starts)
     assert [[row.seed for row in outcome.rows] for outcome in outcomes] == [[1, 1], [2, 2]]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from compress.report import columns, comparison_page, pages, tables
 from compress.report.references import judgements, read_references
 from compress.rows.result import Result
 from compress.text import printable
+from support.fresh_python import printed_by
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 BASE = bits(9000)
@@ -201,11 +200,7 @@ def test_importing_the_report_imports_nothing_heavy() -> None:
         "heavy = {'pandas', 'matplotlib', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_without_published_figures_nothing_is_said_of_them() -> None:

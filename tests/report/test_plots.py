@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +10,7 @@ import pytest
 from compress.report import plots, tables
 from compress.report.references import read_references
 from compress.rows.result import Result
+from support.fresh_python import printed_by
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
 BASE = bits(9000)
@@ -138,11 +137,7 @@ def test_drawing_leaves_pyplot_alone() -> None:
         "    plots.training_curves([row], pathlib.Path(folder))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.stdout.strip() == "False"
+    assert printed_by(code) == "False"
 
 
 def test_long_labels_that_begin_alike_are_told_apart(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from compress.runs import provenance
+from support.fresh_python import printed_by
 
 
 def git(folder: Path, *words: str) -> str:
@@ -177,8 +178,7 @@ def test_provenance_imports_none_of_the_libraries() -> None:
         "import sys; from compress.runs import provenance as p; p.versions(); p.machine(); p.commit();"
         "print([m for m in ('numpy', 'tensorflow', 'keras', 'tf_keras') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
 
 
 def test_machine_names_processor_cores_and_memory(tmp_path: Path) -> None:
@@ -203,9 +203,8 @@ def test_machine_has_a_name_where_the_processor_gives_none(
 
 def test_peak_memory_is_in_bytes_and_holds_what_was_held_and_let_go() -> None:
     code = "from compress.runs.provenance import *; held = b'x' * 200_000_000; del held; print(peak_memory_bytes())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # A child's peak begins at its parent's, which may have TensorFlow in it: the upper bound is for the unit only.
-    assert 200_000_000 < int(done.stdout) < 20_000_000_000
+    assert 200_000_000 < int(printed_by(code)) < 20_000_000_000
 
 
 @pytest.mark.parametrize(("system", "unit"), [("linux", 1024), ("darwin", 1)])

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from baselines.cifar10.task import Cifar10
 from baselines.toy import Toy
 from compress.cli.main import cli
-from compress.data.dataset import Dataset
 from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.runs.folder import Kept
@@ -110,13 +109,7 @@ def test_tensorboard_that_is_not_installed_is_refused_before_any_work(
         Training(recipe="toy", tensorboard=True).resolved(Toy())
 
 
-def test_reused_training_has_its_row_in_the_results(
-    tmp_path: Path, toy_data: Dataset, silent: Silent
-) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="compress train ...",
-    )  # fmt: skip
+def test_reused_training_has_its_row_in_the_results(context: RunContext) -> None:
     row = Training(recipe="toy", epochs=0).run(context)[1].row
     context.results.unlink()  # as if the process had been killed before it was added
     for _ in range(2):
@@ -125,12 +118,8 @@ def test_reused_training_has_its_row_in_the_results(
 
 
 def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
-    tmp_path: Path, toy_data: Dataset, silent: Silent, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="compress train ...",
-    )  # fmt: skip
     monkeypatch.setattr("compress.training.checkpoint.write_bytes", lambda path, content: None)
     folder, _ = Training(recipe="toy", epochs=1).run(context)
     head, line = (folder / "log.csv").read_text().splitlines()
@@ -139,12 +128,8 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
 
 
 def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
-    tmp_path: Path, toy_data: Dataset, silent: Silent
+    context: RunContext, silent: Silent
 ) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="compress train ...",
-    )  # fmt: skip
     whole, half = (
         Training(recipe="toy", width=w, epochs=0).run(context)[1].row for w in (1.0, 0.5)
     )

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.toy import Toy
-from compress.data.dataset import Dataset, Split
+from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement.measure import predict
 from compress.pipelines.pipeline import Pipeline
@@ -188,12 +187,8 @@ def test_few_images_and_one_step_are_enough(toy_model: KerasModel, toy_view: Tas
 
 
 def test_zeros_of_prune_are_verified_in_the_int8_file(
-    tmp_path: Path, toy_model: KerasModel, toy_data: Dataset, silent: Silent
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="compress run ...",
-    )  # fmt: skip
     Pipeline((Prune(sparsity=0.5, epochs=0), Qat(epochs=1))).run(toy_model, context)
     pruned, small = read_from(context.results)[1:]
     assert small.sparsity >= pruned.sparsity == 0.5

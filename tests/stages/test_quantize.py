@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from baselines.toy import Toy
 from compress import backend
-from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.pipelines.pipeline import Pipeline
@@ -24,7 +22,6 @@ from compress.tflite import contents
 from compress.tflite.convert import SCHEMES as SCHEME_TABLE
 from compress.tflite.convert import Scheme
 from compress.tflite.flatbuffer import read
-from conftest import Silent
 
 SCHEMES = [scheme for scheme in quantize.FORMATS if scheme != "int4"]
 
@@ -115,12 +112,8 @@ def test_calibration_is_drawn_from_training_images_by_seed(
 
 
 def test_zeros_of_prune_are_verified_in_the_int8_file(
-    tmp_path: Path, toy_model: KerasModel, toy_data: Dataset, silent: Silent
+    context: RunContext, toy_model: KerasModel
 ) -> None:
-    context = RunContext(
-        task=Toy(), data=toy_data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
-        progress=silent, command="compress run ...",
-    )  # fmt: skip
     Pipeline((Prune(sparsity=0.5, epochs=0), Quantize())).run(toy_model, context)
     pruned, small = read_from(context.results)[1:]
     assert small.sparsity >= pruned.sparsity == 0.5

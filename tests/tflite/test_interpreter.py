@@ -18,28 +18,24 @@ from compress.measurement.measure import predict
 from compress.tflite import interpreter
 from compress.tflite.flatbuffer import read
 from compress.tflite.model import TFLiteModel
-from support.tflite_examples import Layer, edited, export, functional, int8
-
-SCALE = 1 / 255
-CLASSES = 3
-IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 2), dtype=np.uint8)
-CONV: Layer = ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"})
-HEAD: tuple[Layer, ...] = (("ReLU", {}), ("Flatten", {}), ("Dense", {"units": CLASSES}))
+from support import small_convnet
+from support.small_convnet import IMAGES, SCALE
+from support.tflite_examples import edited, export, functional, int8
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model() -> Any:
-    return functional((6, 6, 2), CONV, *HEAD)
+    return small_convnet.model()
+
+
+@pytest.fixture
+def content() -> bytes:
+    return small_convnet.content()
 
 
 @pytest.fixture(scope="module")
-def content(model: Any) -> bytes:
-    return export(model)
-
-
-@pytest.fixture(scope="module")
-def content_int8(model: Any) -> bytes:
-    return export(model, int8(IMAGES.astype(np.float32) * np.float32(SCALE)))
+def content_int8() -> bytes:
+    return export(small_convnet.model(), int8(IMAGES.astype(np.float32) * np.float32(SCALE)))
 
 
 def test_the_file_gives_what_the_keras_model_gives(model: Any, content: bytes) -> None:

@@ -17,6 +17,7 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
 from compress.training.param_groups import ParamGroup, group_of
+from support.network_parts import weights_and_macs
 
 RNG = np.random.default_rng(0)
 # Neighbouring pixels and colours alike, as in photographs.
@@ -44,12 +45,7 @@ def small() -> Any:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
-    kernels = KerasModel(model).kernels()
-    weights = sum(w.size for name, w in kernels.items() if name.startswith(part))
-    macs = sum(
-        row["macs"] for row in layer_table(KerasModel(model)) if row["name"].startswith(part)
-    )
-    assert (weights, macs) == PARTS[part]
+    assert weights_and_macs(model, part) == PARTS[part]
 
 
 def test_all_together_is_1971640_weights_and_biases_and_118_million_macs(model: Any) -> None:

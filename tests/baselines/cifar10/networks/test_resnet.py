@@ -10,6 +10,7 @@ import pytest
 from baselines.cifar10.networks.resnet import ResNet
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
+from support.network_parts import weights_and_macs
 
 # Part -> weights of its kernels, MACs: worked out by hand from the shapes.
 PARTS = {
@@ -28,12 +29,7 @@ def model() -> Any:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
-    kernels = KerasModel(model).kernels()
-    weights = sum(w.size for name, w in kernels.items() if name.startswith(part))
-    macs = sum(
-        row["macs"] for row in layer_table(KerasModel(model)) if row["name"].startswith(part)
-    )
-    assert (weights, macs) == PARTS[part]
+    assert weights_and_macs(model, part) == PARTS[part]
 
 
 def test_all_together_is_174698_weights_and_biases_and_26_66_million_macs(model: Any) -> None:
