@@ -135,7 +135,7 @@ class Stage(ABC):
     def argv(self) -> list[str]:
         """The words that make this stage: its name, its first option, and every option not at its default."""
         words = [self.name]
-        for index, field in enumerate(dataclasses.fields(self)):
+        for index, field in enumerate(_own_first(type(self))):
             value = getattr(self, field.name)
             if index > 0 and value == field.default:
                 continue
@@ -150,8 +150,15 @@ class Stage(ABC):
 
     @classmethod
     def parameters(cls) -> list[click.Parameter]:
-        """The click options of this stage, in the order declared."""
-        return [_parameter(field) for field in dataclasses.fields(cls)]
+        """The click options of this stage: its own in the order declared, then those of the class it derives from."""
+        return [_parameter(field) for field in _own_first(cls)]
+
+
+def _own_first(cls: type[Stage]) -> list[dataclasses.Field[Any]]:
+    own = list(cls.__annotations__)  # a field that is declared anew too
+    names = [*own, *(f.name for f in dataclasses.fields(cls) if f.name not in own)]
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    return [fields[name] for name in names if name in fields]
 
 
 def _convert(kind: click.ParamType, value: Any) -> Any:

@@ -18,11 +18,12 @@ from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.tfmot import clustering as tfmot_clustering
+from compress.training_stage import TrainingStage
 from compress.weight_sharing import MAX_VALUES, cluster_ids, distinct, distinct_per_channel, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster(Stage):
+class Cluster(TrainingStage):
     """Let the weights of every kernel share a few values, and train those on."""
 
     name: ClassVar = "cluster"
@@ -76,7 +77,7 @@ class Cluster(Stage):
                     f"can have {self.clusters} values per channel"
                 )
                 findings.append(Finding((layer,), reason, subject=f"the channels of {name}"))
-        return findings
+        return [*findings, *TrainingStage.check(self, model)]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
@@ -84,6 +85,7 @@ class Cluster(Stage):
             return self._at_once(model, list(model.kernels()), seed)
         # tfmot refuses frozen layers, so these are clustered first; training the others makes up for the error.
         frozen = [n for n in model.kernels() if not model.keras.get_layer(layer_of(n)).trainable]
+        task = self.training_view(task, model)
         return self._trained(self._at_once(model, frozen, seed), task, seed)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:

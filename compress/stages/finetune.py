@@ -8,12 +8,13 @@ from typing import ClassVar
 import click
 
 from compress.keras_models.model import KerasModel
-from compress.stage import MAX_EPOCHS, Stage, option
+from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
+from compress.training_stage import TrainingStage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetune(Stage):
+class Finetune(TrainingStage):
     """Train on without compressing: what a stage's training alone would have done."""
 
     name: ClassVar = "finetune"
@@ -24,5 +25,6 @@ class Finetune(Stage):
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         result = model.trainable_copy()
+        task = self.training_view(task, model)
         task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
         return result

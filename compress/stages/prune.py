@@ -18,7 +18,7 @@ from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, ze
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
-from compress.training.distillation import Distillation
+from compress.training_stage import WEIGHT, TrainingStage
 from compress.weight_sharing import cluster_ids, is_clustered
 
 SPARSITY = 0.5
@@ -26,7 +26,7 @@ IMAGES = 4000  # on which BatchNormalization statistics are recomputed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(Stage):
+class Prune(TrainingStage):
     """Set the smallest weights of every kernel to zero, step by step while training on."""
 
     name: ClassVar = "prune"
@@ -64,15 +64,18 @@ class Prune(Stage):
         click.BOOL,
         "Take BatchNormalization statistics anew at the end, for short trainings or none.",
     )
-    alpha: float = option(
-        0.0,
+    alpha: float | None = option(
+        None,
         click.FloatRange(0, 1),
-        "Weight, in the loss of that training, of what the dense model says about the images.",
+        f"Weight, in the loss of that training, of --teacher, which is {WEIGHT} if not given; without --teacher, of "
+        "what the dense model says about the images.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
     def __post_init__(self) -> None:
-        Stage.__post_init__(self)
+        TrainingStage.__post_init__(self)
+        if not self.alpha and not self.teacher:
+            object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
         if self.begin >= self.end:
             raise ValueError(
                 f"prune: option 'end': {self.end} is not after 'begin', {self.begin}; give a larger end."
@@ -115,11 +118,12 @@ class Prune(Stage):
             raise CannotTreat(finding, stage=self.name)
         if self.epochs:
             bridge.check(model.keras)
-        return [
+        dense = [
             Finding((layer_of(name),), f"left dense: {why}", subject=name)
             for name, shape in shapes.items()
             if layer_of(name) not in self.skip and (why := self._why_dense(name, shape))
         ]
+        return [*dense, *TrainingStage.check(self, model)]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
@@ -127,8 +131,7 @@ class Prune(Stage):
         # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
         at_once = self.pattern or not self.epochs
         kernels = model.kernels()
-        if self.alpha:
-            task = task.with_distillation(Distillation(teachers=(model,), weight=self.alpha))
+        task = self.training_view(task, model)
         model = self._pruned_copy(
             model, {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
         )

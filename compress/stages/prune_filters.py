@@ -17,10 +17,10 @@ from compress.keras_models.model import KerasModel
 from compress.pruning import importance, surgery
 from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
 from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
-from compress.stage import MAX_EPOCHS, Stage, option
+from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
-from compress.training.distillation import Distillation
 from compress.training.seeding import set_seed
+from compress.training_stage import TrainingStage
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
@@ -29,7 +29,7 @@ NAMES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "fil
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneFilters(Stage):
+class PruneFilters(TrainingStage):
     """Take the least important filters out of the model, which gets smaller and faster, and train on."""
 
     name: ClassVar = "prune-filters"
@@ -61,14 +61,11 @@ class PruneFilters(Stage):
     learning_rate: float = option(
         0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
     )
-    alpha: float = option(
-        0.0,
-        click.FloatRange(0, 1),
-        "Weight, in the loss of that training, of what the whole model says about the images.",
-    )
 
     def __post_init__(self) -> None:
-        Stage.__post_init__(self)
+        TrainingStage.__post_init__(self)
+        if not self.alpha and not self.teacher:
+            object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
         targets = [name for name in NAMES if getattr(self, name) is not None]
         if len(targets) > 1:
             raise ValueError(
@@ -104,7 +101,7 @@ class PruneFilters(Stage):
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:
             reason = f"needs a model with one output, this one has {len(model.keras.outputs)}"
             raise CannotTreat(Finding((), reason, "use l2", "criterion taylor"), stage=self.name)
-        return list(findings.values())
+        return [*findings.values(), *TrainingStage.check(self, model)]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
@@ -120,8 +117,7 @@ class PruneFilters(Stage):
         result = surgery.without_filters(model, groups, kept)
         if self.epochs:
             result = result.trainable_copy()
-            if self.alpha:
-                task = task.with_distillation(Distillation(teachers=(model,), weight=self.alpha))
+            task = self.training_view(task, model)
             task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
         return result
 

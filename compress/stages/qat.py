@@ -20,6 +20,7 @@ from compress.tflite.convert import convert
 from compress.tflite.model import TFLiteModel
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
+from compress.training_stage import TrainingStage
 from compress.weight_sharing import distinct_per_channel, is_clustered
 
 
@@ -47,7 +48,7 @@ def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qat(Stage):
+class Qat(TrainingStage):
     """Train on as int8 arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
@@ -72,7 +73,7 @@ class Qat(Stage):
         # Exporting without training shows which operators would stay float.
         blank = np.ones((1, *model.input_shape), np.float32)
         _whole(convert(qat.quantizable(model.keras, blank), "int8"), model)
-        return []
+        return TrainingStage.check(self, model)
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
         self._check_layers(model)
@@ -80,7 +81,7 @@ class Qat(Stage):
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
         training = qat.quantizable(model.keras, images, seed)
         _whole(convert(training, "int8"), model)  # before any training
-        task.fit(
+        self.training_view(task, model).fit(
             training,
             epochs=self.epochs,
             learning_rate=self.learning_rate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class TaskView:
     deterministic: bool = False
     distillation: Distillation | None = None  # what `fit` adds to the loss
     answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
+    recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, width: float, seed: int) -> Any:
@@ -42,6 +43,10 @@ class TaskView:
     def with_distillation(self, distillation: Distillation) -> TaskView:
         """The same view, with `distillation` added to the loss of every `fit`."""
         return dataclasses.replace(self, distillation=distillation)
+
+    def with_recipe_changes(self, changes: Mapping[str, Any]) -> TaskView:
+        """The same view, with these fields changed in the recipe of every training."""
+        return dataclasses.replace(self, recipe_changes=changes)
 
     def record(self, name: str, value: Any) -> None:
         """Record a decision that the stage made while it ran, such as a learning rate, in the row of the run.
@@ -75,7 +80,10 @@ class TaskView:
     ) -> History:
         """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.fit.fit`."""
         recipe = dataclasses.replace(
-            self.task.finetuning, epochs=epochs, learning_rate=learning_rate
+            self.task.finetuning,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            **self.recipe_changes,
         )
         data = self.training_data()
         return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
@@ -100,4 +108,5 @@ class TaskView:
 
     @property
     def _scratch_recipe(self) -> Recipe:
-        return next(iter(self.task.recipes.values()), self.task.finetuning)
+        recipe = next(iter(self.task.recipes.values()), self.task.finetuning)
+        return dataclasses.replace(recipe, **self.recipe_changes)

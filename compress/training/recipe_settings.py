@@ -52,8 +52,8 @@ def setting(text: str) -> tuple[str, Any]:
     return name, value
 
 
-def changed(recipe: Recipe, settings: Sequence[str], options: Collection[str] = ()) -> Recipe:
-    """The recipe with these settings.
+def values_of(settings: Sequence[str], options: Collection[str] = ()) -> dict[str, Any]:
+    """Field -> value of these settings.
 
     Args:
       settings: FIELD=VALUE each.
@@ -70,7 +70,12 @@ def changed(recipe: Recipe, settings: Sequence[str], options: Collection[str] = 
         if name in values:
             raise ValueError(f"{name} is set twice; set it once.")
         values[name] = value
-    return dataclasses.replace(recipe, **values)
+    return values
+
+
+def changed(recipe: Recipe, settings: Sequence[str], options: Collection[str] = ()) -> Recipe:
+    """The recipe with these settings; see `values_of`."""
+    return dataclasses.replace(recipe, **values_of(settings, options))
 
 
 def _base(kind: Any) -> Any:

@@ -14,10 +14,12 @@ from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.registry import stage as named
+from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.stages.distill import Distill
 from compress.tasks.images import Images
 from compress.tasks.view import TaskView
+from compress.training.distillation import Distillation
 from compress.training.seeding import set_seed
 from conftest import Silent
 
@@ -176,7 +178,35 @@ def test_on_a_task_without_an_architecture_a_student_from_a_file_is_trained_and_
     assert stage.apply(toy_model, view, seed=0).digest != toy_model.digest
 
 
+def test_a_student_without_a_teacher_is_the_one_that_a_weight_of_zero_gives(
+    toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the same student, augmentation, epochs and seed, and no forward pass of the teacher."""
+    view = replace(toy_view, deterministic=True)
+    control = Distill(alpha=0.0, epochs=2).apply(toy_model, view, seed=0)
+    monkeypatch.setattr(Distillation, "targets", lambda self: pytest.fail("the teacher was asked"))
+    alone = view.build(width=0.5, seed=0)
+    view.fit_from_scratch(alone, epochs=2, seed=0)
+    assert control.digest == KerasModel(alone).digest
+
+
 # In a pipeline
+
+
+def test_students_of_one_teacher_share_its_stored_answers(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    progress = Silent()
+    context = context_in(tmp_path, toy_data, progress)
+    for width in (0.5, 0.25):
+        stage = Distill(student_width=width, views=2, epochs=3, set=("mixup=0.2",))
+        Pipeline((stage,)).run(toy_model, context)
+    folder = tmp_path / "runs" / "answers" / f"teacher-{toy_model.digest[:12]}"
+    assert len(list(folder.glob("view-*.npy"))) == 2
+    stored = [n for n in progress.notes if "the teacher's answers to 2 views of" in n]
+    assert len(stored) == 1
+    labels = [row.label for row in read_from(tmp_path / "rows.jsonl")]
+    assert labels[1] == "distill --student-width 0.5 --epochs 3 --views 2 --set mixup=0.2"
 
 
 def test_a_run_is_kept_by_the_content_of_the_files_it_names(

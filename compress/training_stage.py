@@ -1,0 +1,127 @@
+"""TrainingStage: the options that all stages which train have in common: teachers, views, fields of the recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress.findings import CannotTreat, Finding
+from compress.input_file import FilePath
+from compress.keras_models.input_scale import takes_raw_pixels
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.model_files.load import load_model
+from compress.stage import Stage, option
+from compress.tasks.view import TaskView
+from compress.training.distillation import Distillation, Method
+from compress.training.recipe_settings import RecipeSetting, values_of
+
+SELF = "self"  # the word for the incoming model
+WEIGHT = 0.9  # of teachers whose weight is not given
+MODEL = FilePath(exists=True, dir_okay=False)
+
+
+class TeacherFile(FilePath):
+    """A model file, or `self`, the incoming model."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == SELF else FilePath.convert(self, value, param, ctx)
+
+
+TEACHER = TeacherFile(exists=True, dir_okay=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStage(Stage):
+    """A stage that trains. Its own options come first, then these; `training_view` is the task with them applied."""
+
+    teacher: tuple[str, ...] = option(
+        (), TEACHER, "Model file that teaches besides the labels, or self: the incoming model; of several, their mean."
+    )  # fmt: skip
+    alpha: float | None = option(
+        None, click.FloatRange(0, 1),
+        f"Weight of the teacher in the loss, {WEIGHT} if not given; the labels have the rest. Given without --teacher, "
+        "the incoming model teaches.",
+    )  # fmt: skip
+    views: int | None = option(
+        None, click.IntRange(1, 10_000),
+        "Show this many augmented views of each image in turn; what teachers say of them is stored.",
+    )  # fmt: skip
+    set: tuple[str, ...] = option(
+        (), RecipeSetting(), "Change a field of the recipe, as in --set mixup=0.2."
+    )
+
+    def __post_init__(self) -> None:
+        Stage.__post_init__(self)
+        self._recipe_changes()
+
+    def check(self, model: KerasModel) -> list[Finding]:
+        """A finding for each teacher that takes other pixel values. CannotTreat if one is of another task."""
+        files = [path for path in self.teacher if path != SELF]
+        return [finding for path in files for finding in self.check_file(path, model, "teacher")]
+
+    def files(self) -> list[str]:
+        return [path for path in Stage.files(self) if path != SELF]
+
+    def training_view(
+        self,
+        task: TaskView,
+        model: KerasModel,
+        method: Method = "soft-targets",
+        temperature: float = Distillation.temperature,
+    ) -> TaskView:
+        """The task whose trainings have the recipe of these options and learn from these teachers.
+
+        Args:
+          model: the incoming one.
+        """
+        task = task.with_recipe_changes(self._recipe_changes())
+        weight = (WEIGHT if self.teacher else 0.0) if self.alpha is None else self.alpha
+        if not weight:
+            return task
+        teachers = tuple(model if path == SELF else self.loaded(path) for path in self.teacher)
+        return task.with_distillation(
+            Distillation(
+                teachers=teachers or (model,), method=method, temperature=temperature, weight=weight
+            )
+        )
+
+    def check_file(self, path: str, model: KerasModel, role: str) -> list[Finding]:
+        """A finding if the model in a file takes other pixel values. CannotTreat if other image shapes or classes."""
+        other = self.loaded(path)
+        ours, theirs = (
+            f"images {list(m.input_shape)} and {m.classes} classes" for m in (model, other)
+        )
+        if ours != theirs:
+            reason = f"is for {theirs}, but the incoming model for {ours}"
+            way = f"choose a {role} made for the same task"
+            raise CannotTreat(Finding((), reason, way, f"the {role}"), stage=self.name)
+        raw, other_raw = (takes_raw_pixels(m.keras) for m in (model, other))
+        if raw == other_raw:
+            return []
+        names = ("the incoming model", f"the {role} {path}")
+        has, lacks = names if raw else names[::-1]
+        reason = (
+            f"begins with a Rescaling of pixels from 0 to 255 and {lacks} does not, "
+            "but both are given the same numbers"
+        )
+        return [Finding((), reason, "use models that take the same", has)]
+
+    def loaded(self, path: str) -> KerasModel:
+        """The model in a file, flat. ValueError if it is a `.tflite` file."""
+        model = load_model(Path(path))
+        if not isinstance(model, KerasModel):
+            raise ValueError(f"{self.name}: {path} is a .tflite file; give a .keras or .h5 model.")
+        return flattened(model)[0]
+
+    def _recipe_changes(self) -> dict[str, Any]:
+        """Field -> value of what these options change in the recipe. ValueError if they contradict each other."""
+        try:
+            changes = values_of(self.set, [field.name for field in dataclasses.fields(self)])
+        except ValueError as error:
+            raise ValueError(f"{self.name}: option 'set': {error}") from error
+        return changes | ({} if self.views is None else {"views": self.views})

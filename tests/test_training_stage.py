@@ -1,0 +1,151 @@
+"""Every stage that trains takes teachers, views and settings of the recipe, and without them is what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines.toy import Toy
+from compress import backend, registry
+from compress.findings import CannotTreat
+from compress.keras_models.model import KerasModel
+from compress.stages.distill import Distill
+from compress.stages.prune import Prune
+from compress.tasks import view as task_view
+from compress.tasks.view import TaskView
+from compress.training_stage import SELF, TrainingStage
+
+NAMES = [n for n in registry.stage_names() if issubclass(registry.stage(n), TrainingStage)]
+every_stage = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    path = tmp_path / "teacher.keras"
+    backend.keras().utils.set_random_seed(7)
+    KerasModel(Toy().build(width=1.5)).save(path)
+    return str(path)
+
+
+class Trained(Exception):
+    """Raised in place of a training, with what it was to be: the recipe and the data."""
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(model: Any, recipe: Any, data: Any, **more: Any) -> None:
+        raise Trained(recipe, data)
+
+    monkeypatch.setattr(task_view, "fit", raising)
+
+
+def asked(name: str, model: KerasModel, view: TaskView, **options: Any) -> tuple[Any, Any]:
+    """The recipe and the data of the training that a stage with these options begins."""
+    with pytest.raises(Trained) as caught:
+        registry.stage(name)(epochs=1, **options).apply(model, view, seed=0)
+    return caught.value.args
+
+
+def test_all_stages_that_train_are_among_them() -> None:
+    assert set(NAMES) >= {"cluster", "distill", "finetune", "prune", "prune-filters", "qat"}
+    for name in set(registry.stage_names()) - set(NAMES):
+        assert "epochs" not in {f.name for f in dataclasses.fields(registry.stage(name))}, name
+
+
+@every_stage
+def test_without_teacher_views_and_settings_nothing_is_in_a_key(name: str) -> None:
+    stage = registry.stage(name)()
+    assert not stage.changed_options().keys() & {"teacher", "alpha", "views", "set"}
+    assert stage.files() == []
+    assert not {"--teacher", "--alpha", "--views", "--set"} & set(stage.argv())
+
+
+@every_stage
+@pytest.mark.usefixtures("no_training")
+def test_teachers_teach_with_a_weight(
+    name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    _, data = asked(name, toy_model, toy_view, teacher=(teacher, SELF), alpha=0.4)
+    assert data.distillation.weight == 0.4
+    assert [t.params for t in data.distillation.teachers] == [
+        KerasModel(Toy().build(width=1.5)).params,
+        toy_model.params,
+    ]
+    assert data.distillation.teachers[1].digest == toy_model.digest
+    _, data = asked(name, toy_model, toy_view, teacher=(teacher,))
+    assert data.distillation.weight == 0.9
+    _, data = asked(name, toy_model, toy_view, alpha=0.5)
+    assert [t.digest for t in data.distillation.teachers] == [toy_model.digest]
+
+
+@every_stage
+@pytest.mark.usefixtures("no_training")
+def test_a_weight_of_zero_asks_no_teacher(
+    name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    _, data = asked(name, toy_model, toy_view, teacher=(teacher,), alpha=0.0)
+    assert data.distillation is None
+
+
+@every_stage
+@pytest.mark.usefixtures("no_training")
+def test_settings_and_views_are_in_the_recipe(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    recipe, _ = asked(name, toy_model, toy_view, views=3, set=("mixup=0.2", "batch_size=32"))
+    assert (recipe.views, recipe.mixup, recipe.batch_size, recipe.epochs) == (3, 0.2, 32, 1)
+    plain, _ = asked(name, toy_model, toy_view)
+    assert plain == dataclasses.replace(recipe, views=0, mixup=0.0, batch_size=plain.batch_size)
+
+
+@every_stage
+def test_a_setting_that_is_an_option_or_stands_twice_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: option 'set': epochs has an option of its own"):
+        registry.stage(name)(set=("epochs=3",))
+    with pytest.raises(ValueError, match=f"^{name}: option 'set': mixup is set twice"):
+        registry.stage(name)(set=("mixup=0.1", "mixup=0.2"))
+    with pytest.raises(ValueError, match=f"^{name}: option 'set': no recipe field 'mixpu'"):
+        registry.stage(name)(set=("mixpu=0.1",))
+
+
+@every_stage
+def test_a_teacher_of_another_task_is_refused_before_any_work(
+    name: str, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    layers = backend.keras().layers
+    image = layers.Input((8, 8, 3))
+    scores = layers.Dense(5)(layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(image)))
+    backend.keras().Model(image, scores).save(tmp_path / "other.keras")
+    stage = registry.stage(name)(teacher=(str(tmp_path / "other.keras"),))
+    with pytest.raises(CannotTreat, match=rf"^{name}: the teacher is for images \[8, 8, 3\] and 5"):
+        stage.check(toy_model)
+    toy_model.to_tflite().save(tmp_path / "t.tflite")
+    with pytest.raises(ValueError, match=rf"^{name}: .*is a .tflite file; give a .keras or .h5"):
+        registry.stage(name)(teacher=(str(tmp_path / "t.tflite"),)).check(toy_model)
+
+
+def test_the_content_of_a_teacher_counts_and_self_is_no_file(teacher: str) -> None:
+    assert Prune(teacher=(teacher, SELF)).files() == [teacher]
+    assert Prune(teacher=(SELF,)).argv() == ["prune", "--sparsity", "0.5", "--teacher", "self"]
+
+
+def test_a_weight_of_zero_alone_is_the_default_that_it_once_was() -> None:
+    for cls in (Prune, registry.stage("prune-filters")):
+        assert cls(alpha=0.0) == cls()
+    assert Distill(alpha=0.0) != Distill()
+
+
+@pytest.mark.parametrize("name", ["cluster", "qat"])
+def test_a_teacher_teaches_what_is_trained_with_tf_keras(
+    name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    view = dataclasses.replace(toy_view, deterministic=True)
+    cls = registry.stage(name)
+    taught, again, alone = (
+        cls(epochs=1, **options).apply(toy_model, view, seed=0)
+        for options in ({"teacher": (teacher,)}, {"teacher": (teacher,)}, {})
+    )
+    assert taught.digest == again.digest != alone.digest
