@@ -23,6 +23,7 @@ from compress.rows.measurement import MeasuredOn, Measurement
 from compress.rows.result import Result
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
+from compress.runs.precision import Choice as Precision
 from compress.stage import Stage
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
@@ -92,6 +93,7 @@ def run(
     results: str | Path = "reports/results.jsonl",
     input_scale: float | None = None,
     deterministic: bool = False,
+    precision: Precision = "auto",
     fresh: bool = False,
     measured_on: MeasuredOn = "test",
     trust: bool = False,
@@ -121,6 +123,7 @@ def run(
         results=Path(results),
         input_scale=input_scale,
         deterministic=deterministic,
+        precision=precision,
         fresh=fresh,
         measured_on=measured_on,
         trust=trust,

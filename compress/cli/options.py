@@ -45,6 +45,13 @@ RUN_OPTIONS = [
         ["--seed"], type=SEED, default=0, show_default=True, help="Of all that is random."
     ),
     click.Option(["--deterministic"], is_flag=True, help="Same words, same weights, bit for bit."),
+    click.Option(
+        ["--precision"],
+        type=click.Choice(["auto", "float32", "bfloat16"]),
+        default="auto",
+        show_default=True,
+        help="What trainings compute in; weights stay float32. auto: the faster, timed once before a long training.",
+    ),
     OUT,
     RESULTS,
     click.Option(["--fresh"], is_flag=True, help="Redo what is finished already."),

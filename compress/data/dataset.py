@@ -23,6 +23,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of all images."""
+        n, h, w, _ = self.images.shape
+        return n * h * w
+
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of images and labels in order."""

@@ -51,6 +51,17 @@ class KerasModel:
     @property
     def digest(self) -> str:
         """SHA-256, in hex, of architecture and weights; names given at random by Keras do not count."""
+        sha = self._hashed_architecture()
+        for weight in self.keras.get_weights():
+            sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
+        return sha.hexdigest()
+
+    @property
+    def architecture_digest(self) -> str:
+        """SHA-256, in hex, of the architecture alone, as in `digest`."""
+        return self._hashed_architecture().hexdigest()
+
+    def _hashed_architecture(self) -> hashlib._Hash:
         sha = hashlib.sha256()
         for layer in self.keras.layers:
             config = {k: v for k, v in layer.get_config().items() if k != "name"}
@@ -59,9 +70,7 @@ class KerasModel:
             )
         if calls := _calls(self.keras):
             sha.update(json.dumps(calls, sort_keys=True, default=str).encode())
-        for weight in self.keras.get_weights():
-            sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
-        return sha.hexdigest()
+        return sha
 
     def copy(self) -> KerasModel:
         """The same layers and weights in new variables."""

@@ -9,6 +9,7 @@ import numpy as np
 from compress.findings import as_findings
 from compress.keras_models.model import KerasModel
 from compress.rows.result import Result
+from compress.runs import precision
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage
@@ -68,6 +69,8 @@ class Pipeline:
         for sentence in self.check(model, context.view(None)):
             context.progress.note(sentence)
         incoming = model.digest
+        training = precision.of_pipeline(self.stages, incoming, context.keys)
+        context = precision.settled(context, training, lambda: _trained(training, model, context))
         rows, state = [], _State(model)
         for prefix in self.prefixes():
             row, state = prefix._run_last(state, incoming, context)
@@ -117,7 +120,7 @@ class Pipeline:
             pipeline=[s.spec() for s in self.stages],
             incoming=incoming,
             notes=notes,
-            recorded=view.recorded,
+            recorded=context.keys.decided_for(self.stages) | view.recorded,
         )
         return made, after
 
@@ -144,6 +147,16 @@ class Pipeline:
         text = "-".join(w.removeprefix("--") for s in self.stages for w in s.argv())
         safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in text)
         return f"{safe[:80] or 'baseline'}-{run[:12]}"
+
+
+def _trained(
+    training: precision.Training | None, model: KerasModel, context: RunContext
+) -> KerasModel:
+    """The network that a training of a pipeline trains, with other weights."""
+    for stage in training.stages if training else ():
+        if not stage.keeps_architecture:
+            model = stage.outline(model, context.view(None))
+    return model
 
 
 def _notes(stage: Stage, model: KerasModel) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from compress.data.dataset import Note
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.result import Result
+from compress.runs import precision
 from compress.runs.context import add_kept_row
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.options import RunOptions
@@ -28,6 +29,11 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     if model is None:
         return None
     keys = options.context(data, model.input_scale)
+    longest = precision.of_pipeline(pipeline.stages, model.digest, keys)
+    chosen = precision.known(options, longest, data.train_pixels)
+    if chosen is None:
+        return None
+    keys = precision.decided(keys, chosen)
     finished = []
     for prefix in pipeline.prefixes():
         run = keys.of_pipeline(prefix.stages, model.digest)
@@ -50,7 +56,12 @@ def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, Ke
     if data is None:
         return None
     keys = options.context(data, options.task.input_scale)
-    run = keys.of_training(asked.resolved(options.task), asked.width)
+    recipe = asked.resolved(options.task)
+    longest = precision.of_training(recipe, asked.width, keys)
+    chosen = precision.known(options, longest, data.train_pixels)
+    if chosen is None:
+        return None
+    run = precision.decided(keys, chosen).of_training(recipe, asked.width)
     folder = RunFolder(options.out / asked.folder_name(run))
     kept = folder.load()
     if kept is None or options.measured_on not in kept.rows:

@@ -30,6 +30,7 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
         data=options.load(progress.note),
         seed=options.seed,
         deterministic=options.deterministic,
+        precision=options.precision,
         decided=options.decided,
         out=options.out,
         results=options.results,

@@ -21,6 +21,7 @@ from compress.rows.result import Result, TrainedOn
 from compress.runs import provenance
 from compress.runs.folder import Kept, RunFolder
 from compress.runs.keys import KeyContext
+from compress.runs.precision import Choice
 from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
@@ -57,6 +58,7 @@ class RunContext:
     progress: Progress
     command: str
     deterministic: bool = False
+    precision: Choice = "auto"  # of trainings; `precision.settled` decides it
     fresh: bool = False  # redo finished runs
     # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +112,7 @@ class RunContext:
             self.progress,
             self.deterministic,
             answers=self.out / ANSWERS,
+            precision=self.decided.get("precision", "float32"),
         )
 
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:

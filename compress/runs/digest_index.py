@@ -24,10 +24,11 @@ Known = TypeVar("Known", "KnownData", "KnownModel")
 
 @dataclass(frozen=True)
 class KnownData:
-    """What loading data gave: their digests, and the notes that loading printed."""
+    """What loading data gave: their digests, the notes that loading printed, and how much there is to train on."""
 
     digests: DataDigests
     notes: tuple[str, ...]
+    train_pixels: int  # see `Split.pixels`
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class DigestIndex:
 
     def data(self, key: str) -> KnownData | None:
         """The data that `put` stored under `key`; None if there are none that can be read."""
-        with contextlib.suppress(KeyError, TypeError):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
             value = self._entries()[key]
-            return KnownData(DataDigests(**value["digests"]), tuple(value["notes"]))
+            digests = DataDigests(**value["digests"])
+            return KnownData(digests, tuple(value["notes"]), int(value["train_pixels"]))
         return None
 
     def model(self, key: str) -> KnownModel | None:

@@ -56,7 +56,11 @@ class KeyContext:
                 "from_scratch": from_scratch and from_scratch.changed_fields(),
             }
         libraries = [name for stage in stages for name in stage.libraries()]
-        return self._digest(parts, libraries)
+        return self._digest(parts, libraries, self.decided_for(stages))
+
+    def decided_for(self, stages: Sequence[Stage]) -> dict[str, Any]:
+        """What was decided, if a stage depends on it: tf_keras trains in float32 whatever was decided."""
+        return dict(self.decided) if trained_by_keras(stages) else {}
 
     def of_training(self, recipe: Recipe, width: float) -> str:
         """The key of a training from scratch."""
@@ -67,9 +71,11 @@ class KeyContext:
                 "width": width,
             }
         }
-        return self._digest(parts, TRAINING_LIBRARIES)
+        return self._digest(parts, TRAINING_LIBRARIES, self.decided)
 
-    def _digest(self, parts: Mapping[str, Any], libraries: Iterable[str]) -> str:
+    def _digest(
+        self, parts: Mapping[str, Any], libraries: Iterable[str], decided: Mapping[str, Any]
+    ) -> str:
         names = sorted({*libraries, *EXPORT_LIBRARIES})
         context: dict[str, Any] = {
             "key": FORMAT,
@@ -82,9 +88,14 @@ class KeyContext:
         }
         if self.deterministic:
             context["deterministic"] = True
-        if self.decided:
-            context["decided"] = dict(self.decided)
+        if decided:
+            context["decided"] = dict(decided)
         return digest({**parts, **context})
+
+
+def trained_by_keras(stages: Iterable[Stage]) -> bool:
+    """Whether one of the stages trains with Keras 3; those that name tf-keras train with that."""
+    return any(stage.trains and "tf-keras" not in stage.libraries() for stage in stages)
 
 
 def code_of(maker: type) -> list[Any]:

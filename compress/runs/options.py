@@ -12,6 +12,7 @@ from compress.files import digest, sha256
 from compress.rows.measurement import MeasuredOn
 from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
+from compress.runs.precision import Choice
 from compress.tasks.task import Task
 
 
@@ -24,6 +25,7 @@ class RunOptions:
     input_scale: float | None = None
     seed: int = 0
     deterministic: bool = False
+    precision: Choice = "auto"
     out: Path = Path("runs")  # for run folders
     results: Path = Path("reports/results.jsonl")  # for rows
     fresh: bool = False  # redo what is finished already
@@ -60,7 +62,7 @@ class RunOptions:
         data = self.task.load(self.data, remember)
         # If the files changed while they were read, the digests may not belong to them.
         if before is not None and before == self.data_key():
-            self.index.put(before, KnownData(data.digests, tuple(notes)))
+            self.index.put(before, KnownData(data.digests, tuple(notes), data.train.pixels))
         return data
 
     def remember_model(self, path: Path, known: KnownModel) -> None:

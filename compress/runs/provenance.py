@@ -67,6 +67,13 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return f"{model}, {cores} core{'s' if cores > 1 else ''}, {memory / 1e9:.0f} GB"
 
 
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """What the processor can do, by the names that Linux has for it; empty elsewhere."""
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    lines = [line.partition(":") for line in text.splitlines()]
+    return next((set(value.split()) for key, _, value in lines if key.strip() == "flags"), set())
+
+
 def peak_memory_bytes() -> int:
     """The most memory this process has had at any time."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,6 +13,7 @@ from compress import backend
 from compress.files import digest, replacing
 from compress.keras_models.model import KerasModel
 from compress.rows.measurement import MeasuredOn
+from compress.runs import precision
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import Kept, RunFolder
 from compress.significance import wilson_interval
@@ -74,6 +75,8 @@ class Training:
     def run(self, context: RunContext) -> tuple[Path, Kept]:
         """Train, or reuse the same training if it is finished. Gives the run folder and its content."""
         recipe = self.resolved(context.task)
+        training = precision.of_training(recipe, self.width, context.keys)
+        context = precision.settled(context, training, lambda: self._network(recipe, context))
         run = context.keys.of_training(recipe, self.width)
         folder = RunFolder(context.out / self.folder_name(run))
 
@@ -88,32 +91,36 @@ class Training:
                 pipeline=[],
                 incoming=model.digest,
                 notes=self.notes(context.task),
+                recorded=context.decided,
                 seconds=sum(r["seconds"] for r in history) or None,
                 manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
             )
 
         return folder.path, context.run(folder, self.label, make)
 
+    def _network(self, recipe: Recipe, context: RunContext) -> KerasModel:
+        set_seed(backend.keras(), context.seed, context.deterministic)
+        return KerasModel(context.task.build(width=self.width, dropout=recipe.dropout))
+
     def _fit(
         self, recipe: Recipe, context: RunContext, folder: RunFolder
     ) -> tuple[KerasModel, History]:
         keras = backend.keras()
-        set_seed(keras, context.seed, context.deterministic)
-        model = context.task.build(width=self.width, dropout=recipe.dropout)
+        model = self._network(recipe, context)
         boards = (
             [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
             if self.tensorboard
             else []
         )
         history = fit(
-            model,
+            model.keras,
             recipe,
             context.view(folder).training_data(),
             seed=context.seed,
             title=self.label,
             callbacks=boards,
         )
-        return KerasModel(model), history
+        return model, history
 
 
 def _write_log(folder: Path, history: History) -> None:

@@ -17,7 +17,7 @@ from compress.training.fit import fit
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
 from compress.training.seeding import set_seed
-from compress.training.training_data import TrainingData
+from compress.training.training_data import Precision, TrainingData
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TaskView:
     deterministic: bool = False
     distillation: Distillation | None = None  # what `fit` adds to the loss
     answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
+    precision: Precision = "float32"  # what `fit` computes in
     recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
@@ -104,6 +105,7 @@ class TaskView:
             self.deterministic,
             self.distillation,
             self.answers,
+            self.precision,
         )
 
     @property

@@ -15,6 +15,7 @@ from compress.training.batches import one_hot
 from compress.training.checkpoint import Checkpoint, DamagedCheckpoint, assign
 from compress.training.epoch_batches import epoch_batches
 from compress.training.optimizer import optimizer_of, plateau_rate
+from compress.training.precision import computing_in
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
 from compress.training.seeding import seed_dropout, set_seed
@@ -74,6 +75,7 @@ def fit(
             "variables": [str(v.shape) for v in model.variables],
         }
         | ({"distillation": distillation.spec()} if distillation else {})
+        | ({} if data.precision == "float32" else {"precision": data.precision})
     )
     average = WeightAverage(model, recipe.weight_average) if recipe.weight_average else None
     state = Checkpoint(model, data.checkpoints, key, average.variables if average else ())
@@ -85,24 +87,26 @@ def fit(
     data.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
         classes = model.output_shape[-1]
-        model.fit(
-            epoch_batches(data, classes, recipe, seed, done),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            validation_data=(
-                data.validation.images * np.float32(data.input_scale),
-                one_hot(data.validation.labels, classes),
-            ),
-            validation_batch_size=500,
-            callbacks=[
-                *([average.callback(keras)] if average else []),
-                _watch(recipe, state, data.progress, keras),
-                *callbacks,
-            ],
-            shuffle=False,  # the generator shuffles
-            verbose=0,
-        )
+        with computing_in(data.precision, model, keras) as precision_callbacks:
+            model.fit(
+                epoch_batches(data, classes, recipe, seed, done),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=recipe.epochs,
+                validation_data=(
+                    data.validation.images * np.float32(data.input_scale),
+                    one_hot(data.validation.labels, classes),
+                ),
+                validation_batch_size=500,
+                callbacks=[
+                    *([average.callback(keras)] if average else []),
+                    _watch(recipe, state, data.progress, keras),
+                    *precision_callbacks,
+                    *callbacks,
+                ],
+                shuffle=False,  # the generator shuffles
+                verbose=0,
+            )
     if average:
         average.place()
     if recipe.keep == "best":

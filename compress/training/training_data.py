@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from compress.data.dataset import Split
 from compress.training.distillation import Distillation
 from compress.training.progress import Progress
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,4 @@ class TrainingData:
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
     distillation: Distillation | None = None  # teachers to learn from besides labels
     answers: Path | None = None  # folder of teachers' answers to views; None: they stay in memory
+    precision: Precision = "float32"  # what is computed in; weights are float32 in either

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from baselines.toy import Toy
 from compress.cli.main import cli
+from compress.runs import precision, provenance
 
 PRUNE = ["run", "--task", "toy", "prune", "--epochs", "0"]
 TRAIN = ["train", "--task", "toy", "--width", "0.25", "--epochs", "1"]
@@ -20,10 +21,14 @@ TRAIN = ["train", "--task", "toy", "--width", "0.25", "--epochs", "1"]
 HEAVY = {"tensorflow", "keras", "pandas", "scipy", "statsmodels", "matplotlib", "h5py", "PIL"}
 
 
-def typed(folder: Path, *words: str) -> tuple[str, str, set[str]]:
-    """What the words print in a process of their own, in `folder`, and the packages in memory at its end."""
+def typed(folder: Path, *words: str, first: str = "") -> tuple[str, str, set[str]]:
+    """What the words print in a process of their own, in `folder`, and the packages in memory at its end.
+
+    Args:
+      first: code that the process runs before.
+    """
     code = (
-        "import atexit, sys\nfrom compress.cli.main import main\n"
+        f"{first}\nimport atexit, sys\nfrom compress.cli.main import main\n"
         "atexit.register(lambda: print('\\n' + ' '.join(sys.modules), file=sys.stderr))\n"
         f"sys.argv = {['compress', *words]!r}\nmain()"
     )
@@ -72,6 +77,22 @@ def test_the_same_words_import_nothing_heavy(words: list[str], folder: Path) -> 
     assert "accuracy" in shown or "prune --sparsity 0.5" in shown
     assert (folder / "reports/results.jsonl").read_bytes() == rows
     assert {p: p.stat().st_mtime_ns for p in (folder / "reports").iterdir()} == pages
+
+
+def test_a_precision_that_was_timed_is_found_again_without_anything_heavy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "MIN_PIXELS", 1)
+    monkeypatch.setattr(precision, "speedup", lambda *_: 2.0)
+    monkeypatch.setattr(provenance, "processor_flags", lambda: {"avx512_bf16"})
+    finetune = ["finetune", "--task", "toy", "--epochs", "1"]
+    for words in (TRAIN, finetune):
+        assert "bfloat16 trains 2.00 times as fast" in compress(folder, *words)
+        long = "from compress.runs import precision; precision.MIN_PIXELS = 1"
+        _, said, packages = typed(folder, *words, first=long)
+        assert packages & HEAVY == set()
+        assert "reused from" in said
+    assert len(list((folder / "runs").glob("train-*"))) == 2
 
 
 def test_the_data_are_not_loaded_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from compress.data.dataset import DataDigests
 from compress.runs import digest_index
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
 
-DATA = KnownData(DataDigests("data", "a", "b"), ("said once",))
+DATA = KnownData(DataDigests("data", "a", "b"), ("said once",), 640)
 MODEL = KnownModel("d" * 64, 1 / 255, ())
 
 

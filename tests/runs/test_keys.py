@@ -192,12 +192,22 @@ def test_only_the_libraries_that_a_stage_computes_with_count(installed: dict[str
     [
         {"seed": 1}, {"deterministic": True}, {"input_scale": 1 / 255},
         {"data": DataDigests("data", "a", "c")}, {"data": DataDigests("other", "a", "b")},
-        {"decided": {"precision": "bfloat16"}}, {"task": Toy()},
+        {"task": Toy()},
     ],
     ids=lambda change: ", ".join(change),
 )  # fmt: skip
 def test_what_else_decides_the_weights_counts(change: dict[str, Any]) -> None:
     assert of(Prune(), context=dataclasses.replace(CONTEXT, **change)) != of(Prune())
+
+
+def test_what_was_decided_counts_where_keras_trains() -> None:
+    mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
+    recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
+    assert of(Finetune(), context=mixed) != of(Finetune())
+    assert mixed.of_training(recipe, 1.0) != CONTEXT.of_training(recipe, 1.0)
+    # tf_keras trains in float32 whatever was decided, and a conversion trains nothing.
+    for stages in ((), (Prune(),), (Qat(),), (Quantize(),)):
+        assert of(*stages, context=mixed) == of(*stages)
 
 
 def test_the_content_of_files_that_options_name_counts_and_their_place_does_not(

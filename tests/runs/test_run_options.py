@@ -21,6 +21,7 @@ UNSAID: dict[str, Any] = {
     "input_scale": None,
     "seed": 0,
     "deterministic": False,
+    "precision": "auto",
     "out": Path("runs"),
     "results": Path("reports/results.jsonl"),
     "fresh": False,

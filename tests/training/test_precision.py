@@ -1,0 +1,188 @@
+"""A training in bfloat16 computes in it, learns as one in float32 does, and leaves a plain float32 model behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.model_files.load import load_model
+from compress.training import losses, precision
+from compress.training.fit import fit
+from compress.training.precision import computing_in, layers_in_bfloat16, speedup
+from support.tiny_task import residual
+from support.tiny_training import RECIPES, SEED, Tiny, Trained, Watcher, epochs_found, same, view
+
+
+def train(
+    name: str, asked: str = "bfloat16", folder: Path | None = None, model: Any = None
+) -> Trained:
+    progress, model = Watcher(), model or Tiny().build()
+    data = dataclasses.replace(view(folder, progress), precision=asked)
+    return Trained(model, fit(model, RECIPES[name], data, seed=SEED), progress)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Trained:
+    return train("sgd")
+
+
+def nested() -> Any:
+    """A model with a model inside, a layer of its own code, pixels that are normalized first, and a softmax."""
+    keras = backend.keras()
+
+    class Halved(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x * np.float32(0.5)
+
+    k = keras.layers
+    inner = keras.Sequential([k.Input((8, 8, 4)), k.Conv2D(4, 3, name="inner"), k.ReLU()])
+    x = image = k.Input((8, 8, 3))
+    x = k.Normalization(mean=[0.4] * 3, variance=[0.1] * 3)(x)
+    x = Halved(name="halved")(inner(k.Conv2D(4, 3, padding="same", name="outer")(x)))
+    x = k.Dense(3, name="scores")(k.GlobalAveragePooling2D()(x))
+    return keras.Model(image, k.Softmax()(x))
+
+
+def stored(model: KerasModel) -> list[Any]:
+    """The operators of the exported file, with the types and shapes of their tensors."""
+    return [
+        (o.name, [(t.dtype, t.shape) for t in (*o.inputs, *o.outputs) if t is not None])
+        for o in model.to_tflite().graph.operators
+    ]
+
+
+def computed_in(model: Any) -> dict[str, set[str]]:
+    """Operation -> types that it computes in, in one step of training: loss and all gradients."""
+    tf, keras = backend.tensorflow(), backend.keras()
+    loss = losses.loss(model, RECIPES["sgd"], None, keras)
+    images = tf.zeros((2, *model.input_shape[1:]))
+
+    @tf.function
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            value = loss(tf.one_hot([0, 1], 3), model(images, training=True))
+        gradients = tape.gradient(value, [v.value for v in model.trainable_variables])
+        return value, [g for g in gradients if g is not None]
+
+    operators: dict[str, set[str]] = {}
+    for operator in step.get_concrete_function().graph.get_operations():
+        if "T" in operator.node_def.attr and operator.outputs:
+            operators.setdefault(operator.type, set()).add(operator.get_attr("T").name)
+    return operators
+
+
+@pytest.mark.parametrize("build", [lambda: residual().keras, lambda: Tiny().build()])
+def test_convolutions_and_their_gradients_are_computed_in_bfloat16(build: Any) -> None:
+    model = build()
+    with computing_in("bfloat16", model, backend.keras()):
+        inside = computed_in(model)
+    kinds = [k for k in inside if "Conv2D" in k or "Conv2d" in k]
+    assert {"Conv2D", "Conv2DBackpropFilter"} <= set(kinds)
+    assert all(inside[kind] == {"bfloat16"} for kind in kinds)
+    assert inside["MatMul"] == {"float32"}  # the last layer
+    assert inside["SoftmaxCrossEntropyWithLogits"] == {"float32"}
+    outside = computed_in(model)
+    assert set().union(*(outside[kind] for kind in kinds)) == {"float32"}
+
+
+def test_what_needs_float32_keeps_it() -> None:
+    names = {layer.name for layer in layers_in_bfloat16(nested())}
+    assert {"inner", "outer"} <= names
+    assert not names & {"normalization", "halved", "scores", "softmax"}
+    model = nested()
+    with computing_in("bfloat16", model, backend.keras()):
+        assert np.array(model(np.zeros((1, 8, 8, 3), np.float32))).dtype == np.float32
+        assert {v.dtype for v in model.variables} == {"float32"}
+
+
+def test_another_keras_is_left_in_float32() -> None:
+    model = Tiny().build()
+    with computing_in("bfloat16", model, keras=object()) as callbacks:
+        assert callbacks == []
+        assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+
+
+def test_a_training_that_fails_leaves_the_model_in_float32() -> None:
+    model = Tiny().build()
+
+    def fail() -> None:
+        with computing_in("bfloat16", model, backend.keras()):
+            assert model.layers[1].dtype_policy.name == "mixed_bfloat16"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+
+
+def test_a_training_in_bfloat16_learns_as_one_in_float32(mixed: Trained) -> None:
+    plain = train("sgd", "float32")
+    assert not same(mixed, plain)
+    for column in ("loss", "validation_cross_entropy"):
+        one, other = ([row[column] for row in t.history] for t in (mixed, plain))
+        assert one == pytest.approx(other, rel=0.02)
+    last, other_last = (t.history[-1]["validation_accuracy"] for t in (mixed, plain))
+    assert last == pytest.approx(other_last, abs=0.07)  # two of thirty images
+
+
+def test_a_model_trained_in_bfloat16_is_a_plain_one(mixed: Trained, tmp_path: Path) -> None:
+    twin = Tiny().build()
+    twin.set_weights(mixed.model.get_weights())
+    trained, plain = KerasModel(mixed.model), KerasModel(twin)
+    assert trained.digest == plain.digest
+    assert {v.dtype for v in mixed.model.weights} == {"float32"}
+    assert stored(trained) == stored(plain)
+    trained.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").digest == plain.digest
+    images = view(None, Watcher()).validation.images * np.float32(1 / 255)
+    assert np.array_equal(np.array(mixed.model(images)), np.array(twin(images)))
+
+
+def test_a_model_in_bfloat16_is_validated_as_it_is_saved(mixed: Trained) -> None:
+    data = view(None, Watcher()).validation
+    scores = np.array(mixed.model(data.images * np.float32(1 / 255)), np.float64)
+    of_truth = scores[np.arange(len(scores)), data.labels]
+    entropy = np.log(np.exp(scores - of_truth[:, None]).sum(1)).mean()
+    assert mixed.history[-1]["validation_cross_entropy"] == pytest.approx(entropy, rel=1e-5)
+
+
+def test_a_resumed_training_in_bfloat16_ends_as_an_unbroken_one(
+    mixed: Trained, tmp_path: Path
+) -> None:
+    class Killed(Watcher):
+        def epoch(self, row: dict[str, float]) -> None:
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    data = dataclasses.replace(view(tmp_path, Killed()), precision="bfloat16")
+    with pytest.raises(KeyboardInterrupt):
+        fit(Tiny().build(), RECIPES["sgd"], data, seed=SEED)
+    assert epochs_found(tmp_path) == 0  # in float32 it would be another training
+    resumed = train("sgd", folder=tmp_path)
+    assert resumed.done_before == 2
+    assert same(resumed, mixed)
+
+
+def test_networks_of_other_people_are_trained_in_bfloat16() -> None:
+    data = dataclasses.replace(view(None, Watcher()), precision="bfloat16")
+    recipe = dataclasses.replace(RECIPES["adam"], epochs=1)
+    for model in (nested(), residual().keras):
+        (row,) = fit(model, recipe, data, seed=SEED)
+        assert np.isfinite(row["loss"])
+        assert {v.dtype for v in model.weights} == {"float32"}
+
+
+def test_timing_leaves_the_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(clock))
+    model = KerasModel(Tiny().build())
+    before = model.digest
+    assert speedup(model, RECIPES["sgd"], view(None, Watcher())) == 1.0
+    assert next(clock) == 2 * 2 * (1 + precision.ROUNDS)  # both in each round
+    assert model.digest == before
