@@ -22,7 +22,7 @@ FRUITLESS_TRIES = 5  # in a row, once anything has come
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the net and what it must be."""
+    """A file on the net, and the size and digest that it must have."""
 
     url: str
     sha256: str
@@ -34,7 +34,7 @@ def fetch(
 ) -> Path:
     """Download to `target`, which is written whole and with the right content, or not at all.
 
-    What an earlier call left in `target`.part is kept and gone on from. `note` hears when bytes begin to come.
+    The part that an earlier call left in `target`.part is resumed. `note` hears when bytes begin to come.
     OSError if the net or the disk fails; ValueError if the content is wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,13 +48,13 @@ def fetch(
         resumed = file.tell() > 0
         _complete(remote, file, note, timeout_s)
         if resumed and _sha256(partial) != remote.sha256:
-            # The earlier part may be to blame: once more, from nothing.
+            # The kept part may be damaged: download once more, from the beginning.
             _empty(file)
             _complete(remote, file, note, timeout_s)
         if _sha256(partial) != remote.sha256:
             partial.unlink()
             raise ValueError(
-                f"{remote.url} has another SHA-256 than {remote.sha256}; it was thrown away."
+                f"{remote.url} has another SHA-256 than {remote.sha256}; the download was deleted."
             )
         os.fsync(file.fileno())
         partial.replace(target)

@@ -1,6 +1,6 @@
-"""Read a pickled dict of numpy arrays from an untrusted file: nothing real is ever called.
+"""Read a pickled dict of numpy arrays from an untrusted file: no function is ever called.
 
-What the pickle asks for by name is given as a stand-in made here, so that even its calls reach only this file.
+Each name that the pickle asks for is answered by a stand-in defined here, so that its calls reach only this file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load_dict(content: bytes, where: str) -> dict[str, Any]:
     """
     try:
         _check_opcodes(content)
-        found = _Unpickler(content).load()
+        unpickled = _Unpickler(content).load()
     except _Refused as error:
         raise ValueError(f"{where}: refused, nothing in it was run: {error}.") from error
     except (
@@ -41,9 +41,11 @@ def load_dict(content: bytes, where: str) -> dict[str, Any]:
         raise ValueError(
             f"{where}: not a whole pickled batch ({why:.200}); get the file again."
         ) from error
-    if type(found) is not dict:
-        raise ValueError(f"{where}: holds no dict; a CIFAR-10 batch is one: get the file again.")
-    return {_text(k): v.value if type(v) is _Array else v for k, v in found.items()}
+    if type(unpickled) is not dict:
+        raise ValueError(
+            f"{where}: holds no dict, expected that of a CIFAR-10 batch: get the file again."
+        )
+    return {_text(k): v.value if type(v) is _Array else v for k, v in unpickled.items()}
 
 
 def _text(value: str | bytes) -> str:
@@ -74,11 +76,11 @@ class _Given:
 
     def __call__(self, *arguments: object) -> object:
         if self.function is None:
-            raise _Refused("it calls what is no function")
+            raise _Refused("it calls something other than a function")
         return self.function(*arguments)
 
     def __setstate__(self, state: object) -> None:
-        raise _Refused("it changes what it was given by name")
+        raise _Refused("it changes an object that it asked for by name")
 
 
 class _Type:
@@ -185,10 +187,10 @@ class _Unpickler(pickle._Unpickler):
     def put(self, items: list[Any]) -> None:
         """Put keys, each before its value, into the dict on the stack."""
         if type(self.stack[-1]) is not dict:
-            raise _Refused("it puts something into what is no dict")
+            raise _Refused("it sets items of something other than a dict")
         # Nested tuples may take for ever to hash, and whole numbers to compare.
         if not all(type(key) in (str, bytes) for key in items[::2]):
-            raise _Refused("a key of a dict in it is no text")
+            raise _Refused("a dict in it has a key that is not a text")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def set_item(self) -> None:

@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if name[:1].isupper():  # the class of an installed stage, as `compress.Prune`
-        found = import_module("compress.registry").stage_of_class(name)
-        if found is not None:
-            return found
+        stage = import_module("compress.registry").stage_of_class(name)
+        if stage is not None:
+            return stage
     raise AttributeError(f"module 'compress' has no attribute {name!r}")

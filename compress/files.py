@@ -70,7 +70,7 @@ def check_own(path: Path) -> None:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             is_no = "a link" if stat.S_ISLNK(mode) else "no regular file"
             raise ValueError(
-                f"{each} is {is_no}, and what a run keeps stays in its folder: delete it, or use another --out."
+                f"{each} is {is_no}, and a run folder holds files and folders alone: delete it, or use another --out."
             )
 
 

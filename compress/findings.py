@@ -44,9 +44,9 @@ class CannotTreat(ValueError):
         ValueError.__init__(self, " ".join(f.sentence(stage) for f in self.findings))
 
 
-def as_findings(said: Iterable[Finding | str]) -> list[Finding]:
+def as_findings(results: Iterable[Finding | str]) -> list[Finding]:
     """The results of a stage's check as findings. A plain string becomes a finding that names no layer."""
-    return [f if isinstance(f, Finding) else Finding((), f) for f in said]
+    return [f if isinstance(f, Finding) else Finding((), f) for f in results]
 
 
 def about_layer(name: str, kind: str, reason: str, remedy: str, *others: str) -> Finding:

@@ -44,8 +44,11 @@ def refused(words: list[str], code: int) -> str:
         (["train", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
         (["prune", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
         (["evaluate"], "Missing argument 'FILE'"),
-        (["doctor", "m.keras", "--data", "d.npz"], "--data is of no task: name it with --task"),
-        (["doctor", "m.keras", "--input-scale", "1"], "--input-scale is of no task"),
+        (
+            ["doctor", "m.keras", "--data", "d.npz"],
+            "--data goes with --task: name the task, or leave --data out",
+        ),
+        (["doctor", "m.keras", "--input-scale", "1"], "--input-scale goes with --task"),
         (
             ["run", "--task", "toys", "prune"],
             "no task 'toys'; tasks here: cifar10, images, toy. Did you mean 'toy'?",

@@ -184,7 +184,7 @@ def test_interrupt_in_an_epoch_gets_one_sentence(tmp_path: Path) -> None:
     _, stderr = stopped.communicate()
     assert stopped.returncode == 1
     assert stderr.splitlines()[-1] == (
-        "Error: interrupted. The same words go on from the last whole epoch."
+        "Error: interrupted. The same command resumes from the last whole epoch."
     )
     assert "Traceback" not in stderr
     assert not (tmp_path / "reports" / "results.jsonl").exists()

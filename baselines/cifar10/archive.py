@@ -20,13 +20,13 @@ MAX_UNPACKED = 400_000_000  # bytes; the official archives unpack to 190 million
 
 
 def open_archive(path: Path, counts: Counts) -> Files:
-    """The batches in a `.tar.gz`. An archive that is not an official one is read, and remarked on."""
+    """The batches in a `.tar.gz`. An archive other than the official ones is read too, with a note."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     remark = (
         ""
         if digest in OFFICIAL
-        else f"{path} is not an official archive, but has as many images of each class (SHA-256 {digest})."
+        else f"{path} is not an official archive (SHA-256 {digest}), but holds the same number of images of each class."
     )
 
     def read(part: str, count: int) -> Arrays:
@@ -45,7 +45,7 @@ def open_archive(path: Path, counts: Counts) -> Files:
 
 def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
     """The layout of an archive and its batches by name."""
-    found: dict[Layout, dict[str, bytes]] = {BINARY: {}, PYTHON: {}}
+    batches_of: dict[Layout, dict[str, bytes]] = {BINARY: {}, PYTHON: {}}
     try:
         with (
             gzip.open(path) as unpacked,
@@ -53,14 +53,14 @@ def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
         ):
             for member in tar:
                 place = PurePosixPath(member.name)
-                for layout, batches in found.items():
+                for layout, batches in batches_of.items():
                     wanted = place.name in [*layout.train, *layout.test]
                     if wanted and place.parent.name == layout.folder and member.isreg():
                         batches[place.name] = tar.extractfile(member).read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a whole .tar.gz archive ({error}): get it again.") from error
-    layout = max(found, key=lambda each: len(found[each]))
-    return layout, found[layout]
+    layout = max(batches_of, key=lambda each: len(batches_of[each]))
+    return layout, batches_of[layout]
 
 
 class _Capped:

@@ -33,12 +33,12 @@ def python_batch(content: bytes, records: int, where: str) -> Arrays:
         or data.dtype != np.uint8
         or data.shape != (records, PIXELS)
     ):
-        found = (
+        described = (
             f"{data.dtype} {list(data.shape)}"
             if isinstance(data, np.ndarray)
             else type(data).__name__
         )
-        raise ValueError(f"{where}: its data are {found}; expected uint8 {[records, PIXELS]}.")
+        raise ValueError(f"{where}: its data are {described}; expected uint8 {[records, PIXELS]}.")
     if isinstance(labels, list) and not all(
         type(label) is int and 0 <= label < 256 for label in labels
     ):
@@ -72,7 +72,7 @@ class Layout:
         return [f"test_batch{self.suffix}"]
 
     def check_sizes(self, sizes: Mapping[str, int], counts: Counts, where: str) -> None:
-        """FileNotFoundError or ValueError if a batch is not among these, given in bytes by name, or is too small."""
+        """FileNotFoundError if a batch is missing from `sizes`, file name -> bytes; ValueError if one is too small."""
         for name in [*self.train, *self.test]:
             records = counts.test if name in self.test else counts.train // BATCHES
             if name not in sizes:

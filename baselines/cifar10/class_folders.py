@@ -17,7 +17,7 @@ def open_class_folders(folder: Path, counts: Counts) -> Files:
         for part, count in (("train", counts.train), ("test", counts.test))
     }
 
-    # Training images are read before any work; these are not, but they must not be found missing after it.
+    # Test images are read only after the work, so whether they are there is checked now.
     for path in (path for paths in listed["test"] for path in paths):
         check_png(path, (SIDE, SIDE))
 

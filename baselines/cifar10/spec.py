@@ -66,11 +66,11 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
         )
     check_range(labels, where)
     of_class = np.bincount(labels.astype(np.int64), minlength=len(CLASSES))
-    for name, found in zip(CLASSES, of_class, strict=True):
+    for name, labelled in zip(CLASSES, of_class, strict=True):
         # This catches a batch that is there twice: of the official ones only the test batch has equal shares.
-        if found != count // len(CLASSES):
+        if labelled != count // len(CLASSES):
             raise ValueError(
-                f"{where}: {found:,} images are labelled {name}; "
+                f"{where}: {labelled:,} images are labelled {name}; "
                 f"expected {count // len(CLASSES):,} of each class."
             )
     return np.ascontiguousarray(images), labels.astype(np.uint8)

@@ -24,13 +24,13 @@ class Cifar10(Task):
     version: ClassVar[int] = 1  # raise it when the splits or what `build` gives change
 
     def load(self, path: Path | None, note: Note) -> Dataset:
-        """See `cifar10_files.load`."""
+        """See `find.load`."""
         from baselines.cifar10.find import load
 
         return load(path, note)
 
     def sources(self, path: Path | None) -> Sequence[Path] | None:
-        """See `cifar10_files.sources`."""
+        """See `find.sources`."""
         from baselines.cifar10.find import sources
 
         return sources(path)

@@ -20,7 +20,7 @@ def errors_as_sentences() -> Iterator[None]:
         vars(error)["message"] = printable(error.message)  # declared Final by click
         raise
     except KeyboardInterrupt:
-        message = "interrupted. The same words go on from the last whole epoch."
+        message = "interrupted. The same command resumes from the last whole epoch."
     except MemoryError:
         message = "out of memory."
     except BrokenPipeError:

@@ -153,8 +153,11 @@ def inspect(file: Path, trust: bool, as_json: bool) -> None:
     chain=True,
     params=[
         click.Argument(["file"], type=FILE),
-        click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same here, a .keras file."),
-        click.Option(["--task"], type=TaskName(), help="Whose validation images prove that; else random images."),
+        click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same to this .keras file."),
+        click.Option(
+            ["--task"], type=TaskName(),
+            help="Task on whose validation images that is checked; random images if not given.",
+        ),
         DATA,
         INPUT_SCALE,
         TRUST,
@@ -180,7 +183,7 @@ def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
     options = commands.DoctorOptions(**values)
     for flag, value in (("--data", options.data), ("--input-scale", options.input_scale)):
         if value is not None and not options.task:
-            raise click.UsageError(f"{flag} is of no task: name it with --task.")
+            raise click.UsageError(f"{flag} goes with --task: name the task, or leave {flag} out.")
     if not commands.doctor(stages or [], options):
         ctx.exit(1)
 
@@ -188,7 +191,9 @@ def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
 @cli.command(
     params=[
         RESULTS,
-        click.Option(["--out"], type=FILE, help="For the pages; else beside the rows."),
+        click.Option(
+            ["--out"], type=FILE, help="Folder of the pages; that of the rows if not given."
+        ),
     ]
 )
 def report(results: Path, out: Path | None) -> None:
@@ -201,7 +206,11 @@ def report(results: Path, out: Path | None) -> None:
 @cli.command(
     params=[
         OUT,
-        click.Option(["--prune-older-than"], type=Age(), help="Delete those: 12h, 30d, 8w."),
+        click.Option(
+            ["--prune-older-than"],
+            type=Age(),
+            help="Delete runs older than this, such as 12h, 30d or 8w.",
+        ),
         click.Option(["--yes"], is_flag=True, help="Delete without asking."),
         JSON,
     ]

@@ -22,39 +22,45 @@ if TYPE_CHECKING:
 FILE = FilePath(path_type=Path)
 TASK = click.Option(
     ["--task"], type=TaskName(), default="cifar10", show_default=True,
-    help="See `compress tasks`; or MODULE:OBJECT, a task in Python code of your own, which is run.",
+    help="A task of `compress tasks`, or MODULE:OBJECT, a task in Python code of your own, which is run.",
 )  # fmt: skip
-DATA = click.Option(["--data"], type=FILE, help="Where the data is; found or fetched if not given.")
+DATA = click.Option(
+    ["--data"], type=FILE, help="Path of the data; found or downloaded if not given."
+)
 INPUT_SCALE = click.Option(
     ["--input-scale"], type=Scale(),
-    help="With --task images: what the model wants pixels multiplied by, such as 1/255, unless it says so itself.",
+    help="With --task images: factor for pixels, such as 1/255, unless the model begins with a Rescaling layer.",
 )  # fmt: skip
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
 RESULTS = click.Option(
     ["--results"], type=FILE, default=Path("reports/results.jsonl"), show_default=True,
-    help="Rows are kept here, one JSON object a line.",
+    help="File of rows, one JSON object a line.",
 )  # fmt: skip
 OUT = click.Option(
-    ["--out"], type=FILE, default=Path("runs"), show_default=True, help="For run folders."
+    ["--out"], type=FILE, default=Path("runs"), show_default=True, help="Folder of run folders."
 )
 RUN_OPTIONS = [
     TASK,
     DATA,
     INPUT_SCALE,
     click.Option(
-        ["--seed"], type=SEED, default=0, show_default=True, help="Of all that is random."
+        ["--seed"], type=SEED, default=0, show_default=True, help="Seed of all random choices."
     ),
-    click.Option(["--deterministic"], is_flag=True, help="Same words, same weights, bit for bit."),
+    click.Option(
+        ["--deterministic"],
+        is_flag=True,
+        help="Make the same command give the same weights, bit for bit.",
+    ),
     click.Option(
         ["--precision"],
         type=click.Choice(["auto", "float32", "bfloat16"]),
         default="auto",
         show_default=True,
-        help="What trainings compute in; weights stay float32. auto: the faster, timed once before a long training.",
+        help="Number type of training; weights stay float32. auto: the faster, timed once before a long training.",
     ),
     OUT,
     RESULTS,
-    click.Option(["--fresh"], is_flag=True, help="Redo what is finished already."),
+    click.Option(["--fresh"], is_flag=True, help="Run again what is finished already."),
     click.Option(
         ["--measure-on", "measured_on"],
         type=click.Choice(["test", "validation"]),
@@ -64,7 +70,9 @@ RUN_OPTIONS = [
     ),
     JSON,
 ]
-MODEL = click.Option(["--model"], type=FILE, help="What to compress; else the task's baseline.")
+MODEL = click.Option(
+    ["--model"], type=FILE, help="Model file to compress; the task's baseline if not given."
+)
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
 COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from compress.cli import console
-from compress.runs.listing import Run, delete, found, older
+from compress.runs.listing import Run, delete, older, run_folders
 
 
 def show(out: Path, as_json: bool) -> None:
     """List the run folders in `out`, the oldest first."""
-    runs = found(out)
+    runs = run_folders(out)
     if as_json:
         console.say_json([run.record() for run in runs])
         return
@@ -30,7 +30,7 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
     Raises:
       ValueError: standard input is no terminal, so nobody can confirm, and `yes` is False.
     """
-    runs = found(out)
+    runs = run_folders(out)
     doomed = older(runs, age, datetime.now(UTC))
     busy = [run for run in runs if run.state == "in use"]
     for run in doomed:

@@ -32,11 +32,11 @@ def train(training: Training, options: RunOptions) -> None:
         context = run_context(options)
         image_task.suited(context.task, context.data, None, options.input_scale)
         outcome = training.run(context)
-    folder, kept = outcome
+    folder, finished_run = outcome
     _draw_curves(folder)
-    row = kept.rows[options.measured_on]
+    row = finished_run.rows[options.measured_on]
     summary = {"params_budget": _params_budget(task)}
-    summary |= measured_summary(kept, options.measured_on)
+    summary |= measured_summary(finished_run, options.measured_on)
     if options.as_json:
         console.say_json({"folder": str(folder), "summary": summary, "result": row.record()})
         return

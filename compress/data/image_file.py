@@ -91,7 +91,7 @@ def _opened(
     size_bytes = path.stat().st_size
     if size[0] * size[1] * 3 > max(MAX_RATIO * size_bytes, ALWAYS_BYTES):
         raise ValueError(
-            f"{path}: {size[0]} x {size[1]} pixels in {size_bytes:,} bytes, which is no picture; take it out."
+            f"{path}: {size[0]} x {size[1]} pixels in {size_bytes:,} bytes, too few for an image: take it out."
         )
     see_through = image.mode == "P" and "transparency" in image.info
     if see_through or image.mode not in (*GREY, *COLOUR):

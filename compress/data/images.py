@@ -33,7 +33,7 @@ def read(path: Path, note: Note) -> Dataset:
         raise ValueError(
             f"{path} {problem}; expected a folder of images by class, or an .npz file."
         )
-    dealt = [part for part in PARTS if part not in parts]
+    made = [part for part in PARTS if part not in parts]
     train, validation, test = deal(parts)
     for part, split in zip(PARTS, (train, validation, test), strict=True):
         missing = sorted(set(range(len(classes))) - set(split.labels.tolist()))
@@ -42,14 +42,16 @@ def read(path: Path, note: Note) -> Dataset:
                 f"{path}: no image of class {classes[missing[0]]} in {part}; expected some of every class."
             )
     title = path.resolve().name if path.is_dir() else path.stem
-    origin = f"; {' and '.join(dealt)} dealt by content" if dealt else ""
+    origin = f"; {' and '.join(made)} taken from train by content" if made else ""
     note(
         f"{title}: {len(train):,} images to train on, {len(validation):,} to choose by, {len(test):,} to "
         f"measure on, in {len(classes)} classes{origin}."
     )
     shared = len(_image_digests(test) & (_image_digests(train) | _image_digests(validation)))
     if shared:
-        note(f"{title}: {shared:,} of the test images are also trained or chosen by.")
+        note(
+            f"{title}: {shared:,} of the test images are also among those to train on or to choose by."
+        )
     # The digest of the content in the name keeps two different sets from sharing a name.
     content = hashlib.sha256("".join(s.digest for s in (train, validation, test)).encode())
     name = re.sub(r"[^\w.-]", "_", title)

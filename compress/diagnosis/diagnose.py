@@ -47,7 +47,7 @@ class Fix:
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".keras":
-            raise ValueError(f"--fix writes a .keras file: {self.out} is none; name it so.")
+            raise ValueError(f"--fix writes a .keras file: end the name of {self.out} in .keras.")
         if not self.out.absolute().parent.is_dir():
             raise FileNotFoundError(f"no folder {self.out.parent} for --fix: make it first.")
 
@@ -85,7 +85,7 @@ def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
     after, done = fixed(model, [stage]) if complaints else (model, [])
     refusals_left, notes_left = complaints_of(after, [stage]) if done else (refusals, notes)
     left = {*refusals_left, *notes_left}
-    then = "".join(f" It refuses the model still: {refusal.sentence}" for refusal in refusals_left)
+    then = "".join(f" It still refuses the model: {refusal.sentence}" for refusal in refusals_left)
     findings = [
         Advice(
             complaint.layers(model),
@@ -127,7 +127,7 @@ def _loaded(file: Path, trust: bool) -> KerasModel:
     model = load_model(file, trust)
     if not isinstance(model, KerasModel):
         raise ValueError(
-            f"{file} is finished: stages start from the .keras or .h5 model it was made of."
+            f"{file} is a .tflite file; stages start from a .keras or .h5 model: give the one it was made of."
         )
     inputs = [list(tensor.shape) for tensor in model.keras.inputs]
     outputs = [list(tensor.shape) for tensor in model.keras.outputs]

@@ -24,9 +24,9 @@ def rewrites(model: KerasModel) -> list[Rewrite]:
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
         renamed, left_out, activation_apart, into_previous_kernel, into_next_kernel, into_a_convolution,
     )  # fmt: skip
-    found = [input_renamed(graph, image) for image in graph.inputs]
-    found += [kind(graph, call) for kind in kinds for call in graph.calls if call.inputs]
-    return list({r.what: r for r in found if r}.values())  # a shared layer was met at each call
+    rewrites = [input_renamed(graph, image) for image in graph.inputs]
+    rewrites += [kind(graph, call) for kind in kinds for call in graph.calls if call.inputs]
+    return list({r.what: r for r in rewrites if r}.values())  # a shared layer was met at each call
 
 
 def renamed(graph: Graph, call: Call) -> Rewrite | None:

@@ -65,7 +65,10 @@ _SEPARABLE = (
     Kernel("depthwise_kernel", DEPTHWISE, depthwise=True),
     Kernel("pointwise_kernel", "/pointwise_kernel"),
 )
-_MEASURES_ANEW = "it measures each image anew, which no fixed kernel does: train with BatchNormalization in its place"
+_OWN_STATISTICS = (
+    "each image has statistics of its own, which no fixed kernel has: "
+    "train with BatchNormalization in its place"
+)
 
 # Keras 3 class name -> what is known of the class. A kind that is not here is passed by, or refused by name.
 KINDS: dict[str, LayerKind] = {
@@ -107,13 +110,13 @@ KINDS: dict[str, LayerKind] = {
         channels="scaled", affine="rescaling", keras2="same", int8_way="scale the images before the model",
     ),
     "Normalization": LayerKind(affine="normalization"),
-    "GroupNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
+    "GroupNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
     "LayerNormalization": LayerKind(
-        keras2="same", no_rewrite=_MEASURES_ANEW,
+        keras2="same", no_rewrite=_OWN_STATISTICS,
         int8_way="use BatchNormalization directly after a convolution",
     ),
-    "RMSNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
-    "UnitNormalization": LayerKind(no_rewrite=_MEASURES_ANEW),
+    "RMSNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
+    "UnitNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
     # Activations
     "Activation": LayerKind(channels="passed", keras2="same", int8=True),
     "ELU": LayerKind(channels="passed", keras2="same"),
@@ -184,7 +187,7 @@ KINDS: dict[str, LayerKind] = {
     "Subtract": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
     # What cannot be read
     "Lambda": LayerKind(
-        no_rewrite="what it does cannot be read: say it with Keras layers (Rescaling, Activation, Reshape)",
+        no_rewrite="its function cannot be read: use Keras layers (Rescaling, Activation, Reshape)",
     ),
 }  # fmt: skip
 

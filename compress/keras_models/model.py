@@ -1,4 +1,4 @@
-"""KerasModel and TFLiteModel: what stages map and measure() reads."""
+"""KerasModel: the Keras 3 model that stages map to another."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def measure(
         tflite_digest=model.digest,
         measured_on=on,
     )
-    return measured, predictions.of(scores, log_probabilities, split.labels)
+    return measured, predictions.from_scores(scores, log_probabilities, split.labels)
 
 
 def digest_of_test(dataset: Dataset) -> str:
@@ -133,7 +133,7 @@ def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) 
         )
     if classes is not None and scores.shape[1] != classes:
         raise ValueError(
-            f"the TFLite file tells {scores.shape[1]} classes apart, the data has {classes}: "
+            f"the TFLite file gives scores of {scores.shape[1]} classes, the data has {classes}: "
             "give a file made for these classes."
         )
 

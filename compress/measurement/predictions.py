@@ -50,7 +50,9 @@ class Predictions:
         write_bytes(path, packed.getvalue())
 
 
-def of(scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray) -> Predictions:
+def from_scores(
+    scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray
+) -> Predictions:
     """The predictions of scores [n, classes]; of equal scores the first class counts.
 
     Args:
@@ -62,7 +64,7 @@ def of(scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray) ->
     return Predictions(labels.astype(whole), classes.astype(whole), probabilities.astype("<f2"))
 
 
-def beside(results: Path, row: Result) -> Path | None:
+def file_beside(results: Path, row: Result) -> Path | None:
     """The file, beside the file of rows, with the predictions of a row; None if the row has none."""
     if row.predictions is None:
         return None
@@ -87,12 +89,14 @@ def read(path: Path, row: Result) -> Predictions:
         for whole in _WHOLE
     ]
     if headers not in allowed:
-        raise _refusal(path, row, f"it has not the {', '.join(_ARRAYS)} of {n:,} images")
+        raise _refusal(path, row, f"it lacks {', '.join(_ARRAYS)} of {n:,} images")
     predictions = Predictions(*(npz.array(path, name) for name in _ARRAYS))
     if predictions.digest != row.predictions:
         raise _refusal(path, row, f"its content has the digest {predictions.digest}")
     if not np.array_equal(predictions.labels == predictions.classes, unpack_bits(row.correct, n)):
-        raise _refusal(path, row, "it has other images as right than the row's 'correct' and top1")
+        raise _refusal(
+            path, row, "it marks other images as right than the row's 'correct' and top1"
+        )
     if not ((predictions.probabilities >= 0) & (predictions.probabilities <= 1)).all():
         raise _refusal(path, row, "it has probabilities that are not from 0 to 1")
     return predictions
@@ -100,6 +104,6 @@ def read(path: Path, row: Result) -> Predictions:
 
 def _refusal(path: Path, row: Result, why: str) -> ValueError:
     return ValueError(
-        f"{path}: not the predictions of run {row.run[:12]} ({why}): delete its run folder, and the same words make "
+        f"{path}: not the predictions of run {row.run[:12]} ({why}): delete its run folder and run the same "
         "them anew."
     )

@@ -62,7 +62,7 @@ VALUES = (
 
 TRUST = "if you made the file yourself, and know what code is in it, add --trust"
 NO_CODE = (
-    f"say the same with Keras layers (Rescaling, Activation, Reshape) and save again; or, {TRUST}"
+    f"use Keras layers in its place (Rescaling, Activation, Reshape) and save again; or, {TRUST}"
 )
 WAYS_OUT = {
     "Lambda": NO_CODE,

@@ -44,21 +44,21 @@ def declared(config: Config, legacy: bool) -> Declared:
         random.setstate(draws)
 
 
-def check_declared(found: Declared, stored: int) -> None:
+def check_declared(sizes: Declared, stored: int) -> None:
     """Raise ValueError if a model has more parameters than its file holds, or layers too wide to compute.
 
     Args:
       stored: how many numbers the file holds.
     """
-    for name, numbers in found.activations:
+    for name, numbers in sizes.activations:
         if numbers > MAX_ACTIVATIONS:
             raise ValueError(
                 f"layer {name!r:.60} gives more than {MAX_ACTIVATIONS:,} numbers for one image; give a model of "
                 "smaller images or layers"
             )
-    if found.parameters > stored + UNSTORED:
+    if sizes.parameters > stored + UNSTORED:
         raise ValueError(
-            f"its architecture has {min(found.parameters, 10**18):,} parameters, but the file holds {stored:,} "
+            f"its architecture has {min(sizes.parameters, 10**18):,} parameters, but the file holds {stored:,} "
             "numbers; save the whole model again"
         )
 

@@ -38,13 +38,13 @@ def check_extent(config: Config, size_bytes: int) -> None:
             inner = node.get("config")
             # "U1000000000" would be a number type to numpy, of gigabytes a number.
             if not isinstance(inner, dict) or inner.get("dtype") not in _NUMBERS:
-                raise ValueError("a constant in it is no number; save the model again")
+                raise ValueError("a constant in it is not a number; save the model again")
         if "shared_object_id" in node:
             number, inner = node["shared_object_id"], node.get("config")
             # Keras uses the first object with that number, so a short entry could stand for one of any size.
             if type(number) is not int or shared.setdefault(number, inner) != inner:
                 raise ValueError(
-                    f"layer {_name_of(node)!r:.60} is said to be one with another, which differs; save the model again"
+                    f"layer {_name_of(node)!r:.60} shares its object with a layer that differs; save the model again"
                 )
     steps, _ = _steps(config, 0)
     most = MAX_STEPS * (1 + size_bytes // STEPS_PER_BYTES)
@@ -116,7 +116,7 @@ def _late_calls(layers: list[Any]) -> int:
             sources = list(_sources(call))
             if not sources:
                 raise ValueError(
-                    f"layer {_name_of(layer)!r:.60} is called on nothing that a layer gives; leave it out"
+                    f"layer {_name_of(layer)!r:.60} takes no output of a layer; leave it out"
                 )
             late += any(place.get(str(source), 0) >= number for source in sources)
     return late

@@ -90,8 +90,8 @@ def check_keras_2(config: Any, layer: str = "") -> None:
         for key, value in config.items():
             if key.endswith("activation") and value == "hard_sigmoid":
                 raise ValueError(
-                    f"layer {layer!r:.60} applies hard_sigmoid, which Keras 3 computes otherwise than Keras 2: say "
-                    "it with Rescaling(0.2, 0.5) and ReLU(1) after it, and save again"
+                    f"layer {layer!r:.60} applies hard_sigmoid, which Keras 3 computes differently from Keras 2: "
+                    "build it as Rescaling(0.2, 0.5) with ReLU(1) after it, and save again"
                 )
             check_keras_2(value, layer)
 

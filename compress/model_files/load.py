@@ -65,7 +65,7 @@ def _built(path: Path, source: Path, safe: bool) -> Any:
         if not isinstance(model, keras.Model):
             raise ValueError(f"it is a {type(model).__name__}, not a model")
         if not getattr(model, "inputs", None):
-            raise ValueError("it does not say what it takes: begin the model with an Input layer")
+            raise ValueError("it has no input shape: begin the model with an Input layer")
         return model
 
     return _in_one_sentence(path, build, _save_again())
@@ -93,7 +93,7 @@ def _in_one_sentence(path: Path, action: Callable[[], Any], remedy: str = "") ->
     _, explained, reason = reason.rpartition("Exception encountered: ")
     shown = reason if len(reason) <= 500 else f"{reason[:200]} ..."
     if stumbled and not explained:
-        shown = f"Keras would not have written it so ({shown})"
+        shown = f"Keras does not write such a file ({shown})"
     raise ValueError(f"{path} cannot be loaded: {shown}{remedy}.")
 
 

@@ -55,7 +55,7 @@ class Pipeline:
             if not stage.keeps_architecture:
                 model = stage.outline(model, task)
                 notes += [
-                    f"{stage.name} makes another network: what {before.name} promised of the one before ends there."
+                    f"{stage.name} makes another network, so promises of {before.name} are not checked after it."
                     for before in self.stages[:number]
                 ]
         return notes
@@ -95,8 +95,8 @@ class Pipeline:
             after = _State(model)
             return made
 
-        kept = context.run(folder, self.label, make)
-        return kept.rows[context.measured_on], after
+        finished_run = context.run(folder, self.label, make)
+        return finished_run.rows[context.measured_on], after
 
     def _apply_last(
         self, before: AnyModel, run: str, incoming: str, context: RunContext, folder: RunFolder

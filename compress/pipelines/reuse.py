@@ -9,7 +9,7 @@ from compress.pipelines.pipeline import Pipeline
 from compress.rows.result import Result
 from compress.runs import precision
 from compress.runs.context import add_kept_row
-from compress.runs.folder import Kept, RunFolder
+from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training
 
@@ -38,10 +38,10 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     for prefix in pipeline.prefixes():
         run = keys.of_pipeline(prefix.stages, model.digest)
         folder = RunFolder(options.out / prefix.folder_name(run))
-        kept = folder.load()
-        if kept is None or options.measured_on not in kept.rows:
+        finished_run = folder.load()
+        if finished_run is None or options.measured_on not in finished_run.rows:
             return None
-        finished.append((prefix.label, folder, kept.rows[options.measured_on]))
+        finished.append((prefix.label, folder, finished_run.rows[options.measured_on]))
     for sentence in (*data.notes, *model.notes):
         note(sentence)
     for label, folder, row in finished:
@@ -49,7 +49,7 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     return [row for _, _, row in finished]
 
 
-def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, Kept] | None:
+def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, FinishedRun] | None:
     """The run folder of a training and its content; None unless it is finished and its data are in the index."""
     key = options.data_key()
     data = options.index.data(key) if key else None
@@ -63,10 +63,10 @@ def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, Ke
         return None
     run = precision.decided(keys, chosen).of_training(recipe, asked.width)
     folder = RunFolder(options.out / asked.folder_name(run))
-    kept = folder.load()
-    if kept is None or options.measured_on not in kept.rows:
+    finished_run = folder.load()
+    if finished_run is None or options.measured_on not in finished_run.rows:
         return None
     for sentence in data.notes:
         note(sentence)
-    add_kept_row(options.results, asked.label, folder, kept.rows[options.measured_on], note)
-    return folder.path, kept
+    add_kept_row(options.results, asked.label, folder, finished_run.rows[options.measured_on], note)
+    return folder.path, finished_run

@@ -53,10 +53,10 @@ def kept_counts(n: int, round_to: int | None) -> tuple[int, ...]:
 
 def least_cost(groups: Sequence[Candidates], units: int, cost: Cost) -> int:
     """The cost of the smallest model: every group at its last stop."""
-    kept = np.ones(units, dtype=bool)
+    kept_units = np.ones(units, dtype=bool)
     for group in groups:
-        kept[group.order[: len(group.order) - group.stops[-1]]] = False
-    return cost(kept)
+        kept_units[group.order[: len(group.order) - group.stops[-1]]] = False
+    return cost(kept_units)
 
 
 def choose(
@@ -75,9 +75,9 @@ def choose(
     Returns:
       bool [units], true for units kept; without the last stop the cost would be above `target`.
     """
-    kept = np.ones(units, dtype=bool)
+    kept_units = np.ones(units, dtype=bool)
     stop = [0] * len(groups)
-    total = cost(kept)
+    total = cost(kept_units)
     while total > target:
         best, lowest = -1, np.inf
         for number, group in enumerate(groups):
@@ -88,9 +88,9 @@ def choose(
                 price = 1 - (before + after) / (2 * n)
             else:
                 removed = group.order[n - before : n - after]
-                kept[removed] = False
-                saved = total - cost(kept)
-                kept[removed] = True
+                kept_units[removed] = False
+                saved = total - cost(kept_units)
+                kept_units[removed] = True
                 lost = np.log(group.left[n - before] / group.left[n - after])
                 price = lost / saved if saved else np.inf
             if price < lowest:
@@ -98,6 +98,8 @@ def choose(
         if best < 0:
             break
         stop[best] += 1
-        kept[groups[best].order[: len(groups[best].order) - groups[best].stops[stop[best]]]] = False
-        total = cost(kept)
-    return kept
+        kept_units[
+            groups[best].order[: len(groups[best].order) - groups[best].stops[stop[best]]]
+        ] = False
+        total = cost(kept_units)
+    return kept_units

@@ -24,12 +24,12 @@ class Term:
     axes: tuple[np.ndarray, ...] = ()  # per axis that can shrink, the unit of every channel
 
 
-def without_filters(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -> KerasModel:
+def without_filters(model: KerasModel, groups: FilterGroups, kept_units: np.ndarray) -> KerasModel:
     """A copy of `model` without some of its filters: smaller shapes, the same layers, names and order.
 
     Args:
       groups: what `build_dependency_graph` says of the model.
-      kept: bool [units], true for units that stay; held units must.
+      kept_units: bool [units], true for units that stay; held units must.
     """
 
     def smaller(layer: Any) -> Any:
@@ -38,13 +38,13 @@ def without_filters(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -
             return copy_of(layer)
         config = layer.get_config()
         for option, labels in flow.sizes.items():
-            config[option] = _size(config[option], int(kept[labels].sum()))
+            config[option] = _size(config[option], int(kept_units[labels].sum()))
         return layer.__class__.from_config(config)
 
     result = backend.keras().models.clone_model(model.keras, clone_function=smaller)
     for layer in model.keras.layers:
         if layer.weights:
-            weights = [_slice(groups, layer, w, kept) for w in layer.weights]
+            weights = [_slice(groups, layer, w, kept_units) for w in layer.weights]
             give_weights(result.get_layer(layer.name), weights)
     return KerasModel(result)
 
@@ -83,9 +83,9 @@ def filter_terms(groups: FilterGroups) -> list[Term]:
     return [Term(1, (labels,)) for labels in groups.makers().values()]
 
 
-def amount(terms: list[Term], kept: np.ndarray) -> int:
+def amount(terms: list[Term], kept_units: np.ndarray) -> int:
     """What the terms add up to if only these units are kept, bool [units]."""
-    return sum(t.factor * math.prod(int(kept[axis].sum()) for axis in t.axes) for t in terms)
+    return sum(t.factor * math.prod(int(kept_units[axis].sum()) for axis in t.axes) for t in terms)
 
 
 def axes_of(groups: FilterGroups, layer: Any, weight: Any) -> Iterator[tuple[int, np.ndarray]]:
@@ -104,10 +104,10 @@ def _term(groups: FilterGroups, layer: Any, weight: Any, factor: int) -> Term:
     return Term(factor * math.prod(shape), tuple(axes.values()))
 
 
-def _slice(groups: FilterGroups, layer: Any, weight: Any, kept: np.ndarray) -> np.ndarray:
+def _slice(groups: FilterGroups, layer: Any, weight: Any, kept_units: np.ndarray) -> np.ndarray:
     array = np.array(weight)
     for axis, labels in axes_of(groups, layer, weight):
-        array = np.compress(kept[labels], array, axis=axis)
+        array = np.compress(kept_units[labels], array, axis=axis)
     return array
 
 

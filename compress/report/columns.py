@@ -36,8 +36,8 @@ def difference(record: Record) -> str:
     value = text.with_interval(
         record["difference"], record["difference_low"], record["difference_high"], "+"
     )
-    said = value if distinguishable(record) else f"{value}, not distinguishable"
-    return f"{said}, {record['remark']}" if record["remark"] else said
+    shown = value if distinguishable(record) else f"{value}, not distinguishable"
+    return f"{shown}, {record['remark']}" if record["remark"] else shown
 
 
 def distinguishable(record: Record) -> bool:

@@ -150,7 +150,7 @@ def _runs(measured: Sequence[Record], machines: list[str], versions: list[str]) 
     return Markup("\n".join(lines))
 
 
-def _table(found: Any) -> Markup:
+def _table(records: Any) -> Markup:
     import pandas as pd
 
-    return markdown_table(pd.DataFrame(list(found)))
+    return markdown_table(pd.DataFrame(list(records)))

@@ -36,11 +36,11 @@ class Between:
 class Only:
     """A condition on a text: its description and its test."""
 
-    said: str
+    description: str
     holds: Callable[[str], object]
 
     def __str__(self) -> str:
-        return self.said
+        return self.description
 
 
 def _is_time(text: str) -> bool:
@@ -78,18 +78,18 @@ def refusal(place: str, value: Any, kind: Any) -> str | None:
         why = None if value is None else refusal(place, value, inner[0])
         return why and f"{why} or null"
     if isinstance(value, dict) and (kind is Any or origin is dict):
-        found = [(f" at {key!r:.40}", part) for key, part in value.items()]
+        parts = [(f" at {key!r:.40}", part) for key, part in value.items()]
     elif isinstance(value, list) and (kind is Any or origin is list):
-        found = [(f" at {number}", part) for number, part in enumerate(value)]
+        parts = [(f" at {number}", part) for number, part in enumerate(value)]
     elif _is_a(value, kind):
         return None
     else:
         return f"{place} is {value!r:.40}; expected {expected(kind)}"
     within = inner[-1] if inner else Any
-    return next((why for at, part in found if (why := refusal(place + at, part, within))), None)
+    return next((why for at, part in parts if (why := refusal(place + at, part, within))), None)
 
 
-def check(found: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
+def check(value: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
     """Check each field of a dataclass against its annotated type, then against the other fields.
 
     Args:
@@ -99,11 +99,11 @@ def check(found: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
     Raises:
       ValueError: names the field, its value and what was expected.
     """
-    for name, kind in kinds_of(type(found)).items():
-        if why := refusal(f"field {name!r}", getattr(found, name), kind):
+    for name, kind in kinds_of(type(value)).items():
+        if why := refusal(f"field {name!r}", getattr(value, name), kind):
             raise ValueError(f"{why}.")
     for name, wanted in itertools.chain(*contradictions):
-        raise ValueError(f"field {name!r} is {getattr(found, name)!r:.40}; expected {wanted}.")
+        raise ValueError(f"field {name!r} is {getattr(value, name)!r:.40}; expected {wanted}.")
 
 
 def kinds_of(cls: Any) -> dict[str, Any]:

@@ -74,24 +74,27 @@ class Measurement:
         check(self, contradictions(self))
 
 
-def contradictions(found: Measurement) -> Iterator[tuple[str, str]]:
+def contradictions(measured: Measurement) -> Iterator[tuple[str, str]]:
     """(field, what was expected) for each field that other fields contradict."""
     try:
-        right = int(bits.unpack_bits(found.correct, found.test_images).sum())
+        right = int(bits.unpack_bits(measured.correct, measured.test_images).sum())
     except ValueError:
-        yield "correct", bits.expected(found.test_images)
+        yield "correct", bits.expected(measured.test_images)
         return
-    if abs(found.top1 - right / found.test_images) > ROUNDING:
-        yield ("top1", f"{right} of {found.test_images}, as many as 'correct' marks")
-    if found.top1_low > found.top1 + ROUNDING:
-        yield ("top1_low", f"at most top1, {found.top1}")
-    if found.top1_high < found.top1 - ROUNDING:
-        yield ("top1_high", f"at least top1, {found.top1}")
-    if found.nonzero_params > found.stored_params:
-        yield ("nonzero_params", f"at most stored_params, {found.stored_params}")
-    if sum(found.weight_types.values()) != found.stored_params:
-        yield ("weight_types", f"numbers that add up to stored_params, {found.stored_params}")
+    if abs(measured.top1 - right / measured.test_images) > ROUNDING:
+        yield ("top1", f"{right} of {measured.test_images}, as many as 'correct' marks")
+    if measured.top1_low > measured.top1 + ROUNDING:
+        yield ("top1_low", f"at most top1, {measured.top1}")
+    if measured.top1_high < measured.top1 - ROUNDING:
+        yield ("top1_high", f"at least top1, {measured.top1}")
+    if measured.nonzero_params > measured.stored_params:
+        yield ("nonzero_params", f"at most stored_params, {measured.stored_params}")
+    if sum(measured.weight_types.values()) != measured.stored_params:
+        yield ("weight_types", f"numbers that add up to stored_params, {measured.stored_params}")
     # Deflate shrinks 1,032 bytes to one at best, and stores what it cannot shrink with a small overhead.
-    least, most = found.file_bytes // 1032, found.file_bytes + found.file_bytes // 1000 + 64
-    if not least <= found.gzip_bytes <= most:
-        yield ("gzip_bytes", f"{least} to {most} for a file of {found.file_bytes} bytes")
+    least, most = (
+        measured.file_bytes // 1032,
+        measured.file_bytes + measured.file_bytes // 1000 + 64,
+    )
+    if not least <= measured.gzip_bytes <= most:
+        yield ("gzip_bytes", f"{least} to {most} for a file of {measured.file_bytes} bytes")

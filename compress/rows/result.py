@@ -93,7 +93,7 @@ class Result(Measurement):
             json.dumps(dict(values), ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:
             raise ValueError(
-                "a text holds half of a character, a lone surrogate; expected whole ones."
+                "a text holds a lone surrogate, half of a character; expected whole ones."
             ) from None
         # Rows of schema 1 have no field for it.
         row_values = {"schema": 1} | dict(values)

@@ -19,7 +19,7 @@ from compress.rows.jsonl import append_to, read_from
 from compress.rows.measurement import MeasuredOn
 from compress.rows.result import Result, TrainedOn
 from compress.runs import provenance
-from compress.runs.folder import Kept, RunFolder
+from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.keys import KeyContext
 from compress.runs.precision import Choice
 from compress.tasks.task import Task
@@ -80,7 +80,7 @@ class RunContext:
             decided=self.decided,
         )
 
-    def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> Kept:
+    def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> FinishedRun:
         """The run in `folder`, reused if it is finished, else made. It has a row measured on `measured_on`."""
         with folder.lock(self.progress.note):
             if self.fresh:
@@ -186,6 +186,6 @@ def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note
 
 def append_row(results: Path, folder: RunFolder, row: Result) -> None:
     """Append the row of a run folder to `results`. Its predictions are written beside that file first."""
-    if path := predictions.beside(results, row):
+    if path := predictions.file_beside(results, row):
         predictions.read(folder.predictions_file(row), row).write(path)
     append_to(results, row)

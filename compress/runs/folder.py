@@ -35,7 +35,7 @@ MAX_MANIFEST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
-class Kept:
+class FinishedRun:
     """The content of a finished run: one row for each split that it was measured on, and its manifest."""
 
     rows: Mapping[MeasuredOn, Result]
@@ -105,7 +105,7 @@ class RunFolder:
             os.close(handle)
         return False
 
-    def load(self) -> Kept | None:
+    def load(self) -> FinishedRun | None:
         """The content of a finished run; None if it is not finished. The manifest, written last, marks it finished.
 
         Raises:
@@ -114,7 +114,7 @@ class RunFolder:
         check_own(self.path)
         return self.load_manifest()
 
-    def load_manifest(self) -> Kept | None:
+    def load_manifest(self) -> FinishedRun | None:
         """As `load`, without checking the other files of the folder."""
         path = self.path / MANIFEST
         check_own(path)
@@ -133,34 +133,36 @@ class RunFolder:
                 raise ValueError("it has no row of the split that it names")
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder, and "
-                "the same words make it anew."
+                f"{path} is not the manifest of a finished run ({str(error).rstrip('.')}): delete its folder "
+                "and run the same command again."
             ) from error
-        return Kept(rows, manifest)
+        return FinishedRun(rows, manifest)
 
     def save(
         self,
         row: Result,
-        said: Predictions,
+        predictions: Predictions,
         exported: TFLiteModel,
         model: KerasModel | None,
         **more: Any,
-    ) -> Kept:
+    ) -> FinishedRun:
         """Write the models, predictions and, last, the manifest, with the entries `more`. Delete the checkpoint."""
         if model is not None:
             model.save(self.model_file("keras"))
         exported.save(self.model_file("tflite"))
-        kept = self.add(row, said, more)
+        finished = self.add(row, predictions, more)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
-        return kept
+        return finished
 
-    def add(self, row: Result, said: Predictions, manifest: Mapping[str, Any]) -> Kept:
+    def add(
+        self, row: Result, predictions: Predictions, manifest: Mapping[str, Any]
+    ) -> FinishedRun:
         """Write the predictions behind `row`, then the manifest with that row added."""
-        said.write(self.predictions_file(row))
+        predictions.write(self.predictions_file(row))
         whole = {**manifest, ROWS[row.measured_on]: row.record()}
         write_json(self.path / MANIFEST, whole)
         rows = {s: Result.from_record(whole[name]) for s, name in ROWS.items() if name in whole}
-        return Kept(rows, whole)
+        return FinishedRun(rows, whole)
 
     def clear(self) -> None:
         """Delete everything in the folder except the lock, so that the run is made again."""

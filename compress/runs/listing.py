@@ -53,7 +53,7 @@ class Run:
         }
 
 
-def found(out: Path) -> list[Run]:
+def run_folders(out: Path) -> list[Run]:
     """The run folders in `out`, the oldest first. Other entries and links are ignored."""
     if not out.is_dir():
         raise FileNotFoundError(
@@ -122,12 +122,12 @@ def _state(folder: Path, row: Result | None) -> str:
 def _row(folder: Path) -> Result | None:
     """The row in the folder's manifest; None if there is no valid manifest."""
     try:
-        kept = RunFolder(folder).load_manifest()
-        if kept:
-            _when(kept.row)
+        finished = RunFolder(folder).load_manifest()
+        if finished:
+            _when(finished.row)
     except (OSError, ValueError):
         return None
-    return kept.row if kept else None
+    return finished.row if finished else None
 
 
 def _when(row: Result) -> datetime:

@@ -15,7 +15,7 @@ from compress.keras_models.model import KerasModel
 from compress.rows.measurement import MeasuredOn
 from compress.runs import precision
 from compress.runs.context import Made, RunContext
-from compress.runs.folder import Kept, RunFolder
+from compress.runs.folder import FinishedRun, RunFolder
 from compress.significance import wilson_interval
 from compress.tasks.task import Task
 from compress.text import no_such
@@ -72,7 +72,7 @@ class Training:
         """The name of the folder of the run with that key."""
         return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
 
-    def run(self, context: RunContext) -> tuple[Path, Kept]:
+    def run(self, context: RunContext) -> tuple[Path, FinishedRun]:
         """Train, or reuse the same training if it is finished. Gives the run folder and its content."""
         recipe = self.resolved(context.task)
         training = precision.of_training(recipe, self.width, context.keys)
@@ -160,10 +160,10 @@ def summarise(
     return summary | {"kept": recipe.keep}
 
 
-def measured_summary(kept: Kept, measured_on: MeasuredOn) -> dict[str, Any]:
+def measured_summary(finished_run: FinishedRun, measured_on: MeasuredOn) -> dict[str, Any]:
     """The summary of a finished training, with the measured accuracy and cross-entropy of its exported file."""
-    row = kept.rows[measured_on]
-    return dict(kept.manifest["summary"]) | {
+    row = finished_run.rows[measured_on]
+    return dict(finished_run.manifest["summary"]) | {
         f"{measured_on}_cross_entropy": row.cross_entropy,
         f"{measured_on}_accuracy": row.top1,
         f"{measured_on}_accuracy_interval": [row.top1_low, row.top1_high],

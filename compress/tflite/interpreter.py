@@ -18,8 +18,8 @@ from compress import backend
 from compress.text import printable
 
 _TELL_EVERY = 250  # images
-# What LiteRT may take, on Linux: in all; on every thread, for numbers between layers; and on every thread for weights,
-# which it unpacks and arranges anew, so many times the file.
+# Most memory of LiteRT, on Linux: bytes in all; bytes on every thread for activations; and, on every thread, how many
+# times the file for weights, which are unpacked and rearranged.
 _MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 
 

@@ -62,13 +62,13 @@ def check(model: Any) -> None:
         _check_call(call)
 
 
-def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None) -> Any:
+def twin(model: Any, seed: int = 0, clusters: Mapping[str, np.ndarray] | None = None) -> Any:
     """The tf_keras model that computes what a Keras 3 model does, layer by layer and name by name, in new variables.
 
     Args:
       model: Sequential or functional, of Keras's own layers.
       seed: decides what dropout drops.
-      kept: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
+      clusters: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
         id equal.
 
     Raises:
@@ -76,7 +76,7 @@ def twin(model: Any, seed: int = 0, kept: Mapping[str, np.ndarray] | None = None
     """
     check(model)
     twins = {
-        layer.name: keras2_layers.twin_of(layer, tf_keras(), kept or {}, (seed, index))
+        layer.name: keras2_layers.twin_of(layer, tf_keras(), clusters or {}, (seed, index))
         for index, layer in enumerate(_layers(model))
         if not isinstance(layer, backend.keras().layers.InputLayer)
     }
@@ -174,6 +174,6 @@ def _check_call(call: Call) -> None:
     others = [k for k, v in call.kwargs.items() if k not in ignored and v is not None]
     operation = not isinstance(call.layer, keras.layers.Layer)
     if None in ranks or not ranks or others or (operation and len(ranks) > 1):
-        why = "is called with something else than outputs of layers of one rank"
-        way = "say the same with Keras's layers, such as Rescaling and Reshape"
+        why = "is not called with outputs of layers of one rank alone"
+        way = "use Keras's layers, such as Rescaling and Reshape"
         raise CannotTreat(about_layer(call.layer.name, type(call.layer).__name__, why, way))

@@ -46,13 +46,15 @@ def check(layer: Any) -> None:
             _converter(layer, key, value)
 
 
-def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[int, int]) -> Any:
+def twin_of(
+    layer: Any, keras2: Any, clusters: Mapping[str, np.ndarray], key: tuple[int, int]
+) -> Any:
     """The Keras 2 layer that computes what `layer` does, of the same name, not built yet, without its weights.
 
     Args:
       layer: of Keras 3, and not an InputLayer.
       keras2: the module of Keras 2.
-      kept: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
+      clusters: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
         id equal.
       key: decides what dropout drops, together with the number of its calls.
 
@@ -79,10 +81,10 @@ def twin_of(layer: Any, keras2: Any, kept: Mapping[str, np.ndarray], key: tuple[
         elif value not in (None, False, "channels_last", defaults.get(option)):
             raise _refusal(layer, f"has {option}={value!r}", "build the model without that")
     for kernel, attribute in kernel_names(layer).items():
-        if kernel in kept and kept[kernel].max() < kept[kernel].size:
+        if kernel in clusters and clusters[kernel].max() < clusters[kernel].size:
             option = attribute.removesuffix("_kernel") + "_constraint"
             option = option if option in config else "depthwise_constraint"
-            config[option] = _cluster_constraint(kernel, kept[kernel], config[option], keras2)
+            config[option] = _cluster_constraint(kernel, clusters[kernel], config[option], keras2)
     return target(**config)
 
 

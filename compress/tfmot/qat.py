@@ -24,8 +24,8 @@ def quantizable(model: Any, calibration: np.ndarray, seed: int = 0) -> Any:
       calibration: float32 [n, h, w, c] images as the model sees them, which give the initial ranges of activations.
       seed: decides what dropout drops.
     """
-    kept = {name: cluster_ids(w) for name, w in KerasModel(model).kernels().items()}
-    keras2_model = twin(model, seed, kept)
+    clusters = {name: cluster_ids(w) for name, w in KerasModel(model).kernels().items()}
+    keras2_model = twin(model, seed, clusters)
     dropout = keras2_layers.counted_dropout(tf_keras())
     own_classes = [dropout, *(type(v.constraint) for v in keras2_model.weights if v.constraint)]
     # tfmot copies layers by configuration, for which it must know classes that are not Keras's own.

@@ -41,7 +41,7 @@ def test_class_folders_alone_are_dealt_into_three_splits_class_by_class(tmp_path
     assert len(set.union(*map(pixels_of, of_sides(data)))) == 40
     assert said == [
         "bugs: 28 images to train on, 6 to choose by, 6 to measure on, in 2 classes; "
-        "validation and test dealt by content."
+        "validation and test taken from train by content."
     ]
 
 
@@ -102,7 +102,9 @@ def test_test_images_that_are_trained_on_are_said(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "train/ant/3.png", tmp_path / "test/ant/3.png")
     said: list[str] = []
     read(tmp_path, said.append)
-    assert said[-1].endswith(": 1 of the test images are also trained or chosen by.")
+    assert said[-1].endswith(
+        ": 1 of the test images are also among those to train on or to choose by."
+    )
 
 
 # Folders

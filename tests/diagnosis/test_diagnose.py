@@ -328,7 +328,7 @@ def test_what_is_left_after_the_rewrites_is_said() -> None:
     assert diagnosis.verdict == "no"
     assert "flip: left out" in diagnosis.findings[0].rewrite
     assert diagnosis.findings[0].rewrite.endswith(
-        "It refuses the model still: says: conv is not known."
+        "It still refuses the model: says: conv is not known."
     )
 
 

@@ -47,7 +47,7 @@ def test_hostile_arrays_come_to_a_good_end(tmp_path: Path) -> None:
 def test_hostile_images_come_to_a_good_end(tmp_path: Path) -> None:
     good = kept(tmp_path, "good.png", picture())
     found = opened_of(tmp_path, "image", good, IMAGES)
-    assert "which is no picture" in found["a wide blank"].said
+    assert "too few for an image" in found["a wide blank"].said
 
 
 def test_hostile_jpegs_come_to_a_good_end(tmp_path: Path) -> None:

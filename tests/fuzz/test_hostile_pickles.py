@@ -50,7 +50,7 @@ def test_small_pickles_stay_small_and_end(tmp_path: Path) -> None:
     said = {o.path.stem: o.said for o in open_all(tmp_path, "pickle", paths)}
     for name in BOMBS:
         if "key" in name and "load key" not in name:
-            assert "a key of a dict in it is no text" in said[name], name
+            assert "a dict in it has a key that is not a text" in said[name], name
         if "set" in name.split():
             assert "it holds a set" in said[name], name
     assert "it encodes one text again and again" in said["one text encoded often"]

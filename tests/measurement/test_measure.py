@@ -112,7 +112,7 @@ def test_a_softmax_is_seen_also_before_a_change_of_number_type(choose: Any) -> N
     [
         ((5, 5, 2), 3, "takes images of 6x6x2, the data has 5x5x2: give a file made for these"),
         ((6, 6, 1), 3, "takes images of 6x6x2, the data has 6x6x1"),
-        ((6, 6, 2), 10, "tells 3 classes apart, the data has 10"),
+        ((6, 6, 2), 10, "gives scores of 3 classes, the data has 10"),
     ],
 )
 def test_data_that_does_not_fit_the_file_is_said_in_a_sentence(

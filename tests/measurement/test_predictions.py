@@ -33,7 +33,7 @@ def made(n: int = 40, classes: int = 10, seed: int = 0) -> tuple[Predictions, Re
     given = scores(n, classes, seed)
     best = given.argmax(axis=1)
     labels = np.where(np.arange(n) % 2, best, (best + 1) % classes)
-    found = predictions.of(given, log_softmax(given), labels)
+    found = predictions.from_scores(given, log_softmax(given), labels)
     return found, row(is_correct(given, labels), predictions=found.digest)
 
 
@@ -50,7 +50,7 @@ def parts(found: Predictions) -> dict[str, np.ndarray]:
 @given(arrays(np.float32, (7, 4), elements=st.floats(-30, 30, width=32)))
 def test_predictions_are_the_most_likely_class_and_its_probability(given: np.ndarray) -> None:
     labels = np.arange(7) % 4
-    found = predictions.of(given, log_softmax(given), labels)
+    found = predictions.from_scores(given, log_softmax(given), labels)
     assert (found.classes == given.argmax(axis=1)).all()
     assert (found.labels == labels).all()
     softmax = np.exp(given - given.max(1, keepdims=True).astype(np.float64))
@@ -64,7 +64,7 @@ def test_predictions_are_the_most_likely_class_and_its_probability(given: np.nda
 def test_no_class_is_too_high_for_its_type(classes: int, kind: str, tmp_path: Path) -> None:
     given = np.zeros((2, classes), np.float32)
     given[0, -1] = 1
-    found = predictions.of(given, log_softmax(given), np.array([classes - 1, 0]))
+    found = predictions.from_scores(given, log_softmax(given), np.array([classes - 1, 0]))
     assert found.classes.tolist() == [classes - 1, 0]
     assert found.classes.dtype == found.labels.dtype == kind
     found.write(tmp_path / "a.npz")
@@ -75,7 +75,7 @@ def test_no_class_is_too_high_for_its_type(classes: int, kind: str, tmp_path: Pa
 
 def test_they_come_back_from_a_file_beside_the_rows(tmp_path: Path) -> None:
     found, of_it = made()
-    path = predictions.beside(tmp_path / "results.jsonl", of_it)
+    path = predictions.file_beside(tmp_path / "results.jsonl", of_it)
     assert path == tmp_path / "results.predictions" / f"{found.digest[:16]}.npz"
     found.write(path)
     again = predictions.read(path, of_it)
@@ -86,7 +86,7 @@ def test_they_come_back_from_a_file_beside_the_rows(tmp_path: Path) -> None:
 
 
 def test_a_row_of_before_has_none(tmp_path: Path) -> None:
-    assert predictions.beside(tmp_path / "results.jsonl", row(np.ones(4, bool))) is None
+    assert predictions.file_beside(tmp_path / "results.jsonl", row(np.ones(4, bool))) is None
 
 
 def test_the_same_predictions_give_the_same_bytes_at_any_time(
@@ -114,7 +114,7 @@ def test_ten_thousand_images_take_less_than_thirty_kilobytes(tmp_path: Path) -> 
     labels = rng.integers(0, 10, N)
     given = scores(N, 10) / 3
     given[np.arange(N), labels] += 5  # nine in ten are right, as of the baseline
-    found = predictions.of(given, log_softmax(given), labels)
+    found = predictions.from_scores(given, log_softmax(given), labels)
     found.write(tmp_path / "a.npz")
     assert 0.85 < (found.classes == labels).mean() < 0.999
     assert (tmp_path / "a.npz").stat().st_size < 30_000
@@ -147,7 +147,7 @@ def test_the_predictions_of_another_row_are_refused(tmp_path: Path) -> None:
 def test_another_number_of_images_is_refused(tmp_path: Path) -> None:
     found, _ = made(n=41)
     found.write(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match="has not the labels, classes, probabilities of 40 images"):
+    with pytest.raises(ValueError, match="lacks labels, classes, probabilities of 40 images"):
         predictions.read(tmp_path / "a.npz", row(np.ones(40, bool), predictions=found.digest))
 
 
@@ -178,11 +178,11 @@ def test_arrays_of_another_type_or_shape_or_none_are_refused(name: str, tmp_path
     array = parts(found)[name]
     for other in (array.astype(np.float64), array.reshape(2, 20), array[:-1], array[:0]):
         path = written(tmp_path / "a.npz", **parts(found) | {name: other})
-        with pytest.raises(ValueError, match="it has not the labels, classes, probabilities"):
+        with pytest.raises(ValueError, match="it lacks labels, classes, probabilities"):
             predictions.read(path, of_it)
     without = {key: value for key, value in parts(found).items() if key != name}
     for others in (without, parts(found) | {"more": array}):
-        with pytest.raises(ValueError, match="it has not the labels, classes, probabilities"):
+        with pytest.raises(ValueError, match="it lacks labels, classes, probabilities"):
             predictions.read(written(tmp_path / "a.npz", **others), of_it)
 
 
@@ -196,7 +196,7 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     trapped[0] = Trap()
     path = written(tmp_path / "a.npz", **parts(found) | {"classes": trapped})
     assert b"opened" in zipfile.ZipFile(path).read("classes.npy")
-    with pytest.raises(ValueError, match="it has not the labels, classes, probabilities"):
+    with pytest.raises(ValueError, match="it lacks labels, classes, probabilities"):
         predictions.read(path, of_it)
     path.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ValueError, match=r"not a whole \.npz file"):

@@ -196,7 +196,7 @@ def test_an_activation_that_is_code_is_refused(suffix: str) -> None:
         keras.Model(image, x).save("model" + suffix)
     said = refused(Path("model" + suffix))
     assert "layer 'squared' needs '__lambda__'" in said
-    assert "say the same with Keras layers" in said
+    assert "use Keras layers in its place" in said
 
 
 def test_code_in_what_the_model_was_compiled_with_is_left_behind(

@@ -81,7 +81,7 @@ HIDDEN = {"class_name": "__slice__", "config": {"start": tensor("image")}}
 )
 def test_a_layer_that_is_called_on_constants_alone_is_refused(arguments: list[Any]) -> None:
     config = functional(image(), *relus(1), calls=[[], [arguments]])
-    assert said_of(config) == "layer 'relu0' is called on nothing that a layer gives; leave it out"
+    assert said_of(config) == "layer 'relu0' takes no output of a layer; leave it out"
 
 
 def test_a_layer_may_be_called_on_a_tensor_among_others_in_a_list() -> None:
@@ -127,7 +127,7 @@ def test_constants_are_numbers(kind: str) -> None:
 
     extent.check_extent(adding("float32"), KB)
     for dtype in ("U1000000000", "object", None, ["float32"]):
-        assert "a constant in it is no number" in said_of(adding(dtype))
+        assert "a constant in it is not a number" in said_of(adding(dtype))
 
 
 def test_objects_that_are_said_to_be_one_are_said_alike() -> None:
@@ -139,5 +139,7 @@ def test_objects_that_are_said_to_be_one_are_said_alike() -> None:
         return sequential(image(), *layers)
 
     extent.check_extent(shared({"seed": 1}, {"seed": 1}), KB)
-    assert "is said to be one with another" in said_of(shared({"seed": 1}, {"seed": 2}))
-    assert "is said to be one with another" in said_of(shared({}, {}, number="140"))
+    assert "shares its object with a layer that differs" in said_of(
+        shared({"seed": 1}, {"seed": 2})
+    )
+    assert "shares its object with a layer that differs" in said_of(shared({}, {}, number="140"))

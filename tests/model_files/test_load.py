@@ -100,7 +100,7 @@ def test_an_activation_that_keras_3_computes_otherwise_than_keras_2_is_refused()
     keras_2("Activation", Activation=("hard_sigmoid",))
     said = refused(Path("old.h5"))
     assert (
-        "applies hard_sigmoid, which Keras 3 computes otherwise than Keras 2: say it with" in said
+        "applies hard_sigmoid, which Keras 3 computes differently from Keras 2: build it as" in said
     )
 
 
@@ -146,7 +146,7 @@ def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
 
 def test_an_error_of_python_in_keras_is_said_to_be_of_the_file(saved: Path) -> None:
     said = refused(edited(saved, lambda config: config["config"].update(layers=[{}])))
-    assert "cannot be loaded: Keras would not have written it so ('name'); save" in said
+    assert "cannot be loaded: Keras does not write such a file ('name'); save" in said
 
 
 def test_what_keras_says_reaches_nobody_and_its_error_becomes_one_sentence(

@@ -222,7 +222,7 @@ def test_every_row_has_its_predictions_beside_the_rows_and_in_its_run_folder(
     labels = context.data.open_test().labels
     for row in rows:
         (folder,) = context.out.glob(f"*-{row.run[:12]}")
-        beside = predictions.beside(context.results, row)
+        beside = predictions.file_beside(context.results, row)
         assert beside
         kept = predictions.read(beside, row)
         assert kept.labels.tolist() == labels.tolist()
@@ -371,7 +371,7 @@ def test_a_kept_file_is_measured_on_another_split_without_computing_it_again(
     assert read_from(context.results) == [*first, *second]
     for row in (*first, *second):
         (folder,) = context.out.glob(f"*-{row.run[:12]}")
-        beside = predictions.beside(context.results, row)
+        beside = predictions.file_beside(context.results, row)
         assert beside
         for path in (beside, RunFolder(folder).predictions_file(row)):
             assert len(predictions.read(path, row).labels) == row.test_images

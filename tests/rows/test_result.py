@@ -313,7 +313,7 @@ def test_a_row_that_cannot_have_been_measured_is_refused_in_a_sentence(
         ("[" * 100_000, "recursion"),
         (
             changed(label="prune \ud800"),
-            "half of a character, a lone surrogate; expected whole ones",
+            "a lone surrogate, half of a character; expected whole ones",
         ),
         (changed(notes=["a", "\udcff"]), "half of a character"),
         (changed(versions={"\ud800": "3"}), "half of a character"),

@@ -129,11 +129,11 @@ def test_listing_follows_no_link_in_a_run_folder(victim: Path) -> None:
     (folder / ".lock").touch()
     (victim.parent / "log.csv").write_text("epoch\n1\n2\n")
     (folder / "checkpoint").symlink_to(victim.parent)
-    (run,) = listing.found(Path("runs"))
+    (run,) = listing.run_folders(Path("runs"))
     assert run.epochs == 0
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / ".lock").touch()
     os.mkfifo(folder / "manifest.json")
-    (run,) = listing.found(Path("runs"))
+    (run,) = listing.run_folders(Path("runs"))
     assert run.state == "unreadable"

@@ -53,7 +53,7 @@ def finished(label: str = "prune", days: float = 0, digest: str = DIGEST) -> Pat
 
 
 def listed() -> list[listing.Run]:
-    return listing.found(Path("runs"))
+    return listing.run_folders(Path("runs"))
 
 
 def compress(*words: str, typed: str | None = None) -> Result:

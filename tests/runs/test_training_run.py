@@ -16,7 +16,7 @@ from baselines.toy import Toy
 from compress.cli.main import cli
 from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
-from compress.runs.folder import Kept
+from compress.runs.folder import FinishedRun
 from compress.runs.training_run import Training, measured_summary, summarise
 from compress.training.recipe import Recipe
 from conftest import Silent
@@ -45,7 +45,9 @@ def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None
     low, high = summary["best_validation_accuracy_interval"]
     # Wilson's interval of 70 in 100, from a table.
     assert (round(low, 4), round(high, 4)) == (0.6042, 0.7811)
-    measured = measured_summary(Kept({"validation": ROW}, {"summary": summary}), "validation")
+    measured = measured_summary(
+        FinishedRun({"validation": ROW}, {"summary": summary}), "validation"
+    )
     assert measured == summary | {
         "validation_accuracy": 0.8,
         "validation_cross_entropy": 0.5,

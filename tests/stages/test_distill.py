@@ -237,7 +237,7 @@ def test_promises_end_where_another_network_begins(
     rows = Pipeline((prune, Distill(epochs=1))).run(toy_model, context)
     assert rows[1].sparsity == pytest.approx(0.5, abs=0.01)
     assert rows[2].sparsity < 0.1
-    assert "distill makes another network: what prune promised of the one before ends there." in (
+    assert "distill makes another network, so promises of prune are not checked after it." in (
         said.notes
     )
 

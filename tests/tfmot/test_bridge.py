@@ -95,7 +95,7 @@ def test_zeros_stay_zero_and_clusters_equal_and_all_others_learn(digits: int) ->
         rounded = np.round(variable.numpy() * 4, digits) / 4
         variable.assign(rounded * (rng.random(variable.shape) < 0.5))
     before = KerasModel(model).kernels()
-    twin = bridge.twin(model, kept={name: cluster_ids(w) for name, w in before.items()})
+    twin = bridge.twin(model, clusters={name: cluster_ids(w) for name, w in before.items()})
     adam = bridge.tf_keras().optimizers.Adam(0.1, weight_decay=0.1)
     twin.compile(adam, loss="mse")
     twin.fit(rng.normal(size=(8, *IMAGE)), rng.normal(size=(8, 2)), epochs=3, verbose=0)

@@ -59,7 +59,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: alone(IMAGE, keras().layers.RandomFlip(name="odd")),
         r"layer 'odd' \(RandomFlip\) cannot be trained through tf_keras: leave it out",
     ),
-    "constant": (scaled_by_an_operator, r"layer '.*' \(Multiply\) is called with something else"),
+    "constant": (
+        scaled_by_an_operator,
+        r"layer '.*' \(Multiply\) is not called with outputs of layers",
+    ),
     "not built": (lambda: keras().Sequential([keras().layers.Dense(2)]), "has no input yet: build"),
     "half precision": (
         lambda: alone(IMAGE, keras().layers.Conv2D(2, 3, name="odd", dtype="mixed_float16")),
