@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import click
 import numpy as np
 
 from compress import backend
 from compress.data.dataset import Dataset, Note, Split
 from compress.data.splits import split_by_class
+from compress.tasks.network import BaselineNetwork, Network
 from compress.tasks.task import Task
 from compress.training.recipe import Recipe
+from compress.typed_options import WholeNumbers, option
 
 CLASSES = ("stripes", "columns", "checks")
 IMAGES_PER_CLASS = 200
@@ -23,6 +27,12 @@ RECIPES = {
         summary="Adam on a cosine.", epochs=12, learning_rate=0.01, batch_size=32, schedule="cosine"
     )
 }
+RESIDUAL_RECIPES = {
+    "residual": Recipe(
+        summary="SGD on a cosine, averaged weights.", epochs=8, learning_rate=0.1, batch_size=32,
+        optimizer="sgd", schedule="cosine", warmup=0.1, weight_average=0.9,
+    )
+}  # fmt: skip
 FINETUNING = Recipe(
     summary="SGD on a cosine.", epochs=1, learning_rate=0.01, batch_size=32,
     optimizer="sgd", schedule="cosine", flip=True, crop=1,
@@ -42,6 +52,37 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     dark, light = rng.integers(0, 100, (2, len(labels), 1, 1, 3))
     images = dark + patterns * light + rng.normal(0, 60, (len(labels), SIDE, SIDE, 3))
     return np.clip(images, 0, 255).astype(np.uint8), labels.astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Residual(Network):
+    """A strided convolution, then blocks of two that add to it. It takes pixels less their mean in training."""
+
+    name: ClassVar = "residual"
+    version: ClassVar[int] = 1  # raise it when what `build` gives changes
+    filters: tuple[int, int] = option(
+        (8, 4), WholeNumbers(2, 1, 64), "Filters outside and inside of the blocks."
+    )
+    blocks: int = option(1, click.IntRange(1, 4), "Blocks.")
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        return RESIDUAL_RECIPES
+
+    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
+        layers, (outside, inside) = backend.keras().layers, self.filters
+        mean = 0.5 if images is None else float(images.mean()) / 255
+        image = layers.Input((SIDE, SIDE, 3), name="image")
+        x = layers.Rescaling(1.0, -mean, name="centre")(image)
+        x = layers.Conv2D(outside, 3, 2, padding="same", activation="relu", name="conv0")(x)
+        for block in range(1, self.blocks + 1):
+            y = layers.Conv2D(inside, 3, padding="same", use_bias=False, name=f"conv{block}a")(x)
+            y = layers.BatchNormalization(momentum=0.9, name=f"norm{block}")(y)
+            y = layers.ReLU(name=f"relu{block}")(y)
+            y = layers.Conv2D(outside, 3, padding="same", name=f"conv{block}b")(y)
+            x = layers.Add(name=f"add{block}")([x, y])
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        return backend.keras().Model(image, layers.Dense(len(CLASSES), name="logits")(x))
 
 
 class Toy(Task):
@@ -76,6 +117,10 @@ class Toy(Task):
     @property
     def recipes(self) -> Mapping[str, Recipe]:
         return RECIPES
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        return {network.name: network for network in (BaselineNetwork(task=self), Residual())}
 
     @property
     def finetuning(self) -> Recipe:

@@ -8,10 +8,13 @@ from typing import Any
 
 _HOMES = {
     "Stage": "compress.stage",
-    "option": "compress.stage",
+    "option": "compress.typed_options",
+    "WholeNumbers": "compress.typed_options",
     "Finding": "compress.findings",
     "CannotTreat": "compress.findings",
     "Task": "compress.tasks.task",
+    "Network": "compress.tasks.network",
+    "BaselineNetwork": "compress.tasks.network",
     "TaskView": "compress.tasks.view",
     "Dataset": "compress.data.dataset",
     "Split": "compress.data.dataset",

@@ -19,12 +19,14 @@ The whole contract of a stage:
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
+
+from compress import typed_options
+from compress.typed_options import option as option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,19 +38,6 @@ if TYPE_CHECKING:
 
 Format = Literal["keras", "tflite"]
 MAX_EPOCHS = 100_000  # of any training; libraries count steps in 64 bits
-
-
-def option(default: Any, kind: Any, help: str) -> Any:
-    """Declare one option of a stage; its flag, help, range check, JSON form and tests derive from this.
-
-    Args:
-      default: the value when none is given. A tuple makes the flag repeatable; a bool makes a pair of flags.
-      kind: a click type such as `click.FloatRange(0, 1)`. For a tuple, the type of one element.
-      help: one sentence for `--help`.
-    """
-    return dataclasses.field(
-        default=default, metadata={"kind": click.types.convert_type(kind), "help": help}
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,19 +53,7 @@ class Stage(ABC):
     trains: ClassVar[bool] = True  # whether its result depends on how the task trains
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, self._checked(field, getattr(self, field.name)))
-
-    def _checked(self, field: dataclasses.Field[Any], value: Any) -> Any:
-        kind: click.ParamType = field.metadata["kind"]
-        try:
-            if isinstance(field.default, tuple):
-                if not isinstance(value, list | tuple):
-                    raise click.BadParameter(f"{value!r} is no list; give one, as [{value!r}].")
-                return tuple(_convert(kind, v) for v in value)
-            return value if value is field.default else _convert(kind, value)
-        except click.BadParameter as error:
-            raise ValueError(f"{self.name}: option '{field.name}': {error.message}") from None
+        typed_options.check(self)
 
     @abstractmethod
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel | TFLiteModel:
@@ -121,66 +98,22 @@ class Stage(ABC):
 
     def changed_options(self) -> dict[str, Any]:
         """The options that are not at their defaults; only they are in the key of a run."""
-        spec = self.spec()
-        fields = dataclasses.fields(self)
-        return {f.name: spec[f.name] for f in fields if getattr(self, f.name) != f.default}
+        return typed_options.changed(self)
 
     def spec(self) -> dict[str, Any]:
         """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` makes the stage of it again."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {"stage": self.name} | {
-            k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
-        }
+        return {"stage": self.name} | typed_options.values(self)
 
     def argv(self) -> list[str]:
         """The words that make this stage: its name, its first option, and every option not at its default."""
         words = [self.name]
-        for index, field in enumerate(_own_first(type(self))):
+        for index, field in enumerate(typed_options.own_first(type(self))):
             value = getattr(self, field.name)
-            if index > 0 and value == field.default:
-                continue
-            flag = field.name.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(f"--{flag}" if value else f"--no-{flag}")
-            elif isinstance(value, tuple):
-                words += [w for v in value for w in (f"--{flag}", str(v))]
-            elif value is not None:
-                words += [f"--{flag}", str(value)]
+            if index == 0 or value != field.default:
+                words += typed_options.words(field.name, value, typed_options.repeatable(field))
         return words
 
     @classmethod
     def parameters(cls) -> list[click.Parameter]:
         """The click options of this stage: its own in the order declared, then those of the class it derives from."""
-        return [_parameter(field) for field in _own_first(cls)]
-
-
-def _own_first(cls: type[Stage]) -> list[dataclasses.Field[Any]]:
-    own = list(cls.__annotations__)  # a field that is declared anew too
-    names = [*own, *(f.name for f in dataclasses.fields(cls) if f.name not in own)]
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    return [fields[name] for name in names if name in fields]
-
-
-def _convert(kind: click.ParamType, value: Any) -> Any:
-    converted = kind.convert(value, None, None)
-    if isinstance(converted, float) and not math.isfinite(converted):
-        raise click.BadParameter(f"{value} is not a finite number.")
-    try:
-        str(converted).encode()  # a row will hold it
-    except UnicodeEncodeError:
-        raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
-    return converted
-
-
-def _parameter(field: dataclasses.Field[Any]) -> click.Option:
-    flag = field.name.replace("_", "-")
-    repeatable = isinstance(field.default, tuple)
-    flags = f"--{flag}/--no-{flag}" if isinstance(field.default, bool) else f"--{flag}"
-    return click.Option(
-        [flags, field.name],
-        type=field.metadata["kind"],
-        default=field.default,
-        multiple=repeatable,
-        show_default=not repeatable and field.default is not None,
-        help=field.metadata["help"] + (" May be repeated." if repeatable else ""),
-    )
+        return typed_options.parameters(cls)

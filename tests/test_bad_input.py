@@ -38,7 +38,7 @@ def refused(words: list[str], code: int) -> str:
         (["prnue"], "Did you mean 'prune'?"),
         (["run", "--seed", "-1", "prune"], "-1 is not in the range"),
         (["train", "--width", "0"], "0.0 is not in the range"),
-        (["train", "--width", "nan"], "'--width': nan is not a finite number"),
+        (["train", "--width", "nan"], "option 'width': nan is not a finite number"),
         (["distill", "--temperature", "1e-300"], "1e-300 is not in the range 0.1<=x<=1000"),
         (["train", "--epochs", "-1"], "-1 is not in the range"),
         (["train", "--epochs", str(2**70)], "is not in the range 0<=x<=100000"),
@@ -59,6 +59,30 @@ def refused(words: list[str], code: int) -> str:
             "no recipe 'slow'; recipes here: toy.",
         ),
         (["train", "--recipe", "strnog"], "Did you mean 'strong'?"),
+        (
+            ["train", "--network", "resnte"],
+            "no network 'resnte'; networks here: plain, resnet, airbench. Did you mean 'resnet'?",
+        ),
+        (["train", "--network", "-x"], "no network '-x'; networks here: plain, resnet"),
+        (
+            ["train", "--network", "resnet", "--width", "0.5"],
+            "no option --width; network resnet has --widths, --depth. Did you mean --widths?",
+        ),
+        (["train", "--depth", "14"], "no option --depth; network plain has --width."),
+        (["train", "--epoch", "3"], "Did you mean --epochs?"),
+        (["train", "--task", "toys", "--width", "1"], "no task 'toys'"),
+        (["train", "--task", "toy", "--network", "resnet"], "networks here: baseline, residual."),
+        (
+            ["train", "--network", "resnet", "--widths", "16,32"],
+            "'16,32' is not 3 whole numbers from 1 to 1024 with commas between, such as 1,2,3.",
+        ),
+        (["train", "--network", "resnet", "--depth", "15"], "15 is not 6n + 2"),
+        (["train", "--network", "resnet", "--depth", "x"], "'x' is not a valid integer range"),
+        (["train", "--network", "airbench", "--momentum", "1"], "1.0 is not in the range 0<=x<1"),
+        (
+            ["train", "--network", "resnet", "--recipe", "published"],
+            "no recipe 'published'; recipes here: strong.",
+        ),
     ],
 )
 def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) -> None:

@@ -19,6 +19,7 @@ from compress.cli.main import cli
 from compress.keras_models.model import KerasModel
 from compress.stage import Stage
 from compress.tasks.view import TaskView
+from support.option_ranges import outside
 
 DOCS = Path(__file__).parent.parent / "docs" / "stages"
 PLUGGED_IN = {"round"}
@@ -31,18 +32,6 @@ def quick(name: str) -> Stage:
     cls = registry.stage(name)
     options = {f.name for f in dataclasses.fields(cls)}
     return cls(**({"epochs": 1} if "epochs" in options else {}))
-
-
-def outside(kind: click.ParamType) -> list[Any]:
-    """Values just outside what a click type takes."""
-    if isinstance(kind, click.types._NumberRangeBase):
-        step = 1 if isinstance(kind, click.IntRange) else 1e-6
-        below = [] if kind.min is None else [kind.min if kind.min_open else kind.min - step]
-        above = [] if kind.max is None else [kind.max if kind.max_open else kind.max + step]
-        return below + above + [float("nan")] * (step != 1)
-    if isinstance(kind, click.Choice):
-        return ["no-such-choice"]
-    return []
 
 
 def refusals() -> list[tuple[str, str, Any]]:

@@ -135,10 +135,12 @@ def test_heavy_libraries_are_imported_when_they_are_used() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("name", ["stage", "rows/bits", "rows/field_check", "registry"])
+@pytest.mark.parametrize(
+    "name", ["stage", "typed_options", "rows/bits", "rows/field_check", "registry"]
+)
 def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
     found = of_package(imports_at_once(parsed(ROOT / f"compress/{name}.py")), "compress")
-    own = {"registry": ("compress.text.",)}
+    own = {"registry": ("compress.text.",), "stage": ("compress.typed_options",)}
     assert [each for each in found if not each.startswith(own.get(name, ()))] == []
 
 

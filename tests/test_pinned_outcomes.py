@@ -204,11 +204,11 @@ def test_the_recipes_pinned_are_of_every_kind() -> None:
     recipes = [*RECIPES.values(), FINETUNING]
     kinds = {(r.optimizer, r.schedule, r.warmup > 0, r.keep) for r in recipes}
     assert {kind[0] for kind in kinds} == {"sgd", "adam"}
-    assert {kind[1] for kind in kinds} == {"constant", "plateau", "cosine"}
+    assert {kind[1] for kind in kinds} == {"constant", "plateau", "cosine", "triangular"}
     assert {kind[2] for kind in kinds if kind[1] == "cosine"} == {True, False}
     assert {kind[3] for kind in kinds} == {"last", "best"}
     used = set[str]().union(*(recipe.changed_fields() for recipe in recipes))
-    assert {f.name for f in dataclasses.fields(Recipe)} - used <= {"summary", "momentum"}
+    assert {f.name for f in dataclasses.fields(Recipe)} - used <= {"summary"}
 
 
 # How a pin is judged

@@ -7,9 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
+from baselines.cifar10.networks.airbench import Airbench
+from baselines.cifar10.networks.plain import Plain
 from baselines.cifar10.networks.plain import build as build_cnn
+from baselines.cifar10.networks.resnet import ResNet
 from baselines.cifar10.recipes import FINETUNING, RECIPES
 from compress.data.dataset import Dataset, Note
+from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.training.recipe import Recipe
 
@@ -43,6 +47,11 @@ class Cifar10(Task):
     def recipes(self) -> Mapping[str, Recipe]:
         """How to train the CNN from scratch; the first is the default."""
         return RECIPES
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """The baseline CNN, smaller and more accurate residual networks, and a network to teach them."""
+        return {network.name: network for network in (Plain(), ResNet(), Airbench())}
 
     @property
     def finetuning(self) -> Recipe:

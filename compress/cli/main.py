@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.cli import network_option
+from compress.cli.network_option import NETWORK, Train
 from compress.cli.options import (
     DATA,
     FILE,
@@ -20,10 +22,9 @@ from compress.cli.options import (
     TRUST,
     FileThenStages,
     MainGroup,
-    Train,
     run_options,
 )
-from compress.cli.param_types import Age, Finite, TaskName
+from compress.cli.param_types import Age, TaskName
 from compress.pipelines.words import StageGroup, known
 from compress.stage import MAX_EPOCHS
 from compress.training.recipe_settings import RecipeSetting
@@ -91,41 +92,48 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
 @cli.command(
     cls=Train,
     params=[
-        click.Option(["--recipe"], help="How to train; the task's first recipe if not given."),
-        click.Option(
-            ["--width"], type=Finite(0, 8, min_open=True), default=1.0, show_default=True,
-            help="Filters relative to the full model.",
-        ),
+        NETWORK,
+        click.Option(["--recipe"], help="How to train; the network's first recipe if not given."),
         click.Option(
             ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
         ),
         click.Option(
-            ["--set", "settings"], type=RecipeSetting(), multiple=True,
+            ["--set", "settings"],
+            type=RecipeSetting(),
+            multiple=True,
             help="Change a field of the recipe, as in --set mixup=0.2. May be repeated.",
         ),
         click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
+        click.Option(
+            ["--dry-run"], is_flag=True, help="Only print how large the network is; needs no data."
+        ),
         *RUN_OPTIONS,
     ],
-)  # fmt: skip
+)
 def train(
+    network: str | None,
     recipe: str | None,
-    width: float,
     epochs: int | None,
     settings: tuple[str, ...],
     tensorboard: bool,
+    dry_run: bool,
     **values: Any,
 ) -> None:
-    """Train the task's model from scratch, resumably."""
+    """Train a network of the task from scratch, resumably."""
     from compress.cli import train_command
     from compress.runs.training_run import Training
 
+    chosen = network_option.taken_from(values, network)
     options = run_options(values)
-    recipes = list(options.task.recipes)
+    if dry_run:
+        train_command.show_size(chosen, options.as_json)
+        return
+    recipes = list(chosen.recipes)
     if recipe and recipes:
         known(click.get_current_context(), recipe, "recipe", recipes)
     recipe = recipe or next(iter(recipes), "")
     training = Training(
-        recipe=recipe, width=width, epochs=epochs, settings=settings, tensorboard=tensorboard
+        recipe=recipe, network=chosen, epochs=epochs, settings=settings, tensorboard=tensorboard
     )
     train_command.train(training, options)
 

@@ -140,16 +140,6 @@ class FileThenStages(StageGroup):
         return StageGroup.parse_args(self, ctx, args)
 
 
-class Train(click.Command):
-    """`compress train`, whose help lists the recipes of every installed task."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for name in registry.task_names():
-            if recipes := registry.task(name).recipes:
-                with formatter.section(f"Recipes of task {name}"):
-                    formatter.write_dl([(r, recipe.summary) for r, recipe in recipes.items()])
-
-
 def run_options(values: dict[str, Any]) -> RunOptions:
     """The parsed values of `RUN_OPTIONS`, and of `--model` and `--trust` if the command has them, as one object."""
     from compress.runs.options import RunOptions

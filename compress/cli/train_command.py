@@ -1,16 +1,21 @@
-"""What `compress train` does, from its options to the printed summary."""
+"""What `compress train` does, from its options to the printed summary, and with `--dry-run`."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+from compress import typed_options
 from compress.cli import console
 from compress.cli.commands import run_context
+from compress.keras_models.model import KerasModel
+from compress.measurement.predicted_size import predicted_size
 from compress.pipelines import reuse
 from compress.report import references
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training, measured_summary, read_log
 from compress.tasks import images as image_task
+from compress.tasks.network import Network
 from compress.tasks.task import Task
 
 CURVES = "training_curves.png"
@@ -19,7 +24,7 @@ CURVES = "training_curves.png"
 def train(training: Training, options: RunOptions) -> None:
     """Train from scratch and show the summary."""
     task = options.task
-    if not task.recipes:
+    if not training.network_of(task).recipes:
         raise ValueError(
             f"task {task.name} has no recipe to train from scratch by: give the other commands a model of your own "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
@@ -42,6 +47,25 @@ def train(training: Training, options: RunOptions) -> None:
         return
     console.print_summary(summary, options.measured_on)
     console.say("", f"Run folder: {folder}. Row: {options.results}.")
+
+
+def show_size(network: Network, as_json: bool) -> None:
+    """Show the parameters, MACs and predicted file sizes of a network, which is built without data."""
+    size = predicted_size(KerasModel(network.build()))
+    named = {"network": network.name, "options": typed_options.values(network)}
+    if as_json:
+        console.say_json(named | dataclasses.asdict(size))
+        return
+    console.print_pairs(
+        {
+            "network": " ".join([network.name, *network.words()]),
+            "parameters": f"{size.params:,}, with BatchNormalization folded",
+            "multiply-accumulates": f"{size.macs:,} per image",
+            "file, float32": f"about {size.float32_bytes:,} bytes as .tflite",
+            "file, int8": f"about {size.int8_bytes:,} bytes",
+            "file, int4": f"about {size.int4_bytes:,} bytes",
+        }
+    )
 
 
 def _draw_curves(folder: Path) -> None:

@@ -56,17 +56,18 @@ def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, Fi
     if data is None:
         return None
     keys = options.context(data, options.task.input_scale)
-    recipe = asked.resolved(options.task)
-    longest = precision.of_training(recipe, asked.width, keys)
+    recipe, network = asked.resolved(options.task), asked.network_of(options.task)
+    longest = precision.of_training(recipe, network, keys)
     chosen = precision.known(options, longest, data.train_pixels)
     if chosen is None:
         return None
-    run = precision.decided(keys, chosen).of_training(recipe, asked.width)
-    folder = RunFolder(options.out / asked.folder_name(run))
+    run = precision.decided(keys, chosen).of_training(recipe, network)
+    folder = RunFolder(options.out / asked.folder_name(options.task, run))
     finished_run = folder.load()
     if finished_run is None or options.measured_on not in finished_run.rows:
         return None
     for sentence in data.notes:
         note(sentence)
-    add_kept_row(options.results, asked.label, folder, finished_run.rows[options.measured_on], note)
+    row = finished_run.rows[options.measured_on]
+    add_kept_row(options.results, asked.label(options.task), folder, row, note)
     return folder.path, finished_run

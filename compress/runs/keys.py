@@ -12,6 +12,7 @@ from compress.files import digest, sha256
 from compress.runs.code_digest import ENGINE, source_digest
 from compress.runs.provenance import version_of
 from compress.stage import Stage
+from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.tflite import convert
 from compress.training import fit
@@ -62,16 +63,19 @@ class KeyContext:
         """What was decided, if a stage depends on it: tf_keras trains in float32 whatever was decided."""
         return dict(self.decided) if trained_by_keras(stages) else {}
 
-    def of_training(self, recipe: Recipe, width: float) -> str:
-        """The key of a training from scratch."""
-        parts = {
-            "training": {
-                "version": fit.VERSION,
-                "recipe": recipe.changed_fields(),
-                "width": width,
-            }
+    def of_training(self, recipe: Recipe, network: Network) -> str:
+        """The key of a training from scratch. The code of the task's first network counts as the task's."""
+        options = network.changed_options()
+        training: dict[str, Any] = {
+            "version": fit.VERSION,
+            "recipe": recipe.changed_fields(),
+            "width": options.pop("width", 1.0),
         }
-        return self._digest(parts, TRAINING_LIBRARIES, self.decided)
+        first = network.name == next(iter(self.task.networks))
+        if not first or options:
+            code = [] if first else [network.name, *code_of(type(network))]
+            training["network"] = [*code, options]
+        return self._digest({"training": training}, TRAINING_LIBRARIES, self.decided)
 
     def _digest(
         self, parts: Mapping[str, Any], libraries: Iterable[str], decided: Mapping[str, Any]
@@ -99,7 +103,7 @@ def trained_by_keras(stages: Iterable[Stage]) -> bool:
 
 
 def code_of(maker: type) -> list[Any]:
-    """What identifies the code of a stage or task class in a key.
+    """What identifies the code of a stage, task or network class in a key.
 
     The class's version; also its source if the class is not of this package and only inherits that version, since
     nobody then promises to raise it.

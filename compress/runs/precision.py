@@ -19,6 +19,7 @@ from compress.keras_models.model import KerasModel
 from compress.runs import provenance
 from compress.runs.keys import KeyContext, trained_by_keras
 from compress.stage import Stage
+from compress.tasks.network import Network
 from compress.training.precision import speedup
 from compress.training.recipe import Recipe
 from compress.training.training_data import Precision
@@ -62,9 +63,9 @@ def of_pipeline(stages: Sequence[Stage], incoming: str, keys: KeyContext) -> Tra
     return Training(run=run, epochs=max(epochs), recipe=keys.task.finetuning, stages=until)
 
 
-def of_training(recipe: Recipe, width: float, keys: KeyContext) -> Training:
+def of_training(recipe: Recipe, network: Network, keys: KeyContext) -> Training:
     """A training from scratch."""
-    run = replace(keys, decided={}).of_training(recipe, width)
+    run = replace(keys, decided={}).of_training(recipe, network)
     return Training(run=run, epochs=recipe.epochs, recipe=recipe)
 
 

@@ -17,6 +17,7 @@ from compress.runs import precision
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.significance import wilson_interval
+from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.text import no_such
 from compress.training.fit import fit
@@ -33,10 +34,14 @@ class Training:
     """The options of `compress train`."""
 
     recipe: str
-    width: float = 1.0
+    network: Network | None = None  # None: the task's first, with default options
     epochs: int | None = None  # None: the recipe's own
     settings: tuple[str, ...] = ()  # FIELD=VALUE each: see `recipe_settings`
     tensorboard: bool = False
+
+    def network_of(self, task: Task) -> Network:
+        """The network to train."""
+        return self.network or next(iter(task.networks.values()))
 
     def resolved(self, task: Task) -> Recipe:
         """The recipe with `settings` and `epochs` applied.
@@ -48,9 +53,11 @@ class Training:
             raise ValueError(
                 "--tensorboard needs a package that is not installed: pip install tensorboard."
             )
-        if self.recipe not in task.recipes:
-            raise ValueError(f"task {task.name} has {no_such('recipe', self.recipe, task.recipes)}")
-        recipe = changed(task.recipes[self.recipe], self.settings, options=["epochs"])
+        network = self.network_of(task)
+        if self.recipe not in network.recipes:
+            of = f"network {network.name} of task {task.name}"
+            raise ValueError(f"{of} has {no_such('recipe', self.recipe, network.recipes)}")
+        recipe = changed(network.recipes[self.recipe], self.settings, options=["epochs"])
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 
     def notes(self, task: Task) -> list[str]:
@@ -60,25 +67,29 @@ class Training:
         )
         return [] if self.resolved(task).epochs else [untrained]
 
-    @property
-    def label(self) -> str:
-        """The words that ask for this training."""
-        width = "" if self.width == 1 else f" --width {self.width}"
-        epochs = "" if self.epochs is None else f" --epochs {self.epochs}"
-        settings = "".join(f" --set {setting}" for setting in self.settings)
-        return f"train --recipe {self.recipe}{width}{epochs}{settings}"
+    def label(self, task: Task) -> str:
+        """The words that ask for this training. The task's first network is not named."""
+        network = self.network_of(task)
+        named = [] if network.name == next(iter(task.networks)) else ["--network", network.name]
+        epochs = [] if self.epochs is None else ["--epochs", str(self.epochs)]
+        settings = [word for setting in self.settings for word in ("--set", setting)]
+        words = ["train", *named, "--recipe", self.recipe, *network.words(), *epochs, *settings]
+        return " ".join(words)
 
-    def folder_name(self, run: str) -> str:
+    def folder_name(self, task: Task, run: str) -> str:
         """The name of the folder of the run with that key."""
-        return f"{self.label.replace(' --', '-').replace(' ', '-')}-{run[:12]}"
+        text = self.label(task).replace(" --", "-").replace(" ", "-")
+        safe = "".join(c if c.isalnum() or c in "-._,=" else "_" for c in text)
+        return f"{safe}-{run[:12]}"
 
     def run(self, context: RunContext) -> tuple[Path, FinishedRun]:
         """Train, or reuse the same training if it is finished. Gives the run folder and its content."""
         recipe = self.resolved(context.task)
-        training = precision.of_training(recipe, self.width, context.keys)
-        context = precision.settled(context, training, lambda: self._network(recipe, context))
-        run = context.keys.of_training(recipe, self.width)
-        folder = RunFolder(context.out / self.folder_name(run))
+        network = self.network_of(context.task)
+        training = precision.of_training(recipe, network, context.keys)
+        context = precision.settled(context, training, lambda: self._untrained(recipe, context))
+        run = context.keys.of_training(recipe, network)
+        folder = RunFolder(context.out / self.folder_name(context.task, run))
 
         def make() -> Made:
             model, history = self._fit(recipe, context, folder)
@@ -96,17 +107,18 @@ class Training:
                 manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
             )
 
-        return folder.path, context.run(folder, self.label, make)
+        return folder.path, context.run(folder, self.label(context.task), make)
 
-    def _network(self, recipe: Recipe, context: RunContext) -> KerasModel:
+    def _untrained(self, recipe: Recipe, context: RunContext) -> KerasModel:
         set_seed(backend.keras(), context.seed, context.deterministic)
-        return KerasModel(context.task.build(width=self.width, dropout=recipe.dropout))
+        network = self.network_of(context.task)
+        return KerasModel(network.build(context.data.train.images, dropout=recipe.dropout))
 
     def _fit(
         self, recipe: Recipe, context: RunContext, folder: RunFolder
     ) -> tuple[KerasModel, History]:
         keras = backend.keras()
-        model = self._network(recipe, context)
+        model = self._untrained(recipe, context)
         boards = (
             [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
             if self.tensorboard
@@ -117,7 +129,7 @@ class Training:
             recipe,
             context.view(folder).training_data(),
             seed=context.seed,
-            title=self.label,
+            title=self.label(context.task),
             callbacks=boards,
         )
         return model, history

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.data.dataset import Dataset, Note
+from compress.tasks.network import BaselineNetwork, Network
 
 if TYPE_CHECKING:
     from compress.training.recipe import Recipe
@@ -41,6 +42,11 @@ class Task(ABC):
     @abstractmethod
     def finetuning(self) -> Recipe:
         """The recipe by which stages train a trained model further; they set epochs and learning rate."""
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Networks of this task by name, each with default options. The first is what `build` and `recipes` give."""
+        return {BaselineNetwork.name: BaselineNetwork(task=self)}
 
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +12,7 @@ if TYPE_CHECKING:
     from compress.data.dataset import Split
     from compress.training.recipe import Recipe
 
-
-def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
-    """Mirror half of the images, then crop each at random after adding a reflected border of `crop` pixels.
-
-    Args:
-      images: uint8 [b, h, w, c].
-
-    Returns:
-      uint8 [b, h, w, c].
-    """
-    return augmented(images, Draws.of(len(images), flip, crop, rng))
+EPOCHS = 2**31  # more than any training has
 
 
 @dataclass(frozen=True)
@@ -102,12 +92,16 @@ def batches(
       images times `scale`, float32 [b, h, w, c], and labels float32 [b, classes], one-hot unless mixed.
     """
     batch = min(recipe.batch_size, len(split))
-    for epoch in range(done, 2**31):
+    first_half = np.random.default_rng([seed, EPOCHS]).random(len(split)) < 0.5
+    for epoch in range(done, EPOCHS):
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(split))
         for start in range(0, len(order) - batch + 1, batch):
             chosen = order[start : start + batch]
-            images = augment(split.images[chosen], recipe.flip, recipe.crop, rng)
+            draws = Draws.of(batch, recipe.flip, recipe.crop, rng)
+            if recipe.alternating_flip:
+                draws = replace(draws, mirrored=first_half[chosen] != bool(epoch % 2))
+            images = augmented(split.images[chosen], draws)
             images, labels = images * np.float32(scale), one_hot(split.labels[chosen], classes)
             if recipe.mixes_in(epoch):
                 shares = shares_of(batch, recipe.mixup, rng)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from compress import backend
+from compress.training.param_groups import TriangularSchedule, sgd
 from compress.training.recipe import Recipe
 
 
@@ -45,6 +47,15 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
         )
     elif recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
+    elif recipe.schedule == "triangular":
+        _check_keras3(recipe, keras)
+        triangle = TriangularSchedule(
+            peak=rate, start=recipe.start, rise=recipe.warmup, end=recipe.end
+        )
+        rate = triangle.keras(total)
+    if recipe.param_groups:
+        _check_keras3(recipe, keras)
+        return sgd(rate, recipe.momentum, recipe.param_groups, steps)
     settings: dict[str, Any] = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=recipe.momentum, nesterov=True, **settings)
@@ -53,3 +64,11 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
     if recipe.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+def _check_keras3(recipe: Recipe, keras: Any) -> None:
+    if keras is not backend.keras():
+        raise ValueError(
+            f"recipe {recipe.summary!r} has parameter groups or a triangular schedule, which only training with "
+            "Keras 3 knows: give the stages that train with tf_keras a fine-tuning recipe without them."
+        )

@@ -1,8 +1,8 @@
-"""SGD in parameter groups, each with its learning rate, L2 penalty and number of steps; a triangular schedule."""
+"""SGD in parameter groups, each with its learning rate, L2 penalty and number of epochs; a triangular schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,15 @@ from compress import backend
 class ParamGroup:
     """How some of the variables are trained, in addition to the optimizer's settings for all of them."""
 
+    end: str = (
+        ""  # of the paths of its variables, as Keras has them: "norm1/beta"; "" is of every path
+    )
     learning_rate: float = 1.0  # times the optimizer's
     l2: float = 0.0  # this times the variable is added to its gradient, before momentum
-    steps: int | None = None  # number of steps after which it is frozen; None: never
+    epochs: int | None = None  # number of epochs after which it is frozen; None: never
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "l2", "steps"):
+        for name in ("learning_rate", "l2", "epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"parameter group: {name} {getattr(self, name)} is below 0.")
 
@@ -78,20 +81,21 @@ class TriangularSchedule:
         return Triangular()
 
 
-def group_of(path: str, groups: Mapping[str, ParamGroup]) -> ParamGroup:
-    """The group of a variable: the first whose name its path ends with.
+def group_of(path: str, groups: Sequence[ParamGroup]) -> ParamGroup:
+    """The group of a variable: the first whose end its path has. A variable without a group gets a `ParamGroup()`.
 
     Args:
       path: of the variable, as Keras has it: "norm1/beta".
-      groups: end of a path -> group; the end "" matches every path. A variable without a group gets a `ParamGroup()`.
 
-    >>> group_of("norm1/beta", {"beta": ParamGroup(l2=0.5), "": ParamGroup(l2=1.0)}).l2
+    >>> group_of("norm1/beta", [ParamGroup(end="beta", l2=0.5), ParamGroup(l2=1.0)]).l2
     0.5
     """
-    return next((group for end, group in groups.items() if path.endswith(end)), ParamGroup())
+    return next((group for group in groups if path.endswith(group.end)), ParamGroup())
 
 
-def sgd(learning_rate: Any, momentum: float, groups: Mapping[str, ParamGroup]) -> Any:
+def sgd(
+    learning_rate: Any, momentum: float, groups: Sequence[ParamGroup], steps_per_epoch: int = 1
+) -> Any:
     """A Keras 3 optimizer: SGD with Nesterov momentum, L2 and parameter groups, step by step as PyTorch's.
 
     With gradient g of variable w, velocity v from 0, momentum m, and of its group L2 c and learning rate r:
@@ -122,9 +126,9 @@ def sgd(learning_rate: Any, momentum: float, groups: Mapping[str, ParamGroup]) -
             gradient = ops.cast(gradient, variable.dtype) + group.l2 * variable
             new_velocity = momentum * velocity + gradient
             rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate
-            if group.steps is not None:
+            if group.epochs is not None:
                 # Not by a factor of zero: a frozen variable may have a gradient that is not finite.
-                is_trained = self.iterations < group.steps
+                is_trained = self.iterations < group.epochs * steps_per_epoch
                 gradient, new_velocity = (
                     ops.where(is_trained, x, 0.0) for x in (gradient, new_velocity)
                 )

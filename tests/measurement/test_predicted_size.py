@@ -109,10 +109,21 @@ def test_fewer_bits_make_smaller_files_and_integers_cost_24_bytes_a_channel() ->
     assert file_bytes([wide], "int4") - file_bytes([kernel], "int4") == 2_000
 
 
-def test_a_normalization_that_does_not_fold_is_refused() -> None:
-    model = Airbench(widths=(1, 1, 1)).build(np.zeros((1, 32, 32, 3), np.uint8))
-    with pytest.raises(ValueError, match="layer 'norm1a' normalizes what no convolution or Dense"):
-        predicted_size(KerasModel(model))
+def test_a_normalization_that_does_not_fold_is_a_scale_and_a_shift_for_each_channel() -> None:
+    predicted = predicted_size(KerasModel(Airbench().build()))
+    unfolded, folded = 64 + 256 + 256, 64 + 256 + 256
+    weights = 288 + 50_688 + 737_280 + 1_179_648 + 2_560
+    assert predicted.params == weights + 24 + folded + 2 * unfolded
+    assert predicted.macs == 118_147_360
+
+
+@pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
+def test_a_file_with_normalizations_that_do_not_fold_is_predicted(scheme: Scheme) -> None:
+    network = trained(Airbench(widths=(8, 16, 12)).build())
+    for kernel in network.kernel_variables().values():  # Dirac kernels may be equal
+        kernel.assign(kernel + RNG.normal(0, 0.1, kernel.shape).astype(np.float32))
+    predicted = getattr(predicted_size(network), f"{scheme}_bytes")
+    assert predicted == pytest.approx(len(convert(network, scheme).content), rel=0.03)
 
 
 def test_layers_of_a_model_inside_are_counted() -> None:

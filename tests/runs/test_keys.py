@@ -24,8 +24,10 @@ from compress.stages.prune import Prune
 from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tasks.images import Images
+from compress.tasks.network import BaselineNetwork, Network
 from compress.tflite import convert
 from compress.training import fit
+from compress.training.param_groups import ParamGroup
 from compress.training.recipe import Recipe
 
 VERSIONS = {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6", "tf-keras": "2.21.0"}
@@ -34,6 +36,9 @@ MODEL = "0" * 64
 CONTEXT = KeyContext(
     task=Images((8, 8, 3), 1.0), input_scale=1.0, data=DataDigests("data", "a", "b"), seed=0
 )
+
+WHOLE = BaselineNetwork(task=CONTEXT.task)
+HALF = BaselineNetwork(task=CONTEXT.task, width=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +63,7 @@ def test_the_keys_of_a_release_are_those_of_the_next() -> None:
         "prune": of(Prune(sparsity=0.5)),
         "prune quantize": of(Prune(sparsity=0.5), Quantize()),
         "qat": of(Qat()),
-        "train": CONTEXT.of_training(Recipe(summary="", epochs=3, learning_rate=0.1), 0.5),
+        "train": CONTEXT.of_training(Recipe(summary="", epochs=3, learning_rate=0.1), HALF),
     }
     assert {name: key[:16] for name, key in found.items()} == PINNED
 
@@ -116,16 +121,53 @@ def test_one_more_field_of_recipes_changes_no_key(monkeypatch: pytest.MonkeyPatc
 
     plain = Recipe(summary="A.", epochs=3, learning_rate=0.1, crop=4)
     more = More(summary="B.", epochs=3, learning_rate=0.1, crop=4)
-    assert CONTEXT.of_training(more, 1.0) == CONTEXT.of_training(plain, 1.0)
+    assert CONTEXT.of_training(more, WHOLE) == CONTEXT.of_training(plain, WHOLE)
     other = dataclasses.replace(more, precision="bfloat16")
-    assert CONTEXT.of_training(other, 1.0) != CONTEXT.of_training(plain, 1.0)
+    assert CONTEXT.of_training(other, WHOLE) != CONTEXT.of_training(plain, WHOLE)
 
 
 @pytest.mark.parametrize("change", [{"epochs": 4}, {"learning_rate": 0.2}, {"flip": True}], ids=str)
 def test_another_recipe_is_another_training(change: dict[str, Any]) -> None:
     plain = Recipe(summary="", epochs=3, learning_rate=0.1)
     changed = dataclasses.replace(plain, **change)
-    assert CONTEXT.of_training(changed, 1.0) != CONTEXT.of_training(plain, 1.0)
+    assert CONTEXT.of_training(changed, WHOLE) != CONTEXT.of_training(plain, WHOLE)
+
+
+def test_a_network_counts_by_its_name_its_changed_options_and_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, recipe = (
+        dataclasses.replace(CONTEXT, task=Toy()),
+        Recipe(summary="", epochs=1, learning_rate=0.1),
+    )
+    first, residual = Toy().networks.values()
+
+    def key(network: Network) -> str:
+        return context.of_training(recipe, network)
+
+    assert key(residual) == key(residual.with_options({"filters": [8, 4], "blocks": 1}))
+    three = [first, residual, residual.with_options({"blocks": 2})]
+    assert len({key(network) for network in three}) == 3
+    before = key(residual)
+    monkeypatch.setattr(type(residual), "version", 2)
+    assert key(residual) != before
+
+
+def test_an_option_of_the_first_network_besides_width_counts() -> None:
+    deeper = dataclasses.make_dataclass(
+        "Deeper", [("depth", int, option(1, click.INT, "Depth."))], bases=(BaselineNetwork,),
+        frozen=True, kw_only=True,
+    )  # fmt: skip
+    recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
+    keys_of = [CONTEXT.of_training(recipe, deeper(task=CONTEXT.task, depth=d)) for d in (1, 2)]
+    assert keys_of[0] == CONTEXT.of_training(recipe, WHOLE) != keys_of[1]
+
+
+def test_parameter_groups_count_by_what_is_not_at_its_default() -> None:
+    plain = Recipe(summary="", epochs=3, learning_rate=0.1, optimizer="sgd")
+    grouped = dataclasses.replace(plain, param_groups=(ParamGroup(end="/beta", l2=0.5),))
+    assert grouped.changed_fields()["param_groups"] == [{"end": "/beta", "l2": 0.5}]
+    assert CONTEXT.of_training(grouped, WHOLE) != CONTEXT.of_training(plain, WHOLE)
 
 
 def with_finetuning(recipe: Recipe) -> KeyContext:
@@ -160,7 +202,7 @@ def test_each_version_makes_stale_what_it_stands_for(
 ) -> None:
     def every() -> dict[str, str]:
         recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
-        trained = CONTEXT.of_training(recipe, 1.0)
+        trained = CONTEXT.of_training(recipe, WHOLE)
         return {
             "baseline": of(),
             "prune": of(Prune()),
@@ -204,7 +246,7 @@ def test_what_was_decided_counts_where_keras_trains() -> None:
     mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
     recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
     assert of(Finetune(), context=mixed) != of(Finetune())
-    assert mixed.of_training(recipe, 1.0) != CONTEXT.of_training(recipe, 1.0)
+    assert mixed.of_training(recipe, WHOLE) != CONTEXT.of_training(recipe, WHOLE)
     # tf_keras trains in float32 whatever was decided, and a conversion trains nothing.
     for stages in ((), (Prune(),), (Qat(),), (Quantize(),)):
         assert of(*stages, context=mixed) == of(*stages)

@@ -53,7 +53,8 @@ def context(tmp_path: Path, toy_data: Dataset, silent: Silent) -> RunContext:
 
 
 FINETUNE = Pipeline((Finetune(epochs=1),))
-TRAIN = Training(recipe="toy", width=0.25, epochs=1)
+NARROW = Toy().networks["baseline"].with_options({"width": 0.25})
+TRAIN = Training(recipe="toy", network=NARROW, epochs=1)
 
 
 def decided(pipeline: Pipeline, context: RunContext, model: KerasModel) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def test_a_training_from_scratch_is_timed_and_recorded(
     assert plain != folder == asked
     assert len(clock.timed) == 1
     assert kept.row.run != dataclasses.replace(context).keys.of_training(
-        TRAIN.resolved(Toy()), TRAIN.width
+        TRAIN.resolved(Toy()), TRAIN.network_of(Toy())
     )
 
 

@@ -61,14 +61,28 @@ def test_of_equal_epochs_the_first_is_best() -> None:
 
 
 def test_label_is_the_words() -> None:
-    assert Training(recipe="strong").label == "train --recipe strong"
-    asked = Training(recipe="published", width=0.5, epochs=3)
-    assert asked.label == "train --recipe published --width 0.5 --epochs 3"
+    task = Cifar10()
+    assert Training(recipe="strong").label(task) == "train --recipe strong"
+    half = task.networks["plain"].with_options({"width": 0.5})
+    asked = Training(recipe="published", network=half, epochs=3)
+    assert asked.label(task) == "train --recipe published --width 0.5 --epochs 3"
+    small = task.networks["resnet"].with_options({"widths": (8, 16, 32), "depth": 14})
+    resnet = Training(recipe="strong", network=small, epochs=9)
+    words = "train --network resnet --recipe strong --widths 8,16,32 --epochs 9"
+    assert resnet.label(task) == words
+    assert resnet.folder_name(task, "0" * 64) == (
+        "train-network-resnet-recipe-strong-widths-8,16,32-epochs-9-000000000000"
+    )
+
+
+def test_a_folder_is_named_without_what_file_systems_refuse() -> None:
+    assert Training(recipe="a/b").folder_name(Toy(), "1" * 64) == "train-recipe-a_b-111111111111"
 
 
 def test_settings_change_the_recipe_and_are_in_the_label() -> None:
     asked = Training(recipe="strong", epochs=3, settings=("mixup=0.2", "flip=false"))
-    assert asked.label == "train --recipe strong --epochs 3 --set mixup=0.2 --set flip=false"
+    words = "train --recipe strong --epochs 3 --set mixup=0.2 --set flip=false"
+    assert asked.label(Cifar10()) == words
     recipe, own = asked.resolved(Cifar10()), Cifar10().recipes["strong"]
     assert recipe == dataclasses.replace(own, epochs=3, mixup=0.2, flip=False)
 
@@ -132,13 +146,14 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
 def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
     context: RunContext, silent: Silent
 ) -> None:
+    narrow = Toy().networks["baseline"].with_options({"width": 0.5})
     whole, half = (
-        Training(recipe="toy", width=w, epochs=0).run(context)[1].row for w in (1.0, 0.5)
+        Training(recipe="toy", network=n, epochs=0).run(context)[1].row for n in (None, narrow)
     )
     # conv1 3*3*3*8+8, norm 4*8, conv2 3*3*8*8+8, logits 8*3+3; then the same with 4 filters.
     assert whole.params == 224 + 32 + 584 + 27
     assert half.params == 112 + 16 + 148 + 15
-    again = Training(recipe="toy", width=0.5, epochs=0).run(context)[1].row
+    again = Training(recipe="toy", network=narrow, epochs=0).run(context)[1].row
     assert again == half
     assert [n.split(":")[0] for n in silent.notes] == ["train --recipe toy --width 0.5 --epochs 0"]
 

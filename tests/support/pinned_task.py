@@ -16,6 +16,7 @@ from compress.tasks.task import Note, Task
 from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from compress.tflite.model import TFLiteModel
+from compress.training.param_groups import ParamGroup
 from compress.training.recipe import Recipe
 from conftest import Silent
 
@@ -40,6 +41,24 @@ RECIPES = {
     "views": replace(FINETUNING, epochs=3, mixup=0.4, views=2),
     "constant": Recipe(
         summary="", epochs=2, learning_rate=0.02, batch_size=16, optimizer="sgd", dropout=0.0
+    ),
+    "triangle, groups": Recipe(
+        summary="",
+        epochs=3,
+        learning_rate=0.05,
+        batch_size=16,
+        optimizer="sgd",
+        momentum=0.85,
+        schedule="triangular",
+        warmup=0.3,
+        start=0.2,
+        end=0.1,
+        alternating_flip=True,
+        param_groups=(
+            ParamGroup(end="/beta", learning_rate=4.0, l2=0.01),
+            ParamGroup(end="bias", epochs=1),
+            ParamGroup(l2=0.02),
+        ),
     ),
 }
 

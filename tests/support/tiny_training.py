@@ -19,6 +19,7 @@ from compress import backend
 from compress.data.dataset import Dataset, Note, Split
 from compress.tasks.task import Task
 from compress.training.fit import fit
+from compress.training.param_groups import ParamGroup
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
 from compress.training.training_data import TrainingData
@@ -49,10 +50,28 @@ RECIPES = {
         flip=True,
         crop=1,
     ),
+    "groups": Recipe(
+        summary="Parameter groups, one of them for two epochs, a triangle and alternating flip.",
+        epochs=5,
+        learning_rate=0.05,
+        batch_size=16,
+        optimizer="sgd",
+        schedule="triangular",
+        warmup=0.3,
+        start=0.2,
+        end=0.1,
+        param_groups=(
+            ParamGroup(end="/beta", learning_rate=4.0, l2=1e-4),
+            ParamGroup(end="bias", epochs=2),
+            ParamGroup(l2=1e-3),
+        ),
+        alternating_flip=True,
+        crop=1,
+    ),
 }
 # Which epoch the killed process does not end.
 SEED = 5
-FATAL_EPOCH = {"sgd": 3, "adam": 11}
+FATAL_EPOCH = {"sgd": 3, "adam": 11, "groups": 4}
 MOMENTS = ("after an epoch", "in an epoch", "while saving")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from compress.training.batches import augment, batches, shares_of
+from compress.training.batches import Draws, augmented, batches, shares_of
 from support.tiny_training import RECIPES, split
 
 SETTINGS = settings(derandomize=True, deadline=None)
@@ -18,6 +18,11 @@ IMAGES = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 5), st.integers(3, 7), st.integers(3, 7), st.just(3))
 )
 SEEDS = st.integers(0, 2**32)
+
+
+def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator) -> np.ndarray:
+    """Mirror half of the images, then crop each at random."""
+    return augmented(images, Draws.of(len(images), flip, crop, rng))
 
 
 @SETTINGS
@@ -89,6 +94,21 @@ def test_an_epoch_is_the_same_whatever_came_before_it() -> None:
     through, later = epochs(0, 3), epochs(2, 1)
     assert np.array_equal(through[2], later[0])
     assert not np.array_equal(through[0], through[1])
+
+
+def test_alternating_flip_mirrors_a_random_half_and_in_the_next_epoch_the_other() -> None:
+    recipe = dataclasses.replace(RECIPES["groups"], crop=0, batch_size=66)
+    stream = batches(DATA, 3, recipe, 1.0, 5, 0)
+    seen = [{image.tobytes() for image in images} for images, _ in itertools.islice(stream, 4)]
+    plain = {image.astype(np.float32).tobytes() for image in DATA.images}
+    turned = {image[:, ::-1].astype(np.float32).tobytes() for image in DATA.images}
+    assert seen[0] == seen[2] != seen[1] == seen[3]
+    assert seen[0] | seen[1] == plain | turned
+    assert 20 < len(seen[0] & plain) < 46  # of 66, by chance
+    (later, _) = next(batches(DATA, 3, recipe, 1.0, 5, 3))
+    assert {image.tobytes() for image in later} == seen[3]
+    (other, _) = next(batches(DATA, 3, recipe, 1.0, 6, 0))
+    assert {image.tobytes() for image in other} not in seen
 
 
 def test_another_seed_gives_another_order() -> None:

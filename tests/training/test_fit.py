@@ -18,9 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.training.fit import fit
-from compress.training.optimizer import plateau_rate
+from compress.training.optimizer import optimizer_of, plateau_rate
+from compress.training.param_groups import TriangularSchedule
 from support import tiny_training
 from support.tiny_training import (
     FATAL_EPOCH,
@@ -48,6 +50,45 @@ def unbroken() -> dict[str, Trained]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_training_learns(name: str, unbroken: dict[str, Trained]) -> None:
     assert max(row["validation_accuracy"] for row in unbroken[name].history) > 0.8  # chance is 0.33
+
+
+def test_a_group_is_trained_for_its_epochs_and_the_rate_follows_the_triangle() -> None:
+    keras, biases = backend.keras(), list[np.ndarray]()
+
+    class Watching(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            biases.append(np.array(self.model.layers[-1].bias))
+
+    recipe = RECIPES["groups"]
+    history = fit(Tiny().build(), recipe, view(None, Watcher()), seed=SEED, callbacks=[Watching()])
+    assert [np.array_equal(*pair) for pair in itertools.pairwise(biases)] == [
+        *[False, True, True, True]
+    ]
+    triangle = TriangularSchedule(peak=0.05, start=0.2, rise=0.3, end=0.1)
+    expected = [triangle.at(4 * epoch, 20) for epoch in range(1, 6)]
+    assert [row["learning_rate"] for row in history] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"optimizer": "adam"}, "parameter groups are of sgd"),
+        ({"weight_decay": 0.1}, "an l2 in place of weight_decay"),
+        ({"flip": True}, "flipped either by chance or alternately"),
+    ],
+)
+def test_a_recipe_of_two_minds_is_refused(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(RECIPES["groups"], **fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"schedule": "constant"}, {"param_groups": (), "schedule": "triangular"}]
+)
+def test_tf_keras_is_refused_a_recipe_that_it_does_not_know(fields: dict[str, Any]) -> None:
+    recipe = dataclasses.replace(RECIPES["groups"], **fields)
+    with pytest.raises(ValueError, match="which only training with Keras 3 knows"):
+        optimizer_of(recipe, 4, object())
 
 
 def test_there_is_a_row_for_each_epoch(unbroken: dict[str, Trained]) -> None:

@@ -20,7 +20,7 @@ def variable(value: list[float], name: str) -> Any:
 def test_two_steps_are_those_worked_out_by_hand() -> None:
     kernel, beta = variable([1.0], "kernel"), variable([1.0], "beta")
     optimizer = sgd(
-        0.5, 0.5, {"beta": ParamGroup(learning_rate=4.0, l2=0.25), "": ParamGroup(l2=1.0)}
+        0.5, 0.5, [ParamGroup(end="beta", learning_rate=4.0, l2=0.25), ParamGroup(l2=1.0)]
     )
     optimizer.build([kernel, beta])
     optimizer.apply([np.float32([1.0]), np.float32([1.0])])
@@ -34,7 +34,7 @@ def test_two_steps_are_those_worked_out_by_hand() -> None:
 
 def test_the_velocity_is_of_gradients_alone_while_the_learning_rate_changes() -> None:
     weight = variable([0.0], "w")
-    optimizer = sgd(1.0, 0.5, {})
+    optimizer = sgd(1.0, 0.5, [])
     optimizer.build([weight])
     seen = []
     for rate, gradient in [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0)]:
@@ -49,7 +49,7 @@ def test_the_velocity_is_of_gradients_alone_while_the_learning_rate_changes() ->
 def test_without_groups_at_a_constant_rate_it_is_the_sgd_of_keras(momentum: float) -> None:
     rng = np.random.default_rng(0)
     mine, theirs = variable([1.0, -2.0], "a"), variable([1.0, -2.0], "b")
-    ours = sgd(0.1, momentum, {})
+    ours = sgd(0.1, momentum, [])
     keras = backend.keras().optimizers.SGD(0.1, momentum, nesterov=momentum > 0)
     ours.build([mine])
     keras.build([theirs])
@@ -62,7 +62,7 @@ def test_without_groups_at_a_constant_rate_it_is_the_sgd_of_keras(momentum: floa
 
 def test_a_group_that_is_over_is_left_as_it_is() -> None:
     short, long = variable([1.0], "bias"), variable([1.0], "kernel")
-    optimizer = sgd(0.1, 0.9, {"bias": ParamGroup(steps=2, l2=0.1)})
+    optimizer = sgd(0.1, 0.9, [ParamGroup(end="bias", epochs=1, l2=0.1)], steps_per_epoch=2)
     optimizer.build([short, long])
     seen = []
     for gradient in (1.0, 1.0, np.nan, 1.0):
@@ -77,7 +77,7 @@ def test_groups_are_found_by_the_variables_of_a_model_in_training() -> None:
     layers = [keras.layers.Input((3,)), keras.layers.Dense(2, name="first")]
     model = keras.Sequential([*layers, keras.layers.BatchNormalization(name="norm")])
     before = {v.path: np.array(v) for v in model.trainable_variables}
-    groups = {"beta": ParamGroup(learning_rate=0.0), "first/bias": ParamGroup(steps=0)}
+    groups = [ParamGroup(end="beta", learning_rate=0.0), ParamGroup(end="first/bias", epochs=0)]
     model.compile(sgd(SCHEDULE.keras(10), 0.85, groups), "mse", jit_compile=False)
     rng = np.random.default_rng(0)
     model.fit(rng.random((8, 3), np.float32), rng.random((8, 2), np.float32), verbose=0)
@@ -91,9 +91,9 @@ def test_groups_are_found_by_the_variables_of_a_model_in_training() -> None:
 
 
 def test_the_first_group_that_fits_counts() -> None:
-    groups = {"whiten/bias": ParamGroup(steps=1), "bias": ParamGroup(steps=2)}
-    assert group_of("whiten/bias", groups).steps == 1
-    assert group_of("dense/bias", groups).steps == 2
+    groups = [ParamGroup(end="whiten/bias", epochs=1), ParamGroup(end="bias", epochs=2)]
+    assert group_of("whiten/bias", groups).epochs == 1
+    assert group_of("dense/bias", groups).epochs == 2
     assert group_of("dense/kernel", groups) == ParamGroup()
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_triangle_is_refused(wrong: dict[str, float]) -> None:
         TriangularSchedule(**{"peak": 1.0, "start": 0.2, "rise": 0.5, "end": 0.1, **wrong})
 
 
-@pytest.mark.parametrize("field", ["learning_rate", "l2", "steps"])
+@pytest.mark.parametrize("field", ["learning_rate", "l2", "epochs"])
 def test_a_group_below_zero_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"parameter group: {field} -1 is below 0"):
         ParamGroup(**{field: -1})  # type: ignore[arg-type]

@@ -5,14 +5,19 @@ Source: KellerJordan/cifar10-airbench, legacy/airbench94.py. All numbers here ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import click
 import numpy as np
 
-from baselines.cifar10.networks.resnet import CLASSES, INPUT_SHAPE, check_widths
+from baselines.cifar10.networks.resnet import CLASSES, INPUT_SHAPE, WIDTHS
+from baselines.cifar10.recipes import AIRBENCH_RECIPES
 from compress import backend
-from compress.training.param_groups import ParamGroup, TriangularSchedule, sgd
+from compress.tasks.network import Network
+from compress.training.recipe import Recipe
+from compress.typed_options import option
 
 MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10's red, green and blue, pixels in [0, 1]
 STD = (0.2470, 0.2435, 0.2616)
@@ -25,17 +30,12 @@ _AT_ONCE = 500  # images; all patches of one batch are in memory together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Airbench:
+class Airbench(Network):
     """A frozen whitening convolution, three groups of two 3x3 convolutions, max-pooling, Dense without bias.
 
     Between the convolutions are max-pooling, BatchNormalization with its scale fixed at 1, and exact GELU. No
     convolution but the whitening one has a bias. Each 3x3 convolution begins as near the identity as it can: its first
     filters, as many as it has inputs, each copy their input (Dirac).
-
-    Attributes:
-      widths: filters of the groups at 31x31, 15x15 and 7x7, before the pooling in each.
-      momentum: of BatchNormalization's statistics. 0.6 at the source, for 10 epochs; 0.9 suits the longer training of a
-        teacher.
 
     At widths 64, 256, 256, a multiply-accumulate (MAC) counted once:
 
@@ -48,28 +48,31 @@ class Airbench:
       all, with 24 biases and 1,152 shifts       |          | 1,971,640 | 118.15
     """
 
-    widths: tuple[int, int, int] = (64, 256, 256)
-    momentum: float = 0.9
+    name: ClassVar = "airbench"
+    version: ClassVar[int] = 1  # raise it when what `build` gives changes
+    widths: tuple[int, int, int] = option(
+        (64, 256, 256), WIDTHS, "Filters of the groups at 31x31, 15x15 and 7x7."
+    )
+    # 0.6 at the source, for 10 epochs; 0.9 suits the longer training of a teacher.
+    momentum: float = option(
+        0.9,
+        click.FloatRange(0, 1, max_open=True),
+        "Momentum of the statistics of BatchNormalization.",
+    )
 
-    def __post_init__(self) -> None:
-        check_widths("airbench", self.widths)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"airbench: momentum {self.momentum!r} is not in the range 0<=x<1.")
-        object.__setattr__(self, "widths", tuple(self.widths))
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How to train it from scratch, as a teacher."""
+        return AIRBENCH_RECIPES
 
-    def build(self, images: np.ndarray) -> Any:
-        """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10].
+    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
+        """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10]. It has no dropout.
 
         The whitening kernel does not train. A copy of the model, or the model out of a file, forgets that.
 
         Args:
-          images: uint8 [n, 32, 32, 3], of training; the first 5,000 give the whitening kernel.
+          images: uint8 [n, 32, 32, 3], of training; the first 5,000 give the whitening kernel. None: it stays random.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != INPUT_SHAPE or not len(images):
-            raise ValueError(
-                f"airbench: {images.dtype} {list(images.shape)} are no training images: "
-                f"give uint8 [n, {', '.join(map(str, INPUT_SHAPE))}], n above 0."
-            )
         layers = backend.keras().layers
         image = layers.Input(INPUT_SHAPE, name="image")
         variance = [deviation**2 for deviation in STD]
@@ -78,9 +81,8 @@ class Airbench:
             2 * WHITENING_SIZE**2 * INPUT_SHAPE[-1], WHITENING_SIZE, name="whiten"
         )
         x = layers.Activation("gelu", name="gelu0")(whitening(x))
-        pixels = images[:WHITENING_IMAGES].astype(np.float32) / 255
-        normalized = (pixels - np.array(MEAN)) / np.array(STD)
-        whitening.kernel.assign(whitening_kernel(normalized, WHITENING_SIZE, WHITENING_EPSILON))
+        if images is not None:
+            whitening.kernel.assign(_whitening_kernel_of(images))
         whitening.kernel.trainable = False
         for group, filters in enumerate(self.widths, start=1):
             x = layers.MaxPooling2D(name=f"pool{group}")(_convolution(x, f"{group}a", filters))
@@ -99,56 +101,16 @@ class Airbench:
         return layers.Activation("gelu", name=f"gelu{name}")(x)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AirbenchTraining:
-    """How the network is trained as a teacher: data for whoever trains it, and the Keras optimizer it means.
-
-    The source sums the loss over a batch of 1,024 and states a learning rate of 11.5 and a weight decay of 0.0153 as
-    they would be without momentum. Here the loss is a mean, and both are what the optimizer takes: Nesterov momentum m
-    moves 1 + 1 / (1 - m) times as far, and the weight decay is an L2 penalty, which passes through momentum.
-
-    Epochs, translation and label smoothing are for a teacher; the source trains for 9.9 epochs with 2 pixels and 0.2.
-    """
-
-    epochs: int = 20
-    batch_size: int = 1024  # what fills no batch sits out
-    label_smoothing: float = (
-        0.0  # smoothed teachers teach worse: Mueller et al. 2019, https://arxiv.org/abs/1906.02629
-    )
-    momentum: float = 0.85
-    learning_rate: float = 11.5 / (1 + 1 / (1 - 0.85))  # 1.5, the highest one
-    l2: float = 0.0153 / 11.5  # 1.33e-3
-    shift_rate: float = (
-        64.0  # learning rate of BatchNormalization's shifts, times that of the others: 96
-    )
-    # Of the learning rate: that of the first step, the fraction of steps at which it is highest, and the last of it.
-    start: float = 0.2
-    rise: float = 0.23
-    end: float = 0.07
-    whitening_bias_epochs: int = 3  # then it stays as it is
-    # Chance decides which images are mirrored in the first epoch; in the next the others are, and so on in turn.
-    alternating_flip: bool = True
-    translation: int = 4  # pixels of reflected border from which a crop of the old size is taken
-
-    def param_groups(self, steps_per_epoch: int) -> dict[str, ParamGroup]:
-        """End of a variable's path -> its group. Shifts decay as fast as all others: rate times L2 is the same."""
-        return {
-            "whiten/bias": ParamGroup(
-                l2=self.l2, steps=self.whitening_bias_epochs * steps_per_epoch
-            ),
-            "/beta": ParamGroup(learning_rate=self.shift_rate, l2=self.l2 / self.shift_rate),
-            "": ParamGroup(l2=self.l2),
-        }
-
-    def optimizer(self, images: int) -> Any:
-        """A Keras 3 optimizer for a mean loss over so many training images."""
-        steps = images // self.batch_size
-        if steps == 0:
-            raise ValueError(f"airbench: {images} images fill no batch of {self.batch_size}.")
-        schedule = TriangularSchedule(
-            peak=self.learning_rate, start=self.start, rise=self.rise, end=self.end
+def _whitening_kernel_of(images: np.ndarray) -> np.ndarray:
+    """The whitening kernel of training images, uint8 [n, 32, 32, 3]."""
+    if images.dtype != np.uint8 or images.shape[1:] != INPUT_SHAPE or not len(images):
+        raise ValueError(
+            f"airbench: {images.dtype} {list(images.shape)} are no training images: "
+            f"give uint8 [n, {', '.join(map(str, INPUT_SHAPE))}], n above 0."
         )
-        return sgd(schedule.keras(self.epochs * steps), self.momentum, self.param_groups(steps))
+    pixels = images[:WHITENING_IMAGES].astype(np.float32) / 255
+    normalized = (pixels - np.array(MEAN)) / np.array(STD)
+    return whitening_kernel(normalized, WHITENING_SIZE, WHITENING_EPSILON)
 
 
 def whitening_kernel(images: np.ndarray, size: int, epsilon: float) -> np.ndarray:

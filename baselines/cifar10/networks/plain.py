@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import click
+import numpy as np
+
+from baselines.cifar10.recipes import RECIPES
 from compress import backend
+from compress.tasks.network import MAX_WIDTH, Network
+from compress.training.recipe import Recipe
+from compress.typed_options import option
 
 FILTERS = (24, 48, 68)
 UNITS = 120
@@ -12,6 +21,25 @@ CLASSES = 10
 # After blocks one, two, three and after the first Dense.
 DROPOUT = (0.3, 0.35, 0.4, 0.4)
 BUDGET = 122_000  # parameters the original set itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Network):
+    """Three blocks of Conv - BatchNormalization - ReLU - Conv - ReLU, then a head of two Dense layers."""
+
+    name: ClassVar = "plain"
+    width: float = option(
+        1.0, click.FloatRange(0, MAX_WIDTH, min_open=True), "Filters relative to the full model."
+    )
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """Those of the baseline."""
+        return RECIPES
+
+    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
+        """See `build`."""
+        return build(self.width, dropout)
 
 
 def build(width: float = 1.0, dropout: float = 1.0) -> Any:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import click
+import numpy as np
+
+from baselines.cifar10.recipes import RESNET_RECIPES
 from compress import backend
+from compress.tasks.network import Network
+from compress.training.recipe import Recipe
+from compress.typed_options import WholeNumbers, option
 
 CLASSES = 10
 INPUT_SHAPE = (32, 32, 3)
+WIDTHS = WholeNumbers(3, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNet:
+class ResNet(Network):
     """Post-activation ResNet: a 3x3 convolution, three stages of two-convolution blocks, pooling, Dense.
 
     He et al. 2015, section 4.2 (https://arxiv.org/abs/1512.03385), but that a shortcut that changes the shape is a 1x1
     convolution with stride 2, their option B, not their parameter-free option A.
-
-    Attributes:
-      widths: filters of the stages at 32x32, 16x16 and 8x8; the first is also that of the convolution before them.
-      depth: layers with weights on the longest way, 6n + 2 for n blocks a stage.
 
     At widths 16, 32, 64 and depth 14, a multiply-accumulate (MAC) counted once:
 
@@ -36,24 +41,36 @@ class ResNet:
     3
     """
 
-    widths: tuple[int, int, int] = (16, 32, 64)
-    depth: int = 14
+    name: ClassVar = "resnet"
+    version: ClassVar[int] = 1  # raise it when what `build` gives changes
+    widths: tuple[int, int, int] = option(
+        (16, 32, 64),
+        WIDTHS,
+        "Filters of the stages at 32x32, 16x16 and 8x8; the first also of the convolution before.",
+    )
+    depth: int = option(
+        14, click.IntRange(8, 200), "Layers with weights on the longest way: 8, 14, 20, 26 and on."
+    )
 
     def __post_init__(self) -> None:
-        check_widths("resnet", self.widths)
-        if not is_whole(self.depth) or self.depth < 8 or (self.depth - 2) % 6:
+        Network.__post_init__(self)
+        if (self.depth - 2) % 6:
             raise ValueError(
-                f"resnet: depth {self.depth!r} is not 6n + 2 for a whole n above 0: use 8, 14, 20, 26 or on."
+                f"resnet: option 'depth': {self.depth} is not 6n + 2 for a whole n above 0: use 8, 14, 20, 26 or on."
             )
-        object.__setattr__(self, "widths", tuple(self.widths))
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """How to train it from scratch."""
+        return RESNET_RECIPES
 
     @property
     def blocks(self) -> int:
         """Blocks of each stage."""
         return (self.depth - 2) // 6
 
-    def build(self) -> Any:
-        """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10]."""
+    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
+        """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10]. It has no dropout."""
         layers = backend.keras().layers
         image = layers.Input(INPUT_SHAPE, name="image")
         x = layers.ReLU(name="relu0")(_normalized(image, "0", self.widths[0]))
@@ -63,20 +80,6 @@ class ResNet:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
         logits = layers.Dense(CLASSES, name="logits")(x)
         return backend.keras().Model(image, logits, name=f"resnet{self.depth}")
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_widths(network: str, widths: Any) -> None:
-    """Raise ValueError unless `widths` is three whole numbers above 0."""
-    listed = isinstance(widths, list | tuple) and len(widths) == 3
-    if not listed or not all(is_whole(width) and width > 0 for width in widths):
-        raise ValueError(
-            f"{network}: widths {widths!r} are not three whole numbers above 0: give one for each stage."
-        )
 
 
 def _block(x: Any, name: str, filters: int, halves: bool) -> Any:

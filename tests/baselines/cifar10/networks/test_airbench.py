@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from baselines.cifar10.networks.airbench import (
-    Airbench,
-    AirbenchTraining,
-    dirac_filters,
-    whitening_kernel,
-)
+from baselines.cifar10.networks.airbench import Airbench, dirac_filters, whitening_kernel
+from baselines.cifar10.recipes import AIRBENCH_RECIPES
+from baselines.cifar10.task import Cifar10
 from compress import backend
+from compress.data.dataset import Dataset
+from compress.data.splits import split_by_class
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
-from compress.training.param_groups import ParamGroup, group_of
+from compress.model_files.load import load_model
+from compress.runs.context import RunContext
+from compress.runs.training_run import Training
+from compress.stages.distill import Distill
+from compress.training.param_groups import group_of
+from conftest import Silent
 from support.network_parts import weights_and_macs
 
 RNG = np.random.default_rng(0)
@@ -179,11 +184,11 @@ def test_scores_are_divided_by_nine(small: Any) -> None:
 
 
 def test_momentum_and_widths_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="airbench: momentum 1 is not in the range 0<=x<1"):
-        Airbench(momentum=1)
     with pytest.raises(
-        ValueError, match=r"airbench: widths .* are not three whole numbers above 0"
+        ValueError, match=r"airbench: option 'momentum': 1.0 is not in the range 0<=x<1"
     ):
+        Airbench(momentum=1)
+    with pytest.raises(ValueError, match=r"airbench: option 'widths': .* is not 3 whole numbers"):
         Airbench(widths=(1, 2))  # type: ignore[arg-type]
 
 
@@ -197,52 +202,65 @@ def test_what_are_no_training_images_is_refused(images: np.ndarray) -> None:
         Airbench(widths=(1, 1, 1)).build(images)
 
 
+TEACHER = AIRBENCH_RECIPES["teacher"]
+
+
 def test_rates_of_the_training_are_those_of_the_source() -> None:
-    training = AirbenchTraining()
     # As the source computes them, for a loss summed over 1,024 examples.
     kilostep_scale = 1024 * (1 + 1 / (1 - 0.85))
     rate, decay = 11.5 / kilostep_scale, 0.0153 * 1024 / kilostep_scale
-    assert training.learning_rate == pytest.approx(1024 * rate) == pytest.approx(1.5)
-    assert training.l2 == pytest.approx(decay / rate / 1024) == pytest.approx(1.33e-3, rel=1e-3)
-    shift = training.param_groups(48)["/beta"]
-    assert shift.learning_rate * training.learning_rate == pytest.approx(96)
+    _, shift, others = TEACHER.param_groups
+    assert TEACHER.learning_rate == pytest.approx(1024 * rate) == pytest.approx(1.5)
+    assert others.l2 == pytest.approx(decay / rate / 1024) == pytest.approx(1.33e-3, rel=1e-3)
+    assert shift.learning_rate * TEACHER.learning_rate == pytest.approx(96)
     assert shift.l2 == pytest.approx(decay / (64 * rate) / 1024) == pytest.approx(2.1e-5, rel=0.02)
 
 
 def test_each_variable_is_in_its_group(small: Any) -> None:
-    training = AirbenchTraining()
-    groups = {
-        v.path: group_of(v.path, training.param_groups(48)) for v in small.trainable_variables
-    }
-    shifts = [path for path, group in groups.items() if group.learning_rate == 64]
+    whiten, shift, others = TEACHER.param_groups
+    groups = {v.path: group_of(v.path, TEACHER.param_groups) for v in small.trainable_variables}
+    shifts = [path for path, group in groups.items() if group is shift]
     assert shifts == [f"norm{g}{half}/beta" for g in "123" for half in "ab"]
-    assert groups.pop("whiten/bias") == ParamGroup(l2=training.l2, steps=3 * 48)
-    rest = {path: group for path, group in groups.items() if path not in shifts}
-    assert set(rest.values()) == {ParamGroup(l2=training.l2)}
-    assert len(rest) == 7
+    assert [path for path, group in groups.items() if group is whiten] == ["whiten/bias"]
+    assert sum(group is others for group in groups.values()) == 7
 
 
-def test_the_optimizer_trains_the_whitening_bias_for_three_epochs() -> None:
-    tiny = Airbench(widths=(2, 2, 2)).build(IMAGES)
-    optimizer = AirbenchTraining(batch_size=1024).optimizer(images=2 * 1024 + 5)
-    tiny.compile(optimizer, "mse", jit_compile=False)
-    optimizer.build(tiny.trainable_variables)
-    x, y = IMAGES[:2] / np.float32(255), np.zeros((2, 10), np.float32)
-    biases = []
-    for step in (0, 5, 6, 39):
-        optimizer.iterations.assign(step)
-        tiny.train_on_batch(x, y)
-        biases.append(tiny.get_layer("whiten").get_weights()[1])
-    assert np.any(biases[1] != biases[0])
-    assert np.array_equal(biases[2], biases[1])
-    assert np.array_equal(biases[3], biases[1])
-    # 20 epochs of two steps: the peak is at step 9, and step 40 is the first that is not taken.
-    for step, rate in ((0, 0.3), (9, 1.5), (40, 0.105)):
-        optimizer.iterations.assign(step)
-        assert float(optimizer.learning_rate) == pytest.approx(rate)
+def test_without_images_it_has_the_same_architecture() -> None:
+    options = Airbench(widths=(2, 2, 2))
+    with_images, without = options.build(IMAGES), options.build()
+    assert [v.shape for v in without.weights] == [v.shape for v in with_images.weights]
 
 
-@pytest.mark.parametrize("images", [0, 1023])
-def test_a_training_of_no_batch_is_refused(images: int) -> None:
-    with pytest.raises(ValueError, match=f"airbench: {images} images fill no batch of 1024"):
-        AirbenchTraining().optimizer(images)
+class Few(Cifar10):
+    """CIFAR-10 with few images."""
+
+    def load(self, path: Any, note: Any) -> Dataset:
+        train, validation = split_by_class(IMAGES, np.arange(30) % 10, 0.3)
+        return Dataset("few", tuple("abcdefghij"), train, validation, lambda: validation)
+
+    def sources(self, path: Any) -> Any:
+        return None
+
+
+def test_trained_it_keeps_its_whitening_kernel_and_its_file_teaches(
+    tmp_path: Path, silent: Silent
+) -> None:
+    task = Few()
+    data = task.load(None, print)
+    context = RunContext(
+        task=task, data=data, seed=0, out=tmp_path / "runs", results=tmp_path / "rows.jsonl",
+        progress=silent, command="compress train ...",
+    )  # fmt: skip
+    network = Airbench(widths=(2, 3, 4))
+    folder, kept = Training(recipe="teacher", network=network, epochs=2).run(context)
+    trained = load_model(folder / "model.keras")
+    assert isinstance(trained, KerasModel)
+    kernel, bias = trained.keras.get_layer("whiten").get_weights()
+    first = network.build(data.train.images).get_layer("whiten").get_weights()[0]
+    assert np.array_equal(kernel, first)
+    assert np.any(bias != 0)
+    assert kept.row.file_bytes == (folder / "model.tflite").stat().st_size
+    incoming = KerasModel(task.build(width=0.1))
+    distill = Distill(student_width=0.1, teacher=(str(folder / "model.keras"),), epochs=1)
+    assert distill.check(incoming) == []
+    assert distill.apply(incoming, context.view(None), seed=0).digest != incoming.digest

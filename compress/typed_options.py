@@ -1,0 +1,155 @@
+"""Options of a stage or a network: fields of a frozen dataclass, each declared once by `option`.
+
+Flag, help, range check, JSON form and the words of a label derive from the declaration. Other fields are no options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+
+def option(default: Any, kind: Any, help: str) -> Any:
+    """Declare one option of a stage or network; its flag, help, range check, JSON form and tests derive from this.
+
+    Args:
+      default: the value when none is given. A tuple makes the flag repeatable; a bool makes a pair of flags.
+      kind: a click type such as `click.FloatRange(0, 1)`. For a tuple, the type of one element, or `WholeNumbers`.
+      help: one sentence for `--help`.
+    """
+    return dataclasses.field(
+        default=default, metadata={"kind": click.types.convert_type(kind), "help": help}
+    )
+
+
+class WholeNumbers(click.ParamType):
+    """Whole numbers in one word, separated by commas: 16,32,64. The value is a tuple."""
+
+    name = "numbers"
+
+    def __init__(self, count: int, low: int, high: int) -> None:
+        self.count, self.low, self.high = count, low, high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        numbers = [_whole(p) for p in parts] if isinstance(parts, list | tuple) else []
+        if len(numbers) != self.count or not all(self.low <= n <= self.high for n in numbers):
+            example = ",".join(str(n) for n in range(self.low, self.low + self.count))
+            self.fail(
+                f"{value!r:.100} is not {self.count} whole numbers from {self.low} to {self.high} with commas "
+                f"between, such as {example}.",
+                param,
+                ctx,
+            )
+        return tuple(numbers)
+
+
+def check(owner: Any) -> None:
+    """Convert each option of `owner` to its type, in place. ValueError, naming it, if one is out of its range."""
+    for field in fields(owner):
+        object.__setattr__(owner, field.name, _checked(owner, field, getattr(owner, field.name)))
+
+
+def fields(owner: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a class or instance that are options, in the order declared."""
+    return [f for f in dataclasses.fields(owner) if "kind" in f.metadata]
+
+
+def own_first(cls: type) -> list[dataclasses.Field[Any]]:
+    """The fields that are options: those declared in this very class, then those of the classes it derives from."""
+    own = list(cls.__annotations__)  # a field that is declared anew too
+    found = {f.name: f for f in fields(cls)}
+    names = [*own, *(name for name in found if name not in own)]
+    return [found[name] for name in names if name in found]
+
+
+def values(owner: Any) -> dict[str, Any]:
+    """Option -> value, in JSON."""
+    return {f.name: _plain(getattr(owner, f.name)) for f in fields(owner)}
+
+
+def changed(owner: Any) -> dict[str, Any]:
+    """The options that are not at their defaults -> value, in JSON."""
+    return {
+        f.name: _plain(value)
+        for f in fields(owner)
+        if (value := getattr(owner, f.name)) != f.default
+    }
+
+
+def words(name: str, value: Any, repeatable: bool) -> Iterator[str]:
+    """The words that set an option to a value; none for None."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{flag}" if value else f"--no-{flag}"
+    elif value is not None:
+        for each in value if repeatable else (value,):
+            yield from (f"--{flag}", _word(each))
+
+
+def repeatable(field: dataclasses.Field[Any]) -> bool:
+    """Whether the flag of an option may be given several times, each for one element of a tuple."""
+    return isinstance(field.default, tuple) and not isinstance(field.metadata["kind"], WholeNumbers)
+
+
+def parameters(owner: Any) -> list[click.Parameter]:
+    """The click options of a class or instance, in the order of `own_first`."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    return [_parameter(field) for field in own_first(cls)]
+
+
+def _checked(owner: Any, field: dataclasses.Field[Any], value: Any) -> Any:
+    kind: click.ParamType = field.metadata["kind"]
+    try:
+        if repeatable(field):
+            if not isinstance(value, list | tuple):
+                raise click.BadParameter(f"{value!r} is no list; give one, as [{value!r}].")
+            return tuple(_convert(kind, v) for v in value)
+        return value if value is field.default else _convert(kind, value)
+    except click.BadParameter as error:
+        raise ValueError(f"{owner.name}: option '{field.name}': {error.message}") from None
+
+
+def _convert(kind: click.ParamType, value: Any) -> Any:
+    converted = kind.convert(value, None, None)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    try:
+        str(converted).encode()  # a row will hold it
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
+    return converted
+
+
+def _whole(value: Any) -> float:
+    """The whole number, or NaN, which is in no range."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    digits = value.strip() if isinstance(value, str) else ""
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else math.nan
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _parameter(field: dataclasses.Field[Any]) -> click.Option:
+    flag, repeats = field.name.replace("_", "-"), repeatable(field)
+    flags = f"--{flag}/--no-{flag}" if isinstance(field.default, bool) else f"--{flag}"
+    one_word = isinstance(field.default, tuple) and not repeats
+    return click.Option(
+        [flags, field.name],
+        type=field.metadata["kind"],
+        default=_word(field.default) if one_word else field.default,
+        multiple=repeats,
+        show_default=not repeats and field.default is not None,
+        help=field.metadata["help"] + (" May be repeated." if repeats else ""),
+    )
