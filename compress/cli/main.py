@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
-from compress.cli import network_option
-from compress.cli.network_option import NETWORK, Train
 from compress.cli.options import (
     DATA,
     FILE,
@@ -25,9 +23,8 @@ from compress.cli.options import (
     run_options,
 )
 from compress.cli.param_types import Age, TaskName
+from compress.cli.train_options import TRAIN_OPTIONS, Train, network_from
 from compress.pipelines.words import StageGroup, known
-from compress.stage import MAX_EPOCHS
-from compress.training.recipe_settings import RecipeSetting
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -91,24 +88,7 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
 
 @cli.command(
     cls=Train,
-    params=[
-        NETWORK,
-        click.Option(["--recipe"], help="How to train; the network's first recipe if not given."),
-        click.Option(
-            ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
-        ),
-        click.Option(
-            ["--set", "settings"],
-            type=RecipeSetting(),
-            multiple=True,
-            help="Change a field of the recipe, as in --set mixup=0.2. May be repeated.",
-        ),
-        click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
-        click.Option(
-            ["--dry-run"], is_flag=True, help="Only print how large the network is; needs no data."
-        ),
-        *RUN_OPTIONS,
-    ],
+    params=[*TRAIN_OPTIONS, *RUN_OPTIONS],
 )
 def train(
     network: str | None,
@@ -123,7 +103,7 @@ def train(
     from compress.cli import train_command
     from compress.runs.training_run import Training
 
-    chosen = network_option.taken_from(values, network)
+    chosen = network_from(values, network)
     options = run_options(values)
     if dry_run:
         train_command.show_size(chosen, options.as_json)

@@ -1,4 +1,4 @@
-"""`--network` of `compress train`, and the options that the named network adds to the command."""
+"""The options of `compress train`, and those that the network named by `--network` adds to them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,30 @@ import click
 
 from compress import registry
 from compress.cli.options import TASK
+from compress.stage import MAX_EPOCHS
 from compress.text import nearest, no_such
+from compress.training.recipe_settings import RecipeSetting
 
 if TYPE_CHECKING:
     from compress.tasks.network import Network
 
-NETWORK = click.Option(["--network"], help="Network of the task; its first one if not given.")
+TRAIN_OPTIONS = [
+    click.Option(["--network"], help="Network of the task; its first one if not given."),
+    click.Option(["--recipe"], help="How to train; the network's first recipe if not given."),
+    click.Option(
+        ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
+    ),
+    click.Option(
+        ["--set", "settings"],
+        type=RecipeSetting(),
+        multiple=True,
+        help="Change a field of the recipe, as in --set mixup=0.2. May be repeated.",
+    ),
+    click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
+    click.Option(
+        ["--dry-run"], is_flag=True, help="Only print how large the network is; needs no data."
+    ),
+]
 _CHOSEN = "compress.network"  # where a context keeps the network that the words name
 
 
@@ -52,7 +70,7 @@ class Train(click.Command):
                     )
 
 
-def taken_from(values: dict[str, Any], name: str | None) -> Network:
+def network_from(values: dict[str, Any], name: str | None) -> Network:
     """The network called `name`, or the task's first, with its options, which are taken out of `values`.
 
     Raises:
