@@ -144,6 +144,24 @@ def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
     assert [each for each in found if not each.startswith(own.get(name, ()))] == []
 
 
+def texts(tree: ast.Module) -> set[str]:
+    """The texts in code, docstrings and doctests aside."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and isinstance(node.body[0], ast.Expr)
+    }
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return {c.value for c in constants if isinstance(c.value, str) and id(c) not in docs}
+
+
+def test_only_the_run_folder_knows_the_names_of_a_run_s_files() -> None:
+    names = {"manifest.json", "training_curves", "predictions.npz", "model.keras", "checkpoint"}
+    found = offenders(ENGINE, lambda tree: sorted(names & texts(tree)))
+    assert set(found) == {"compress/runs/folder.py"}
+
+
 def test_nothing_knows_the_command_line() -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli.main"))
     assert set(users) <= {"compress/__main__.py"}

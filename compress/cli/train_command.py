@@ -12,13 +12,12 @@ from compress.keras_models.model import KerasModel
 from compress.measurement.predicted_size import predicted_size
 from compress.pipelines import reuse
 from compress.report import references
+from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training, measured_summary, read_log
 from compress.tasks import images as image_task
 from compress.tasks.network import Network
 from compress.tasks.task import Task
-
-CURVES = "training_curves.png"
 
 
 def train(training: Training, options: RunOptions) -> None:
@@ -71,10 +70,11 @@ def show_size(network: Network, as_json: bool) -> None:
 def _draw_curves(folder: Path) -> None:
     """Draw the curves of a training beside its log, unless the picture exists."""
     history = read_log(folder)
-    if history and not (folder / CURVES).exists():
+    curves = RunFolder(folder).curves
+    if history and not curves.with_suffix(".png").exists():
         from compress.report.plots import training_curves
 
-        training_curves(history, folder)
+        training_curves(history, curves)
 
 
 def _params_budget(task: Task) -> int | None:

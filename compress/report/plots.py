@@ -35,11 +35,12 @@ STYLE = {
 }
 
 
-def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:
-    """Draw accuracy and cross-entropy over epochs into training_curves.{png,svg}.
+def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> list[Path]:
+    """Draw accuracy and cross-entropy over epochs into a PNG and an SVG.
 
     Args:
       history: rows as `compress.training.fit.fit` returns them, one or more.
+      path: of both files, without their suffixes.
     """
     if not history:
         raise ValueError("there are no epochs to draw: train for one at least.")
@@ -67,7 +68,7 @@ def training_curves(history: Sequence[Mapping[str, float]], folder: Path) -> lis
             axes.set(title=title, xlabel="Epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend(loc="lower right" if quantity == "accuracy" else "upper right")
-        return _save(picture, folder / "training_curves")
+        return _save(picture, path)
 
 
 def accuracy_against_bytes(

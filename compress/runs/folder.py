@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from compress.measurement.predictions import Predictions
 from compress.rows.measurement import MeasuredOn
 from compress.rows.result import Result
 from compress.tflite.model import TFLiteModel
-from compress.training.checkpoint import seconds_logged
+from compress.training.checkpoint import epochs_logged, seconds_logged
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -31,7 +32,14 @@ PREDICTIONS: dict[MeasuredOn, str] = {
     "test": "predictions.npz",
     "validation": "predictions_on_validation.npz",
 }
+LOG = "log.csv"
+TENSORBOARD = "tensorboard"
+CURVES = "training_curves"  # a .png and a .svg
 MAX_MANIFEST_BYTES = 10_000_000
+_FILES = "|".join(map(re.escape, (*MODELS.values(), *PREDICTIONS.values(), LOG, MANIFEST)))
+_FILES = rf"({_FILES}|{CURVES}\.(png|svg))"
+# What a run folder may hold, temporary files of a killed process included.
+_OWN = re.compile(rf"{re.escape(LOCK)}|{CHECKPOINT}|{TENSORBOARD}|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,21 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder for the state that a killed training resumes from."""
         return self.path / CHECKPOINT
+
+    @property
+    def log(self) -> Path:
+        """The path of the rows of a training's epochs."""
+        return self.path / LOG
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of what a training logs for TensorBoard."""
+        return self.path / TENSORBOARD
+
+    @property
+    def curves(self) -> Path:
+        """The path of a training's picture, without the suffix of its format."""
+        return self.path / CURVES
 
     def model_file(self, format: str) -> Path:
         """The path of the model in a format, "keras" or "tflite"."""
@@ -164,6 +187,19 @@ class RunFolder:
         rows = {s: Result.from_record(whole[name]) for s, name in ROWS.items() if name in whole}
         return FinishedRun(rows, whole)
 
+    def has_lock(self) -> bool:
+        """Whether the folder has the file that runs lock, and not a link in its place."""
+        lock = self.path / LOCK
+        return lock.is_file() and not lock.is_symlink()
+
+    def has_manifest(self) -> bool:
+        """Whether a manifest is there, valid or not."""
+        return (self.path / MANIFEST).exists()
+
+    def has_only_run_files(self) -> bool:
+        """Whether every entry has the name of one that a run makes."""
+        return all(_OWN.fullmatch(path.name) for path in self.path.iterdir())
+
     def clear(self) -> None:
         """Delete everything in the folder except the lock, so that the run is made again."""
         empty(self.path, but=LOCK)
@@ -173,6 +209,10 @@ class RunFolder:
         # The manifest first: the rest of an interrupted deletion must not pass for a finished run.
         (self.path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.path)
+
+    def epochs_so_far(self) -> int:
+        """How many epochs a killed process finished."""
+        return 0 if self.checkpoint.is_symlink() else epochs_logged(self.checkpoint)
 
     def seconds_so_far(self) -> float:
         """Seconds of the epochs that a killed process finished; 0 if there are none."""

@@ -12,16 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from compress.rows.result import Result
-from compress.runs.folder import LOCK, MANIFEST, RunFolder
+from compress.runs.folder import RunFolder
 
 NAME = re.compile(r"(?P<label>.+)-(?P<digest>[0-9a-f]{12})")
-# Names of files in an unfinished run, temporary files of a killed process included. A folder with any other file is
-# not treated as a run folder.
-_FILES = (
-    r"(model\.keras|model\.tflite|log\.csv|predictions(_on_validation)?\.npz|manifest\.json|"
-    r"training_curves\.(png|svg))"
-)
-OURS = re.compile(rf"\.lock|checkpoint|tensorboard|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
 
 
 @dataclass(frozen=True)
@@ -83,16 +76,15 @@ def delete(run: Run) -> None:
 
 def _is_run(folder: Path) -> bool:
     """Whether a run made this folder, judged by its name, its lock, and its manifest or file names. Never a link."""
-    lock = folder / LOCK
     named = NAME.fullmatch(folder.name)
     if not named or folder.is_symlink() or not folder.is_dir():
         return False
-    if lock.is_symlink() or not lock.is_file():
+    if not RunFolder(folder).has_lock():
         return False
     row = _row(folder)
     if row is not None:
         return row.run.startswith(named["digest"])
-    return all(OURS.fullmatch(path.name) for path in folder.iterdir())
+    return RunFolder(folder).has_only_run_files()
 
 
 def _run(folder: Path) -> Run:
@@ -104,7 +96,7 @@ def _run(folder: Path) -> Run:
         folder=folder,
         label=row.label if row else named["label"] if named else folder.name,
         state=_state(folder, row),
-        epochs=None if row else _epochs(folder),
+        epochs=None if row else RunFolder(folder).epochs_so_far(),
         size_bytes=sum(file.st_size for file in files),
         time=_when(row) if row else datetime.fromtimestamp(written, UTC),
         result=row,
@@ -116,7 +108,7 @@ def _state(folder: Path, row: Result | None) -> str:
         return "in use"
     if row:
         return "finished"
-    return "unreadable" if (folder / MANIFEST).exists() else "unfinished"
+    return "unreadable" if RunFolder(folder).has_manifest() else "unfinished"
 
 
 def _row(folder: Path) -> Result | None:
@@ -133,13 +125,6 @@ def _row(folder: Path) -> Result | None:
 def _when(row: Result) -> datetime:
     time = datetime.fromisoformat(row.time)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _epochs(folder: Path) -> int:
-    log = folder / "checkpoint" / "log.csv"
-    if log.parent.is_symlink() or log.is_symlink() or not log.is_file():
-        return 0
-    return max(0, len(log.read_bytes().splitlines()) - 1)
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:

@@ -26,8 +26,6 @@ from compress.training.recipe import Recipe
 from compress.training.recipe_settings import changed
 from compress.training.seeding import set_seed
 
-LOG = "log.csv"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -93,7 +91,7 @@ class Training:
 
         def make() -> Made:
             model, history = self._fit(recipe, context, folder)
-            _write_log(folder.path, history)
+            _write_log(folder, history)
             summary = summarise(history, recipe, model.params, len(context.data.validation))
             return Made(
                 run=run,
@@ -119,11 +117,7 @@ class Training:
     ) -> tuple[KerasModel, History]:
         keras = backend.keras()
         model = self._untrained(recipe, context)
-        boards = (
-            [keras.callbacks.TensorBoard(str(folder.path / "tensorboard"))]
-            if self.tensorboard
-            else []
-        )
+        boards = [keras.callbacks.TensorBoard(str(folder.tensorboard))] if self.tensorboard else []
         history = fit(
             model.keras,
             recipe,
@@ -135,11 +129,11 @@ class Training:
         return model, history
 
 
-def _write_log(folder: Path, history: History) -> None:
+def _write_log(folder: RunFolder, history: History) -> None:
     """Write log.csv. The checkpoint's own log lags behind if a process was killed between the two."""
     if not history:
         return
-    with replacing(folder / LOG) as temporary, temporary.open("w", newline="") as file:
+    with replacing(folder.log) as temporary, temporary.open("w", newline="") as file:
         log = csv.DictWriter(file, list(history[0]), lineterminator="\n")
         log.writeheader()
         log.writerows(history)
@@ -147,9 +141,10 @@ def _write_log(folder: Path, history: History) -> None:
 
 def read_log(folder: Path) -> History:
     """The rows of log.csv as `fit` gave them; none if nothing was trained."""
-    if not (folder / LOG).is_file():
+    log = RunFolder(folder).log
+    if not log.is_file():
         return []
-    with (folder / LOG).open(newline="") as file:
+    with log.open(newline="") as file:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 

@@ -14,6 +14,8 @@ from compress.data import npz
 from compress.files import replacing, write_bytes
 from compress.training.progress import History, Row
 
+LOG = "log.csv"  # a row for each epoch
+
 
 class DamagedCheckpoint(ValueError):
     """A checkpoint cannot be read; nothing of it is used."""
@@ -79,7 +81,7 @@ class Checkpoint:
         lines = [",".join(self.history[0])] + [
             ",".join(str(v) for v in r.values()) for r in self.history
         ]
-        write_bytes(self.folder / "log.csv", ("\n".join(lines) + "\n").encode())
+        write_bytes(self.folder / LOG, ("\n".join(lines) + "\n").encode())
 
 
 def _check_shapes(arrays: Sequence[np.ndarray], variables: Sequence[Any]) -> None:
@@ -95,9 +97,17 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
         variable.assign(value)
 
 
+def epochs_logged(folder: Path) -> int:
+    """How many epochs the log of this folder has; 0 without a log. A link is no log."""
+    log = folder / LOG
+    if log.is_symlink() or not log.is_file():
+        return 0
+    return max(0, len(log.read_bytes().splitlines()) - 1)
+
+
 def seconds_logged(folder: Path) -> float:
     """Seconds of all epochs in the log of this folder; 0 without a log."""
-    log = folder / "log.csv"
+    log = folder / LOG
     if not log.exists():
         return 0.0
     with log.open(newline="") as file:

@@ -190,7 +190,7 @@ def test_images_of_another_shape_prove_nothing_and_random_ones_are_taken() -> No
         ([BASELINE, "--fix", "out.h5", "prune"], 1, "--fix writes a .keras file"),
         ([BASELINE, "--fix", "no/out.keras", "prune"], 1, "no folder no for --fix"),
         (["gone.keras", "--task", "toys"], 2, "no task 'toys'"),
-        ([BASELINE, "--data", "x", "prune"], 2, "name it with --task"),
+        ([BASELINE, "--data", "x", "prune"], 2, "--data goes with --task: name the task"),
         ([BASELINE, "prune", "--skip", "conv9"], 1, ""),
     ],
 )
