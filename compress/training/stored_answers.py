@@ -63,9 +63,8 @@ class StoredAnswers:
                 with self._lock(teacher):
                     if not self._find(teacher, number):  # another process may have stored it
                         self._store(teacher, number, answer)
-                self.progress.note(
-                    f"the teacher has answered view {done} of {len(numbers)} to be stored"
-                )
+                name = self.teachers[teacher].digest[:12]
+                self.progress.note(f"teacher {name}: {done} of {len(numbers)} views answered")
 
     def of(self, view: View, chosen: np.ndarray) -> list[np.ndarray]:
         """The logits of each teacher for the images of the given numbers in a view: float32 [b, classes] each."""
@@ -92,7 +91,7 @@ class StoredAnswers:
         size = files * 2 * len(self.views.split) * self.views.classes
         if self.folder is None:
             return
-        what = f"the teacher's answers to {files} views of {len(self.views.split):,} images"
+        what = f"teachers' answers to {files} {'view' if files == 1 else 'views'} of {len(self.views.split):,} images"
         self.folder.mkdir(parents=True, exist_ok=True)
         check_own(self.folder)
         if size > (free := shutil.disk_usage(self.folder).free):

@@ -203,7 +203,7 @@ def test_students_of_one_teacher_share_its_stored_answers(
         Pipeline((stage,)).run(toy_model, context)
     folder = tmp_path / "runs" / "answers" / f"teacher-{toy_model.digest[:12]}"
     assert len(list(folder.glob("view-*.npy"))) == 2
-    stored = [n for n in progress.notes if "the teacher's answers to 2 views of" in n]
+    stored = [n for n in progress.notes if "teachers' answers to 2 views of" in n]
     assert len(stored) == 1
     labels = [row.label for row in read_from(tmp_path / "rows.jsonl")]
     assert labels[1] == "distill --student-width 0.5 --epochs 3 --views 2 --set mixup=0.2"

@@ -186,7 +186,7 @@ def test_an_interrupted_teacher_goes_on_with_the_view_it_was_at(
 ) -> None:
     class Stop(Watcher):
         def note(self, sentence: str) -> None:
-            if "view 2 of" in sentence:
+            if "2 of 4 views answered" in sentence:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -236,9 +236,7 @@ def test_a_link_is_not_followed(teacher: KerasModel, tmp_path: Path) -> None:
 
 def test_the_size_is_said_before_anything_is_written(teacher: KerasModel, tmp_path: Path) -> None:
     first = prepared(teacher, tmp_path).notes[0]
-    assert first == (
-        f"the teacher's answers to 4 views of 66 images are stored in {tmp_path}, 1.6 KB"
-    )
+    assert first == (f"teachers' answers to 4 views of 66 images are stored in {tmp_path}, 1.6 KB")
 
 
 def test_a_disk_that_cannot_hold_them_is_refused(
