@@ -43,7 +43,8 @@ class StoredAnswers:
     views: Views
     folder: Path | None
     progress: Progress
-    _read: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
+    # (teacher, view) -> answers: all of them without a folder, else those of the view that is shown.
+    _held: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
 
     def prepare(self) -> None:
         """Store the answers to all views that the training shows, whole views at a time.
@@ -52,7 +53,7 @@ class StoredAnswers:
           ValueError: the disk cannot hold them, or a teacher gives what is no number.
         """
         wanted = [(t, v) for t in range(len(self.teachers)) for v in self.views.shown()]
-        missing = [each for each in wanted if not self._find(*each)]
+        missing = [each for each in wanted if self._find(*each) is None]
         if not missing:
             return
         self._announce(len(missing))
@@ -61,15 +62,32 @@ class StoredAnswers:
             numbers = [view for t, view in missing if t == teacher]
             for done, number in enumerate(numbers, 1):
                 with self._lock(teacher):
-                    if not self._find(teacher, number):  # another process may have stored it
+                    if self._find(teacher, number) is None:  # another process may have stored it
                         self._store(teacher, number, answer)
                 name = self.teachers[teacher].digest[:12]
                 self.progress.note(f"teacher {name}: {done} of {len(numbers)} views answered")
 
     def of(self, view: View, chosen: np.ndarray) -> list[np.ndarray]:
-        """The logits of each teacher for the images of the given numbers in a view: float32 [b, classes] each."""
+        """The logits of each teacher for the images of the given numbers in a view: float32 [b, classes] each.
+
+        Raises:
+          ValueError: a file has been deleted or damaged since `prepare`.
+        """
         teachers = range(len(self.teachers))
-        return [self._read[t, view.number][chosen].astype(np.float32) for t in teachers]
+        return [self._answers(t, view.number)[chosen].astype(np.float32) for t in teachers]
+
+    def _answers(self, teacher: int, number: int) -> np.ndarray:
+        key = teacher, number
+        if key not in self._held:
+            # One view alone, because each holds a file open.
+            for other in [held for held in self._held if held[1] != number]:
+                del self._held[other]
+            if (found := self._find(teacher, number)) is None:
+                raise ValueError(
+                    f"stored answers in {self.folder} are gone: give the same command again, which stores them anew."
+                )
+            self._held[key] = found
+        return self._held[key]
 
     def _path(self, folder: Path, teacher: int, number: int) -> Path:
         """The file of the answers of a teacher to a view."""
@@ -101,22 +119,18 @@ class StoredAnswers:
             )
         self.progress.note(f"{what} are stored in {self.folder}, {_shown(size)}")
 
-    def _find(self, teacher: int, number: int) -> bool:
-        """Open the stored answers of a teacher to a view. False if there are none, or none that are whole."""
-        if (teacher, number) in self._read:
-            return True
+    def _find(self, teacher: int, number: int) -> np.ndarray | None:
+        """The stored answers of a teacher to a view; None if there are none, or none that are whole."""
         if self.folder is None:
-            return False
+            return self._held.get((teacher, number))
         path = self._path(self.folder, teacher, number)
         try:
-            answers = _opened(path, (len(self.views.split), self.views.classes))
+            return _opened(path, (len(self.views.split), self.views.classes))
         except FileNotFoundError:
-            return False
+            return None
         except (ValueError, *npz.NO_HEADER) as error:
             self.progress.note(f"{path} is damaged ({error}): the teacher answers anew.")
-            return False
-        self._read[teacher, number] = answers
-        return True
+            return None
 
     def _store(self, teacher: int, number: int, answer: Callable[[np.ndarray], np.ndarray]) -> None:
         n, classes = len(self.views.split), self.views.classes
@@ -125,13 +139,12 @@ class StoredAnswers:
             chosen = np.arange(start, min(start + BATCH, n))
             answers[chosen] = answer(view.batch(chosen)[0])
         if self.folder is None:
-            self._read[teacher, number] = answers
+            self._held[teacher, number] = answers
             return
         path = self._path(self.folder, teacher, number)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, answers, allow_pickle=False)
             file.write(hashlib.sha256(answers.data).digest())
-        self._find(teacher, number)
 
     @contextmanager
     def _lock(self, teacher: int) -> Iterator[None]:

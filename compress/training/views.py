@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.training.batches import Draws, augmented, mixed, one_hot, shares_of
+from compress.training.batches import EPOCHS, Draws, augmented, mixed, one_hot, shares_of
 
 if TYPE_CHECKING:
     from compress.data.dataset import Split
     from compress.training.recipe import Recipe
 
 Batch = tuple[np.ndarray, np.ndarray]
-LATEST = 2**31  # of epochs
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,7 @@ class View:
     scale: float
     number: int  # from 0
     draws: Draws
-    partners: (
-        np.ndarray | None
-    )  # int64 [n]: the image that each is mixed with; None: images are whole
+    partners: np.ndarray | None  # int64 [n]: with which each image is mixed; None: with none
     shares: np.ndarray  # float32 [n]: of each image in its mixture
 
     def batch(self, chosen: np.ndarray) -> Batch:
@@ -90,7 +87,7 @@ class Views:
           targets: of the images of the given numbers in a view, float32 [b, k]; they follow the labels.
         """
         size = min(self.recipe.batch_size, len(self.split))
-        for epoch in range(done, LATEST):
+        for epoch in range(done, EPOCHS):
             view = self.view(self.shown_in(epoch))
             order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
             for start in range(0, len(order) - size + 1, size):

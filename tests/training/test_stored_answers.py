@@ -84,7 +84,7 @@ class Online(StoredAnswers):
     """The teacher itself, asked about every batch as it is drawn; for one teacher."""
 
     def prepare(self) -> None:
-        self._read[0, 0] = np.zeros(0)
+        """Nothing."""
 
     def of(self, view: Any, chosen: np.ndarray) -> list[np.ndarray]:
         images, _ = view.batch(chosen)
@@ -223,6 +223,25 @@ def test_a_damaged_file_is_said_and_made_anew(
     assert sum(asked) == 66
     assert [n for n in notes if n.startswith(f"{path} is damaged (")]
     assert path.read_bytes() == before
+
+
+def test_one_view_is_open_at_a_time(teacher: KerasModel, tmp_path: Path) -> None:
+    """Thousands of views would be more open files than a process may have."""
+    answers = StoredAnswers([teacher, teacher], VIEWS, tmp_path, Watcher())
+    answers.prepare()
+    for number in (0, 1, 3, 1):
+        assert [a.shape for a in answers.of(VIEWS.view(number), ALL[:5])] == [(5, 3)] * 2
+        assert set(answers._held) == {(0, number), (1, number)}
+
+
+def test_answers_that_are_deleted_in_the_middle_are_said(
+    teacher: KerasModel, tmp_path: Path
+) -> None:
+    answers = StoredAnswers([teacher], VIEWS, tmp_path / "answers", Watcher())
+    answers.prepare()
+    shutil.rmtree(tmp_path / "answers")
+    with pytest.raises(ValueError, match="are gone: give the same command again"):
+        answers.of(VIEWS.view(0), ALL)
 
 
 def test_a_link_is_not_followed(teacher: KerasModel, tmp_path: Path) -> None:
