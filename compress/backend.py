@@ -86,6 +86,14 @@ def tflite_schema() -> Any:
 
 
 @cache
+def flatbuffer_builder() -> Any:
+    """The class that writes flatbuffers, such as `.tflite` files; LiteRT depends on it."""
+    from flatbuffers import Builder
+
+    return Builder
+
+
+@cache
 def ai_edge_quantizer() -> tuple[Any, Any]:
     """Two modules of ai-edge-quantizer, an optional library: its `quantizer` and its `qtyping`."""
     _set_defaults()

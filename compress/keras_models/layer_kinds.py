@@ -52,6 +52,13 @@ class LayerKind:
     int8_activation: bool = False
     int8_norm: bool = False
     int8_way: str = ""
+    # The range of its output in an int8 file: its own, that of its input, or one that it has in common with its inputs.
+    # None: fake quantization does not know it.
+    int8_range: Literal["own", "input", "common"] | None = None
+    fuses_relu: bool = False  # TFLite computes a ReLU after it in the same operator
+    applied_by: Literal["conv", "conv_transpose", "depthwise_conv", "matmul"] = (
+        "conv"  # what of keras.ops uses its kernel
+    )
     int4: bool = False  # TFLite computes with 4-bit kernels of it
     # tfmot can give each of its output channels shared values of its own.
     clusters_by_channel: bool = False
@@ -76,18 +83,20 @@ KINDS: dict[str, LayerKind] = {
     # Kernels
     "Conv1D": LayerKind(
         _PLAIN, channels="filtered", keras2="same", int4=True,
-        int8_way="use a Conv2D with a kernel of height 1",
+        int8_way="use a Conv2D with a kernel of height 1", int8_range="own", fuses_relu=True,
     ),
     "Conv2D": LayerKind(
         _PLAIN, channels="filtered", keras2="same", int4=True, clusters_by_channel=True,
-        int8=True, int8_activation=True, int8_norm=True,
+        int8=True, int8_activation=True, int8_norm=True, int8_range="own", fuses_relu=True,
     ),
     "Conv2DTranspose": LayerKind(
         # TFLite fuses no activation into it where biases are zero.
-        _TRANSPOSED, macs_over="input", channels="filtered", keras2="same", int8=True,
+        _TRANSPOSED, macs_over="input", channels="filtered", keras2="same", int8=True, int8_range="own",
+        applied_by="conv_transpose",
     ),
     "DepthwiseConv2D": LayerKind(
         _DEPTHWISE, channels="filtered", keras2="same", int8=True, int8_activation=True, int8_norm=True,
+        int8_range="own", fuses_relu=True, applied_by="depthwise_conv",
     ),
     "SeparableConv1D": LayerKind(
         _SEPARABLE, channels="filtered", keras2="same", int4=True,
@@ -95,19 +104,22 @@ KINDS: dict[str, LayerKind] = {
     ),
     "SeparableConv2D": LayerKind(
         _SEPARABLE, channels="filtered", keras2="same", int4=True,
-        int8=True, int8_activation=True, int8_norm=True,
+        int8=True, int8_activation=True, int8_norm=True, int8_range="own",
     ),
     "Dense": LayerKind(
         _PLAIN, "units", channels="filtered", keras2="same", int4=True, int8=True, int8_activation=True,
+        int8_range="own", fuses_relu=True, applied_by="matmul",
     ),
     # A scale and a shift of every channel, and what resembles it
     "BatchNormalization": LayerKind(
         channels="passed", by_channel=("gamma", "beta", "moving_mean", "moving_variance"),
         affine="batchnorm", keras2="same", int8=True,
         no_rewrite="no kernel beside it can take it exactly: train with it right after a convolution or Dense",
+        int8_range="own", fuses_relu=True,
     ),
     "Rescaling": LayerKind(
         channels="scaled", affine="rescaling", keras2="same", int8_way="scale the images before the model",
+        int8_range="own",
     ),
     "Normalization": LayerKind(affine="normalization"),
     "GroupNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
@@ -118,24 +130,24 @@ KINDS: dict[str, LayerKind] = {
     "RMSNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
     "UnitNormalization": LayerKind(no_rewrite=_OWN_STATISTICS),
     # Activations
-    "Activation": LayerKind(channels="passed", keras2="same", int8=True),
+    "Activation": LayerKind(channels="passed", keras2="same", int8=True, int8_range="own"),
     "ELU": LayerKind(channels="passed", keras2="same"),
     "LeakyReLU": LayerKind(
-        channels="passed", keras2="same", keras2_options={"negative_slope": "alpha"}, int8=True,
+        channels="passed", keras2="same", keras2_options={"negative_slope": "alpha"}, int8=True, int8_range="own",
     ),
     "PReLU": LayerKind(
         channels="passed", by_channel=("alpha",), keras2="same", int8_way="use ReLU or LeakyReLU",
         no_rewrite="its slopes are learnt for every position or channel: train with ReLU or LeakyReLU in its place",
     ),
-    "ReLU": LayerKind(channels="passed", keras2="same", int8=True),
-    "Softmax": LayerKind(keras2="same", int8=True),
+    "ReLU": LayerKind(channels="passed", keras2="same", int8=True, int8_range="own"),
+    "Softmax": LayerKind(keras2="same", int8=True, int8_range="own"),
     # What acts in training only
     "ActivityRegularization": LayerKind(channels="passed", training_only=True),
     "AlphaDropout": LayerKind(training_only=True),
-    "Dropout": LayerKind(channels="passed", commutes="always", keras2="dropout", int8=True),
+    "Dropout": LayerKind(channels="passed", commutes="always", keras2="dropout", int8=True, int8_range="input"),
     "GaussianDropout": LayerKind(channels="passed", training_only=True),
     "GaussianNoise": LayerKind(channels="passed", training_only=True),
-    "Identity": LayerKind(channels="passed", commutes="always", moves_pixels=True),
+    "Identity": LayerKind(channels="passed", commutes="always", moves_pixels=True, int8_range="input"),
     "RandomBrightness": LayerKind(training_only=True),
     "RandomContrast": LayerKind(training_only=True),
     "RandomCrop": LayerKind(moves_pixels=True),
@@ -143,48 +155,57 @@ KINDS: dict[str, LayerKind] = {
     "RandomRotation": LayerKind(training_only=True, moves_pixels=True),
     "RandomTranslation": LayerKind(training_only=True, moves_pixels=True),
     "RandomZoom": LayerKind(training_only=True, moves_pixels=True),
-    "SpatialDropout1D": LayerKind(channels="passed", commutes="always", keras2="channel dropout"),
+    "SpatialDropout1D": LayerKind(channels="passed", commutes="always", keras2="channel dropout", int8_range="input"),
     "SpatialDropout2D": LayerKind(
-        channels="passed", commutes="always", keras2="channel dropout", int8=True,
+        channels="passed", commutes="always", keras2="channel dropout", int8=True, int8_range="input",
     ),
     # Positions: pooled, repeated, cropped, padded
-    "AveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
-    "AveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
+    "AveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same", int8_range="input"),
+    "AveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True, int8_range="input"),
     "CenterCrop": LayerKind(moves_pixels=True),
-    "Cropping1D": LayerKind(channels="passed", commutes="always", keras2="same"),
-    "Cropping2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
-    "GlobalAveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
-    "GlobalAveragePooling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
-    "GlobalMaxPooling1D": LayerKind(channels="passed", commutes="scale not negative", keras2="same"),
+    "Cropping1D": LayerKind(channels="passed", commutes="always", keras2="same", int8_range="input"),
+    "Cropping2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True, int8_range="input"),
+    "GlobalAveragePooling1D": LayerKind(channels="passed", commutes="always", keras2="same", int8_range="own"),
+    "GlobalAveragePooling2D": LayerKind(
+        channels="passed", commutes="always", keras2="same", int8=True, int8_range="own",
+    ),
+    "GlobalMaxPooling1D": LayerKind(
+        channels="passed", commutes="scale not negative", keras2="same", int8_range="input",
+    ),
     "GlobalMaxPooling2D": LayerKind(
-        channels="passed", commutes="scale not negative", keras2="same", int8=True,
+        channels="passed", commutes="scale not negative", keras2="same", int8=True, int8_range="input",
     ),
-    "MaxPooling1D": LayerKind(channels="passed", commutes="scale not negative", keras2="same"),
+    "MaxPooling1D": LayerKind(channels="passed", commutes="scale not negative", keras2="same", int8_range="input"),
     "MaxPooling2D": LayerKind(
-        channels="passed", commutes="scale not negative", keras2="same", int8=True,
+        channels="passed", commutes="scale not negative", keras2="same", int8=True, int8_range="input",
     ),
-    "UpSampling1D": LayerKind(channels="passed", commutes="always", keras2="same"),
-    "UpSampling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True),
-    "ZeroPadding1D": LayerKind(channels="passed", commutes="no shift", keras2="same"),
+    "UpSampling1D": LayerKind(channels="passed", commutes="always", keras2="same", int8_range="input"),
+    "UpSampling2D": LayerKind(channels="passed", commutes="always", keras2="same", int8=True, int8_range="input"),
+    "ZeroPadding1D": LayerKind(channels="passed", commutes="no shift", keras2="same", int8_range="input"),
     "ZeroPadding2D": LayerKind(
-        channels="passed", commutes="no shift", keras2="same", int8=True, moves_pixels=True,
+        channels="passed", commutes="no shift", keras2="same", int8=True, moves_pixels=True, int8_range="input",
     ),
     # Axes: flattened, permuted
-    "Flatten": LayerKind(channels="flattened", commutes="flattened", keras2="same", int8=True),
-    "Permute": LayerKind(keras2="same", int8=True),
-    "RepeatVector": LayerKind(keras2="same"),
-    "Reshape": LayerKind(channels="reshaped", keras2="same", int8=True),
+    "Flatten": LayerKind(channels="flattened", commutes="flattened", keras2="same", int8=True, int8_range="input"),
+    "Permute": LayerKind(keras2="same", int8=True, int8_range="input"),
+    "RepeatVector": LayerKind(keras2="same", int8_range="input"),
+    "Reshape": LayerKind(channels="reshaped", keras2="same", int8=True, int8_range="input"),
     # Several tensors
     "Add": LayerKind(
         channels="merged", operation=True, keras2="same", keras2_operation=True, int8=True,
+        int8_range="own", fuses_relu=True,
     ),
     "Average": LayerKind(channels="merged", keras2="same"),
-    "Concatenate": LayerKind(channels="joined", operation=True, keras2="same", int8=True),
+    "Concatenate": LayerKind(channels="joined", operation=True, keras2="same", int8=True, int8_range="common"),
     "Dot": LayerKind(keras2="same"),
-    "Maximum": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
-    "Minimum": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
-    "Multiply": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
-    "Subtract": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True),
+    "Maximum": LayerKind(
+        channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="common",
+    ),
+    "Minimum": LayerKind(
+        channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="common",
+    ),
+    "Multiply": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="own"),
+    "Subtract": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="own"),
     # What cannot be read
     "Lambda": LayerKind(
         no_rewrite="its function cannot be read: use Keras layers (Rescaling, Activation, Reshape)",

@@ -85,21 +85,8 @@ class KerasModel:
     def trainable_copy(self) -> KerasModel:
         """A copy whose training keeps zero weights of kernels at zero and shared values shared."""
         result = self.copy()
-        ops = backend.keras().ops
-
-        def constraint_of(clusters: np.ndarray, own: Any) -> Any:
-            project = cluster_projection(clusters, ops.take, ops.segment_sum)
-
-            def projected(w: Any) -> Any:
-                return ops.reshape(project(ops.reshape(w, (-1,))), clusters.shape)
-
-            return lambda w: projected(own(projected(w)) if own else w)
-
         for variable in result.kernel_variables().values():
-            clusters = cluster_ids(np.array(variable))
-            if clusters.max() < clusters.size:
-                # Keras applies a variable's constraint after each step.
-                variable.constraint = constraint_of(clusters, variable.constraint)
+            keep_zeros_and_shared(variable)
         return result
 
     def save(self, path: Path) -> None:
@@ -127,6 +114,20 @@ class KerasModel:
         if SCHEMES[scheme].needs_calibration and calibration is None:
             raise ValueError(f"export as {scheme} needs images to calibrate by.")
         return convert(self.keras, scheme, calibration)
+
+
+def keep_zeros_and_shared(variable: Any) -> None:
+    """Constrain a Keras variable: its training keeps zero weights at zero and shared values shared."""
+    clusters, own, ops = cluster_ids(np.array(variable)), variable.constraint, backend.keras().ops
+    if clusters.max() == clusters.size:
+        return  # neither zeros nor equal weights
+    project = cluster_projection(clusters, ops.take, ops.segment_sum)
+
+    def projected(w: Any) -> Any:
+        return ops.reshape(project(ops.reshape(w, (-1,))), clusters.shape)
+
+    # Keras applies a variable's constraint after each step.
+    variable.constraint = lambda w: projected(own(projected(w)) if own else w)
 
 
 def _calls(model: Any) -> list[Any]:

@@ -27,7 +27,8 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
     """A functional model of copies of all layers, with those of models inside the model, and the same weights.
 
     Args:
-      instead: layer name -> the layers that replace it, called one after another; an empty sequence removes it.
+      instead: layer name -> the layers that replace it, called one after another; an empty sequence removes it. The
+        first to replace an input is an InputLayer.
     """
     keras = backend.keras()
     graph = graph_of(model)
@@ -73,7 +74,13 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
             keras.Input(**(instead[t.name][0].config if t.name in instead else config))
         )
     inputs = keras.tree.pack_sequence_as(graph.takes, flat_inputs)
-    result = keras.Model(inputs, run(graph, flat_inputs, ""), name=model.name)
+    seen = list(flat_inputs)  # what the layers take: the inputs, or what the layers after them give
+    for place, t in enumerate(graph.inputs):
+        specs: Any = instead.get(t.name, ())[1:]
+        copies[id(t)] = [(spec.cls.from_config(dict(spec.config)), spec.weights) for spec in specs]
+        for copy, _ in copies[id(t)]:
+            seen[place] = copy(seen[place])
+    result = keras.Model(inputs, run(graph, seen, ""), name=model.name)
     for copy, weights in (pair for pairs in copies.values() for pair in pairs):
         if len(weights):
             give_weights(copy, weights)

@@ -1,0 +1,156 @@
+"""Keras 3 layers that compute as an int8 file will: kernels and activations rounded, gradients passed through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models.layer_kinds import Kernel, kind_of
+from compress.quantization import lsq
+from compress.quantization.fake_quant import (
+    CODES,
+    fake_quantized,
+    fake_quantized_kernel,
+    grid,
+    within_channels,
+)
+
+MOMENTUM = 0.99  # of the range of an activation
+# A step shrinks to no less than this part of its first size: its sign must not turn.
+LEAST_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What a convolution or Dense layer does with its kernel: all but its weights, its activation and its name."""
+
+    operation: str  # of `keras.ops`, which applies the kernel
+    layout: Kernel
+    shape: tuple[int, ...]  # of the kernel
+    channels: int  # of the output
+    has_bias: bool
+    trainable: bool
+    options: Mapping[str, Any]  # of the operation
+
+    @classmethod
+    def of(cls, layer: Any) -> Convolution:
+        """That of a layer that is built."""
+        kind, names = kind_of(layer), ("strides", "padding", "dilation_rate")
+        if kind.applied_by == "conv_transpose":
+            names = ("strides", "padding", "output_padding")
+        return cls(
+            kind.applied_by,
+            kind.kernels[0],
+            tuple(layer.kernel.shape),
+            int(layer.output.shape[-1]),
+            layer.use_bias,
+            layer.trainable,
+            {name: getattr(layer, name) for name in names if hasattr(layer, name)},
+        )
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        """What the kernel `w` gives for `x`, without bias."""
+        return getattr(backend.keras().ops, self.operation)(x, w, **self.options)
+
+
+@cache
+def layers() -> SimpleNamespace:
+    """The classes `Kernel`, `Norm`, `Range`; made on first use, as they derive from Keras classes."""
+    keras: Any = backend.keras()
+    base, norm = keras.layers.Layer, keras.layers.BatchNormalization
+
+    class QuantizedKernel(base):  # type: ignore[misc, valid-type]
+        """A convolution or Dense layer whose kernel is rounded at each step: to 8 bits, or to 4 with learned steps."""
+
+        def __init__(self, convolution: Convolution, bits: int, **config: Any) -> None:
+            base.__init__(self, **config)
+            self.convolution, self.bits = convolution, bits
+
+        def build(self, shape: Any) -> None:
+            what, add = self.convolution, self.add_weight
+            train = what.trainable
+            self.kernel = add(shape=what.shape, name="kernel", trainable=train)
+            self.bias = add(
+                shape=(what.channels,),
+                name="bias",
+                initializer="zeros",
+                trainable=train and what.has_bias,
+            )
+            if self.bits == 4:
+                inside = within_channels(what.layout, len(what.shape))
+                steps = tuple(1 if axis in inside else n for axis, n in enumerate(what.shape))
+                self.steps = add(shape=steps, name="steps", initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            if self.bits == 4:
+                w = lsq.fake_quantized(self.kernel, self.steps)
+            else:
+                w = fake_quantized_kernel(self.kernel, self.convolution.layout)
+            return self.convolution(x, w) + self.bias
+
+        def start_steps(self, steps: np.ndarray) -> None:
+            """Set the steps that training starts from."""
+            least = np.asarray(LEAST_STEP * steps, np.float32)
+            self.steps.assign(steps)
+            self.steps.constraint = lambda values: keras.ops.maximum(values, least)
+
+    # Under its own name it would be unknown to what looks for normalizations, such as the average of weights.
+    class BatchNormalization(norm):  # type: ignore[misc, valid-type]
+        """A BatchNormalization whose statistics can be frozen while scale and shift train on."""
+
+        frozen = False
+
+        def call(self, x: Any, training: Any = None, mask: Any = None) -> Any:
+            return norm.call(self, x, training=training and not self.frozen, mask=mask)
+
+    class Range(base):  # type: ignore[misc, valid-type]
+        """An activation rounded to int8 by a range that is the moving mean of those of the batches.
+
+        Ranges of a group, which TFLite requires to be the same, are joined. A fixed range does not move.
+        """
+
+        frozen = False
+
+        def __init__(self, fixed: tuple[float, float] | None = None, **config: Any) -> None:
+            base.__init__(self, **config)
+            self.fixed = fixed
+            self.group = lambda: [
+                self
+            ]  # a function, or Keras would take the others for parts of this layer
+
+        def build(self, shape: Any) -> None:
+            first = self.fixed or (0.0, 0.0)
+            self.low, self.high = (
+                self.add_weight(
+                    shape=(),
+                    name=name,
+                    initializer=keras.initializers.Constant(value),
+                    trainable=False,
+                )
+                for name, value in zip(("low", "high"), first, strict=True)
+            )
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            ops = keras.ops
+            if training and not (self.frozen or self.fixed):
+                for end, value in ((self.low, ops.min(x)), (self.high, ops.max(x))):
+                    end.assign(MOMENTUM * end + (1 - MOMENTUM) * ops.stop_gradient(value))
+            return fake_quantized(x, *self.joined(ops))
+
+        def joined(self, array: Any) -> tuple[Any, Any]:
+            """Least and greatest number of the group, of a library of arrays."""
+            lows, highs = [each.low for each in self.group()], [each.high for each in self.group()]
+            return reduce(array.minimum, lows, 0.0), reduce(array.maximum, highs, 0.0)
+
+        def ends(self) -> tuple[float, float]:
+            """The numbers of the least and the greatest code."""
+            scale, below = grid(*(np.float64(end) for end in self.joined(np)))
+            return float(-below * scale), float((CODES - below) * scale)
+
+    return SimpleNamespace(Kernel=QuantizedKernel, Norm=BatchNormalization, Range=Range)

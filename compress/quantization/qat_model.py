@@ -1,0 +1,148 @@
+"""A Keras 3 model that trains as its file of int8, or of int8 and int4, will compute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.keras_models.graph import graph_of
+from compress.keras_models.layer_kinds import kind_of
+from compress.keras_models.layers import is_batchnorm
+from compress.keras_models.model import KerasModel, keep_zeros_and_shared
+from compress.keras_models.rebuild import LayerSpec, rebuilt
+from compress.quantization.gptq import mse_scales
+from compress.quantization.qat_form import (
+    fixed_range,
+    groups,
+    plain_form,
+    plain_names,
+    rounded_calls,
+)
+from compress.quantization.qat_layers import Convolution, layers
+
+BATCH = 100  # images at a time while ranges are read
+# Of the epochs, the last ones in which ranges and normalizations stay as they are.
+FROZEN_SHARE = 1 / 3
+INSIDE = 1 - 1e-4
+
+
+def fake_quantized(
+    model: KerasModel,
+    bits: Mapping[str, int],
+    calibration: np.ndarray,
+    rounded: Mapping[str, np.ndarray] | None = None,
+) -> Any:
+    """A Keras 3 model with the weights of `model`; its training simulates integers and keeps zeros and shared values.
+
+    Args:
+      bits: kernel name -> 4 or 8; 8 if absent.
+      calibration: float32 [n, h, w, c] images as the model sees them, which give the first ranges of activations.
+      rounded: kernel name -> the kernel to start from in place of the model's, if it is rounded to 4 bits already.
+
+    Raises:
+      CannotTreat: a layer has no such form.
+    """
+    keras, plain = backend.keras(), plain_form(model)
+    graph, own = graph_of(plain), layers()
+    layer_of = plain_names(model)
+    plain_bits = {name: bits.get(kernel, 8) for kernel, name in layer_of.items()}
+    first = {layer_of[kernel]: w for kernel, w in (rounded or {}).items()}
+    instead = {}
+    for call in graph.calls:
+        layer = call.layer
+        if kind_of(layer).kernels:
+            config = {"convolution": Convolution.of(layer), "bits": plain_bits.get(layer.name, 8)}
+            instead[layer.name] = [LayerSpec(own.Kernel, config | {"name": layer.name})]
+        elif is_batchnorm(layer):
+            instead[layer.name] = [LayerSpec(own.Norm, layer.get_config(), layer.get_weights())]
+    tensors = {t.name: t for t in graph.inputs} | {
+        call.layer.name: call.outputs[0] for call in rounded_calls(graph)
+    }
+    kept = {call.layer.name: call.layer for call in graph.calls}
+    for name in tensors:
+        fixed = fixed_range(kept.get(name))
+        spec = LayerSpec(own.Range, {"name": range_name(name), "fixed": fixed})
+        if name in kept:
+            same = LayerSpec(type(kept[name]), kept[name].get_config(), _weights(kept[name]))
+            instead[name] = [*instead.get(name, [same]), spec]
+        else:
+            image = {"batch_shape": tensors[name].shape, "dtype": tensors[name].dtype, "name": name}
+            instead[name] = [LayerSpec(keras.layers.InputLayer, image), spec]
+    result = rebuilt(plain, instead)
+    for layer in result.layers:
+        if isinstance(layer, own.Kernel):
+            _start(layer, plain.get_layer(layer.name), first.get(layer.name))
+    by_name = {layer.name: layer for layer in result.layers}
+    for names in groups(graph):
+        ranges = [by_name[n] for n in map(range_name, names) if n in by_name]
+        for each in ranges:
+            each.group = lambda ranges=ranges: ranges
+    _set_ranges(
+        result, keras.Model(plain.input, list(tensors.values())), list(tensors), calibration
+    )
+    return result
+
+
+def range_name(layer: str) -> str:
+    """The name of the layer that rounds what a layer gives."""
+    return f"{layer}_range"
+
+
+def freezing(training: Any, epochs: int) -> Any:
+    """A Keras callback that freezes ranges and statistics of normalizations for the last third of the epochs.
+
+    What a file computes with is fixed; weights settle for it in these epochs.
+    """
+    keras: Any = backend.keras()
+    own = layers()
+    first = epochs - round(epochs * FROZEN_SHARE)
+
+    class Freezing(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            moving = [layer for layer in training.layers if isinstance(layer, own.Norm | own.Range)]
+            frozen = epoch >= first
+            if any(layer.frozen != frozen for layer in moving):
+                for layer in moving:
+                    layer.frozen = frozen
+                self.model.make_train_function(force=True)  # the old one has it compiled in
+
+    return Freezing()
+
+
+def _weights(layer: Any) -> list[np.ndarray]:
+    weights: list[np.ndarray] = getattr(layer, "get_weights", list)()
+    return weights
+
+
+def _start(layer: Any, plain: Any, rounded: np.ndarray | None) -> None:
+    """Give a layer the weights of its plain form, and the steps that round its kernel with the least squared error."""
+    w = np.array(plain.kernel)
+    layer.kernel.assign(w)
+    if plain.use_bias:
+        layer.bias.assign(plain.bias)
+    layer.kernel.constraint = plain.kernel.constraint
+    keep_zeros_and_shared(layer.kernel)
+    if layer.bits == 4:
+        steps = mse_scales(w).reshape(layer.steps.shape)
+        layer.start_steps(np.where(steps > 0, steps, steps.max() or 1))
+    if rounded is not None:
+        # After the constraint: what is rounded has more zeros and equal weights. And a little inside the grid, because
+        # no gradient passes to a weight that is beyond its end, by however little.
+        layer.kernel.assign(rounded * np.float32(INSIDE))
+
+
+def _set_ranges(training: Any, probe: Any, names: list[str], images: np.ndarray) -> None:
+    """Set each range to what the model in float gives for the images."""
+    lows, highs = [], []
+    for start in range(0, len(images), BATCH):
+        values = probe(images[start : start + BATCH], training=False)
+        lows.append([np.min(v) for v in values])
+        highs.append([np.max(v) for v in values])
+    for name, low, high in zip(names, np.min(lows, axis=0), np.max(highs, axis=0), strict=True):
+        layer = training.get_layer(range_name(name))
+        if not layer.fixed:
+            layer.low.assign(low)
+            layer.high.assign(high)
