@@ -17,7 +17,6 @@ from compress.cli import console, report_output
 from compress.diagnosis import equivalence
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
-from compress.measurement.layer_table import layer_table
 from compress.measurement.measure import measure
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
@@ -110,15 +109,6 @@ def evaluate(
             "weights stored as": ", ".join(f"{n:,} {t}" for t, n in measured.weight_types.items()),
         }
     )
-
-
-def inspect(file: Path, trust: bool, as_json: bool) -> None:
-    """Show a model file layer by layer."""
-    rows = layer_table(load_model(file, trust))
-    if as_json:
-        console.say_json(rows)
-    else:
-        console.print_records(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from compress.cli.options import (
     DATA,
     FILE,
     INPUT_SCALE,
+    INSPECT_OPTIONS,
     JSON,
     MODEL,
     OUT,
@@ -128,12 +129,12 @@ def evaluate(
     commands.evaluate(file, task, data, input_scale, trust, as_json)
 
 
-@cli.command(params=[click.Argument(["file"], type=FILE), TRUST, JSON])
-def inspect(file: Path, trust: bool, as_json: bool) -> None:
+@cli.command(params=[click.Argument(["file"], type=FILE), *INSPECT_OPTIONS])
+def inspect(sensitivity: bool, **values: Any) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
-    from compress.cli import commands
+    from compress.cli import inspect_command
 
-    commands.inspect(file, trust, as_json)
+    (inspect_command.sensitivity if sensitivity else inspect_command.layers)(**values)
 
 
 @cli.group(
@@ -179,11 +180,9 @@ def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
 @cli.command(
     params=[
         RESULTS,
-        click.Option(
-            ["--out"], type=FILE, help="Folder of the pages; that of the rows if not given."
-        ),
+        click.Option(["--out"], type=FILE, help="Folder of the pages; that of the rows if not given."),
     ]
-)
+)  # fmt: skip
 def report(results: Path, out: Path | None) -> None:
     """Write the comparison pages anew from the rows alone."""
     from compress.cli import commands

@@ -74,6 +74,13 @@ MODEL = click.Option(
     ["--model"], type=FILE, help="Model file to compress; the task's baseline if not given."
 )
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
+INSPECT_OPTIONS = [
+    click.Option(
+        ["--sensitivity"], is_flag=True,
+        help="Show instead what 8 and 4 bits of each kernel cost, on validation images of the task.",
+    ),
+    TASK, DATA, INPUT_SCALE, TRUST, JSON,
+]  # fmt: skip
 COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 
 

@@ -41,6 +41,12 @@ def refused(model: KerasModel) -> dict[str, str]:
     }
 
 
+def possible(model: KerasModel) -> list[str]:
+    """The kernels that TFLite can compute with in 4 bits."""
+    names, without = model.kernel_variables(), refused(model)
+    return [name for name in names if not is_depthwise(name) and layer_of(name) not in without]
+
+
 def output_mse(model: KerasModel, names: Collection[str], images: np.ndarray) -> dict[str, float]:
     """Kernel name -> mean squared change of the model's outputs when this kernel alone has 4 bits.
 

@@ -1,18 +1,21 @@
-"""qat: train the model on while its int8 arithmetic is simulated, then store it in int8."""
+"""qat: train the model on while the arithmetic of its integer file is simulated, then store it in 8 or 4 bits."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 import numpy as np
 
 from compress.findings import CannotTreat, Finding
-from compress.keras_models.layers import is_depthwise
+from compress.keras_models.layers import is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
+from compress.quantization import int4, qat_export, qat_model
+from compress.quantization.sensitivity import IMAGES, kernel_costs, least_noise
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tflite import contents
@@ -49,12 +52,12 @@ def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndar
 
 @dataclass(frozen=True, kw_only=True)
 class Qat(TrainingStage):
-    """Train on as int8 arithmetic will compute, then store that; the result is a finished .tflite file."""
+    """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
     gives: ClassVar = "tflite"
     epochs: int = option(
-        6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while int8 is simulated."
+        6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
     )
     learning_rate: float = option(
         0.002, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
@@ -64,43 +67,131 @@ class Qat(TrainingStage):
         click.IntRange(1, 1_000_000),
         "Training images that first ranges of activations are read from.",
     )
+    bits: str = option(
+        "8",
+        click.Choice(["8", "4", "auto"]),
+        "Bits of a weight; activations have 8. auto: 4 for the least sensitive kernels, as many as --max-bytes takes.",
+    )
+    max_bytes: int | None = option(
+        None,
+        click.IntRange(1, 2**31 - 1),
+        "With --bits auto, the most bytes that the file may have.",
+    )
+
+    def __post_init__(self) -> None:
+        TrainingStage.__post_init__(self)
+        if (self.bits == "auto") != (self.max_bytes is not None):
+            raise ValueError(
+                f"qat: option 'max_bytes' goes with bits auto, and auto with it: give both or neither, "
+                f"not bits {self.bits} and max_bytes {self.max_bytes}."
+            )
 
     def libraries(self) -> tuple[str, ...]:
-        return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
+        by_tfmot = ("tf-keras", "tensorflow-model-optimization") if self.bits == "8" else ()
+        return (*Stage.libraries(self), *by_tfmot)
 
     def check(self, model: KerasModel) -> list[Finding]:
-        self._check_layers(model)
         # Exporting without training shows which operators would stay float.
         blank = np.ones((1, *model.input_shape), np.float32)
-        _whole(convert(qat.quantizable(model.keras, blank), "int8"), model)
-        return TrainingStage.check(self, model)
+        if self.bits == "8":
+            if self._by_tfmot(model, blank) is None:
+                self._simulated(model, {}, blank)
+            return TrainingStage.check(self, model)
+        coarse = dict.fromkeys(int4.possible(model), 4)
+        training = self._simulated(model, coarse, blank)
+        least = qat_export.file_bytes(training) if self.max_bytes is not None else 0
+        if self.max_bytes is not None and least > self.max_bytes:
+            reason = f"of this model has {self.max_bytes} bytes: with all kernels of --bits 4 in 4 bits it has {least}"
+            way = f"give --max-bytes {least} or more, or a smaller model"
+            raise CannotTreat(Finding((), reason, way, "no file"), stage=self.name)
+        why = "is stored in 8 bits: TFLite has no 4-bit kernels for it"
+        return TrainingStage.check(self, model) + [
+            Finding((layer_of(name),), why, subject=name)
+            for name in model.kernel_variables()
+            if name not in coarse
+        ]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
-        self._check_layers(model)
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
-        training = qat.quantizable(model.keras, images, seed)
-        _whole(convert(training, "int8"), model)  # before any training
-        self.training_view(task, model).fit(
-            training,
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            seed=seed,
-            keras=bridge.tf_keras(),
-        )
-        qat.set_kernel_ranges(training)
-        result = _whole(convert(training, "int8"), model)
+        twin = self._by_tfmot(model, images, seed) if self.bits == "8" else None
+        task.record("simulated_by", "tfmot" if twin is not None else "keras")
+        view = self.training_view(task, model)
+        if twin is not None:
+            self._fit(twin, view, seed, keras=bridge.tf_keras())
+            qat.set_kernel_ranges(twin)
+            result = _whole(convert(twin, "int8"), model)
+        else:
+            bits = self._bits(model, view, images)
+            if self.bits == "auto":
+                task.record("bits", {name: bits.get(name, 8) for name in model.kernels()})
+            first = int4.fake_quantized(model, bits, images).kernels() if bits else {}
+            start = {name: first[name] for name in bits}
+            training = self._simulated(model, bits, images, start)
+            # What lies between two roundings is computed in float32, or they would round otherwise than the file.
+            exact = dataclasses.replace(view, precision="float32")
+            self._fit(training, exact, seed, callbacks=[qat_model.freezing(training, self.epochs)])
+            result = _whole(qat_export.exported(training), model)
+        if self.max_bytes is not None and len(result.content) > self.max_bytes:
+            raise ValueError(
+                f"qat: the file has {len(result.content)} bytes after training, expected at most {self.max_bytes}: "
+                "give a lower --max-bytes."
+            )
         before = model.kernels()
         if lost := lost_clusters(before, contents.matched_kernels(result.graph, before)):
-            raise ValueError("qat: the int8 file breaks clusters: " + "; ".join(lost))
+            raise ValueError("qat: the integer file breaks clusters: " + "; ".join(lost))
         return result
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         return [f"{n} is not stored in int8" for n, w in kernels.items() if w.dtype.kind != "i"]
 
-    def _check_layers(self, model: KerasModel) -> None:
-        bridge.check(model.keras)
-        qat_support.check(model.keras)
+    def _fit(self, training: Any, view: TaskView, seed: int, **others: Any) -> None:
+        view.fit(
+            training, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed, **others
+        )
+
+    def _bits(self, model: KerasModel, view: TaskView, images: np.ndarray) -> dict[str, int]:
+        """Kernel name -> 4, for each that is stored in 4 bits."""
+        coarse = dict.fromkeys(int4.possible(model) if self.bits != "8" else [], 4)
+        if self.max_bytes is None:
+            return coarse
+        seen = view.validation.images[:IMAGES] * np.float32(view.task.input_scale)
+        labels = view.validation.labels[:IMAGES]
+        costs = kernel_costs(model, images, seen, labels, coarse)
+        noise = {cost.kernel: cost.noise for cost in costs if cost.bits == 4}
+        saved = {name: w.size // 2 for name, w in model.kernels().items() if name in coarse}
+        bits: dict[str, int] = {}
+        wanted = 0
+        while len(bits) < len(coarse):
+            size = qat_export.file_bytes(qat_model.fake_quantized(model, bits, images))
+            if size <= self.max_bytes:
+                break
+            wanted += size - self.max_bytes  # what is stored in whole words saves a little less
+            bits = dict.fromkeys(least_noise(noise, saved, wanted), 4)
+        return bits
+
+    def _by_tfmot(self, model: KerasModel, images: np.ndarray, seed: int = 0) -> Any | None:
+        """The model that trains by tfmot; None if tfmot cannot treat it."""
+        try:
+            bridge.check(model.keras)
+            qat_support.check(model.keras)
+            twin = qat.quantizable(model.keras, images, seed)
+            _whole(convert(twin, "int8"), model)  # before any training
+        except CannotTreat:
+            return None
+        return twin
+
+    def _simulated(
+        self,
+        model: KerasModel,
+        bits: Mapping[str, int],
+        images: np.ndarray,
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> Any:
+        """The Keras 3 model that trains by fake quantization. CannotTreat if its file would compute in floats."""
+        training = qat_model.fake_quantized(model, bits, images, start)
+        _whole(qat_export.exported(training), model)  # before any training
+        return training
 
 
 def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
@@ -112,12 +203,13 @@ def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
         if tensor is not None and tensor.dtype.startswith("float")
     ]
     if floating:
-        # The name of a tensor is a path that contains the name that tfmot gives the layer.
+        # The name of a tensor is a path that contains the name that tfmot gives the layer, or Keras with a number.
         paths = [tensor.name for operator in floating for tensor in operator.outputs]
         parts = {part.removeprefix(PREFIX) for path in paths for part in re.split("[/;]", path)}
+        parts |= {re.sub(r"_\d+$", "", part) for part in parts}
         layers = tuple(layer.name for layer in model.keras.layers if layer.name in parts)
         first = floating[0]
         reason = f"would compute {first.name} ({first.outputs[0].name}) in float"
         way = "build the model without the layer that it belongs to, or use quantize"
-        raise CannotTreat(Finding(layers, reason, way, "the int8 file"), stage=Qat.name)
+        raise CannotTreat(Finding(layers, reason, way, "the integer file"), stage=Qat.name)
     return file

@@ -1,0 +1,60 @@
+"""What `compress inspect` does. Imported when it runs, never for help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress import registry
+from compress.cli import console
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.measurement.layer_table import layer_table
+from compress.model_files.file_kind import suffix_of
+from compress.model_files.load import load_model
+from compress.pipelines import setup
+from compress.quantization import int4
+from compress.quantization.sensitivity import CALIBRATION, IMAGES, cost_table, kernel_costs
+
+
+def layers(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
+    """Show a model file layer by layer."""
+    rows = layer_table(load_model(file, trust))
+    if as_json:
+        console.say_json(rows)
+    else:
+        console.print_records(rows)
+
+
+def sensitivity(
+    file: Path,
+    task: str,
+    data: Path | None,
+    input_scale: float | None,
+    trust: bool,
+    as_json: bool,
+) -> None:
+    """Show what 8 and 4 bits of each kernel of a Keras file cost, on the task's validation images."""
+    suffix_of(file)  # before the data is looked for
+    chosen_task = registry.task(task)
+    dataset = chosen_task.load(data, console.progress().note)
+    loaded = load_model(file, trust)
+    if not isinstance(loaded, KerasModel):
+        raise ValueError(
+            f"{file} is finished: --sensitivity takes the .keras or .h5 model it was made of."
+        )
+    scale = np.float32(setup.fitted(loaded, chosen_task, dataset, input_scale).input_scale)
+    model = flattened(loaded)[0]
+    chosen = np.random.default_rng(0).permutation(len(dataset.train))[:CALIBRATION]
+    images, labels = (a[:IMAGES] for a in (dataset.validation.images, dataset.validation.labels))
+    costs = kernel_costs(
+        model, dataset.train.images[chosen] * scale, images * scale, labels, int4.possible(model)
+    )
+    if as_json:
+        console.say_json(cost_table(costs))
+        return
+    console.print_records(
+        [{k: "" if v is None else v for k, v in record.items()} for record in cost_table(costs)]
+    )
