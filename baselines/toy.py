@@ -13,8 +13,8 @@ import numpy as np
 from compress import backend
 from compress.data.dataset import Dataset, Note, Split
 from compress.data.splits import split_by_class
-from compress.tasks.network import BaselineNetwork, Network
-from compress.tasks.task import Task
+from compress.tasks.network import Network
+from compress.tasks.task import BaselineNetwork, Task
 from compress.training.recipe import Recipe
 from compress.typed_options import WholeNumbers, option
 

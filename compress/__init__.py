@@ -14,7 +14,7 @@ _HOMES = {
     "CannotTreat": "compress.findings",
     "Task": "compress.tasks.task",
     "Network": "compress.tasks.network",
-    "BaselineNetwork": "compress.tasks.network",
+    "BaselineNetwork": "compress.tasks.task",
     "TaskView": "compress.tasks.view",
     "Dataset": "compress.data.dataset",
     "Split": "compress.data.dataset",

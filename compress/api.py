@@ -23,12 +23,12 @@ from compress.rows.measurement import MeasuredOn, Measurement
 from compress.rows.result import Result
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
-from compress.runs.precision import Choice as Precision
 from compress.stage import Stage
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
 from compress.training.progress_bars import Bars, Quiet
+from compress.training.training_data import PrecisionChoice as Precision
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -162,6 +162,23 @@ def test_only_the_run_folder_knows_the_names_of_a_run_s_files() -> None:
     assert set(found) == {"compress/runs/folder.py"}
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Nor where only the type checker or a function's body imports, which the import contracts leave out."""
+    modules = {module_of(path): parsed(path) for path in SOURCES if path.name != "__init__.py"}
+    users = {name: set(imports(tree)) for name, tree in modules.items()}
+    uses = {
+        name: {m for m in modules for n in names if n == m or n.rpartition(".")[0] == m} - {name}
+        for name, names in users.items()
+    }
+    while leaves := [name for name, needed in uses.items() if not needed & uses.keys()]:
+        for name in leaves:
+            del uses[name]
+    while tops := set(uses) - {used for needed in uses.values() for used in needed}:
+        for name in tops:
+            del uses[name]
+    assert uses == {}
+
+
 def test_nothing_knows_the_command_line() -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli.main"))
     assert set(users) <= {"compress/__main__.py"}

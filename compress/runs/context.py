@@ -21,11 +21,11 @@ from compress.rows.result import Result, TrainedOn
 from compress.runs import provenance
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.keys import KeyContext
-from compress.runs.precision import Choice
 from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
+from compress.training.training_data import PrecisionChoice
 
 ANSWERS = "answers"  # folder of teachers' answers, beside the run folders
 
@@ -58,7 +58,7 @@ class RunContext:
     progress: Progress
     command: str
     deterministic: bool = False
-    precision: Choice = "auto"  # of trainings; `precision.settled` decides it
+    precision: PrecisionChoice = "auto"  # of trainings; `precision.settled` decides it
     fresh: bool = False  # redo finished runs
     # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)

@@ -12,8 +12,8 @@ from compress.files import digest, sha256
 from compress.rows.measurement import MeasuredOn
 from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
-from compress.runs.precision import Choice
 from compress.tasks.task import Task
+from compress.training.training_data import PrecisionChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class RunOptions:
     input_scale: float | None = None
     seed: int = 0
     deterministic: bool = False
-    precision: Choice = "auto"
+    precision: PrecisionChoice = "auto"
     out: Path = Path("runs")  # for run folders
     results: Path = Path("reports/results.jsonl")  # for rows
     fresh: bool = False  # redo what is finished already

@@ -12,10 +12,8 @@ import numpy as np
 
 from compress import typed_options
 from compress.text import no_such
-from compress.typed_options import option
 
 if TYPE_CHECKING:
-    from compress.tasks.task import Task
     from compress.training.recipe import Recipe
 
 MAX_WIDTH = 8  # times the filters of a task's own network
@@ -83,26 +81,6 @@ class Network(ABC):
     def parameters(self) -> list[click.Parameter]:
         """The click options of this network, in the order declared."""
         return typed_options.parameters(self)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BaselineNetwork(Network):
-    """The network that a task's `build` gives, trained by the task's recipes."""
-
-    name: ClassVar = "baseline"
-    task: Task
-    width: float = option(
-        1.0, click.FloatRange(0, MAX_WIDTH, min_open=True), "Filters relative to the full model."
-    )
-
-    @property
-    def recipes(self) -> Mapping[str, Recipe]:
-        """Those of the task."""
-        return self.task.recipes
-
-    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
-        """See `Task.build`."""
-        return self.task.build(width=self.width, dropout=dropout)
 
 
 def known_network(networks: Mapping[str, Network], name: str) -> Network:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import click
+import numpy as np
+
 from compress.data.dataset import Dataset, Note
-from compress.tasks.network import BaselineNetwork, Network
+from compress.tasks.network import MAX_WIDTH, Network
+from compress.typed_options import option
 
 if TYPE_CHECKING:
     from compress.training.recipe import Recipe
@@ -63,3 +68,23 @@ class Task(ABC):
     def references(self) -> Sequence[Path]:
         """CSV files of published figures that reports of this task show beside its rows."""
         return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineNetwork(Network):
+    """The network that a task's `build` gives, trained by the task's recipes."""
+
+    name: ClassVar = "baseline"
+    task: Task
+    width: float = option(
+        1.0, click.FloatRange(0, MAX_WIDTH, min_open=True), "Filters relative to the full model."
+    )
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """Those of the task."""
+        return self.task.recipes
+
+    def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
+        """See `Task.build`."""
+        return self.task.build(width=self.width, dropout=dropout)

@@ -11,6 +11,7 @@ from compress.training.distillation import Distillation
 from compress.training.progress import Progress
 
 Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]  # auto: see `runs.precision`
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from baselines.toy import Toy
 from compress.cli.main import cli
-from compress.runs import precision, provenance
+from compress.runs import precision, provenance, timings
 
 PRUNE = ["run", "--task", "toy", "prune", "--epochs", "0"]
 TRAIN = ["train", "--task", "toy", "--width", "0.25", "--epochs", "1"]
@@ -83,7 +83,7 @@ def test_a_precision_that_was_timed_is_found_again_without_anything_heavy(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "MIN_PIXELS", 1)
-    monkeypatch.setattr(precision, "speedup", lambda *_: 2.0)
+    monkeypatch.setattr(timings, "speedup", lambda *_: 2.0)
     monkeypatch.setattr(provenance, "processor_flags", lambda: {"avx512_bf16"})
     finetune = ["finetune", "--task", "toy", "--epochs", "1"]
     for words in (TRAIN, finetune):

@@ -24,7 +24,8 @@ from compress.stages.prune import Prune
 from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tasks.images import Images
-from compress.tasks.network import BaselineNetwork, Network
+from compress.tasks.network import Network
+from compress.tasks.task import BaselineNetwork
 from compress.tflite import convert
 from compress.training import fit
 from compress.training.param_groups import ParamGroup

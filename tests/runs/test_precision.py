@@ -13,7 +13,7 @@ from baselines.toy import Toy
 from compress.data.dataset import Dataset
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
-from compress.runs import precision, provenance
+from compress.runs import precision, provenance, timings
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training
@@ -38,7 +38,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A processor with bfloat16 on which it is faster, and no training too short to be timed."""
     clock = Clock(1.4)
-    monkeypatch.setattr(precision, "speedup", clock)
+    monkeypatch.setattr(timings, "speedup", clock)
     monkeypatch.setattr(precision, "MIN_PIXELS", 1)
     monkeypatch.setattr(provenance, "processor_flags", lambda: {"fpu", "avx512_bf16"})
     return clock
@@ -188,7 +188,7 @@ def test_a_training_from_scratch_is_timed_and_recorded(
 def test_a_damaged_file_of_timings_is_made_anew(
     content: str, clock: Clock, context: RunContext, toy_model: KerasModel
 ) -> None:
-    path = context.out / precision.NAME
+    path = context.out / timings.NAME
     path.write_text(content)
     assert decided(FINETUNE, context, toy_model) == {"precision": "bfloat16"}
     assert decided(FINETUNE, context, toy_model) == {"precision": "bfloat16"}
