@@ -15,6 +15,7 @@ from compress.keras_models.layers import every_layer
 from compress.keras_models.model import KerasModel
 from compress.training import losses as loss_terms
 from compress.training.batches import batches
+from compress.training.fused_batchnorm import can_fuse, fuse, unfuse
 from compress.training.optimizer import optimizer_of
 from compress.training.recipe import Recipe
 from compress.training.training_data import Precision, TrainingData
@@ -76,11 +77,16 @@ def computing_in(precision: Precision, model: Any, keras: Any) -> Iterator[list[
         def on_test_end(self, logs: Any = None) -> None:
             set_mixed()
 
+    fused = [layer for layer, _ in own if can_fuse(layer)]
     set_mixed()
+    for layer in fused:
+        fuse(layer)
     try:
         yield [ValidateAsSaved()]
     finally:
         set_own()
+        for layer in fused:
+            unfuse(layer)
 
 
 def speedup(model: KerasModel, recipe: Recipe, data: TrainingData) -> float:
