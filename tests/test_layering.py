@@ -179,6 +179,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert uses == {}
 
 
+def test_every_package_has_a_folder_of_tests() -> None:
+    packages = {path.parent.name for path in (ROOT / "compress").glob("*/__init__.py")}
+    assert {
+        name for name in packages if not list((ROOT / "tests" / name).glob("test_*.py"))
+    } == set()
+
+
 def test_nothing_knows_the_command_line() -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli.main"))
     assert set(users) <= {"compress/__main__.py"}
