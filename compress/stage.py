@@ -92,6 +92,10 @@ class Stage(ABC):
         named = [v if isinstance(v, tuple) else (v,) for v in values]
         return [str(path) for paths in named for path in paths if path is not None]
 
+    def networks(self) -> tuple[str, ...]:
+        """Networks of the task that options name. Their code and recipes are part of the key of a run."""
+        return ()
+
     def libraries(self) -> tuple[str, ...]:
         """The installed distributions that the stage computes with: another version of one is another run."""
         return ("tensorflow", "keras", "numpy")
@@ -110,7 +114,7 @@ class Stage(ABC):
         for index, field in enumerate(typed_options.own_first(type(self))):
             value = getattr(self, field.name)
             if index == 0 or value != field.default:
-                words += typed_options.words(field.name, value, typed_options.repeatable(field))
+                words += typed_options.words(field, value)
         return words
 
     @classmethod

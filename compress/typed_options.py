@@ -48,6 +48,25 @@ class WholeNumbers(click.ParamType):
         return tuple(numbers)
 
 
+class ForwardedOption(click.ParamType):
+    """NAME=VALUE for an option of something that a stage names, such as a network; there it gets its type.
+
+    On a command line also --PREFIX-NAME VALUE: see `pipelines.stage_command`. A field of this kind is a tuple.
+    """
+
+    name = "name=value"
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, equals, word = str(value).partition("=")
+        name = name.replace("-", "_")
+        if not (equals and name.isidentifier()):
+            self.fail(f"{value!r:.100} is not NAME=VALUE, such as depth=14.", param, ctx)
+        return f"{name}={word}"
+
+
 def check(owner: Any) -> None:
     """Convert each option of `owner` to its type, in place. ValueError, naming it, if one is out of its range."""
     for field in fields(owner):
@@ -81,14 +100,18 @@ def changed(owner: Any) -> dict[str, Any]:
     }
 
 
-def words(name: str, value: Any, repeatable: bool) -> Iterator[str]:
+def words(field: dataclasses.Field[Any], value: Any) -> Iterator[str]:
     """The words that set an option to a value; none for None."""
-    flag = name.replace("_", "-")
+    kind, flag = field.metadata["kind"], field.name.replace("_", "-")
     if isinstance(value, bool):
         yield f"--{flag}" if value else f"--no-{flag}"
     elif value is not None:
-        for each in value if repeatable else (value,):
-            yield from (f"--{flag}", _word(each))
+        for each in value if repeatable(field) else (value,):
+            if isinstance(kind, ForwardedOption):
+                name, _, word = each.partition("=")
+                yield from (f"--{kind.prefix}-{name.replace('_', '-')}", word)
+            else:
+                yield from (f"--{flag}", _word(each))
 
 
 def repeatable(field: dataclasses.Field[Any]) -> bool:

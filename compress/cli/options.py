@@ -12,6 +12,7 @@ from compress import registry
 from compress.cli.errors import errors_as_sentences
 from compress.cli.param_types import Scale, TaskName
 from compress.input_file import FilePath
+from compress.pipelines.stage_command import StageCommand
 from compress.pipelines.words import SEED, StageGroup, build_stage, known
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class MainGroup(click.Group):
             stage = build_stage(cls, {k: values.pop(k) for k in own})
             self.run_stage(stage, run_options(values))
 
-        return click.Command(
+        return StageCommand(
             name,
             params=[*cls.parameters(), *COMPRESS_OPTIONS],
             callback=run_alone,

@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from compress.pipelines.stage_command import StageCommand
+
 
 def late(whole: Iterable[click.Parameter], own: Sequence[click.Parameter]) -> list[click.Option]:
     """Copies of the options in `whole` that a stage accepts on behalf of its command.
@@ -21,7 +23,7 @@ def late(whole: Iterable[click.Parameter], own: Sequence[click.Parameter]) -> li
     return [_late_copy(p) for p in whole if isinstance(p, click.Option) and p.name not in own_names]
 
 
-class StageInChain(click.Command):
+class StageInChain(StageCommand):
     """One stage of a command. Its help lists its own options and those of the command in separate sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -56,6 +56,9 @@ class KeyContext:
                 "finetuning": self.task.finetuning.changed_fields(),
                 "from_scratch": from_scratch and from_scratch.changed_fields(),
             }
+        names = {name for stage in stages for name in stage.networks()}
+        if networks := [self.task.network(name) for name in sorted(names)]:
+            parts["networks"] = [self._network(network) for network in networks]
         libraries = [name for stage in stages for name in stage.libraries()]
         return self._digest(parts, libraries, self.decided_for(stages))
 
@@ -76,6 +79,10 @@ class KeyContext:
             code = [] if first else [network.name, *code_of(type(network))]
             training["network"] = [*code, options]
         return self._digest({"training": training}, TRAINING_LIBRARIES, self.decided)
+
+    def _network(self, network: Network) -> list[Any]:
+        recipe = next(iter(network.recipes.values()), self.task.finetuning)
+        return [network.name, recipe.changed_fields(), *code_of(type(network))]
 
     def _digest(
         self, parts: Mapping[str, Any], libraries: Iterable[str], decided: Mapping[str, Any]

@@ -39,7 +39,7 @@ class Training:
 
     def network_of(self, task: Task) -> Network:
         """The network to train."""
-        return self.network or next(iter(task.networks.values()))
+        return self.network or task.network(None)
 
     def resolved(self, task: Task) -> Recipe:
         """The recipe with `settings` and `epochs` applied.

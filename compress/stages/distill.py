@@ -10,10 +10,14 @@ import click
 from compress.findings import Finding
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, option
+from compress.tasks.network import Network
 from compress.tasks.view import TaskView
 from compress.training.distillation import Method
 from compress.training.distillation_losses import LOSSES
 from compress.training_stage import MODEL, TEACHER, TrainingStage
+from compress.typed_options import ForwardedOption
+
+WIDTH = 0.5  # of a student that is not asked for another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class Distill(TrainingStage):
     name: ClassVar = "distill"
     keeps_architecture: ClassVar = False
     student_width: float = option(
-        0.5,
+        WIDTH,
         click.FloatRange(0, 8, min_open=True),
         "Filters of the student relative to the task's own network.",
     )
@@ -49,13 +53,39 @@ class Distill(TrainingStage):
         "Weight of the teacher in the loss; the labels have the rest. 0 is the control: nobody teaches.",
     )
     epochs: int = option(40, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
+    student_network: str | None = option(
+        None,
+        str,
+        "Network of the task to train as the student; its first one if not given. Its options follow, as "
+        "in --student-widths 16,32,64.",
+    )
+    student_option: tuple[str, ...] = option(
+        (), ForwardedOption("student"), "Option of that network; the same as --student-NAME VALUE."
+    )
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
-        if self.student and self.student_width != 0.5:
+        # In one order, whatever it was asked in: the same student is the same run.
+        ordered = tuple(sorted(self.student_option, key=lambda each: each.partition("=")[0]))
+        object.__setattr__(self, "student_option", ordered)
+        if self.student and self.student_width != WIDTH:
             raise ValueError(
                 "distill: option 'student_width': a student from a file has its own width; leave one of them out."
             )
+        if self.student and (self.student_network or self.student_option):
+            raise ValueError(
+                "distill: option 'student': a student from a file is no network of the task; leave out the file, or "
+                "--student-network and its options."
+            )
+
+    def argv(self) -> list[str]:
+        words = TrainingStage.argv(self)
+        # The width stands first, but is none of another network.
+        has_width = self.student_network is None or self.student_width != WIDTH
+        return words if has_width else [words[0], *words[3:]]
+
+    def networks(self) -> tuple[str, ...]:
+        return (self.student_network,) if self.student_network else ()
 
     def check(self, model: KerasModel) -> list[Finding]:
         student = self.check_file(self.student, model, "student") if self.student else []
@@ -67,10 +97,26 @@ class Distill(TrainingStage):
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         task = self.training_view(task, model, cast(Method, self.method), self.temperature)
         student = self._student(task, seed)
-        task.fit_from_scratch(student.keras, epochs=self.epochs, seed=seed)
+        task.fit_from_scratch(
+            student.keras, epochs=self.epochs, seed=seed, network=self._network(task)
+        )
         return student
 
     def _student(self, task: TaskView, seed: int) -> KerasModel:
         if self.student:
             return self.loaded(self.student).trainable_copy()
-        return KerasModel(task.build(width=self.student_width, seed=seed))
+        network = self._network(task)
+        return KerasModel(task.build(seed=seed, width=self.student_width, network=network))
+
+    def _network(self, task: TaskView) -> Network | None:
+        """The network that the options name, with its own; None if they name none."""
+        if not (self.student_network or self.student_option):
+            return None
+        network = task.task.network(self.student_network)
+        settings = list(self.student_option)
+        if self.student_width != WIDTH or "width" in network.option_names():
+            settings.append(f"width={self.student_width}")
+        try:
+            return network.with_words(settings)
+        except ValueError as error:
+            raise ValueError(f"distill: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -57,6 +57,22 @@ class Network(ABC):
                 raise ValueError(f"network {self.name} has {no_such('option', name, names)}")
         return dataclasses.replace(self, **options)
 
+    def with_words(self, settings: Sequence[str]) -> Network:
+        """As `with_options`, from texts NAME=VALUE. Only an option that is repeatable may be there several times."""
+        repeated = {f.name for f in typed_options.fields(self) if typed_options.repeatable(f)}
+        options: dict[str, Any] = {}
+        for setting in settings:
+            name, _, word = setting.partition("=")
+            if name in repeated:
+                options[name] = (*options.get(name, ()), word)
+            elif name in options:
+                raise ValueError(
+                    f"network {self.name}: option '{name}' is given twice; give it once."
+                )
+            else:
+                options[name] = word
+        return self.with_options(options)
+
     def option_names(self) -> list[str]:
         """The names of its options."""
         return [field.name for field in typed_options.fields(self)]
@@ -67,24 +83,13 @@ class Network(ABC):
 
     def words(self) -> list[str]:
         """The words that set its options where they are not at their defaults."""
-        changed = [
-            (field, value)
-            for field in typed_options.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        ]
         return [
             word
-            for field, value in changed
-            for word in typed_options.words(field.name, value, typed_options.repeatable(field))
+            for field in typed_options.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+            for word in typed_options.words(field, value)
         ]
 
     def parameters(self) -> list[click.Parameter]:
         """The click options of this network, in the order declared."""
         return typed_options.parameters(self)
-
-
-def known_network(networks: Mapping[str, Network], name: str) -> Network:
-    """The network called `name`. ValueError, with the nearest name, if there is none."""
-    if name not in networks:
-        raise ValueError(no_such("network", name, list(networks)))
-    return networks[name]

@@ -13,6 +13,7 @@ import numpy as np
 
 from compress.data.dataset import Dataset, Note
 from compress.tasks.network import MAX_WIDTH, Network
+from compress.text import no_such
 from compress.typed_options import option
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ class Task(ABC):
     def networks(self) -> Mapping[str, Network]:
         """Networks of this task by name, each with default options. The first is what `build` and `recipes` give."""
         return {BaselineNetwork.name: BaselineNetwork(task=self)}
+
+    def network(self, name: str | None) -> Network:
+        """The network of that name, the first if it is None. ValueError, with the nearest name, if there is none."""
+        networks = self.networks
+        if name is None:
+            return next(iter(networks.values()))
+        if name not in networks:
+            raise ValueError(f"task {self.name} has {no_such('network', name, list(networks))}")
+        return networks[name]
 
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""

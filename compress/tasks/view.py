@@ -11,6 +11,7 @@ from typing import Any
 
 from compress import backend
 from compress.data.dataset import Split
+from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.training.distillation import Distillation
 from compress.training.fit import fit
@@ -36,10 +37,17 @@ class TaskView:
     recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
-    def build(self, *, width: float, seed: int) -> Any:
-        """A new model as `fit_from_scratch` trains it, its weights drawn from `seed`. See `Task.build`."""
+    def build(self, *, seed: int, width: float = 1.0, network: Network | None = None) -> Any:
+        """A new model as `fit_from_scratch` trains it, its weights drawn from `seed`.
+
+        Args:
+          width: see `Task.build`, which builds it if no network is given.
+        """
         set_seed(backend.keras(), seed, self.deterministic)
-        return self.task.build(width=width, dropout=self._scratch_recipe.dropout)
+        dropout = self._scratch_recipe(network).dropout
+        if network is None:
+            return self.task.build(width=width, dropout=dropout)
+        return network.build(self.train.images, dropout=dropout)
 
     def with_distillation(self, distillation: Distillation) -> TaskView:
         """The same view, with `distillation` added to the loss of every `fit`."""
@@ -89,9 +97,15 @@ class TaskView:
         data = self.training_data()
         return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
 
-    def fit_from_scratch(self, model: Any, *, epochs: int, seed: int) -> History:
-        """Train a new `model` in place, resumably, by the task's first recipe, or else its fine-tuning recipe."""
-        recipe = dataclasses.replace(self._scratch_recipe, epochs=epochs)
+    def fit_from_scratch(
+        self, model: Any, *, epochs: int, seed: int, network: Network | None = None
+    ) -> History:
+        """Train a new `model` in place, resumably.
+
+        Args:
+          network: whose first recipe is taken; None: that of the task, or its fine-tuning recipe if it has no other.
+        """
+        recipe = dataclasses.replace(self._scratch_recipe(network), epochs=epochs)
         return fit(model, recipe, self.training_data(), seed=seed)
 
     def training_data(self) -> TrainingData:
@@ -108,7 +122,7 @@ class TaskView:
             self.precision,
         )
 
-    @property
-    def _scratch_recipe(self) -> Recipe:
-        recipe = next(iter(self.task.recipes.values()), self.task.finetuning)
+    def _scratch_recipe(self, network: Network | None) -> Recipe:
+        recipes = self.task.recipes if network is None else network.recipes
+        recipe = next(iter(recipes.values()), self.task.finetuning)
         return dataclasses.replace(recipe, **self.recipe_changes)

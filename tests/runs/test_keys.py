@@ -154,6 +154,25 @@ def test_a_network_counts_by_its_name_its_changed_options_and_its_version(
     assert key(residual) != before
 
 
+def test_a_student_of_another_network_counts_by_its_version_and_its_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, residual = dataclasses.replace(CONTEXT, task=Toy()), type(Toy().networks["residual"])
+
+    def key(**options: Any) -> str:
+        return of(Distill(student_network="residual", **options), context=context)
+
+    before = key()
+    assert len({before, key(student_option=("blocks=2",)), of(Distill(), context=context)}) == 3
+    monkeypatch.setattr(residual, "version", 2)
+    versioned = key()
+    other = {"other": Recipe(summary="", epochs=1, learning_rate=0.3)}
+    monkeypatch.setattr(residual, "recipes", other)
+    assert len({before, versioned, key()}) == 3
+    with pytest.raises(ValueError, match="task toy has no network 'gone'"):
+        of(Distill(student_network="gone"), context=context)
+
+
 def test_an_option_of_the_first_network_besides_width_counts() -> None:
     deeper = dataclasses.make_dataclass(
         "Deeper", [("depth", int, option(1, click.INT, "Depth."))], bases=(BaselineNetwork,),

@@ -74,7 +74,9 @@ def test_a_group_is_trained_for_its_epochs_and_the_rate_follows_the_triangle() -
     [
         ({"optimizer": "adam"}, "parameter groups are of sgd"),
         ({"weight_decay": 0.1}, "an l2 in place of weight_decay"),
-        ({"flip": True}, "flipped either by chance or alternately"),
+        ({"flip": True}, "alternating_flip goes with neither flip nor views"),
+        ({"views": 2}, "alternating_flip goes with neither flip nor views"),
+        ({"warmup": 0.0}, "a triangular schedule has a warmup above 0"),
     ],
 )
 def test_a_recipe_of_two_minds_is_refused(fields: dict[str, Any], sentence: str) -> None:
