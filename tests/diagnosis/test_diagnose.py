@@ -205,7 +205,7 @@ def test_a_finished_file_is_no_patient() -> None:
     model = load_model(Path(BASELINE))
     assert isinstance(model, KerasModel)
     model.to_tflite().save(Path("m.tflite"))
-    assert "m.tflite is finished" in asked("m.tflite").stderr
+    assert "m.tflite is a .tflite file; stages start from" in asked("m.tflite").stderr
 
 
 @pytest.mark.parametrize("batch_shape", [(8, 6, 6, 3), (None, None, None, 3), (None, 6, 3)])
