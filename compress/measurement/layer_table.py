@@ -14,7 +14,6 @@ from compress.keras_models.model import KerasModel
 from compress.tflite import contents
 from compress.tflite.flatbuffer import Operator
 from compress.tflite.model import TFLiteModel
-from compress.tflite.tensor import Tensor
 
 Record = dict[str, Any]
 
@@ -58,11 +57,14 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
     for stored in contents.stored_in(graph):
         parameters[stored.operator].append(stored)
     data_bytes: Counter[Operator] = Counter()
+    buffers: set[int] = set()
     for operator, _, constant in contents.constants_in(graph):
-        data_bytes[operator] += len(constant.data)
+        if constant.buffer not in buffers:
+            data_bytes[operator] += len(constant.data)
+            buffers.add(constant.buffer)
     rows = [
-        _tflite_row(operator, operator.outputs[0], parameters[operator], data_bytes[operator])
-        for operator in graph.operators
+        _tflite_row(number, operator, parameters[operator], data_bytes[operator])
+        for number, operator in enumerate(graph.operators, start=1)
         if not contents.is_unpacking(operator)
     ]
     structure = {"name": "structure and names", "type": "", "output_shape": [], "dtype": ""}
@@ -76,10 +78,13 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
 
 
 def _tflite_row(
-    operator: Operator, output: Tensor, stored: Sequence[contents.StoredTensor], data_bytes: int
+    number: int, operator: Operator, stored: Sequence[contents.StoredTensor], data_bytes: int
 ) -> Record:
+    output = operator.outputs[0]
+    # Of fused operators, the last name; a slim file has none.
+    name = output.name.partition(";")[0] or f"{operator.name.lower()} {number}"
     return {
-        "name": output.name.partition(";")[0],  # of fused operators, the last one
+        "name": name,
         "type": operator.name,
         "output_shape": _without_batch(output.shape),
         "dtype": stored[0].tensor.dtype if stored else output.dtype,

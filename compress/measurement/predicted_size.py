@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compress import backend
 from compress.keras_models.graph import graph_of
 from compress.keras_models.layers import is_batchnorm, is_depthwise, kernel_names
 from compress.keras_models.macs import macs_by_layer
@@ -16,14 +17,15 @@ from compress.keras_models.rebuild import flattened
 Scheme = Literal["float32", "int8", "int4"]
 WEIGHT_BITS: dict[Scheme, int] = {"float32": 32, "int8": 8, "int4": 4}
 BIAS_BYTES = 4
-# With integers, for each output channel: a float32 scale and an int64 zero point, of the kernel and of the bias.
-CHANNEL_BYTES = 2 * (4 + 8)
-# Bytes of tensors, names and operators: for each kernel with the operators up to the next one, and once a file. Fitted
-# by least squares of relative errors over thirteen networks, see `file_bytes`.
-KERNEL_BYTES: dict[Scheme, int] = {"float32": 580, "int8": 680, "int4": 655}
-GRAPH_BYTES = 1_200
+# With integers, for each output channel: a float32 scale of the kernel and one of the bias. A zero point is an int64;
+# vectors of equally many zero points are stored once. Convolutions with int4 weights have no scales of the bias.
+SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
+# Bytes of tensors and operators: for each kernel with the operators up to the next one, and once a file. Fitted by
+# least squares of relative errors over thirteen networks, see `file_bytes`.
+KERNEL_BYTES: dict[Scheme, int] = {"float32": 166, "int8": 277, "int4": 260}
+GRAPH_BYTES = 850
 # A BatchNormalization that does not fold is a multiplication and an addition, each by a vector.
-UNFOLDED_BYTES = 1_000
+UNFOLDED_BYTES: dict[Scheme, int] = {"float32": 350, "int8": 650, "int4": 670}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,8 @@ class KernelSize:
     weights: int
     channels: int
     depthwise: bool = False
-    biased: bool = True  # if not, the file holds zeros
+    biased: bool = True  # if not, the file holds zeros, once for all kernels of so many channels
+    dense: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +51,44 @@ class PredictedSize:
 
 
 def file_bytes(kernels: Iterable[KernelSize], scheme: Scheme, unfolded: Sequence[int] = ()) -> int:
-    """Predicted size of a `.tflite` file that stores these kernels.
+    """Predicted size of a slim `.tflite` file that stores these kernels.
 
     Args:
       unfolded: channels of each BatchNormalization that does not fold.
 
     Weights in the scheme's bits, depthwise ones in at least 8, and biases in 32 are exact. So are scales and zero
-    points: 24 bytes for each output channel where numbers are integers. All else is estimated: a number of bytes for
-    each kernel, and 1,200 for the file.
+    points, where numbers are integers. All else is estimated: a number of bytes for each kernel, and 850 for the file.
 
-    Within 1.2 % of what `KerasModel.to_tflite` and `quantize` write for the plain network at widths 0.25, 0.5 and 1
-    and for ResNets of depth 8 to 32, from 17 KB on; within 3.5 % below. Long names of layers make files larger. The
-    file is that of a trained model: one that has seen no image stores its equal biases once.
+    Within 0.3 % of what `KerasModel.to_tflite` and `quantize` write for the plain network at widths 0.25, 0.5 and 1
+    and for ResNets of depth 8 to 32, from 8 KB on. The file is that of a trained model: one that has seen no image
+    stores its equal biases once.
 
     >>> file_bytes([KernelSize(weights=1000, channels=10)], "float32") - GRAPH_BYTES - KERNEL_BYTES["float32"]
     4040
     >>> file_bytes([KernelSize(weights=1000, channels=10)], "int4") - GRAPH_BYTES - KERNEL_BYTES["int4"]
-    780
+    660
     """
+    kernels = list(kernels)
     number = WEIGHT_BITS["float32" if scheme == "float32" else "int8"] // 8
-    total = GRAPH_BYTES + sum(UNFOLDED_BYTES + 2 * channels * number for channels in unfolded)
+    total = GRAPH_BYTES + sum(
+        UNFOLDED_BYTES[scheme] + 2 * channels * number for channels in unfolded
+    )
     for kernel in kernels:
         bits = max(WEIGHT_BITS[scheme], 8) if kernel.depthwise else WEIGHT_BITS[scheme]
         total += KERNEL_BYTES[scheme] + (kernel.weights * bits + 7) // 8
-        total += kernel.channels * (BIAS_BYTES + (0 if scheme == "float32" else CHANNEL_BYTES))
+        total += kernel.channels * SCALE_BYTES * _scales(kernel, scheme, bits)
+        total += kernel.channels * BIAS_BYTES if kernel.biased else 0
+    total += BIAS_BYTES * sum({kernel.channels for kernel in kernels if not kernel.biased})
+    if scheme != "float32":
+        total += ZERO_POINT_BYTES * sum({kernel.channels for kernel in kernels})
     return total
+
+
+def _scales(kernel: KernelSize, scheme: Scheme, bits: int) -> int:
+    """How many scales are stored for each output channel."""
+    if scheme == "float32":
+        return 0
+    return 2 if bits == 8 or kernel.dense else 1
 
 
 def predicted_size(model: KerasModel) -> PredictedSize:
@@ -117,6 +133,11 @@ def _kernel_sizes(layer: Any, folded: Collection[str]) -> Iterator[KernelSize]:
         shape, depthwise = getattr(layer, attribute).shape, is_depthwise(name)
         channels = shape[-2] * shape[-1] if depthwise else layer.output.shape[-1]
         biased = getattr(layer, "use_bias", True) or layer.name in folded
+        dense = isinstance(layer, backend.keras().layers.Dense)
         yield KernelSize(
-            weights=math.prod(shape), channels=channels, depthwise=depthwise, biased=biased
+            weights=math.prod(shape),
+            channels=channels,
+            depthwise=depthwise,
+            biased=biased,
+            dense=dense,
         )

@@ -119,7 +119,7 @@ class Pipeline:
             model=model,
             pipeline=[s.spec() for s in self.stages],
             incoming=incoming,
-            notes=notes,
+            notes=[*notes, *exported.notes],
             recorded=context.keys.decided_for(self.stages) | view.recorded,
         )
         return made, after

@@ -15,8 +15,10 @@ from compress.quantization.gptq import QMAX, mse_scales, rounded
 from compress.quantization.hessian import input_moments
 from compress.quantization.int4_export import quantized
 from compress.tflite import contents
+from compress.tflite.convert import converted
 from compress.tflite.kernel_matching import StoredKernel, match
 from compress.tflite.model import TFLiteModel
+from compress.tflite.slim_proof import slim_export
 from compress.weight_sharing import is_clustered
 
 _BATCH = 100  # images
@@ -95,12 +97,12 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
     """
     exact, copy = model.kernels(), fake_quantized(model, names, images)
     with backend.stderr_held_back():
-        float_file = copy.to_tflite().content
+        float_file = converted(copy.keras, "float32")
     beyond = {
         tensor: _beyond(QMAX * mse_scales(exact[name]), copy.kernels()[name])
         for tensor, name in _tensors(float_file, copy.kernels(), names).items()
     }
-    return TFLiteModel(quantized(float_file, beyond, images))
+    return slim_export(quantized(float_file, beyond, images), images)
 
 
 def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:

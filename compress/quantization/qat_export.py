@@ -18,11 +18,12 @@ from compress.quantization.fake_quant import CODES, QMAX, codes_of, largest_weig
 from compress.quantization.qat_form import FIXED, is_softmax
 from compress.quantization.qat_layers import layers
 from compress.tflite import contents
-from compress.tflite.convert import convert
+from compress.tflite.convert import converted
 from compress.tflite.flatbuffer import WEIGHTS, Operator
 from compress.tflite.int4_weights import stored_in_int4
 from compress.tflite.kernel_matching import StoredKernel
 from compress.tflite.model import TFLiteModel
+from compress.tflite.slim import slim
 
 _BIAS_STEPS = 2  # between a bias and its nearest code
 _LARGEST_BIAS = 2**30  # in steps; 32 bits hold one of twice as many
@@ -84,7 +85,7 @@ def folded(layer: Any, norm: Any, input_step: float) -> Codes:
 
 
 def exported(training: Any) -> TFLiteModel:
-    """The file of a model in training, in integers, with its kernels of 4 bits in int4.
+    """The file of a model in training, in integers, with its kernels of 4 bits in int4; not slim yet.
 
     Raises:
       ValueError: the file would store other codes than were trained.
@@ -93,7 +94,7 @@ def exported(training: Any) -> TFLiteModel:
 
 
 def file_bytes(training: Any) -> int:
-    """Bytes of the file of a model after any training: equal biases are stored once, and training parts them."""
+    """Bytes of the slim file of a model after any training: equal biases are stored once, and training parts them."""
     rng = np.random.default_rng(0)
     stored = {
         name: replace(layer, bias=rng.uniform(1, 2, layer.bias.shape))
@@ -101,11 +102,11 @@ def file_bytes(training: Any) -> int:
         else layer
         for name, layer in codes_by_layer(training).items()
     }
-    return len(_file(training, stored).content)
+    return len(slim(_file(training, stored).content, int4_bias_scales=False))
 
 
 def _file(training: Any, stored: Mapping[str, Codes]) -> TFLiteModel:
-    file = convert(_with_trained_ranges(training, stored), "int8")
+    file = TFLiteModel(converted(_with_trained_ranges(training, stored), "int8"))
     tensors = tensors_of(file, stored)
     coarse = {tensors[name] for name, layer in stored.items() if layer.bits == 4}
     if coarse:

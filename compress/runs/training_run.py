@@ -93,13 +93,14 @@ class Training:
             model, history = self._fit(recipe, context, folder)
             _write_log(folder, history)
             summary = summarise(history, recipe, model.params, len(context.data.validation))
+            exported = model.to_tflite()
             return Made(
                 run=run,
-                exported=model.to_tflite(),
+                exported=exported,
                 model=model,
                 pipeline=[],
                 incoming=model.digest,
-                notes=self.notes(context.task),
+                notes=[*self.notes(context.task), *exported.notes],
                 recorded=context.decided,
                 seconds=sum(r["seconds"] for r in history) or None,
                 manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},

@@ -19,8 +19,9 @@ from compress.quantization.sensitivity import IMAGES, kernel_costs, least_noise
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tflite import contents
-from compress.tflite.convert import convert
+from compress.tflite.convert import converted
 from compress.tflite.model import TFLiteModel
+from compress.tflite.slim_proof import slim_export
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
 from compress.training_stage import TrainingStage
@@ -120,7 +121,7 @@ class Qat(TrainingStage):
         if twin is not None:
             self._fit(twin, view, seed, keras=bridge.tf_keras())
             qat.set_kernel_ranges(twin)
-            result = _whole(convert(twin, "int8"), model)
+            whole = _whole(TFLiteModel(converted(twin, "int8")), model)
         else:
             bits = self._bits(model, view, images)
             if self.bits == "auto":
@@ -131,7 +132,8 @@ class Qat(TrainingStage):
             # What lies between two roundings is computed in float32, or they would round otherwise than the file.
             exact = dataclasses.replace(view, precision="float32")
             self._fit(training, exact, seed, callbacks=[qat_model.freezing(training, self.epochs)])
-            result = _whole(qat_export.exported(training), model)
+            whole = _whole(qat_export.exported(training), model)
+        result = slim_export(whole.content, images)
         if self.max_bytes is not None and len(result.content) > self.max_bytes:
             raise ValueError(
                 f"qat: the file has {len(result.content)} bytes after training, expected at most {self.max_bytes}: "
@@ -176,7 +178,7 @@ class Qat(TrainingStage):
             bridge.check(model.keras)
             qat_support.check(model.keras)
             twin = qat.quantizable(model.keras, images, seed)
-            _whole(convert(twin, "int8"), model)  # before any training
+            _whole(TFLiteModel(converted(twin, "int8")), model)  # before any training
         except CannotTreat:
             return None
         return twin

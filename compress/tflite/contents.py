@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,13 +58,15 @@ def constants_in(graph: Graph) -> list[tuple[Operator, int, Tensor]]:
     A constant that an operator only unpacks belongs to the operator that uses the unpacked tensor.
     """
     producers = graph.producers()
-    constants: dict[int, tuple[Operator, int, Tensor]] = {}
+    constants: dict[Any, tuple[Operator, int, Tensor]] = {}
     for operator in graph.operators:
         if not is_unpacking(operator):
             for place, tensor in enumerate(operator.inputs):
                 constant = _constant(tensor, producers)
                 if constant is not None:
-                    constants.setdefault(constant.buffer, (operator, place, constant))
+                    # In a slim file, equal bytes that are numbers of two kinds are one buffer.
+                    kind = (constant.buffer, constant.dtype, constant.shape)
+                    constants.setdefault(kind, (operator, place, constant))
     return list(constants.values())
 
 
@@ -127,13 +129,14 @@ def sparsity(stored: Sequence[StoredTensor]) -> float:
 
 
 def kernel_sparsity(stored: Sequence[StoredTensor]) -> dict[str, float]:
-    """Tensor name -> fraction of its weights that are zero; a repeated name gets a number."""
+    """Tensor name, or operator if there is none -> fraction of zero weights; a repeated name gets a number."""
     sparsities: dict[str, float] = {}
     for s in stored:
         if s.role == "kernel":
-            name, number = s.tensor.name, 2
+            first = s.tensor.name or s.operator.name.lower()
+            name, number = first, 2
             while name in sparsities:
-                name, number = f"{s.tensor.name} ({number})", number + 1
+                name, number = f"{first} ({number})", number + 1
             sparsities[name] = sparsity([s])
     return sparsities
 

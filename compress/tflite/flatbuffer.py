@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,8 +24,8 @@ WEIGHTS = {
 # A damaged or hostile file may claim more; without a bound it could fill the memory.
 _MAX_RANK = 8
 _MAX_NAME = 4096
-# Least size of a list entry in a file, in bytes: a number, or an offset and the table at that offset.
-_INT32, _TENSOR, _OPERATOR, _CODE = 4, 24, 24, 8
+# Least size of a list entry, in bytes: a number or an offset, or that and its table. Of a tensor, the table alone.
+_INT32, _OPERATOR, _CODE, _TENSOR = 4, 24, 8, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,7 @@ class Operator:
     inputs: tuple[Tensor | None, ...]  # None: an optional input that is absent
     outputs: tuple[Tensor, ...]
     macs: int
+    version: int = 1  # of the operator, as the schema counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +56,15 @@ def read(content: bytes) -> Graph:
     """The main subgraph of a `.tflite` file. ValueError if the content is not one or is not whole."""
     if content[4:8] != MARK:
         raise ValueError("this is not a readable TFLite file: it has no TFL3 mark at byte 4.")
-    try:
+    with damage_as_sentence():
         return _graph(content)
+
+
+@contextlib.contextmanager
+def damage_as_sentence() -> Iterator[None]:
+    """Raise what the classes of the schema raise of a damaged file as a ValueError that says so."""
+    try:
+        yield
     except (
         struct.error,
         ValueError,
@@ -83,21 +93,28 @@ def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ..
     return math.prod(outputs[0].shape) * math.prod(window)
 
 
-class _Room:
+class Room:
     """The number of bytes still to be read from a file, each at most once.
 
     A hostile file may place many parts at the same bytes. Without this bound, reading them could fill the memory. A
-    vector that several tables share counts once, and is one object in memory.
+    vector that several tables share counts once, and is one object in memory; so does a table that a list names twice.
     """
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = self.left = size_bytes
         self._vectors: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self._tables: set[int] = set()
 
     def take(self, size_bytes: int) -> None:
         self.left -= size_bytes
         if self.left < 0:
             raise ValueError(f"its parts together are longer than its {self.size_bytes} bytes")
+
+    def table(self, place: int, size_bytes: int) -> None:
+        """Take the room of a table that begins at `place`, once."""
+        if place not in self._tables:
+            self._tables.add(place)
+            self.take(size_bytes)
 
     def vector(self, array: Any) -> tuple[Any, ...]:
         """The numbers of a vector, given as a view of the file's bytes; 0 if it is absent."""
@@ -111,17 +128,17 @@ class _Room:
 
 
 def _graph(content: bytes) -> Graph:
-    model, room = backend.tflite_schema().Model.GetRootAs(content, 0), _Room(len(content))
+    model, room = backend.tflite_schema().Model.GetRootAs(content, 0), Room(len(content))
     subgraph = _each(model.Subgraphs, min(1, model.SubgraphsLength()), room)[0]
     stored: dict[int, memoryview] = {}
     tensors = [
         _tensor(table, content, model, stored, room)
-        for table in _each(subgraph.Tensors, subgraph.TensorsLength(), room, _TENSOR)
+        for table in _each(subgraph.Tensors, subgraph.TensorsLength(), room)
     ]
     codes = _each(model.OperatorCodes, model.OperatorCodesLength(), room, _CODE)
-    names = [_operator_name(code) for code in codes]
+    kinds = [(_operator_name(code), code.Version()) for code in codes]
     operators = [
-        _operator(table, names, tensors, room)
+        _operator(table, kinds, tensors, room)
         for table in _each(subgraph.Operators, subgraph.OperatorsLength(), room, _OPERATOR)
     ]
     return Graph(
@@ -131,15 +148,16 @@ def _graph(content: bytes) -> Graph:
     )
 
 
-def _each(get: Any, length: int, room: _Room, size_bytes: int = _INT32) -> list[Any]:
+def _each(get: Any, length: int, room: Room, size_bytes: int = _INT32) -> list[Any]:
     # First, so that a damaged length is refused before anything of that length is made.
     room.take(length * size_bytes)
     return [get(j) for j in range(length)]
 
 
 def _tensor(
-    table: Any, content: bytes, model: Any, stored: dict[int, memoryview], room: _Room
+    table: Any, content: bytes, model: Any, stored: dict[int, memoryview], room: Room
 ) -> Tensor:
+    room.table(table._tab.Pos, _TENSOR)
     shape = room.vector(table.ShapeAsNumpy())
     if len(shape) > _MAX_RANK or min(shape, default=0) < 0:
         raise ValueError(f"a tensor of shape {list(shape[: _MAX_RANK + 1])}")
@@ -169,7 +187,7 @@ def _tensor(
     )
 
 
-def _data(number: int, content: bytes, model: Any, room: _Room) -> memoryview:
+def _data(number: int, content: bytes, model: Any, room: Room) -> memoryview:
     """The bytes of a buffer, which lie in the flatbuffer or, as ai-edge-quantizer writes large ones, behind it."""
     if number >= model.BuffersLength():
         raise ValueError(f"buffer {number} of {model.BuffersLength()}")
@@ -186,12 +204,14 @@ def _data(number: int, content: bytes, model: Any, room: _Room) -> memoryview:
     return data
 
 
-def _operator(table: Any, names: list[str], tensors: list[Tensor], room: _Room) -> Operator:
+def _operator(
+    table: Any, kinds: list[tuple[str, int]], tensors: list[Tensor], room: Room
+) -> Operator:
     places = _each(table.Inputs, table.InputsLength(), room)
     inputs = tuple(None if p == -1 else _tensors_at([p], tensors)[0] for p in places)
     outputs = _tensors_at(_each(table.Outputs, table.OutputsLength(), room), tensors)
-    name = names[table.OpcodeIndex()]
-    return Operator(name, inputs, outputs, macs(name, inputs, outputs))
+    name, version = kinds[table.OpcodeIndex()]
+    return Operator(name, inputs, outputs, macs(name, inputs, outputs), version)
 
 
 def _operator_name(code: Any) -> str:

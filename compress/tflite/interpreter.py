@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,35 +39,46 @@ def scores_apart(
         folder = Path(name)
         (folder / "model.tflite").write_bytes(content)
         np.save(folder / "images.npy", images)
-        command = [sys.executable, "-P", "-m", __name__, name, repr(float(input_scale))]
-        path = os.pathsep.join(p for p in sys.path if p)
-        with (
-            (folder / "errors").open("wb") as errors,
-            subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=os.environ | {"PYTHONPATH": path},
-            ) as process,
-        ):
-            try:
-                done = 0
-                for line in process.stdout or ():
-                    done += int(line) if line.strip().isdigit() else 0
-                    progress(done)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode == 0:
-            return np.load(folder / "scores.npy", allow_pickle=False)
-        errors_text = (folder / "errors").read_text(errors="replace").split("\n")
-        why = next((s for s in reversed(errors_text) if s.strip()), "it gave no reason")
-        why = printable(why).strip(
-            " ."
-        )  # it may quote the file, which must not draw on the terminal
-        if process.returncode < 0:
-            why = f"it died of signal {-process.returncode}"
-        raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")
+        run_apart(__name__, folder, repr(float(input_scale)), progress=progress)
+        return np.load(folder / "scores.npy", allow_pickle=False)
+
+
+def run_apart(
+    module: str, folder: Path, *words: str, progress: Callable[[int], None] = lambda done: None
+) -> None:
+    """Run a module that runs LiteRT in a new process, on the files in `folder`.
+
+    Args:
+      progress: is called with the sum of the numbers that the process has printed so far.
+
+    Raises:
+      ValueError: the process says that LiteRT refuses the file, or dies.
+    """
+    command = [sys.executable, "-P", "-m", module, str(folder), *words]
+    path = os.pathsep.join(p for p in sys.path if p)
+    with (
+        (folder / "errors").open("wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=os.environ | {"PYTHONPATH": path}
+        ) as process,
+    ):
+        try:
+            done = 0
+            for line in process.stdout or ():
+                done += int(line) if line.strip().isdigit() else 0
+                progress(done)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode == 0:
+        return
+    errors_text = (folder / "errors").read_text(errors="replace").split("\n")
+    why = next((s for s in reversed(errors_text) if s.strip()), "it gave no reason")
+    # It may quote the file, which must not draw on the terminal.
+    why = printable(why).strip(" .")
+    if process.returncode < 0:
+        why = f"it died of signal {-process.returncode}"
+    raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")
 
 
 def scores(
@@ -140,30 +152,37 @@ def _scores(
     return ((outputs.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
-def _limit_memory(content: bytes, images: np.ndarray) -> None:
+def limit_memory(content: bytes, threads: int) -> None:
     """Let this process take as much memory as a file of its size needs; one number in it can ask for any amount."""
     if sys.platform != "linux":
         return
-    most = _MEMORY + _threads(images) * (_MEMORY_EACH + _COPIES * len(content))
+    most = _MEMORY + threads * (_MEMORY_EACH + _COPIES * len(content))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _main(folder: Path, input_scale: float) -> None:
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     content = (folder / "model.tflite").read_bytes()
-    _limit_memory(content, images)
+    limit_memory(content, _threads(images))
 
     def done(count: int) -> None:
         os.write(1, f"{count}\n".encode())  # one write: lines of several threads do not mix
 
-    try:
+    with errors_as_exit():
         outputs = scores(content, images, input_scale, done)
+    np.save(folder / "scores.npy", outputs)
+
+
+@contextlib.contextmanager
+def errors_as_exit() -> Iterator[None]:
+    """End this process with what LiteRT says of a file as its last line."""
+    try:
+        yield
     except (ValueError, RuntimeError, MemoryError) as error:
         # LiteRT says nothing if it finds no memory.
         sys.exit(
             " ".join(str(error).split()) or "it takes more memory than a file of its size should"
         )
-    np.save(folder / "scores.npy", outputs)
 
 
 if __name__ == "__main__":

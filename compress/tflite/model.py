@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +18,7 @@ class TFLiteModel:
 
     format: ClassVar = "tflite"
     content: bytes
+    notes: tuple[str, ...] = field(default=(), compare=False)  # of its export, a sentence each
 
     @cached_property
     def digest(self) -> str:

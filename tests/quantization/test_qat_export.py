@@ -15,7 +15,6 @@ from compress.measurement.measure import predict
 from compress.quantization import int4, qat_export, qat_model
 from compress.quantization.gptq import mse_scales
 from compress.tflite import contents
-from compress.tflite.model import TFLiteModel
 from support.tiny_task import drawn, residual
 
 SCALE = 1 / 255
@@ -144,16 +143,16 @@ def test_training_starts_from_the_rounded_kernel_and_its_steps() -> None:
 def test_a_code_that_the_file_would_store_otherwise_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    own, convert = training(small(), "conv"), qat_export.convert
+    own, converted = training(small(), "conv"), qat_export.converted
 
-    def with_another_code(model: Any, scheme: Any) -> TFLiteModel:
+    def with_another_code(model: Any, scheme: Any) -> bytes:
         layer = next(layer for layer in model.layers if layer.name == "conv")
         layer.stored.codes.flat[5] += 1
-        file = convert(model, scheme)
+        file = converted(model, scheme)
         layer.stored.codes.flat[5] -= 1
         return file
 
-    monkeypatch.setattr(qat_export, "convert", with_another_code)
+    monkeypatch.setattr(qat_export, "converted", with_another_code)
     with pytest.raises(
         ValueError, match="what layer 'conv' was trained with: 1 of 162 codes differ"
     ):
