@@ -156,6 +156,7 @@ DEVICES = [
     ["evaluate", "--task", "toy", "/dev/zero"],
     ["inspect", "/dev/zero"],
     ["doctor", "/dev/zero"],
+    ["slim", "/dev/zero"],
     ["evaluate", BASELINE, "--data", "/dev/zero"],
     ["evaluate", BASELINE, "--task", "images", "--data", "/dev/zero"],
     ["evaluate", BASELINE, "--task", "images", "--data", "pipe"],

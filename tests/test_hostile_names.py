@@ -21,6 +21,7 @@ from compress.cli import console
 from compress.cli.main import cli
 from compress.files import write_json
 from compress.model_files.load import load_model
+from compress.tflite.convert import converted
 from support.own_images import class_folders, images
 from support.report_rows import bits, row
 
@@ -58,7 +59,7 @@ def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The toy's baseline as a file, its tensors called otherwise."""
     baseline = Toy().baseline_path()
     assert baseline is not None
-    content = load_model(baseline).to_tflite().content  # type: ignore[union-attr]
+    content = converted(load_model(baseline).keras, "float32")  # type: ignore[union-attr]
     assert b"relu1" in content
     path = tmp_path_factory.mktemp("models") / "evil.tflite"
     path.write_bytes(
@@ -74,6 +75,7 @@ def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_names_of_layers_are_shown_without_their_controls(
     more: list[str], evil_keras: str, evil_tflite: str
 ) -> None:
+    assert "]0" in shown("inspect", evil_tflite, "--bytes", *more).stdout
     for file in (evil_keras, evil_tflite):
         said = shown("inspect", file, *more).stdout
         assert "]0" in said
@@ -231,6 +233,7 @@ WORDS = [
     ["runs", "--prune-older-than", EVIL],
     ["report", "--results", EVIL],
     ["inspect", EVIL],
+    ["slim", EVIL],
     ["round", EVIL],
     ["inspect", "m.keras", EVIL],
 ]

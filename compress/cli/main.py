@@ -17,6 +17,7 @@ from compress.cli.options import (
     OUT,
     RESULTS,
     RUN_OPTIONS,
+    SLIM_OUT,
     TASK,
     TRUST,
     FileThenStages,
@@ -130,11 +131,22 @@ def evaluate(
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), *INSPECT_OPTIONS])
-def inspect(sensitivity: bool, **values: Any) -> None:
+def inspect(sensitivity: bool, by_bytes: bool, **values: Any) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
-    from compress.cli import inspect_command
+    from compress.cli import bytes_command, inspect_command
 
-    (inspect_command.sensitivity if sensitivity else inspect_command.layers)(**values)
+    if sensitivity and by_bytes:
+        raise click.UsageError("--bytes is of a .tflite file, --sensitivity of a model before.")
+    layers = bytes_command.inspect if by_bytes else inspect_command.layers
+    (inspect_command.sensitivity if sensitivity else layers)(**values)
+
+
+@cli.command(params=[click.Argument(["file"], type=FILE), SLIM_OUT, JSON])
+def slim(**values: Any) -> None:
+    """Write a .tflite FILE in fewer bytes that computes the same."""
+    from compress.cli import slim_command
+
+    slim_command.slim(**values)
 
 
 @cli.group(

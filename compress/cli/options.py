@@ -71,6 +71,9 @@ RUN_OPTIONS = [
     ),
     JSON,
 ]
+SLIM_OUT = click.Option(
+    ["--out"], type=FILE, help="File to write; beside FILE, as .slim.tflite, if not given."
+)
 MODEL = click.Option(
     ["--model"], type=FILE, help="Model file to compress; the task's baseline if not given."
 )
@@ -79,6 +82,9 @@ INSPECT_OPTIONS = [
     click.Option(
         ["--sensitivity"], is_flag=True,
         help="Show instead what 8 and 4 bits of each kernel cost, on validation images of the task.",
+    ),
+    click.Option(
+        ["--bytes", "by_bytes"], is_flag=True, help="Show instead where each byte of a .tflite file goes.",
     ),
     TASK, DATA, INPUT_SCALE, TRUST, JSON,
 ]  # fmt: skip

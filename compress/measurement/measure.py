@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +19,7 @@ from compress.measurement.scores import (
 from compress.rows import bits
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.significance import wilson_interval
-from compress.tflite import contents, interpreter
+from compress.tflite import contents, interpreter, ledger
 from compress.tflite.flatbuffer import Graph
 from compress.tflite.model import TFLiteModel
 
@@ -65,8 +64,11 @@ def measure(
         kernel_sparsity=contents.kernel_sparsity(stored),
         macs=sum(operator.macs for operator in graph.operators),
         file_bytes=len(model.content),
-        gzip_bytes=gzip_bytes(model.content),
+        gzip_bytes=ledger.gzip_bytes(model.content),
         weight_types=contents.weight_types(stored),
+        file_parts=ledger.file_parts(model),
+        coded_bytes=ledger.coded_bytes(model, stored),
+        weight_coding=ledger.weight_coding(stored),
         tflite_digest=model.digest,
         measured_on=on,
     )
@@ -136,11 +138,6 @@ def check_fits(graph: Graph, image_shape: tuple[int, ...], classes: int | None) 
             f"the TFLite file gives scores of {scores.shape[1]} classes, the data has {classes}: "
             "give a file made for these classes."
         )
-
-
-def gzip_bytes(content: bytes) -> int:
-    """Length in bytes after gzip -9, with a header without a file name."""
-    return len(gzip.compress(content, 9, mtime=0))
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

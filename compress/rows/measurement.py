@@ -68,6 +68,14 @@ class Measurement:
     gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
     weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
     tflite_digest: Digest  # of the file
+    # What the ledger of the file says; None in rows from before it: see tflite/ledger.py.
+    file_parts: dict[str, Count] | None = (
+        None  # what bytes are for -> how many; they add up to file_bytes
+    )
+    coded_bytes: dict[str, Count] | None = None  # by xz, and the bound of entropy
+    weight_coding: dict[str, NotNegative] | None = (
+        None  # of kernels: bits a weight, distinct weights
+    )
     measured_on: MeasuredOn = "test"  # validation images had a part in making the model
 
     def __post_init__(self) -> None:
@@ -91,6 +99,8 @@ def contradictions(measured: Measurement) -> Iterator[tuple[str, str]]:
         yield ("nonzero_params", f"at most stored_params, {measured.stored_params}")
     if sum(measured.weight_types.values()) != measured.stored_params:
         yield ("weight_types", f"numbers that add up to stored_params, {measured.stored_params}")
+    if measured.file_parts is not None and sum(measured.file_parts.values()) != measured.file_bytes:
+        yield ("file_parts", f"numbers that add up to file_bytes, {measured.file_bytes}")
     # Deflate shrinks 1,032 bytes to one at best, and stores what it cannot shrink with a small overhead.
     least, most = (
         measured.file_bytes // 1032,

@@ -6,6 +6,7 @@ import ast
 import base64
 import dataclasses
 import gzip
+import lzma
 import re
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
     assert list(found.kernel_sparsity.values()) == [6 / 9]
     assert found.weight_types == {"float32": 9}
     assert found.file_bytes == len(content)
+    assert found.file_parts is not None
+    assert found.file_parts["weights"] == 9 * 4
+    assert sum(found.file_parts.values()) == len(content)
+    assert found.coded_bytes is not None
+    assert found.coded_bytes["xz"] == len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
+    assert found.weight_coding is not None
+    assert found.weight_coding["stored_bits"] == 32
     assert found.gzip_bytes == len(gzip.compress(content, compresslevel=9, mtime=0))
     assert found.tflite_digest == TFLiteModel(content).digest
 

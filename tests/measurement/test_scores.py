@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from compress.measurement.measure import gzip_bytes
 from compress.measurement.scores import (
     LEAST_PROBABILITY,
     cross_entropy,
@@ -19,6 +18,7 @@ from compress.measurement.scores import (
     log_softmax,
     top1,
 )
+from compress.tflite.ledger import gzip_bytes
 
 LOGITS = arrays(np.float64, (4, 5), elements=st.floats(-30, 30))
 ANY_LABELS = arrays(np.int64, 4, elements=st.integers(0, 4))

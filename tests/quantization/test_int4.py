@@ -18,7 +18,9 @@ from compress.stages.prune import Prune
 from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
 from compress.tflite import contents
+from compress.tflite.convert import converted
 from compress.tflite.flatbuffer import read
+from compress.tflite.ledger import gzip_bytes
 from compress.tflite.model import TFLiteModel
 
 RNG = np.random.default_rng(0)
@@ -117,7 +119,7 @@ def test_a_channel_that_does_not_reach_the_end_of_its_grid_keeps_its_codes() -> 
     model = network(layer("Conv2D", 4, 3, name="conv"), layer("GlobalAveragePooling2D"))
     codes = np.random.default_rng(0).integers(-5, 6, (3, 3, 3, 4))
     model.kernel_variables()["conv"].assign(codes * np.array([0.01, 0.02, 0.03, 0.04]))
-    content = model.to_tflite().content
+    content = converted(model.keras, "float32")
     (kernel,) = contents.kernels(content)
     file = int4_export.quantized(content, {kernel.name: np.full(4, 7 / 5)}, SEEN)
     (stored,) = contents.kernels(file)
@@ -158,7 +160,7 @@ def test_a_4_bit_file_is_smaller_than_an_8_bit_one_and_inspected_by_type(
         toy_model.kernels()
     )
     large = Quantize(calibration=40).apply(toy_model, toy_view, seed=0)
-    assert measure.gzip_bytes(small.content) < measure.gzip_bytes(large.content)
+    assert gzip_bytes(small.content) < gzip_bytes(large.content)
     kernel_bytes = {
         model: sum(len(s.tensor.data) for s in contents.stored_tensors(model.content) if s.role == "kernel")
         for model in (small, large)

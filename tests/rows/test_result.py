@@ -116,6 +116,7 @@ def within(kind: Any) -> st.SearchStrategy[Any]:
 BOUND = (
     *("top1", "top1_low", "top1_high", "test_images", "correct", "stored_params"),
     *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline", "trained_on"),
+    "file_parts",
 )
 
 
@@ -138,6 +139,7 @@ def rows(draw: st.DrawFn) -> Result:
         nonzero_params=draw(st.integers(0, stored)),
         weight_types=types,
         gzip_bytes=free["file_bytes"],
+        file_parts=draw(st.none() | st.just({"weights": free["file_bytes"], "padding": 0})),
         splits={name: digest(name) for name in ("train", "validation", "test")},
         trained_on="train" if free["measured_on"] == "validation" else draw(within(TrainedOn)),
         pipeline=[{"stage": "x", **draw(within(dict[str, Any]))}],
@@ -270,6 +272,9 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"top1_high": 0.7}, "'top1_high' is 0.7; expected at least top1, 0.75"),
         ({"nonzero_params": 117_699}, "expected at most stored_params, 117698"),
         ({"weight_types": {"int8": 5}}, "expected numbers that add up to stored_params, 117698"),
+        ({"file_parts": {"weights": 1}}, "expected numbers that add up to file_bytes, 480000"),
+        ({"file_parts": {"weights": 480_001, "padding": -1}}, "'file_parts' at 'padding' is -1"),
+        ({"weight_coding": {"stored_bits": -1.0}}, "'weight_coding' at 'stored_bits' is -1.0"),
         ({"gzip_bytes": 480_545}, "480545; expected 465 to 480544 for a file of 480000 bytes"),
         ({"gzip_bytes": 464}, "'gzip_bytes' is 464; expected 465 to 480544"),
         ({"splits": {"train": "a" * 64}}, "; expected the digest of the test split"),

@@ -1,0 +1,108 @@
+"""The size ledger of a `.tflite` file: what each byte is for, and how few bytes the same numbers could take."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress import backend
+from compress.tflite import contents
+from compress.tflite.contents import StoredTensor
+from compress.tflite.flatbuffer import damage_as_sentence
+from compress.tflite.layout import parts
+from compress.tflite.model import TFLiteModel
+
+KINDS = ("weights", "biases", "quantization", "graph", "names", "padding")
+_KIND = {"kernel": "weights", "per channel": "weights", "bias": "biases"}  # by role
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSize:
+    """The numbers of one stored tensor, and what they take."""
+
+    numbers: int
+    nonzero: int
+    distinct: int
+    stored_bytes: int
+    entropy_bits: float  # of one number, if each is drawn by how often it occurs in the tensor
+
+    @property
+    def stored_bits(self) -> float:
+        """Of one number."""
+        return 8 * self.stored_bytes / self.numbers if self.numbers else 0.0
+
+    @property
+    def entropy_bytes(self) -> float:
+        """The least that a code for single numbers can take, such as Huffman's; without its table."""
+        return self.numbers * self.entropy_bits / 8
+
+
+def file_parts(model: TFLiteModel) -> dict[str, int]:
+    """Each of `KINDS` -> how many bytes of the file are for it; they add up to the length of the file.
+
+    Weights and biases are their numbers alone. "quantization" is scales and zero points with what holds them, "graph"
+    operators, shapes and small constants, "names" all texts and metadata, "padding" what aligns the rest.
+
+    Raises:
+      ValueError: the file is damaged, or parts of it lie in the same place.
+    """
+    kinds = {s.tensor.buffer: _KIND[s.role] for s in reversed(contents.stored_in(model.graph))}
+    found = list(parts(model.content))
+    kinds = dict.fromkeys(_metadata_buffers(model.content), "names") | kinds
+    sizes = Counter(dict.fromkeys(KINDS, 0))
+    for part in found:
+        kind = kinds.get(part.buffer, "graph") if part.kind == "buffer" else part.kind
+        sizes[kind] += part.end - part.start
+    sizes["padding"] = len(model.content) - sum(sizes.values())
+    return dict(sizes)
+
+
+def _metadata_buffers(content: bytes) -> list[int]:
+    with damage_as_sentence():
+        model = backend.tflite_schema().Model.GetRootAs(content, 0)
+        return [model.Metadata(number).Buffer() for number in range(model.MetadataLength())]
+
+
+def tensor_size(stored: StoredTensor) -> TensorSize:
+    """See `TensorSize`."""
+    values, counts = np.unique(stored.tensor.values(), return_counts=True)
+    shares = counts / max(counts.sum(), 1)
+    return TensorSize(
+        numbers=int(counts.sum()),
+        nonzero=contents.nonzero_params([stored]),
+        distinct=len(values),
+        stored_bytes=len(stored.tensor.data),
+        entropy_bits=float(abs((shares * np.log2(shares)).sum())),
+    )
+
+
+def coded_bytes(model: TFLiteModel, stored: Sequence[StoredTensor]) -> dict[str, int]:
+    """What the file, or its stored numbers, could take if they were unpacked into RAM before use.
+
+    "xz": the file after xz -9e. "entropy": the least that weights and biases can take if each number has a code of its
+    own, by how often it occurs in its tensor, as Huffman's; without the tables of codes.
+    """
+    bound = sum(tensor_size(s).entropy_bytes for s in stored)
+    packed = lzma.compress(model.content, preset=9 | lzma.PRESET_EXTREME)
+    return {"xz": len(packed), "entropy": int(np.ceil(bound))}
+
+
+def weight_coding(stored: Sequence[StoredTensor]) -> dict[str, float]:
+    """Of all kernels: bits a weight, as stored and by its entropy, and the most different weights that one has."""
+    sizes = [tensor_size(s) for s in stored if s.role == "kernel"]
+    numbers = max(sum(size.numbers for size in sizes), 1)
+    return {
+        "stored_bits": 8 * sum(size.stored_bytes for size in sizes) / numbers,
+        "entropy_bits": 8 * sum(size.entropy_bytes for size in sizes) / numbers,
+        "most_distinct": max((size.distinct for size in sizes), default=0),
+    }
+
+
+def gzip_bytes(content: bytes) -> int:
+    """Length in bytes after gzip -9, with a header without a file name."""
+    return len(gzip.compress(content, 9, mtime=0))
