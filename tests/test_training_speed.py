@@ -1,0 +1,45 @@
+"""The benchmark of training: what it concludes from its rounds, and that our side of it trains. No timing is judged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "reports" / "benchmarks" / "training_speed.py"
+
+
+def test_the_faster_precision_of_each_is_compared_round_by_round() -> None:
+    spec = importlib.util.spec_from_file_location("training_speed", SCRIPT)
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def spent(images: float, cpu: float) -> dict[str, float]:
+        return {"images_a_second": images, "cpu_ms_a_step": cpu}
+
+    rounds = [
+        {
+            "compress float32": spent(100, 20), "compress bfloat16": spent(180 * slow, 12),
+            "torch float32": spent(150, 16), "torch bfloat16": spent(200 * slow, 10),
+        }
+        for slow in (1, 1, 0.1)
+    ]  # fmt: skip
+    found = script.summary(rounds)
+    assert found["ours_over_torch"] == {"images_a_second": 0.9, "cpu_ms_a_step": 0.833}
+    assert found["medians"]["torch bfloat16"] == spent(200, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["plain", "r14"])
+def test_our_side_answers_each_turn(network: str) -> None:
+    words = [sys.executable, str(SCRIPT), "--train", network, "bfloat16"]
+    done = subprocess.run(words, input="\n\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    turns = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [set(turn) for turn in turns] == [{"wall", "cpu"}] * 2
