@@ -10,6 +10,7 @@ from compress.model_files.load import load_model
 from compress.tflite import contents, ledger
 from compress.tflite.model import TFLiteModel
 from compress.tflite.runtime import lowest_runtime
+from compress.tflite.xnnpack import xnnpack_share
 
 STORED, UNPACKED = "in flash as stored", "after unpacking into RAM"
 
@@ -33,11 +34,17 @@ def inspect(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
     console.say("")
     console.print_records(record["tensors"])
     console.say("")
-    console.print_pairs({"runs on": _runs_on(record["lowest_runtime"])})
+    taken = record["xnnpack"] or "not known whether any"
+    console.print_pairs(
+        {
+            "runs on": _runs_on(record["lowest_runtime"]),
+            "on a processor": f"XNNPACK takes {taken} of the operators, by LiteRT on this machine",
+        }
+    )
 
 
 def size_ledger(model: TFLiteModel) -> dict[str, Any]:
-    """The size ledger as plain data: "parts" of the file, "tensors" with numbers, and the lowest runtime.
+    """The size ledger as plain data: "parts" of the file, "tensors" with numbers, lowest runtime and XNNPACK's share.
 
     Parts add up to the row "file"; all rows after that are what the same could take, and where that holds.
     """
@@ -57,7 +64,15 @@ def size_ledger(model: TFLiteModel) -> dict[str, Any]:
         "tensors": [_tensor(number, each) for number, each in enumerate(stored, start=1)],
         "weights": ledger.weight_coding(stored),
         "lowest_runtime": lowest_runtime(model.graph),
+        "xnnpack": _xnnpack(model),
     }
+
+
+def _xnnpack(model: TFLiteModel) -> str | None:
+    try:
+        return xnnpack_share(model.content)
+    except ValueError:
+        return None  # a file can be taken apart that LiteRT does not run
 
 
 def _tensor(number: int, stored: contents.StoredTensor) -> dict[str, Any]:

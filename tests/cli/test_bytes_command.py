@@ -35,12 +35,14 @@ def test_parts_add_up_to_the_file_and_each_says_where_it_holds(file: str, conten
     assert sum(t["bytes"] for t in record["tensors"]) == stored["weights"] + stored["biases"]
     assert record["weights"]["stored_bits"] == 32
     assert record["lowest_runtime"] == "1.5.0"
+    assert record["xnnpack"] == "all"
 
 
 def test_tables_show_the_same(file: str, content: bytes) -> None:
     shown = CliRunner().invoke(cli, ["inspect", file, "--bytes"]).stdout
     assert f"{len(content):,}" in shown
-    assert "runs on  the runtime of TensorFlow 1.5.0 or later" in shown
+    assert "the runtime of TensorFlow 1.5.0 or later" in shown
+    assert "XNNPACK takes all of the operators" in shown
 
 
 def test_bytes_are_of_tflite_files_alone(tmp_path: Path) -> None:
