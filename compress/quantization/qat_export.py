@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from compress import backend
 from compress.keras_models.graph import Graph, graph_of
 from compress.keras_models.layers import is_batchnorm
-from compress.keras_models.rebuild import LayerSpec, rebuilt
 from compress.quantization.fake_quant import CODES, QMAX, codes_of, largest_weights
+from compress.quantization.qat_deployed import Codes, with_trained_ranges
 from compress.quantization.qat_form import FIXED, is_softmax
 from compress.quantization.qat_layers import layers
 from compress.tflite import contents
@@ -27,17 +24,6 @@ from compress.tflite.slim import slim
 
 _BIAS_STEPS = 2  # between a bias and its nearest code
 _LARGEST_BIAS = 2**30  # in steps; 32 bits hold one of twice as many
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """What a file stores of a layer with a kernel, its BatchNormalization folded in."""
-
-    codes: np.ndarray  # int8, in the kernel's shape
-    steps: np.ndarray  # float64, in a shape that broadcasts to it; positive
-    bias: np.ndarray  # float64 [channels]
-    bits: int
-    learns_bias: bool  # else it is zero
 
 
 def codes_by_layer(training: Any) -> dict[str, Codes]:
@@ -93,6 +79,11 @@ def exported(training: Any) -> TFLiteModel:
     return _file(training, codes_by_layer(training))
 
 
+def check_codes(file: TFLiteModel, training: Any) -> None:
+    """Raise ValueError, with the layer, unless a file stores the codes that were trained, every one."""
+    tensors_of(file, codes_by_layer(training))
+
+
 def file_bytes(training: Any) -> int:
     """Bytes of the slim file of a model after any training: equal biases are stored once, and training parts them."""
     rng = np.random.default_rng(0)
@@ -106,7 +97,7 @@ def file_bytes(training: Any) -> int:
 
 
 def _file(training: Any, stored: Mapping[str, Codes]) -> TFLiteModel:
-    file = TFLiteModel(converted(_with_trained_ranges(training, stored), "int8"))
+    file = TFLiteModel(converted(with_trained_ranges(training, stored), "int8"))
     tensors = tensors_of(file, stored)
     coarse = {tensors[name] for name, layer in stored.items() if layer.bits == 4}
     if coarse:
@@ -153,6 +144,8 @@ def _bias_steps_apart(operator: Operator, layer: Codes) -> float:
     bias = operator.inputs[place] if len(operator.inputs) > place else None
     if bias is None:
         return float("inf") if layer.bias.any() else 0.0
+    if not bias.scales:
+        return 0.0  # a slim file has none where no runtime reads them
     codes = bias.values().astype(np.float64)
     apart = np.abs(codes - layer.bias / np.array(bias.scales))
     # The converter divides in float32.
@@ -166,79 +159,3 @@ def _step_of(graph: Graph, tensor: Any) -> float:
         low, high = layer.ends() if isinstance(layer, layers().Range) else FIXED["softmax"]
         return float(high - low) / CODES
     return _step_of(graph, graph.makers[id(tensor)].inputs[0])
-
-
-def _with_trained_ranges(training: Any, stored: Mapping[str, Codes]) -> Any:
-    """The model as TensorFlow's converter reads it: constants, and the operation that says the range of each tensor."""
-    own, deployed = layers(), _deployed()
-    instead: dict[str, list[LayerSpec]] = {}
-    graph = graph_of(training)
-    for call in graph.calls:
-        layer, spec = call.layer, []
-        if isinstance(layer, own.Kernel):
-            config = {"convolution": layer.convolution, "stored": stored[layer.name]}
-            spec = [LayerSpec(deployed.Constant, config | {"name": layer.name})]
-        elif isinstance(layer, own.Range):
-            spec = [LayerSpec(deployed.Fixed, {"ends": layer.ends(), "name": layer.name})]
-        elif is_softmax(layer):
-            end = {"ends": FIXED["softmax"], "name": f"{layer.name}_range"}
-            spec = [LayerSpec(type(layer), layer.get_config()), LayerSpec(deployed.Fixed, end)]
-        elif not is_batchnorm(layer):
-            continue
-        instead[layer.name] = spec
-    return rebuilt(training, instead)
-
-
-@cache
-def _deployed() -> Any:
-    """The classes `Constant`, a convolution whose weights are known, and `Fixed`, a tensor whose range is."""
-    keras, tf = backend.keras(), backend.tensorflow()
-    base, ranged = keras.layers.Layer, tf.quantization
-
-    class Fixed(base):  # type: ignore[misc, valid-type]
-        def __init__(self, ends: tuple[float, float], **config: Any) -> None:
-            base.__init__(self, **config)
-            self.ends = ends
-
-        def call(self, x: Any) -> Any:
-            return ranged.fake_quant_with_min_max_args(x, *self.ends)
-
-    class Constant(base):  # type: ignore[misc, valid-type]
-        def __init__(self, convolution: Any, stored: Codes, **config: Any) -> None:
-            base.__init__(self, **config)
-            self.convolution, self.stored = convolution, stored
-
-        def call(self, x: Any) -> Any:
-            codes, steps = self.stored.codes, self.stored.steps
-            w = (codes * steps).astype(np.float32)
-            ends = (QMAX[8] * steps).astype(np.float32).ravel()
-            while w.ndim < 4:
-                w = w[None]
-            if ends.size == 1:
-                end = float(ends[0])
-                w = ranged.fake_quant_with_min_max_args(w, -end, end, narrow_range=True)
-            else:
-                # The last axis has the ranges; of a depthwise kernel both of the last.
-                flat = w if w.shape[-1] == ends.size else w.reshape(*w.shape[:2], 1, -1)
-                flat = ranged.fake_quant_with_min_max_vars_per_channel(
-                    flat, -ends, ends, narrow_range=True
-                )
-                w = flat if flat.shape == w.shape else tf.reshape(flat, w.shape)
-            bias = self.stored.bias.astype(np.float32)
-            if bias.size > 1 and np.ptp(bias) == 0 != bias[0]:
-                # The converter takes equal biases for one, and divides all of them by the step of the first channel.
-                bias[0] = np.nextafter(bias[0], np.float32(0))
-            if len(self.convolution.shape) == 4:
-                return self.convolution(x, w) + bias
-            # Rows and vectors as images of one row: the converter knows steps by channel of convolutions in two
-            # dimensions alone.
-            *before, inputs = x.shape[1:]
-            image = tf.reshape(x, [-1, *[1] * (2 - len(before)), *before, inputs])
-            options = {
-                name: value if name == "padding" else (1, *value)
-                for name, value in self.convolution.options.items()
-            }
-            result = keras.ops.conv(image, w, **options) + bias
-            return tf.reshape(result, [-1, *result.shape[3 - len(before) : 3], result.shape[3]])
-
-    return SimpleNamespace(Constant=Constant, Fixed=Fixed)

@@ -122,6 +122,7 @@ class Qat(TrainingStage):
             self._fit(twin, view, seed, keras=bridge.tf_keras())
             qat.set_kernel_ranges(twin)
             whole = _whole(TFLiteModel(converted(twin, "int8")), model)
+            result = slim_export(whole.content, images)
         else:
             bits = self._bits(model, view, images)
             if self.bits == "auto":
@@ -133,7 +134,8 @@ class Qat(TrainingStage):
             exact = dataclasses.replace(view, precision="float32")
             self._fit(training, exact, seed, callbacks=[qat_model.freezing(training, self.epochs)])
             whole = _whole(qat_export.exported(training), model)
-        result = slim_export(whole.content, images)
+            result = slim_export(whole.content, images)
+            qat_export.check_codes(result, training)
         if self.max_bytes is not None and len(result.content) > self.max_bytes:
             raise ValueError(
                 f"qat: the file has {len(result.content)} bytes after training, expected at most {self.max_bytes}: "

@@ -15,6 +15,8 @@ from compress.measurement.measure import predict
 from compress.quantization import int4, qat_export, qat_model
 from compress.quantization.gptq import mse_scales
 from compress.tflite import contents
+from compress.tflite.model import TFLiteModel
+from compress.tflite.slim_proof import slim_export
 from support.tiny_task import drawn, residual
 
 SCALE = 1 / 255
@@ -157,6 +159,18 @@ def test_a_code_that_the_file_would_store_otherwise_is_an_error(
         ValueError, match="what layer 'conv' was trained with: 1 of 162 codes differ"
     ):
         qat_export.exported(own)
+
+
+def test_one_other_code_in_a_finished_file_is_found() -> None:
+    own = training(small(), "conv")
+    file = slim_export(qat_export.exported(own).content, IMAGES[:2] * np.float32(SCALE))
+    qat_export.check_codes(file, own)
+    conv = contents.stored_tensors(file.content)[0]
+    place = file.content.index(bytes(conv.tensor.data))
+    content = bytearray(file.content)
+    content[place] ^= 1
+    with pytest.raises(ValueError, match="layer 'conv' was trained with: 1 of 162 codes differ"):
+        qat_export.check_codes(TFLiteModel(bytes(content)), own)
 
 
 def test_a_channel_without_weights_keeps_its_bias() -> None:

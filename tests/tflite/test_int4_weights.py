@@ -7,7 +7,7 @@ import pytest
 
 from compress import backend
 from compress.tflite import contents
-from compress.tflite.convert import convert
+from compress.tflite.convert import converted
 from compress.tflite.int4_weights import packed, stored_in_int4
 from compress.tflite.tensor import unpack
 
@@ -29,7 +29,7 @@ def int8_file(largest: int) -> bytes:
             return x
 
     image = keras.Input((4, 4, 3))
-    return convert(keras.Model(image, Codes()(image)), "int8").content
+    return converted(keras.Model(image, Codes()(image)), "int8")
 
 
 def test_what_is_packed_is_unpacked_again() -> None:
