@@ -12,7 +12,6 @@ from compress.diagnosis.diagnose import Diagnosis, examined
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement import layer_table
-from compress.measurement.measure import measure
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup
 from compress.pipelines.pipeline import Pipeline
@@ -152,12 +151,10 @@ def evaluate(
     progress: Progress | bool = False,
 ) -> Measurement:
     """Measure a model file, or a model in memory, on the images of a split; nothing is kept."""
-    chosen = _task(task)
-    dataset = chosen.load(None if data is None else Path(data), _progress_of(progress).note)
+    chosen, note = _task(task), _progress_of(progress).note
+    dataset = chosen.load(None if data is None else Path(data), note)
     loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
-    chosen = setup.fitted(loaded, chosen, dataset, input_scale)
-    exported = loaded.to_tflite() if isinstance(loaded, KerasModel) else loaded
-    return measure(exported, dataset, chosen.input_scale, on=on)[0]
+    return setup.evaluated(loaded, chosen, dataset, input_scale, on=on, note=note)[0]
 
 
 def inspect(model: str | Path | AnyModel, *, trust: bool = False) -> pd.DataFrame:

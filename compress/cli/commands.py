@@ -17,7 +17,6 @@ from compress.cli import console, report_output
 from compress.diagnosis import equivalence
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
-from compress.measurement.measure import measure
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
@@ -89,13 +88,13 @@ def evaluate(
     chosen_task = registry.task(task)
     dataset = chosen_task.load(data, progress.note)
     model = load_model(file, trust)
-    chosen_task = setup.fitted(model, chosen_task, dataset, input_scale)
-    exported = model.to_tflite() if isinstance(model, KerasModel) else model
-    measured, _ = measure(exported, dataset, chosen_task.input_scale)
+    measured, scale, notes = setup.evaluated(
+        model, chosen_task, dataset, input_scale, note=progress.note
+    )
     if as_json:
-        console.say_json(
-            {"file": str(file), "task": task, "data": dataset.name} | dataclasses.asdict(measured)
-        )
+        named = {"file": str(file), "task": task, "data": dataset.name}
+        found = {"input_scale": scale, "notes": notes}
+        console.say_json(named | found | dataclasses.asdict(measured))
         return
     console.print_pairs(
         {

@@ -38,14 +38,17 @@ def sensitivity(
 ) -> None:
     """Show what 8 and 4 bits of each kernel of a Keras file cost, on the task's validation images."""
     suffix_of(file)  # before the data is looked for
-    chosen_task = registry.task(task)
-    dataset = chosen_task.load(data, console.progress().note)
+    chosen_task, note = registry.task(task), console.progress().note
+    dataset = chosen_task.load(data, note)
     loaded = load_model(file, trust)
     if not isinstance(loaded, KerasModel):
         raise ValueError(
             f"{file} is finished: --sensitivity takes the .keras or .h5 model it was made of."
         )
-    scale = np.float32(setup.fitted(loaded, chosen_task, dataset, input_scale).input_scale)
+    fitted_task, found = setup.fitted(loaded, chosen_task, dataset, input_scale)
+    for sentence in found:
+        note(sentence)
+    scale = np.float32(fitted_task.input_scale)
     model = flattened(loaded)[0]
     chosen = np.random.default_rng(0).permutation(len(dataset.train))[:CALIBRATION]
     images, labels = (a[:IMAGES] for a in (dataset.validation.images, dataset.validation.labels))

@@ -30,7 +30,7 @@ DATA = click.Option(
 )
 INPUT_SCALE = click.Option(
     ["--input-scale"], type=Scale(),
-    help="With --task images: factor for pixels, such as 1/255, unless the model begins with a Rescaling layer.",
+    help="Factor for pixels, such as 1/255, or 1 for raw ones; found out from the model if not given.",
 )  # fmt: skip
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
 RESULTS = click.Option(

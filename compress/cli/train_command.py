@@ -15,7 +15,6 @@ from compress.report import references
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
 from compress.runs.training_run import Training, measured_summary, read_log
-from compress.tasks import images as image_task
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 
@@ -28,13 +27,15 @@ def train(training: Training, options: RunOptions) -> None:
             f"task {task.name} has no recipe to train from scratch by: give the other commands a model of your own "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
         )
+    if options.input_scale is not None:
+        task = task.with_input_scale(options.input_scale)
+        options = dataclasses.replace(options, task=task)
     note = console.progress().note
     for sentence in training.notes(task):
         note(sentence)
     outcome = None if options.fresh else reuse.training(training, options, note)
     if outcome is None:
         context = run_context(options)
-        image_task.suited(context.task, context.data, None, options.input_scale)
         outcome = training.run(context)
     folder, finished_run = outcome
     _draw_curves(folder)

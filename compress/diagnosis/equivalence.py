@@ -68,8 +68,9 @@ def task_images(model: KerasModel, task: Task, data: Dataset, input_scale: float
     images = data.validation.images[:IMAGES]
     if images.shape[1:] != model.input_shape:
         return random_images(model, f"those of task {task.name} have another shape")
-    task = image_task.suited(task, data, model, input_scale)
+    task, found = image_task.suited(task, data, model, input_scale)
     called = f"{len(images)} validation images of {data.name}"
+    called += f" ({found[0].rstrip('.')})" if found else ""
     return Images(images * np.float32(task.input_scale), called)
 
 

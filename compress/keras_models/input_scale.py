@@ -12,23 +12,48 @@ from compress.keras_models.layer_kinds import kind_of
 
 # A first Rescaling layer with a scale up to this takes raw pixels; one with a larger scale takes scaled pixels.
 LARGEST_RESCALING = 1 / 32
+# A first Normalization layer whose standard deviations or means are from this on takes raw pixels.
+LEAST_STATISTIC = 8
 
 
 def takes_raw_pixels(model: Any) -> bool:
-    """Whether a Keras model begins with a Rescaling layer whose scale is at most 1/32, as 1/255 is."""
+    """Whether the first layer of a Keras model says that it takes pixels from 0 to 255: see `raw_pixel_layer`."""
+    return raw_pixel_layer(model) is not None
+
+
+def raw_pixel_layer(model: Any) -> str | None:
+    """The class of the first layer of a Keras model, if that layer takes pixels from 0 to 255; None otherwise.
+
+    A Rescaling layer does whose scale is at most 1/32, as 1/255 is; a Normalization layer does whose means or standard
+    deviations are from 8 on, as those of pixels up to 255 are.
+    """
     if not is_readable(model):
-        return False
+        return None
     graph = graph_of(model)
     pixels = graph.inputs[0]
     # Pixels are followed only as long as one call alone takes them.
     while len(users := graph.users.get(id(pixels), [])) == 1:
         (call,) = users
         kind, keras = kind_of(call.layer), backend.keras()
-        if kind.affine == "rescaling":
-            return bool(np.all(np.abs(call.layer.scale) <= LARGEST_RESCALING))
+        if kind.affine in _TAKE_RAW:
+            return type(call.layer).__name__ if _TAKE_RAW[kind.affine](call.layer) else None
         if isinstance(call.layer, keras.Model):
-            return takes_raw_pixels(call.layer)
+            return raw_pixel_layer(call.layer)
         if not kind.moves_pixels and isinstance(call.layer, keras.layers.Layer):
-            return False  # an operation, such as image[..., ::-1], is followed
+            return None  # an operation, such as image[..., ::-1], is followed
         pixels = call.outputs[0]
-    return False
+    return None
+
+
+def _rescales(layer: Any) -> bool:
+    return bool(np.all(np.abs(layer.scale) <= LARGEST_RESCALING))
+
+
+def _normalizes(layer: Any) -> bool:
+    if layer.invert or layer.mean is None:
+        return False
+    mean, variance = np.array(layer.mean), np.array(layer.variance)
+    return bool(max(np.abs(mean).max(), np.sqrt(variance).max()) >= LEAST_STATISTIC)
+
+
+_TAKE_RAW = {"rescaling": _rescales, "normalization": _normalizes}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from compress.data.dataset import Dataset
+from compress.data.dataset import Dataset, Note
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
+from compress.measurement import chance
+from compress.measurement.measure import measure
 from compress.model_files.fits_task import check_fits
 from compress.model_files.load import load_model
+from compress.rows.measurement import MeasuredOn, Measurement
 from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
 from compress.runs.options import RunOptions
@@ -54,29 +57,71 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
             f"task {name} ships no trained baseline: {training_hint}name a model file with --model."
         )
     loaded = load_model(path, options.trust)
-    task = fitted(loaded, context.task, context.data, options.input_scale)
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
+    context, found = _fitted_context(loaded, options, context, vouched=options.model is None)
     model, notes = _flat(loaded, context)
-    options.remember_model(path, KnownModel(model.digest, task.input_scale, tuple(notes)))
-    return model, dataclasses.replace(context, task=task)
+    known = KnownModel(model.digest, context.task.input_scale, (*found, *notes))
+    options.remember_model(path, known)
+    return model, context
 
 
 def start_from(
     model: KerasModel, options: RunOptions, context: RunContext
 ) -> tuple[KerasModel, RunContext]:
     """As `start`, for a model in memory."""
-    task = fitted(model, context.task, context.data, options.input_scale)
-    return _flat(model, context)[0], dataclasses.replace(context, task=task)
+    context, _ = _fitted_context(model, options, context)
+    return _flat(model, context)[0], context
 
 
 def fitted(
-    model: KerasModel | TFLiteModel, task: Task, data: Dataset, input_scale: float | None
-) -> Task:
-    """The task, fitted to the model. ValueError if the model does not take its images or give its classes."""
-    suited = images.suited(task, data, model, input_scale)
-    check_fits(model, suited.input_shape, len(data.classes), suited.name)
-    return suited
+    model: KerasModel | TFLiteModel,
+    task: Task,
+    data: Dataset,
+    input_scale: float | None,
+    *,
+    vouched: bool = False,
+) -> tuple[Task, list[str]]:
+    """The task, fitted to the model, and sentences on what was found out: see `images.suited`.
+
+    Raises:
+      ValueError: the model does not take the images or give the classes of the task, or its input scale is not known.
+    """
+    height, width, channels = data.train.images.shape[1:]
+    check_fits(model, (height, width, channels), len(data.classes), task.name)
+    return images.suited(task, data, model, input_scale, vouched=vouched)
+
+
+def evaluated(
+    model: KerasModel | TFLiteModel,
+    task: Task,
+    data: Dataset,
+    input_scale: float | None,
+    *,
+    on: MeasuredOn = "test",
+    note: Note,
+) -> tuple[Measurement, float, list[str]]:
+    """The measurement of a model, its input scale, and what was found out on the way, which `note` is told too."""
+    fitted_task, found = fitted(model, task, data, input_scale)
+    exported = model.to_tflite() if isinstance(model, KerasModel) else model
+    measured, _ = measure(exported, data, fitted_task.input_scale, on=on)
+    if sentence := chance.at_chance(measured, data):
+        found.append(sentence)
+    for sentence in found:
+        note(sentence)
+    return measured, fitted_task.input_scale, found
+
+
+def _fitted_context(
+    model: KerasModel, options: RunOptions, context: RunContext, vouched: bool = False
+) -> tuple[RunContext, list[str]]:
+    """The context with its task fitted to the model, and what was found out, which the user is told."""
+    task, found = fitted(model, context.task, context.data, options.input_scale, vouched=vouched)
+    for sentence in found:
+        context.progress.note(sentence)
+    other = task.input_scale != context.task.input_scale
+    recorded = {"input_scale": task.input_scale} if other else {}
+    return dataclasses.replace(context, task=task, found=tuple(found), recorded=recorded), found
 
 
 def _flat(model: KerasModel, context: RunContext) -> tuple[KerasModel, list[str]]:

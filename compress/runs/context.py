@@ -12,7 +12,7 @@ from typing import Any
 from compress.data.dataset import Dataset, Note
 from compress.files import write_json
 from compress.keras_models.model import KerasModel
-from compress.measurement import predictions
+from compress.measurement import chance, predictions
 from compress.measurement.measure import digest_of_test, measure
 from compress.measurement.predictions import Predictions
 from compress.rows.jsonl import append_to, read_from
@@ -64,6 +64,8 @@ class RunContext:
     decided: Mapping[str, Any] = field(default_factory=dict)
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     trust: bool = False  # kept models may hold code, because the one to begin with may
+    found: tuple[str, ...] = ()  # sentences on the model that came in, for the notes of rows
+    recorded: Mapping[str, Any] = field(default_factory=dict)  # the same for what rows record
 
     def __post_init__(self) -> None:
         check_places(self.out, self.results)
@@ -118,6 +120,7 @@ class RunContext:
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
         """Measure what a run made on the images of `measured_on`. Only "test" opens the test images."""
         measured, predicted = self._measured(made.exported)
+        notes = [*self.found, *made.notes]
         row = Result(
             **measured,
             run=made.run,
@@ -131,16 +134,26 @@ class RunContext:
             seed=self.seed,
             seconds=round(made.seconds or seconds, 2),
             peak_memory_bytes=provenance.peak_memory_bytes(),
-            notes=list(made.notes),
-            recorded=dict(made.recorded),
+            notes=notes,
+            recorded={**self.recorded, **made.recorded},
             **self._provenance(),
         )
-        return row, predicted
+        return self._told_if_at_chance(row), predicted
 
     def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
         """The row of a kept file on another split of the same data."""
         measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
-        return replace(row, **measured, **self._provenance()), predicted
+        on_other = [note for note in row.notes if note not in chance.said_in(row.notes)]
+        row = replace(row, **measured, **self._provenance(), notes=on_other)
+        return self._told_if_at_chance(row), predicted
+
+    def _told_if_at_chance(self, row: Result) -> Result:
+        """The row; if it is a baseline at chance level, the user is told, and its notes say so."""
+        sentence = None if row.pipeline else chance.at_chance(row, self.data)
+        if sentence is None:
+            return row
+        self.progress.note(sentence)
+        return replace(row, notes=[*row.notes, sentence])
 
     def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
         """What a row says of a file and of the images that it was measured on."""
@@ -180,6 +193,8 @@ def check_places(out: Path, results: Path) -> None:
 def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
     """Note that a finished run is reused. Append its row to `results` if it is missing there."""
     note(f"{label}: reused from {folder.path}")
+    for sentence in chance.said_in(row.notes):
+        note(sentence)
     if not results.exists() or row not in read_from(results):
         append_row(results, folder, row)
 

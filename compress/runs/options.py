@@ -12,6 +12,7 @@ from compress.files import digest, sha256
 from compress.rows.measurement import MeasuredOn
 from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
+from compress.tasks import input_scale
 from compress.tasks.task import Task
 from compress.training.training_data import PrecisionChoice
 
@@ -48,7 +49,14 @@ class RunOptions:
 
     def model_key(self, path: Path, data_key: str) -> str:
         """The index key for a model file: a digest of its content and of all else that loading it depends on."""
-        parts = [keys.FORMAT, data_key, self.input_scale, self.trust, path.suffix]
+        parts = [
+            keys.FORMAT,
+            input_scale.VERSION,
+            data_key,
+            self.input_scale,
+            self.trust,
+            path.suffix,
+        ]
         return digest({"model": sha256(path), "parts": parts})
 
     def load(self, note: Note) -> Dataset:

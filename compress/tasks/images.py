@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from compress.data.dataset import Dataset, Note
 from compress.data.images import read
-from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
+from compress.tasks import input_scale as scales
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.recipe import Recipe
@@ -39,6 +39,10 @@ class Images(Task):
     def input_scale(self) -> float:  # type: ignore[override]
         """What a pixel is multiplied by before the model sees it."""
         return self.scale
+
+    def with_input_scale(self, scale: float) -> Task:
+        """This task, whose models see float32 pixel * scale."""
+        return replace(self, scale=scale)
 
     def load(self, path: Path | None, note: Note) -> Dataset:
         """The data at `path`: see `data.images.read`."""
@@ -69,35 +73,25 @@ class Images(Task):
 
 
 def suited(
-    task: Task, data: Dataset, model: KerasModel | TFLiteModel | None, input_scale: float | None
-) -> Task:
-    """The task fitted to the data and the model. Only task `images` changes: it gets image shape and input scale.
+    task: Task,
+    data: Dataset,
+    model: KerasModel | TFLiteModel,
+    input_scale: float | None,
+    *,
+    vouched: bool = False,
+) -> tuple[Task, list[str]]:
+    """The task fitted to the data and the model, and sentences on what was found out.
+
+    Any task gets the input scale of the model: see `input_scale.decided`. Task `images` gets the image shape too.
 
     Args:
-      input_scale: the factor for pixels that the user declared; None to derive it from the model.
-
-    Raises:
-      ValueError: the scale is declared both by the user and by the model or task, or by none of them.
+      input_scale: the factor for pixels that the user declared; None to take the task's or derive it from the model.
+      vouched: the model is the task's own.
     """
-    raw = isinstance(model, KerasModel) and takes_raw_pixels(model.keras)
-    if not isinstance(task, Images):
-        if input_scale is not None:
-            raise ValueError(f"task {task.name} has an input scale: leave out --input-scale.")
-        if raw and task.input_scale != 1:
-            raise ValueError(
-                "the model begins with a Rescaling layer that takes pixels from 0 to 255, but task "
-                f"{task.name} gives them multiplied by {task.input_scale:.4g}: build it without that layer, "
-                "or give its images with --task images."
-            )
-        return task
-    if raw and input_scale not in (None, 1.0):
-        raise ValueError(
-            "the model begins with a Rescaling layer that takes raw pixels: leave out --input-scale."
-        )
-    if input_scale is None and not raw:
-        raise ValueError(
-            "nothing says how the model wants its pixels: add --input-scale 1/255 if it was trained on pixels "
-            "divided by 255, or --input-scale 1 if on pixels from 0 to 255."
-        )
-    height, width, channels = data.train.images.shape[1:]
-    return replace(task, shape=(height, width, channels), scale=input_scale or 1.0)
+    if isinstance(task, Images):
+        height, width, channels = data.train.images.shape[1:]
+        task = replace(task, shape=(height, width, channels))
+    declared = task.input_scale or None
+    scale = scales.decided(model, data, declared, input_scale, vouched=vouched)
+    fitted = task if scale.value == declared else task.with_input_scale(scale.value)
+    return fitted, [scale.note] * bool(scale.note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,17 @@ class Task(ABC):
         if name not in networks:
             raise ValueError(f"task {self.name} has {no_such('network', name, list(networks))}")
         return networks[name]
+
+    def with_input_scale(self, scale: float) -> Task:
+        """This task, whose models see float32 pixel * scale: for a model that was made for other pixels."""
+        if isinstance(getattr(type(self), "input_scale", None), property):
+            raise ValueError(
+                f"task {self.name} computes its input scale: give it a method `with_input_scale`, or leave out "
+                "--input-scale."
+            )
+        task = copy.copy(self)
+        object.__setattr__(task, "input_scale", scale)  # of the instance; a task may be frozen
+        return task
 
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""

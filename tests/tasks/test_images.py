@@ -67,30 +67,33 @@ def test_a_channel_order_turned_by_an_operation_says_nothing_against_raw_pixels(
 def test_scale_is_declared_once_or_refused(toy_data: Dataset) -> None:
     k = backend.keras().layers
     plain, raw = KerasModel(chain()), KerasModel(chain(k.Rescaling(1 / 255)))
-    assert suited(Images(), toy_data, plain, 1 / 255).input_scale == 1 / 255
-    assert suited(Images(), toy_data, raw, None).input_scale == 1
-    assert suited(Images(), toy_data, raw, 1.0).input_shape == (12, 12, 3)
+    assert suited(Images(), toy_data, plain, 1 / 255)[0].input_scale == 1 / 255
+    assert suited(Images(), toy_data, raw, None)[0].input_scale == 1
+    assert suited(Images(), toy_data, raw, 1.0)[0].input_shape == (12, 12, 3)
     with pytest.raises(ValueError, match="add --input-scale 1/255 if"):
         suited(Images(), toy_data, plain, None)
-    with pytest.raises(ValueError, match="begins with a Rescaling layer that takes raw pixels"):
-        suited(Images(), toy_data, raw, 1 / 255)
-    with pytest.raises(ValueError, match="task toy has an input scale: leave out --input-scale"):
-        suited(Toy(), toy_data, plain, 1.0)
+    for task in (Images(), Toy()):
+        with pytest.raises(ValueError, match="begins with a Rescaling layer that takes raw pixels"):
+            suited(task, toy_data, raw, 1 / 255)
 
 
-def test_a_model_that_takes_raw_pixels_is_refused_where_the_task_scales_them(
+def test_a_model_whose_layer_takes_raw_pixels_gets_them_where_the_task_scales_them(
     toy_data: Dataset,
 ) -> None:
     k = backend.keras().layers
-    plain, raw = KerasModel(chain()), KerasModel(chain(k.Rescaling(1 / 255)))
+    raw = KerasModel(chain(k.Rescaling(1 / 255)))
 
     class Unscaled(Toy):
         input_scale = 1.0
 
-    with pytest.raises(ValueError, match=r"but task toy gives them multiplied by 0\.003922: build"):
-        suited(Toy(), toy_data, raw, None)
-    for task, model in ((Toy(), plain), (Unscaled(), raw)):
-        assert suited(task, toy_data, model, None) is task
+    task, found = suited(Toy(), toy_data, raw, None)
+    assert task.input_scale == 1
+    assert found == [
+        "pixels are given as they are, from 0 to 255, not multiplied by 1/255 as the task has it: the model begins "
+        "with a Rescaling layer that takes them so."
+    ]
+    unscaled = Unscaled()
+    assert suited(unscaled, toy_data, raw, None) == (unscaled, [])
 
 
 # The whole way

@@ -1,0 +1,73 @@
+"""What a model scores on validation images under several input scales. The test images stay closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.data.dataset import Dataset
+from compress.keras_models.model import KerasModel
+from compress.measurement import chance
+from compress.measurement.scores import is_correct
+from compress.significance import wilson_interval
+from compress.tflite import interpreter
+from compress.tflite.model import TFLiteModel
+
+IMAGES = 300
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a model scored under one input scale."""
+
+    scale: float
+    right: int
+    images: int
+    guessing: float  # what guessing scores on these images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.right, self.images)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the interval includes guessing, or lies below it."""
+        return self.interval[0] <= self.guessing
+
+    @property
+    def clearly_above(self) -> bool:
+        """Whether the whole interval is clearly better than guessing."""
+        return self.interval[0] > chance.clearly_above(self.guessing)
+
+    def __str__(self) -> str:
+        return f"{self.right / self.images:.1%}"
+
+
+def trials(
+    model: KerasModel | TFLiteModel, data: Dataset, scales: Sequence[float]
+) -> dict[float, Trial]:
+    """Scale -> what the model scores on the first few hundred validation images when it sees pixel * scale."""
+    images, labels = data.validation.images[:IMAGES], data.validation.labels[:IMAGES]
+    guessing = chance.share(labels, len(data.classes))
+    return {
+        scale: Trial(
+            scale,
+            int(is_correct(_scores(model, images, scale), labels).sum()),
+            len(labels),
+            guessing,
+        )
+        for scale in scales
+    }
+
+
+def _scores(model: KerasModel | TFLiteModel, images: np.ndarray, scale: float) -> np.ndarray:
+    if isinstance(model, TFLiteModel):
+        return interpreter.scores_apart(model.content, images, scale, lambda done: None)
+    seen = (
+        images[start : start + BATCH] * np.float32(scale) for start in range(0, len(images), BATCH)
+    )
+    return np.concatenate([np.array(model.keras(batch, training=False)) for batch in seen])

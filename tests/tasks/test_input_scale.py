@@ -1,0 +1,188 @@
+"""A model gets its pixels as it wants them, whoever trained it; where that is found out, it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from baselines.toy import Toy
+from compress import backend
+from compress.cli.main import cli
+from compress.data.dataset import Dataset
+from compress.keras_models.input_scale import raw_pixel_layer
+from compress.keras_models.model import KerasModel
+from compress.tasks import input_scale
+from compress.tasks.images import Images, suited
+from compress.tflite.model import TFLiteModel
+
+
+def of_raw_pixels(toy_model: KerasModel) -> KerasModel:
+    """The toy's baseline with its first kernel divided by 255: it takes raw pixels, and no layer says so."""
+    model = toy_model.copy()
+    first = next(iter(model.kernel_variables().values()))
+    first.assign(np.array(first) / 255)
+    return model
+
+
+def guessing(toy_model: KerasModel) -> KerasModel:
+    """The toy's baseline, whose scores are all the same."""
+    model = toy_model.copy()
+    last = list(model.kernel_variables().values())[-1]
+    last.assign(np.zeros(last.shape))
+    model.keras.layers[-1].bias.assign(np.zeros(3))
+    return model
+
+
+def compress(*words: str) -> Any:
+    return CliRunner().invoke(cli, list(words))
+
+
+def test_a_trial_finds_raw_pixels_and_says_so(toy_model: KerasModel, toy_data: Dataset) -> None:
+    raw = of_raw_pixels(toy_model)
+    task, found = suited(Toy(), toy_data, raw, None)
+    assert task.input_scale == 1
+    assert type(task) is Toy
+    (sentence,) = found
+    assert sentence.startswith(
+        "pixels are given as they are, from 0 to 255, not multiplied by 1/255 as the task"
+    )
+    assert " under 1/255, " in sentence
+    assert Toy().input_scale == 1 / 255
+    # The scale that the user names counts, and so does the task's own where the model does well under it.
+    assert suited(Toy(), toy_data, raw, 1 / 255)[0].input_scale == 1 / 255
+    task = Toy()
+    assert suited(task, toy_data, toy_model, None) == (task, [])
+    assert suited(Images(), toy_data, raw, None)[0].input_scale == 1
+    # The toy's own model does well under both: for a task without a scale nothing tells.
+    with pytest.raises(
+        ValueError, match=r"nothing says how .* score \S+ under 1/255, \S+ under 1\)"
+    ):
+        suited(Images(), toy_data, toy_model, None)
+
+
+def test_a_trial_leaves_the_test_images_closed(toy_model: KerasModel, toy_data: Dataset) -> None:
+    def closed() -> Any:
+        raise AssertionError("the test images were opened")
+
+    data = Dataset(toy_data.name, toy_data.classes, toy_data.train, toy_data.validation, closed)
+    assert suited(Toy(), data, of_raw_pixels(toy_model), None)[0].input_scale == 1
+
+
+def test_a_model_that_guesses_under_every_scale_keeps_that_of_the_task(
+    toy_model: KerasModel, toy_data: Dataset
+) -> None:
+    model = guessing(toy_model)
+    task = Toy()
+    assert suited(task, toy_data, model, None) == (task, [])
+    with pytest.raises(ValueError, match=r"nothing says how the model .* --input-scale 1/255 if"):
+        suited(Images(), toy_data, model, None)
+
+
+def test_a_model_that_is_far_better_under_another_scale_but_not_lost_is_asked_for(
+    toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from compress.measurement.scale_trial import Trial
+
+    scores = {s: Trial(s, right, 300, 1 / 3) for s, right in ((1 / 255, 160), (1.0, 270))}
+    monkeypatch.setattr(input_scale, "trials", lambda *_: scores)
+    with pytest.raises(
+        ValueError, match=r"53.3% under 1/255, 90.0% under 1: say it with --input-scale 1, or"
+    ):
+        suited(Toy(), toy_data, toy_model, None)
+
+
+def test_no_trial_is_made_where_the_task_vouches_or_the_user_says(
+    toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_scale, "trials", None)  # calling it fails
+    assert suited(Toy(), toy_data, toy_model, None, vouched=True)[1] == []
+    assert suited(Toy(), toy_data, toy_model, 1.0)[0].input_scale == 1
+
+
+@pytest.mark.parametrize(
+    ("mean", "variance", "raw"),
+    [
+        ([120.0] * 3, [4000.0] * 3, True),
+        ([0.47] * 3, [0.06] * 3, False),
+        ([0.0] * 3, [1.0] * 3, False),
+    ],
+)
+def test_statistics_of_raw_pixels_say_that_a_model_takes_them(
+    mean: list[float], variance: list[float], raw: bool
+) -> None:
+    k = backend.keras().layers
+    layers = [
+        k.Input((4, 4, 3)),
+        k.Normalization(mean=mean, variance=variance),
+        k.Flatten(),
+        k.Dense(2),
+    ]
+    assert raw_pixel_layer(backend.keras().Sequential(layers)) == ("Normalization" if raw else None)
+
+
+@pytest.mark.parametrize(("raw", "top"), [(True, 1.0), (False, 1 / 255)])
+def test_the_quantization_of_an_input_says_what_a_file_takes(
+    raw: bool, top: float, toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_scale, "trials", None)
+    model = of_raw_pixels(toy_model) if raw else toy_model
+    seen = toy_data.train.images[:50] * np.float32(top)
+    file = model.to_tflite("int8", seen)
+    task, found = suited(Toy(), toy_data, file, None)
+    assert task.input_scale == pytest.approx(top)
+    assert len(found) == raw
+    assert suited(Images(), toy_data, file, None)[0].input_scale == pytest.approx(top)
+
+
+def test_a_float_file_is_tried(toy_model: KerasModel, toy_data: Dataset) -> None:
+    file = TFLiteModel(of_raw_pixels(toy_model).to_tflite().content)
+    assert suited(Toy(), toy_data, file, None)[0].input_scale == 1
+
+
+def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) -> None:
+    of_raw_pixels(toy_model).save(Path("raw.keras"))
+    words = ["run", "--task", "toy", "--model", "raw.keras", "--json", "round"]
+    done = compress(*words)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("pixels are given as they are") == 1
+    rows = json.loads(done.stdout)
+    assert rows[0]["top1"] > 0.9
+    assert {row["recorded"]["input_scale"] for row in rows} == {1.0}
+    assert all(row["notes"][0].startswith("pixels are given as they are") for row in rows)
+    again = compress(*words)
+    assert "reused from" in again.stderr
+    assert again.stderr.count("pixels are given as they are") == 1
+    seen = json.loads(compress("evaluate", "raw.keras", "--task", "toy", "--json").stdout)
+    assert (seen["correct"], seen["input_scale"]) == (rows[0]["correct"], 1.0)
+    # The user's word is another run, and its baseline guesses, which is said.
+    other = compress("run", "--input-scale", "1/255", *words[1:])
+    assert other.exit_code == 0, other.output
+    assert other.stderr.count("chance level: top-1 33.33%") == 1
+    baseline, rounded = json.loads(other.stdout)
+    assert baseline["notes"][0].startswith("chance level: ")
+    assert (
+        "check the scale of pixels (--input-scale), the order of channels" in baseline["notes"][0]
+    )
+    assert rounded["notes"] == []
+    assert "chance level: top-1" in compress("run", "--input-scale", "1/255", *words[1:]).stderr
+
+
+def test_evaluate_says_that_a_model_is_at_chance_level(toy_model: KerasModel) -> None:
+    guessing(toy_model).save(Path("model.keras"))
+    done = compress("evaluate", "model.keras", "--task", "toy")
+    assert done.exit_code == 0
+    assert "chance level: top-1 33.33% of 600 test images (" in done.stderr
+    assert "chance level" not in compress("evaluate", "model.keras", "--help").output
+
+
+def test_a_training_under_another_scale_is_another_run(toy_data: Dataset) -> None:
+    words = ["train", "--task", "toy", "--epochs", "0", "--json"]
+    done, raw = (compress(*words, *more) for more in ([], ["--input-scale", "1"]))
+    assert raw.exit_code == 0, raw.output
+    assert json.loads(raw.stdout)["folder"] != json.loads(done.stdout)["folder"]
+    assert "reused" in compress(*words, "--input-scale", "1").stderr
