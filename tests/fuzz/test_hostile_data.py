@@ -58,5 +58,8 @@ def test_hostile_jpegs_come_to_a_good_end(tmp_path: Path) -> None:
 def test_hostile_graphs_come_to_a_good_end(tmp_path: Path) -> None:
     good = kept(tmp_path, "good.tflite", file_of())
     found = opened_of(tmp_path, "tflite", good, ATTACKS)
-    often = [name for name in ATTACKS if "often" in name]
+    # A shape is read once, however many tensors have it, and this one has too many axes.
+    long_shape = "one long shape very often"
+    assert "a tensor of shape [1, 1," in found[long_shape].said
+    often = [name for name in ATTACKS if "often" in name and name != long_shape]
     assert all("its parts together are longer" in found[name].said for name in often)
