@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from compress.api import write_pages
 from compress.cli import console
-from compress.report import references, tables
+from compress.report import compare, references, tables
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from compress.runs.options import RunOptions
@@ -20,6 +20,7 @@ def show(rows: Sequence[Result], options: RunOptions) -> None:
         console.say_json([r.record() for r in rows])
         return
     figures = references.read_references(options.task.references())
+    figures = compare.figures_beside(rows, figures)
     console.print_records(tables.compact(tables.compared_records(rows, figures)))
     for sentence in references.judgements(figures):
         console.say("", sentence)

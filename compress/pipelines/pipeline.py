@@ -85,7 +85,7 @@ class Pipeline:
           incoming: digest of the model that the pipeline starts from.
         """
         run = context.keys.of_pipeline(self.stages, incoming)
-        folder = RunFolder(context.out / self.folder_name(run))
+        folder = RunFolder.named(context.out, self.folder_name(run))
         format = self.stages[-1].gives if self.stages else "keras"
         after = _State(folder, format, context.trust)
 

@@ -37,7 +37,7 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     finished = []
     for prefix in pipeline.prefixes():
         run = keys.of_pipeline(prefix.stages, model.digest)
-        folder = RunFolder(options.out / prefix.folder_name(run))
+        folder = RunFolder.named(options.out, prefix.folder_name(run))
         finished_run = folder.load()
         if finished_run is None or options.measured_on not in finished_run.rows:
             return None

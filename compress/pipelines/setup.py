@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from compress.data.dataset import Dataset, Note
+from compress.files import sha256
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement import chance
@@ -14,11 +16,14 @@ from compress.model_files.load import load_model
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
+from compress.runs.folder import MODELS
 from compress.runs.options import RunOptions
 from compress.tasks import images
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
+
+IN_MEMORY = "a model in memory"  # the name of one that came in no file
 
 
 def run_context(options: RunOptions, progress: Progress, command: str) -> RunContext:
@@ -61,6 +66,7 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
     context, found = _fitted_context(loaded, options, context, vouched=options.model is None)
     model, notes = _flat(loaded, context)
+    context = dataclasses.replace(context, model_file=_file_name(path, options))
     known = KnownModel(model.digest, context.task.input_scale, (*found, *notes))
     options.remember_model(path, known)
     return model, context
@@ -71,6 +77,7 @@ def start_from(
 ) -> tuple[KerasModel, RunContext]:
     """As `start`, for a model in memory."""
     context, _ = _fitted_context(model, options, context)
+    context = dataclasses.replace(context, model_file=IN_MEMORY)
     return _flat(model, context)[0], context
 
 
@@ -122,6 +129,19 @@ def _fitted_context(
     other = task.input_scale != context.task.input_scale
     recorded = {"input_scale": task.input_scale} if other else {}
     return dataclasses.replace(context, task=task, found=tuple(found), recorded=recorded), found
+
+
+def _file_name(path: Path, options: RunOptions) -> str | None:
+    """The name of a model file, for rows; None if it holds the task's own baseline.
+
+    All models in run folders have the same name: it comes with that of the folder.
+    """
+    own = options.task.baseline_path()
+    if options.model is None or (own is not None and sha256(path) == sha256(own)):
+        return None
+    names = path.absolute().parts[-2:] if path.name in MODELS.values() else (path.name,)
+    # A file name may hold bytes that are not text; a row holds only text.
+    return "/".join(names).encode(errors="backslashreplace").decode()
 
 
 def _flat(model: KerasModel, context: RunContext) -> tuple[KerasModel, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compress.report import families
 from compress.report.references import PublishedFigure, accuracies, find
 from compress.rows.bits import unpack_bits
 from compress.rows.field_check import kinds_of, number_of
@@ -68,16 +69,20 @@ def reference_records(figures: Sequence[PublishedFigure]) -> list[Record]:
 def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
     """One record for each row that counts, in sections of the same task, data, split and images.
 
-    In a section come first the baseline whose row is oldest, then what was made of it, then the
-    next. p values are adjusted over the section. Nothing is compared across sections.
+    A model that came in a file of somebody else, and what was made of it, is a section of its own. In a section come
+    first the baseline whose row is oldest, then what was made of it, then the next. p values are adjusted over the
+    section. Nothing is compared across sections.
     """
     sections: dict[tuple[str, ...], list[Result]] = {}
-    for row in _counting(rows):
-        sections.setdefault(_where(row), []).append(row)
+    counting = _counting(rows)
+    foreign = families.foreign_models(counting)
+    for row in counting:
+        sections.setdefault((*_where(row), foreign.get(row.model, "")), []).append(row)
     records = []
     for key in sorted(sections):
         section = [
-            _record(r, _baseline(r, sections[key]), figures) for r in _in_order(sections[key])
+            _record(r, _baseline(r, sections[key]), figures) | {"foreign_model": key[-1]}
+            for r in _in_order(sections[key])
         ]
         tested = [r for r in section if r["p"] is not None]
         for record, p in zip(tested, holm([r["p"] for r in tested]), strict=True):
@@ -146,6 +151,7 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
         "versions": json.dumps(row.versions, sort_keys=True),
         "notes": " ".join([*row.notes, *_decided(row)]),
         "remark": _remark(row, baseline),
+        "networks": families.networks(row, baseline, figures),
         "p": None,
         "p_adjusted": None,
     }
@@ -162,6 +168,8 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
             "gzip_ratio": row.gzip_bytes / baseline.gzip_bytes,
         }
     for figure in accuracies(figures, row.data, row.measured_on):
+        if figure.name not in record["networks"]:
+            continue
         _, low, high = two_proportion_difference(
             int(correct.sum()), len(correct), figure.successes, figure.images or 0
         )
@@ -170,6 +178,14 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
         record.setdefault(f"from_published_{figure.split}_low", low)
         record.setdefault(f"from_published_{figure.split}_high", high)
     return record
+
+
+def figures_beside(
+    rows: Sequence[Result], figures: Sequence[PublishedFigure]
+) -> list[PublishedFigure]:
+    """The figures of the published models whose network is among that of the rows."""
+    names = {name for record in row_records(rows, figures) for name in record["networks"]}
+    return [figure for figure in figures if figure.name in names]
 
 
 def correct_images(row: Result) -> np.ndarray:

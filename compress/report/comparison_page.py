@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-SECTION = ("task", "data", "split", "split_digest")  # what rows of one section share
+SECTION = (
+    "task",
+    "data",
+    "split",
+    "split_digest",
+    "foreign_model",
+)  # what rows of one section share
 
 
 def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> str:
@@ -97,12 +103,13 @@ def _interval(figure: PublishedFigure) -> str:
 
 
 def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
-    task, data, split, digest = key
-    published = table[(table.kind == "reference") & (table.data == data)]
-    if split != "test":
-        published = published[published.split == split]
+    task, data, split, digest, foreign = key
+    same_data = table[(table.kind == "reference") & (table.data == data)]
     measured = table[table.kind != "reference"]
     part = measured[(measured[list(SECTION)] == list(key)).all(axis=1)]
+    published = same_data if _is_held_against_published(part) else same_data[:0]
+    if split != "test":
+        published = published[published.split == split]
     shown: Sequence[columns.Column] = columns.ACCURACY
     if published.empty:
         shown = _without_published(shown)
@@ -115,12 +122,18 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         "split": split,
         "digest": text.short(digest),
         "images": text.count(part.images.iloc[0]),
+        "foreign_model": foreign,
         "held_against": not published.empty,
+        "other_network": published.empty and not same_data.empty,
         "brief": markdown_table(_joined(published, part)),
         "accuracy": markdown_table(tables.display(part, shown)),
         "size": markdown_table(tables.display(part, columns.SIZE)),
         "seeds": markdown_table(seeds) if len(seeds) else "",
     }
+
+
+def _is_held_against_published(part: pd.DataFrame) -> bool:
+    return bool(part[["from_published_test", "from_published_validation"]].notna().any(axis=None))
 
 
 def _without_published(chosen: Sequence[columns.Column]) -> list[columns.Column]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from compress.files import write_bytes
 from compress.report import escape, plots, tables
+from compress.report.compare import figures_beside
 from compress.report.comparison_page import comparison_page
 from compress.report.references import read_references
 from compress.rows.result import Result
@@ -46,7 +47,7 @@ def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Pat
 
     Each file is replaced whole. ValueError, saying what to run, if there are no rows.
     """
-    figures = read_references(references)
+    figures = figures_beside(rows, read_references(references))
     table = tables.compared(rows, figures)
     page = f"{comparison_page(table, figures)}\n{_mark(rows, references)}\n"
     plots.accuracy_against_bytes(table, figures, folder)

@@ -82,7 +82,7 @@ def accuracy_against_bytes(
     panels: dict[tuple[str, ...], list[Record]] = {}
     for r in records(table):
         if r["kind"] != "reference":
-            where = (r["task"], r["data"], r["split"], r["split_digest"])
+            where = (r["task"], r["data"], r["split"], r["split_digest"], r["foreign_model"])
             panels.setdefault(where, []).append(r)
     heights = [max(3.8, 2.4 + 0.2 * len({_who(r) for r in rows})) for rows in panels.values()]
     with _picture(10, sum(heights)) as picture:
@@ -104,10 +104,15 @@ def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure
         named = "_" if _who(r) in styles else label
         _point(axes, r, *styles.setdefault(_who(r), style), named)
     axes.plot([], [], "o", color="grey", mfc="white", label="hollow: the file before gzip")
-    split = rows[0]["split"]
-    _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
+    split, foreign = rows[0]["split"], escape.for_picture(rows[0]["foreign_model"] or "", 60)
+    foreign += ", measured on " if foreign else ""
+    if any(
+        r["from_published_test"] is not None or r["from_published_validation"] is not None
+        for r in rows
+    ):
+        _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
     axes.set(
-        title=f"{escape.for_picture(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
+        title=f"{foreign}{escape.for_picture(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
         xlabel="Size after gzip -9, KB (1 KB = 1000 bytes), log scale",
         ylabel="Top-1, %, with 95 % interval",
     )

@@ -12,6 +12,7 @@ from compress.report.compare import (
     SPREAD_OVER,
     WHERE,
     Record,
+    figures_beside,
     reference_records,
     row_records,
     spread,
@@ -31,7 +32,7 @@ _PUBLISHED = [
 FIELDS = (
     dict.fromkeys(("kind", "label", "task", "data", "split", "trained_on"), _TEXT)
     | dict.fromkeys(("images", "seed"), _WHOLE)
-    | dict.fromkeys(("run", "model"), _TEXT)
+    | dict.fromkeys(("run", "model", "foreign_model"), _TEXT)
     | dict.fromkeys(("top1", "top1_low", "top1_high"), _REAL)
     | dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), _REAL)
     | {"remark": _TEXT}
@@ -72,7 +73,7 @@ def compared(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> pd.D
 
 def compared_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
     """The lines of `compared`, None where a value is missing: what needs no pandas."""
-    lines = [*reference_records(figures), *row_records(rows, figures)]
+    lines = [*reference_records(figures_beside(rows, figures)), *row_records(rows, figures)]
     return [{**dict.fromkeys(FIELDS), **line} for line in lines]
 
 
@@ -132,6 +133,7 @@ def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
         images = f"{r['images']:,} images"
         measured = r["data"] if r["split"] == "test" else f"{r['data']} {r['split']}"
         own = f"published, {r['data']}" if published else f"{measured}, {images}"
+        own = f"{r['foreign_model']}: {own}" if r["foreign_model"] else own
         if head != (head := (own, r["split_digest"])):
             shown.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
         label = f"{r['split']}, {images}" if published else columns.name(r)

@@ -49,6 +49,8 @@ class Result(Measurement):
     versions: dict[str, str]
     machine: str
     time: Time  # when the row was made, UTC, ISO 8601
+    # Name of the file that the model came in, if it is not the task's own; None if it is, or if nobody recorded it.
+    model_file: Name | None = None
     trained_on: TrainedOn = "train"
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
     predictions: Digest | None = (

@@ -64,6 +64,9 @@ class RunContext:
     decided: Mapping[str, Any] = field(default_factory=dict)
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     trust: bool = False  # kept models may hold code, because the one to begin with may
+    model_file: str | None = (
+        None  # name of the file of the model that came in; None: the task's own, or trained here
+    )
     found: tuple[str, ...] = ()  # sentences on the model that came in, for the notes of rows
     recorded: Mapping[str, Any] = field(default_factory=dict)  # the same for what rows record
 
@@ -130,6 +133,7 @@ class RunContext:
             pipeline=list(made.pipeline),
             label=label,
             model=made.incoming,
+            model_file=self.model_file,
             params=made.model.params if made.model else None,
             seed=self.seed,
             seconds=round(made.seconds or seconds, 2),

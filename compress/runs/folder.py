@@ -61,6 +61,18 @@ class RunFolder:
 
     path: Path
 
+    @classmethod
+    def named(cls, out: Path, name: str) -> RunFolder:
+        """The run folder `name` in `out`, which ends in 12 digits of the key; or the one there that ends in the same.
+
+        The words before the key are for people: a run stays what it is when they change.
+        """
+        if not (out / name).exists():
+            alike = sorted(out.glob(f"*{name[-13:]}")) if re.search("-[0-9a-f]{12}$", name) else []
+            if len(alike) == 1 and alike[0].is_dir() and not alike[0].is_symlink():
+                return cls(alike[0])
+        return cls(out / name)
+
     @property
     def checkpoint(self) -> Path:
         """The folder for the state that a killed training resumes from."""

@@ -80,8 +80,8 @@ class Distill(TrainingStage):
 
     def argv(self) -> list[str]:
         words = TrainingStage.argv(self)
-        # The width stands first, but is none of another network.
-        has_width = self.student_network is None or self.student_width != WIDTH
+        # The width stands first, but is none of another network or of a file.
+        has_width = self.student_width != WIDTH or not (self.student_network or self.student)
         return words if has_width else [words[0], *words[3:]]
 
     def networks(self) -> tuple[str, ...]:

@@ -193,6 +193,26 @@ def test_a_student_without_a_teacher_is_the_one_that_a_weight_of_zero_gives(
 # In a pipeline
 
 
+def test_the_label_of_a_student_from_a_file_has_no_width(tmp_path: Path) -> None:
+    path = tmp_path / "student.keras"
+    path.touch()
+    words = Distill(student=str(path), epochs=3).argv()
+    assert words == ["distill", "--student", str(path), "--epochs", "3"]
+    assert Distill(epochs=3).argv() == ["distill", "--student-width", "0.5", "--epochs", "3"]
+
+
+def test_a_run_is_found_by_its_key_whatever_its_folder_is_called(
+    toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
+) -> None:
+    pipeline = Pipeline((Distill(epochs=1),))
+    pipeline.run(toy_model, context_in(tmp_path, toy_data, Silent()))
+    (folder,) = (tmp_path / "runs").glob("distill-*")
+    older = folder.rename(folder.with_name(f"distill-as-it-was-labelled{folder.name[-13:]}"))
+    progress = Silent()
+    pipeline.run(toy_model, context_in(tmp_path, toy_data, progress))
+    assert any(f"reused from {older}" in note for note in progress.notes)
+
+
 def test_students_of_one_teacher_share_its_stored_answers(
     toy_model: KerasModel, toy_data: Dataset, tmp_path: Path
 ) -> None:
