@@ -75,11 +75,21 @@ def _reaches_its_end(path: Path) -> bool:
     return wide in (2, 4, 8) and 0 < stored <= path.stat().st_size
 
 
+def _describes_layers(graph: Path) -> bool:
+    """Whether a saved_model.pb describes the layers of a Keras model, as those of before TensorFlow 2.5 do."""
+    if not graph.is_file() or graph.stat().st_size > MAX_BYTES:
+        return False
+    content = graph.read_bytes()
+    return b"_tf_keras_" in content and b'"class_name"' in content
+
+
 def _remedy_for_folder(folder: Path) -> str:
     """The remedy for a folder, mostly a SavedModel, whose layers Keras 3 cannot load."""
     if not (folder / "saved_model.pb").exists():
         return "Save the model with model.save('model.keras')."
-    if not (folder / "keras_metadata.pb").exists():
+    if not (
+        (folder / "keras_metadata.pb").exists() or _describes_layers(folder / "saved_model.pb")
+    ):
         return "It is a SavedModel without a Keras model in it: save the model it was exported from as .keras."
     return (
         'It is a SavedModel of Keras 2: where it was made, run `python -c "import tf_keras as k; '

@@ -231,6 +231,28 @@ def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) ->
     assert "a SavedModel without a Keras model in it" in refused(Path("folder"))
 
 
+def test_a_saved_model_of_the_older_layout_comes_with_a_command_that_works() -> None:
+    """Before TensorFlow 2.5 the description of the layers was in saved_model.pb itself."""
+    tf_keras = importlib.import_module("tf_keras")
+    described = importlib.import_module("tf_keras.protobuf.saved_metadata_pb2").SavedMetadata()
+    graph = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
+    old = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
+    tf_keras.models.save_model(old, "folder")
+    described.ParseFromString(Path("folder/keras_metadata.pb").read_bytes())
+    graph.ParseFromString(Path("folder/saved_model.pb").read_bytes())
+    nodes = graph.meta_graphs[0].object_graph_def.nodes
+    for node in described.nodes:
+        nodes[node.node_id].user_object.metadata = node.metadata
+    Path("folder/saved_model.pb").write_bytes(graph.SerializeToString())
+    Path("folder/keras_metadata.pb").unlink()
+    command = refused(Path("folder")).split('"')[1]
+    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+        exec(command, {})
+    loaded = load_model(Path("model.h5"))
+    assert isinstance(loaded, KerasModel)
+    np.testing.assert_array_equal(loaded.keras.get_weights()[0], old.get_weights()[0])
+
+
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: str) -> None:
     keras = backend.keras()
