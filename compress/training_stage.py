@@ -18,6 +18,7 @@ from compress.model_files.load import load_model
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
 from compress.training.distillation import Distillation, Method
+from compress.training.recipe import Recipe
 from compress.training.recipe_settings import RecipeSetting, values_of
 
 SELF = "self"  # the word for the incoming model
@@ -63,6 +64,18 @@ class TrainingStage(Stage):
         """A finding for each teacher that takes other pixel values. CannotTreat if one is of another task."""
         files = [path for path in self.teacher if path != SELF]
         return [finding for path in files for finding in self.check_file(path, model, "teacher")]
+
+    def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
+        changed = task.with_recipe_changes(self._recipe_changes())
+        try:
+            self.recipe(changed)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: option 'set': {error}") from error
+        return model
+
+    def recipe(self, task: TaskView) -> Recipe:
+        """The recipe that this stage trains by. ValueError if the changes of `task` contradict it."""
+        return task.finetuning_recipe()
 
     def files(self) -> list[str]:
         return [path for path in Stage.files(self) if path != SELF]

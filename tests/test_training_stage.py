@@ -12,6 +12,7 @@ from baselines.toy import Toy
 from compress import backend, registry
 from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
 from compress.stages.distill import Distill
 from compress.stages.prune import Prune
 from compress.tasks import view as task_view
@@ -99,6 +100,17 @@ def test_settings_and_views_are_in_the_recipe(
     assert (recipe.views, recipe.mixup, recipe.batch_size, recipe.epochs) == (3, 0.2, 32, 1)
     plain, _ = asked(name, toy_model, toy_view)
     assert plain == dataclasses.replace(recipe, views=0, mixup=0.0, batch_size=plain.batch_size)
+
+
+@every_stage
+@pytest.mark.usefixtures("no_training")
+def test_settings_that_contradict_the_recipe_are_refused_before_any_work(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    # The recipes have no warm-up, or another schedule that has one.
+    stage = registry.stage(name)(set=("schedule=triangular", "warmup=0.0"))
+    with pytest.raises(ValueError, match=f"^{name}: option 'set': recipe .* has a warmup above 0"):
+        Pipeline((stage,)).check(toy_model, toy_view)
 
 
 @every_stage

@@ -52,8 +52,8 @@ class Pipeline:
             if stage.takes != "keras":
                 break
             notes += _notes(stage, model)
+            model = stage.outline(model, task)
             if not stage.keeps_architecture:
-                model = stage.outline(model, task)
                 notes += [
                     f"{stage.name} makes another network, so promises of {before.name} are not checked after it."
                     for before in self.stages[:number]

@@ -14,6 +14,7 @@ from compress.tasks.network import Network
 from compress.tasks.view import TaskView
 from compress.training.distillation import Method
 from compress.training.distillation_losses import LOSSES
+from compress.training.recipe import Recipe
 from compress.training_stage import MODEL, TEACHER, TrainingStage
 from compress.typed_options import ForwardedOption
 
@@ -92,7 +93,12 @@ class Distill(TrainingStage):
         return [*TrainingStage.check(self, model), *student]
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
-        return self._student(task, seed=0)
+        student = self._student(task, seed=0)
+        TrainingStage.outline(self, model, task)
+        return student
+
+    def recipe(self, task: TaskView) -> Recipe:
+        return task.scratch_recipe(self._network(task))
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         task = self.training_view(task, model, cast(Method, self.method), self.temperature)

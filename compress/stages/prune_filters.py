@@ -123,6 +123,7 @@ class PruneFilters(TrainingStage):
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
         """A model with as many filters removed, by l2 norm: `apply` may remove others."""
+        TrainingStage.outline(self, model, task)
         return dataclasses.replace(self, criterion="l2", epochs=0).apply(model, task, seed=0)
 
     @property

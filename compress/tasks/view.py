@@ -44,7 +44,7 @@ class TaskView:
           width: see `Task.build`, which builds it if no network is given.
         """
         set_seed(backend.keras(), seed, self.deterministic)
-        dropout = self._scratch_recipe(network).dropout
+        dropout = self.scratch_recipe(network).dropout
         if network is None:
             return self.task.build(width=width, dropout=dropout)
         return network.build(self.train.images, dropout=dropout)
@@ -89,10 +89,7 @@ class TaskView:
     ) -> History:
         """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.fit.fit`."""
         recipe = dataclasses.replace(
-            self.task.finetuning,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            **self.recipe_changes,
+            self.finetuning_recipe(), epochs=epochs, learning_rate=learning_rate
         )
         data = self.training_data()
         return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
@@ -105,7 +102,7 @@ class TaskView:
         Args:
           network: whose first recipe is taken; None: that of the task, or its fine-tuning recipe if it has no other.
         """
-        recipe = dataclasses.replace(self._scratch_recipe(network), epochs=epochs)
+        recipe = dataclasses.replace(self.scratch_recipe(network), epochs=epochs)
         return fit(model, recipe, self.training_data(), seed=seed)
 
     def training_data(self) -> TrainingData:
@@ -122,7 +119,12 @@ class TaskView:
             self.precision,
         )
 
-    def _scratch_recipe(self, network: Network | None) -> Recipe:
+    def finetuning_recipe(self) -> Recipe:
+        """The recipe of `fit`, with the changes of this view. ValueError if they contradict it."""
+        return dataclasses.replace(self.task.finetuning, **self.recipe_changes)
+
+    def scratch_recipe(self, network: Network | None = None) -> Recipe:
+        """The recipe of `fit_from_scratch`, with the changes of this view. ValueError if they contradict it."""
         recipes = self.task.recipes if network is None else network.recipes
         recipe = next(iter(recipes.values()), self.task.finetuning)
         return dataclasses.replace(recipe, **self.recipe_changes)
