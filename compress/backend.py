@@ -106,3 +106,20 @@ def ai_edge_quantizer() -> tuple[Any, Any]:
 def uses_tensorflow(keras_module: Any) -> bool:
     """Whether this Keras computes with TensorFlow: Keras 3 on that backend, or tf_keras."""
     return keras_module is not keras() or keras_module.backend.backend() == "tensorflow"
+
+
+@contextlib.contextmanager
+def tensorflow_left_out(keras_module: Any) -> Iterator[None]:
+    """On another backend, have Keras find no TensorFlow in the block, where it would import it if it is installed."""
+    if uses_tensorflow(keras_module):
+        yield
+        return
+    before = sys.modules.get("tensorflow")
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import of it then raises ImportError
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules["tensorflow"]
+        else:
+            sys.modules["tensorflow"] = before

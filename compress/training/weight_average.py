@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from compress import backend
 from compress.keras_models.layers import every_layer, is_batchnorm
 
@@ -23,19 +25,22 @@ class _Averaged:
     least: float = float("-inf")
 
     def __post_init__(self) -> None:
-        tf = backend.tensorflow()
-        self.average = tf.Variable(self.variable, trainable=False)
-        self.before = tf.Variable(self.variable, trainable=False)
+        keras = backend.keras()
+        self.average = keras.Variable(np.array(self.variable), trainable=False)
+        self.before = keras.Variable(np.array(self.variable), trainable=False)
 
     def follow(self, rising: Any) -> None:
-        tf = backend.tensorflow()
-        current = tf.convert_to_tensor(self.variable)
-        value = tf.maximum(
-            current + (current - self.before) * (self.own / (1 - self.own)), self.least
-        )
-        momentum = tf.cast(tf.minimum(rising, self.highest), current.dtype)
-        self.average.assign_add((value - self.average) * (1 - momentum))
-        self.before.assign(current)
+        ops = backend.keras().ops
+        current, before = (ops.convert_to_tensor(v) for v in (self.variable, self.before))
+        value = ops.maximum(current + (current - before) * (self.own / (1 - self.own)), self.least)
+        momentum = ops.cast(ops.minimum(rising, self.highest), current.dtype)
+        self.average.assign_add((value - ops.convert_to_tensor(self.average)) * (1 - momentum))
+        _assign(self.before, current)
+
+
+def _assign(variable: Any, value: Any) -> None:
+    # A copy: JAX reuses the memory of a model's variables in its next step.
+    variable.assign(backend.keras().ops.copy(value))
 
 
 class WeightAverage:
@@ -63,31 +68,35 @@ class WeightAverage:
     def place(self) -> None:
         """Give the model its averages."""
         for each in self._all:
-            each.variable.assign(each.average)
+            _assign(each.variable, each.average)
 
     def callback(self, keras: Any) -> Any:
         """A Keras callback that updates the averages after each step, and has them validated."""
-        tf, every, place = backend.tensorflow(), self._all, self.place
+        ops, every, place = backend.keras().ops, self._all, self.place
 
-        @tf.function
         def follow(iterations: Any) -> None:
-            done = tf.cast(iterations, "float32")  # with the step that has just been done
+            done = ops.cast(iterations, "float32")  # with the step that has just been done
             for each in every:
                 each.follow(done / (9 + done))
+
+        if on_tensorflow := backend.uses_tensorflow(keras):
+            follow = backend.tensorflow().function(follow)
 
         class Averaging(keras.callbacks.Callback):
             def on_train_begin(self, logs: Any = None) -> None:
                 for each in every:
-                    each.before.assign(each.variable)
+                    _assign(each.before, each.variable)
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                follow(tf.convert_to_tensor(self.model.optimizer.iterations))
+                if not on_tensorflow:
+                    self.model.jax_state_sync()  # gives the variables the values of this step
+                follow(ops.convert_to_tensor(self.model.optimizer.iterations))
 
             def on_test_begin(self, logs: Any = None) -> None:
                 place()
 
             def on_test_end(self, logs: Any = None) -> None:
                 for each in every:
-                    each.variable.assign(each.before)
+                    _assign(each.variable, each.before)
 
         return Averaging()
