@@ -1,12 +1,14 @@
 """The only door to Keras, TensorFlow, LiteRT and its quantizer. Importing this module imports none of them."""
 
 import contextlib
+import json
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from compress.text import printable
@@ -54,7 +56,22 @@ def keras() -> Any:
 
     if keras.backend.backend() == "tensorflow":
         tensorflow()
+    else:
+        _keep_tensorflow_from(keras)
     return keras
+
+
+def _keep_tensorflow_from(keras_module: Any) -> None:
+    """Have Keras find no TensorFlow: on another backend it would import it only to ask what is one of its tensors."""
+    before = sys.modules.get("tensorflow")
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        # Keras looks for it here, and remembers what it found.
+        keras_module.saving.serialize_keras_object(keras_module.DTypePolicy("float32"))
+    finally:
+        del sys.modules["tensorflow"]
+        if before is not None:
+            sys.modules["tensorflow"] = before
 
 
 @cache
@@ -103,23 +120,20 @@ def ai_edge_quantizer() -> tuple[Any, Any]:
     return quantizer, qtyping
 
 
+def name() -> str:
+    """The backend that Keras computes on, "tensorflow" or another; Keras is not imported."""
+    if "keras" in sys.modules:
+        return str(keras().backend.backend())
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        return chosen
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    with contextlib.suppress(OSError, ValueError):
+        settings = json.loads((home / "keras.json").read_bytes())
+        if isinstance(settings, dict):
+            return str(settings.get("backend", "tensorflow"))
+    return "tensorflow"
+
+
 def uses_tensorflow(keras_module: Any) -> bool:
     """Whether this Keras computes with TensorFlow: Keras 3 on that backend, or tf_keras."""
     return keras_module is not keras() or keras_module.backend.backend() == "tensorflow"
-
-
-@contextlib.contextmanager
-def tensorflow_left_out(keras_module: Any) -> Iterator[None]:
-    """On another backend, have Keras find no TensorFlow in the block, where it would import it if it is installed."""
-    if uses_tensorflow(keras_module):
-        yield
-        return
-    before = sys.modules.get("tensorflow")
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import of it then raises ImportError
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules["tensorflow"]
-        else:
-            sys.modules["tensorflow"] = before

@@ -51,6 +51,7 @@ class Stage(ABC):
     # Raise it when the arithmetic or a default changes: finished runs of the stage then go stale.
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = True  # whether its result depends on how the task trains
+    needs_tensorflow: ClassVar[bool] = True  # False: `apply` works on Keras's JAX backend too
 
     def __post_init__(self) -> None:
         typed_options.check(self)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,29 @@ def test_onednn_is_on_unless_the_user_turned_it_off(
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
     backend.litert.__wrapped__()
     assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == after
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "name"),
+    [
+        (None, None, "tensorflow"),
+        (None, '{"backend": "jax"}', "jax"),
+        (None, '["jax"]', "tensorflow"),
+        (None, "{", "tensorflow"),
+        ("jax", '{"backend": "torch"}', "jax"),
+    ],
+)
+def test_the_backend_of_keras_is_known_without_importing_it(
+    variable: str | None,
+    file: str | None,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", variable or "")
+    if file:
+        (tmp_path / "keras.json").write_text(file)
+    assert backend.name() == name
+    assert "keras" not in sys.modules

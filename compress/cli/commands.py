@@ -31,6 +31,13 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
     """Compress a model, by default the task's baseline, and show the rows beside what is published."""
     if options.model:
         suffix_of(options.model)  # before the data is looked for
+    if options.no_measure:
+        setup.check_backend(options, pipeline.stages)
+        start, context = setup.start(options, run_context(options))
+        folder = pipeline.keep_unmeasured(start, context)
+        if options.as_json:
+            console.say_json({"folder": str(folder)})
+        return
     note = console.progress().note
     rows = None if options.fresh else reuse.pipeline_rows(pipeline, options, note)
     if rows is None:

@@ -14,6 +14,7 @@ from compress.cli.options import (
     INSPECT_OPTIONS,
     JSON,
     MODEL,
+    NO_MEASURE,
     OUT,
     RESULTS,
     RUN_OPTIONS,
@@ -90,7 +91,7 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
 
 @cli.command(
     cls=Train,
-    params=[*TRAIN_OPTIONS, *RUN_OPTIONS],
+    params=[*TRAIN_OPTIONS, *RUN_OPTIONS, NO_MEASURE],
 )
 def train(
     network: str | None,

@@ -77,6 +77,10 @@ SLIM_OUT = click.Option(
 MODEL = click.Option(
     ["--model"], type=FILE, help="Model file to compress; the task's baseline if not given."
 )
+NO_MEASURE = click.Option(
+    ["--no-measure"], is_flag=True,
+    help="Only train; the same words without it measure later. Needs no TensorFlow with KERAS_BACKEND=jax.",
+)  # fmt: skip
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
 INSPECT_OPTIONS = [
     click.Option(
@@ -112,6 +116,8 @@ class MainGroup(click.Group):
             return self.commands.get(name)
         cls = registry.stage(name)
         own = {str(p.name) for p in cls.parameters()}
+        # What does not train, or gives no Keras model, leaves nothing to measure later.
+        later = [NO_MEASURE] if cls.trains and cls.gives == "keras" else []
 
         def run_alone(**values: Any) -> None:
             stage = build_stage(cls, {k: values.pop(k) for k in own})
@@ -119,7 +125,7 @@ class MainGroup(click.Group):
 
         return StageCommand(
             name,
-            params=[*cls.parameters(), *COMPRESS_OPTIONS],
+            params=[*cls.parameters(), *COMPRESS_OPTIONS, *later],
             callback=run_alone,
             help=cls.__doc__,
         )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from compress import typed_options
+from compress import backend, typed_options
 from compress.cli import console
 from compress.cli.commands import run_context
 from compress.keras_models.model import KerasModel
 from compress.measurement.predicted_size import predicted_size
-from compress.pipelines import reuse
+from compress.pipelines import reuse, setup
 from compress.report import references
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
@@ -33,10 +33,12 @@ def train(training: Training, options: RunOptions) -> None:
     note = console.progress().note
     for sentence in training.notes(task):
         note(sentence)
+    if options.no_measure:
+        _only_train(training, options)
+        return
     outcome = None if options.fresh else reuse.training(training, options, note)
     if outcome is None:
-        context = run_context(options)
-        outcome = training.run(context)
+        outcome = training.run(run_context(options))
     folder, finished_run = outcome
     _draw_curves(folder)
     row = finished_run.rows[options.measured_on]
@@ -47,6 +49,17 @@ def train(training: Training, options: RunOptions) -> None:
         return
     console.print_summary(summary, options.measured_on)
     console.say("", f"Run folder: {folder}. Row: {options.results}.")
+
+
+def _only_train(training: Training, options: RunOptions) -> None:
+    """Train, and leave the measuring for later."""
+    setup.check_backend(options)
+    if training.tensorboard and backend.name() != "tensorflow":
+        raise ValueError("--tensorboard needs TensorFlow to write its logs: leave it out on jax.")
+    folder = training.keep_unmeasured(run_context(options))
+    _draw_curves(folder)
+    if options.as_json:
+        console.say_json({"folder": str(folder)})
 
 
 def show_size(network: Network, as_json: bool) -> None:

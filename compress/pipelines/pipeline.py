@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from compress.findings import as_findings
 from compress.keras_models.model import KerasModel
 from compress.rows.result import Result
-from compress.runs import precision
+from compress.runs import precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
+from compress.runs.trained import Trained
 from compress.stage import Stage
 from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
@@ -65,12 +70,18 @@ class Pipeline:
         return [Pipeline(self.stages[:n]) for n in range(len(self.stages) + 1)]
 
     def run(self, model: KerasModel, context: RunContext) -> list[Result]:
-        """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused."""
+        """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused.
+
+        A single stage that is trained and not measured, on this backend or on JAX, is only measured.
+        """
         for sentence in self.check(model, context.view(None)):
             context.progress.note(sentence)
         incoming = model.digest
-        training = precision.of_pipeline(self.stages, incoming, context.keys)
-        context = precision.settled(context, training, lambda: _trained(training, model, context))
+        own = self._settled(model, context)
+        if len(self.stages) == 1:
+            other = self._settled(model, trained.on_jax(context))
+            own = trained.chosen(own, other, lambda each: self._folder(incoming, each))
+        context = own
         rows, state = [], _State(model)
         for prefix in self.prefixes():
             row, state = prefix._run_last(state, incoming, context)
@@ -84,45 +95,92 @@ class Pipeline:
           state: the model after the prefix that is one stage shorter.
           incoming: digest of the model that the pipeline starts from.
         """
-        run = context.keys.of_pipeline(self.stages, incoming)
-        folder = RunFolder.named(context.out, self.folder_name(run))
+        folder = self._folder(incoming, context)
         format = self.stages[-1].gives if self.stages else "keras"
         after = _State(folder, format, context.trust)
 
         def make() -> Made:
             nonlocal after
-            made, model = self._apply_last(state.model(), run, incoming, context, folder)
+            made, model = self._made(state, incoming, context, folder)
             after = _State(model)
             return made
 
         finished_run = context.run(folder, self.label, make)
         return finished_run.rows[context.measured_on], after
 
-    def _apply_last(
-        self, before: AnyModel, run: str, incoming: str, context: RunContext, folder: RunFolder
+    def keep_unmeasured(self, model: KerasModel, context: RunContext) -> Path:
+        """Run the only stage and keep its model in the run folder, which is given. It is measured later."""
+        for sentence in self.check(model, context.view(None)):
+            context.progress.note(sentence)
+        context = self._settled(model, context)
+        folder = self._folder(model.digest, context)
+
+        def train() -> Trained:
+            began = time.monotonic() - folder.seconds_so_far()
+            after, notes, recorded = self._apply_last(model, context, folder)
+            return Trained(
+                model=cast(KerasModel, after),  # the option is only for stages that give one
+                incoming=model.digest,
+                seconds=time.monotonic() - began,
+                peak_memory_bytes=provenance.peak_memory_bytes(),
+                notes=[*notes, *trained.notes_on(context)],
+                recorded=recorded,
+                manifest=trained.provenance_of(context),
+            )
+
+        trained.keep(context, folder, self.label, train)
+        return folder.path
+
+    def _settled(self, model: KerasModel, context: RunContext) -> RunContext:
+        training = precision.of_pipeline(self.stages, model.digest, context.keys)
+        return precision.settled(context, training, lambda: _network(training, model, context))
+
+    def _folder(self, incoming: str, context: RunContext) -> RunFolder:
+        run = context.keys.of_pipeline(self.stages, incoming)
+        return RunFolder.named(context.out, self.folder_name(run))
+
+    def _made(
+        self, before: _State, incoming: str, context: RunContext, folder: RunFolder
     ) -> tuple[Made, AnyModel]:
+        """The model after the last stage, exported. One that waits in `folder` to be measured is taken as it is."""
+        done = Trained.load(folder, context.trust)
+        if done:
+            context.progress.note(f"{self.label}: trained before, measured now")
+            after: AnyModel = done.model
+            notes, recorded = done.notes, done.recorded
+        else:
+            after, notes, recorded = self._apply_last(before.model(), context, folder)
+        exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
+        model = after if isinstance(after, KerasModel) else None
+        # A .tflite file is checked against the Keras model that it was made of.
+        source = model or before.model()
+        if isinstance(source, KerasModel):
+            self._verify(source, exported)
+        made = Made(
+            run=context.keys.of_pipeline(self.stages, incoming),
+            exported=exported,
+            model=model,
+            pipeline=[s.spec() for s in self.stages],
+            incoming=incoming,
+            notes=[*notes, *exported.notes],
+            recorded=recorded,
+            seconds=done.seconds if done else None,
+            peak_memory_bytes=done.peak_memory_bytes if done else None,
+            manifest=done.manifest if done else {},
+        )
+        return made, after
+
+    def _apply_last(
+        self, before: AnyModel, context: RunContext, folder: RunFolder
+    ) -> tuple[AnyModel, Sequence[str], Mapping[str, Any]]:
+        """The model after the last stage, its notes, and what was decided."""
         stage = self.stages[-1] if self.stages else None
         notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
         view = context.view(folder)
         after: AnyModel = before
         if stage:
             after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
-        exported = after if isinstance(after, TFLiteModel) else after.to_tflite()
-        model = after if isinstance(after, KerasModel) else None
-        # A .tflite file is checked against the Keras model that it was made of.
-        source = model or before
-        if isinstance(source, KerasModel):
-            self._verify(source, exported)
-        made = Made(
-            run=run,
-            exported=exported,
-            model=model,
-            pipeline=[s.spec() for s in self.stages],
-            incoming=incoming,
-            notes=[*notes, *exported.notes],
-            recorded=context.keys.decided_for(self.stages) | view.recorded,
-        )
-        return made, after
+        return after, notes, context.keys.decided_for(self.stages) | view.recorded
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
         """Raise ValueError if the file lacks a zero of the model, or breaks the promise of a stage so far."""
@@ -149,7 +207,7 @@ class Pipeline:
         return f"{safe[:80] or 'baseline'}-{run[:12]}"
 
 
-def _trained(
+def _network(
     training: precision.Training | None, model: KerasModel, context: RunContext
 ) -> KerasModel:
     """The network that a training of a pipeline trains, with other weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from compress.data.dataset import Note
@@ -11,6 +12,7 @@ from compress.runs import precision
 from compress.runs.context import add_kept_row
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.options import RunOptions
+from compress.runs.trained import JAX
 from compress.runs.training_run import Training
 
 
@@ -20,6 +22,11 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
     Also None if the digests of the data or of the starting model are not in the index. Rows that are missing from
     `options.results` are appended to it.
     """
+    found = _pipeline_rows(pipeline, options, note)
+    return found or _pipeline_rows(pipeline, _on_jax(options), note)
+
+
+def _pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[Result] | None:
     path = options.model or options.task.baseline_path()
     key = options.data_key()
     data = options.index.data(key) if key else None
@@ -51,6 +58,15 @@ def pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[R
 
 def training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, FinishedRun] | None:
     """The run folder of a training and its content; None unless it is finished and its data are in the index."""
+    return _training(asked, options, note) or _training(asked, _on_jax(options), note)
+
+
+def _on_jax(options: RunOptions) -> RunOptions:
+    """The options of the same runs, trained on JAX."""
+    return dataclasses.replace(options, decided={**options.decided, "backend": JAX})
+
+
+def _training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, FinishedRun] | None:
     key = options.data_key()
     data = options.index.data(key) if key else None
     if data is None:

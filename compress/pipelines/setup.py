@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
+from compress import backend
 from compress.data.dataset import Dataset, Note
 from compress.files import sha256
 from compress.keras_models.model import KerasModel
@@ -18,6 +21,8 @@ from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
 from compress.runs.folder import MODELS
 from compress.runs.options import RunOptions
+from compress.runs.trained import JAX
+from compress.stage import Stage
 from compress.tasks import images
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
@@ -32,6 +37,7 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
     Args:
       command: the command line or call that rows record.
     """
+    check_backend(options)
     check_places(options.out, options.results)  # before the data are looked for
     return RunContext(
         task=options.task,
@@ -39,7 +45,7 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
         seed=options.seed,
         deterministic=options.deterministic,
         precision=options.precision,
-        decided=options.decided,
+        decided={**options.decided, **({"backend": JAX} if backend.name() == JAX else {})},
         out=options.out,
         results=options.results,
         progress=progress,
@@ -48,6 +54,36 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
         fresh=options.fresh,
         trust=options.trust,
     )
+
+
+def check_backend(options: RunOptions, stages: Sequence[Stage] = ()) -> None:
+    """Raise ValueError if the backend of Keras cannot do what the options and the stages ask for."""
+    name = backend.name()
+    if name == "tensorflow":
+        return
+    if name != JAX:
+        raise ValueError(
+            f"Keras is set to compute on {name!r}; expected tensorflow, or jax to train with --no-measure: change "
+            "KERAS_BACKEND."
+        )
+    if not options.no_measure:
+        raise ValueError(
+            "Keras is set to compute on jax, and measuring needs TensorFlow: give `compress train` or `compress "
+            "distill` with --no-measure, and measure later by the same words without it, where TensorFlow is."
+        )
+    if importlib.util.find_spec(JAX) is None:
+        raise ValueError(
+            "Keras is set to compute on jax, which is not installed: pip install 'compress-cnn[jax]'."
+        )
+    for stage in stages:
+        if stage.needs_tensorflow:
+            raise ValueError(
+                f"{stage.name} needs TensorFlow, and Keras is set to compute on jax: unset KERAS_BACKEND."
+            )
+    if options.deterministic:
+        raise ValueError(
+            "--deterministic orders the additions of TensorFlow, and Keras is set to compute on jax: leave it out."
+        )
 
 
 def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunContext]:

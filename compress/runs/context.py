@@ -43,6 +43,7 @@ class Made:
     recorded: Mapping[str, Any] = field(default_factory=dict)
     trained_on: TrainedOn = "train"
     seconds: float | None = None  # None: from the beginning of the work to its end
+    peak_memory_bytes: int | None = None  # None: of this process
     manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
 
 
@@ -60,7 +61,7 @@ class RunContext:
     deterministic: bool = False
     precision: PrecisionChoice = "auto"  # of trainings; `precision.settled` decides it
     fresh: bool = False  # redo finished runs
-    # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
+    # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     trust: bool = False  # kept models may hold code, because the one to begin with may
@@ -137,7 +138,7 @@ class RunContext:
             params=made.model.params if made.model else None,
             seed=self.seed,
             seconds=round(made.seconds or seconds, 2),
-            peak_memory_bytes=provenance.peak_memory_bytes(),
+            peak_memory_bytes=made.peak_memory_bytes or provenance.peak_memory_bytes(),
             notes=notes,
             recorded={**self.recorded, **made.recorded},
             **self._provenance(),

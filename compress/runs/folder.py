@@ -22,6 +22,7 @@ from compress.tflite.model import TFLiteModel
 from compress.training.checkpoint import epochs_logged, seconds_logged
 
 MANIFEST = "manifest.json"
+TRAINED = "trained.json"  # facts of a trained model that is not measured yet
 LOCK = ".lock"
 CHECKPOINT = "checkpoint"
 MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
@@ -36,7 +37,7 @@ LOG = "log.csv"
 TENSORBOARD = "tensorboard"
 CURVES = "training_curves"  # a .png and a .svg
 MAX_MANIFEST_BYTES = 10_000_000
-_FILES = "|".join(map(re.escape, (*MODELS.values(), *PREDICTIONS.values(), LOG, MANIFEST)))
+_FILES = "|".join(map(re.escape, (*MODELS.values(), *PREDICTIONS.values(), LOG, MANIFEST, TRAINED)))
 _FILES = rf"({_FILES}|{CURVES}\.(png|svg))"
 # What a run folder may hold, temporary files of a killed process included.
 _OWN = re.compile(rf"{re.escape(LOCK)}|{CHECKPOINT}|{TENSORBOARD}|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
@@ -77,6 +78,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The folder for the state that a killed training resumes from."""
         return self.path / CHECKPOINT
+
+    @property
+    def trained(self) -> Path:
+        """The path of the facts of a trained model that is not measured yet."""
+        return self.path / TRAINED
 
     @property
     def log(self) -> Path:
@@ -182,12 +188,19 @@ class RunFolder:
         **more: Any,
     ) -> FinishedRun:
         """Write the models, predictions and, last, the manifest, with the entries `more`. Delete the checkpoint."""
-        if model is not None:
+        if model is not None and not (self.path / TRAINED).exists():  # else it is there already
             model.save(self.model_file("keras"))
         exported.save(self.model_file("tflite"))
         finished = self.add(row, predictions, more)
+        (self.path / TRAINED).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         return finished
+
+    def save_trained(self, model: KerasModel, facts: Mapping[str, Any]) -> None:
+        """Write a trained model and, last, the facts for its row. Delete the checkpoint."""
+        model.save(self.model_file("keras"))
+        write_json(self.path / TRAINED, facts)
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def add(
         self, row: Result, predictions: Predictions, manifest: Mapping[str, Any]
@@ -203,6 +216,10 @@ class RunFolder:
         """Whether the folder has the file that runs lock, and not a link in its place."""
         lock = self.path / LOCK
         return lock.is_file() and not lock.is_symlink()
+
+    def is_trained(self) -> bool:
+        """Whether a trained model is here, measured or not."""
+        return self.has_manifest() or (self.path / TRAINED).exists()
 
     def has_manifest(self) -> bool:
         """Whether a manifest is there, valid or not."""

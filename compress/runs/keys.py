@@ -38,7 +38,7 @@ class KeyContext:
     deterministic: bool = False
     decided: Mapping[str, Any] = field(
         default_factory=dict
-    )  # by timing this machine, before the run
+    )  # before the run: the precision, by timing this machine, and the backend of Keras if it is not TensorFlow
 
     def of_pipeline(self, stages: Sequence[Stage], incoming: str) -> str:
         """The key of stages in order.
@@ -88,6 +88,10 @@ class KeyContext:
         self, parts: Mapping[str, Any], libraries: Iterable[str], decided: Mapping[str, Any]
     ) -> str:
         names = sorted({*libraries, *EXPORT_LIBRARIES})
+        if "backend" in decided:
+            names.remove(
+                "tensorflow"
+            )  # it may be absent there, and computes nothing of the weights
         context: dict[str, Any] = {
             "key": FORMAT,
             "task": [self.task.name, *code_of(type(self.task))],

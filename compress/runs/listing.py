@@ -23,8 +23,9 @@ class Run:
 
     folder: Path
     label: str
-    state: str  # "finished"; "unfinished"; "in use"; "unreadable": damaged, or of another version
-    epochs: int | None  # finished so far; None for a finished run
+    # "finished"; "trained": not measured yet; "unfinished"; "in use"; "unreadable": damaged, or of another version
+    state: str
+    epochs: int | None  # finished so far; None for a trained run
     size_bytes: int
     time: datetime  # when the row was made; for an unfinished run, when a file was last written
     result: Result | None
@@ -89,14 +90,15 @@ def _is_run(folder: Path) -> bool:
 
 def _run(folder: Path) -> Run:
     row = _row(folder)
+    state = _state(folder, row)
     files = list(_files(folder))
     written = max((file.st_mtime for file in files), default=0.0)
     named = NAME.fullmatch(folder.name)
     return Run(
         folder=folder,
         label=row.label if row else named["label"] if named else folder.name,
-        state=_state(folder, row),
-        epochs=None if row else RunFolder(folder).epochs_so_far(),
+        state=state,
+        epochs=None if row or state == "trained" else RunFolder(folder).epochs_so_far(),
         size_bytes=sum(file.st_size for file in files),
         time=_when(row) if row else datetime.fromtimestamp(written, UTC),
         result=row,
@@ -108,7 +110,9 @@ def _state(folder: Path, row: Result | None) -> str:
         return "in use"
     if row:
         return "finished"
-    return "unreadable" if RunFolder(folder).has_manifest() else "unfinished"
+    if RunFolder(folder).has_manifest():
+        return "unreadable"
+    return "trained" if RunFolder(folder).is_trained() else "unfinished"
 
 
 def _row(folder: Path) -> Result | None:

@@ -30,11 +30,12 @@ class RunOptions:
     out: Path = Path("runs")  # for run folders
     results: Path = Path("reports/results.jsonl")  # for rows
     fresh: bool = False  # redo what is finished already
+    no_measure: bool = False  # keep the trained model, to be measured later
     measured_on: MeasuredOn = "test"
     as_json: bool = False
     model: Path | None = None  # None: the task's baseline
     trust: bool = False
-    # Choices made by timing this machine, such as a precision. They are made before the run and are in its key.
+    # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
 
     @property

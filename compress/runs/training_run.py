@@ -13,9 +13,10 @@ from compress import backend
 from compress.files import digest, replacing
 from compress.keras_models.model import KerasModel
 from compress.rows.measurement import MeasuredOn
-from compress.runs import precision
+from compress.runs import precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import FinishedRun, RunFolder
+from compress.runs.trained import Trained
 from compress.significance import wilson_interval
 from compress.tasks.network import Network
 from compress.tasks.task import Task
@@ -81,32 +82,77 @@ class Training:
         return f"{safe}-{run[:12]}"
 
     def run(self, context: RunContext) -> tuple[Path, FinishedRun]:
-        """Train, or reuse the same training if it is finished. Gives the run folder and its content."""
-        recipe = self.resolved(context.task)
-        network = self.network_of(context.task)
-        training = precision.of_training(recipe, network, context.keys)
-        context = precision.settled(context, training, lambda: self._untrained(recipe, context))
-        run = context.keys.of_training(recipe, network)
-        folder = RunFolder(context.out / self.folder_name(context.task, run))
+        """Train, or reuse the same training if it is finished. Gives the run folder and its content.
+
+        One that is trained and not measured, on this backend or on JAX, is only measured.
+        """
+        own = self._settled(context)
+        context = trained.chosen(own, self._settled(trained.on_jax(context)), self._folder)
+        folder, label = self._folder(context), self.label(context.task)
 
         def make() -> Made:
-            model, history = self._fit(recipe, context, folder)
-            _write_log(folder, history)
-            summary = summarise(history, recipe, model.params, len(context.data.validation))
-            exported = model.to_tflite()
+            done = Trained.load(folder, context.trust)
+            if done:
+                context.progress.note(f"{label}: trained before, measured now")
+            else:
+                done = self._trained(context, folder)
+            exported = done.model.to_tflite()
             return Made(
-                run=run,
+                run=self._key(context),
                 exported=exported,
-                model=model,
+                model=done.model,
                 pipeline=[],
-                incoming=model.digest,
-                notes=[*self.notes(context.task), *exported.notes],
-                recorded=context.decided,
-                seconds=sum(r["seconds"] for r in history) or None,
-                manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
+                incoming=done.incoming,
+                notes=[*done.notes, *exported.notes],
+                recorded=done.recorded,
+                seconds=done.seconds or None,
+                peak_memory_bytes=done.peak_memory_bytes,
+                manifest=done.manifest,
             )
 
-        return folder.path, context.run(folder, self.label(context.task), make)
+        return folder.path, context.run(folder, label, make)
+
+    def keep_unmeasured(self, context: RunContext) -> Path:
+        """Train into the run folder, which is given, and leave the measuring for later."""
+        context = self._settled(context)
+        folder = self._folder(context)
+
+        def train() -> Trained:
+            done = self._trained(context, folder)
+            return dataclasses.replace(
+                done,
+                notes=[*done.notes, *trained.notes_on(context)],
+                manifest={**done.manifest, **trained.provenance_of(context)},
+            )
+
+        trained.keep(context, folder, self.label(context.task), train)
+        return folder.path
+
+    def _settled(self, context: RunContext) -> RunContext:
+        recipe, network = self.resolved(context.task), self.network_of(context.task)
+        training = precision.of_training(recipe, network, context.keys)
+        return precision.settled(context, training, lambda: self._untrained(recipe, context))
+
+    def _key(self, context: RunContext) -> str:
+        return context.keys.of_training(self.resolved(context.task), self.network_of(context.task))
+
+    def _folder(self, context: RunContext) -> RunFolder:
+        return RunFolder(context.out / self.folder_name(context.task, self._key(context)))
+
+    def _trained(self, context: RunContext, folder: RunFolder) -> Trained:
+        recipe = self.resolved(context.task)
+        model, history = self._fit(recipe, context, folder)
+        _write_log(folder, history)
+        summary = summarise(history, recipe, model.params, len(context.data.validation))
+        return Trained(
+            model=model,
+            incoming=model.digest,
+            seconds=sum(r["seconds"] for r in history),
+            peak_memory_bytes=provenance.peak_memory_bytes(),
+            notes=self.notes(context.task),
+            recorded=context.decided,
+            manifest={"summary": summary, "recipe": dataclasses.asdict(recipe)},
+        )
 
     def _untrained(self, recipe: Recipe, context: RunContext) -> KerasModel:
         set_seed(backend.keras(), context.seed, context.deterministic)

@@ -26,6 +26,7 @@ class Distill(TrainingStage):
     """Train a smaller network, the student, on what the model says about every image."""
 
     name: ClassVar = "distill"
+    needs_tensorflow: ClassVar = False
     keeps_architecture: ClassVar = False
     student_width: float = option(
         WIDTH,

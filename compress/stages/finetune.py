@@ -18,6 +18,7 @@ class Finetune(TrainingStage):
     """Train on without compressing: what a stage's training alone would have done."""
 
     name: ClassVar = "finetune"
+    needs_tensorflow: ClassVar = False
     epochs: int = option(12, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
     learning_rate: float = option(
         0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."

@@ -11,8 +11,7 @@ from compress import backend
 
 def set_seed(keras: Any, seed: int, deterministic: bool) -> None:
     """Seed Python, numpy and the backend; `deterministic` also asks TensorFlow for one fixed order of additions."""
-    with backend.tensorflow_left_out(keras):
-        keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed)
     if deterministic:
         backend.tensorflow().config.experimental.enable_op_determinism()
 

@@ -315,3 +315,18 @@ def test_no_column_of_a_row_is_in_a_key() -> None:
     # A key is made before anything is measured: nothing of a row can be in it.
     parameters = {f.name for f in dataclasses.fields(KeyContext)}
     assert parameters & {f.name for f in dataclasses.fields(Result)} == {"task", "data", "seed"}
+
+
+def test_a_run_trained_on_jax_has_a_key_of_its_own_in_which_no_tensorflow_counts(
+    installed: dict[str, str],
+) -> None:
+    recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
+    jax = dataclasses.replace(CONTEXT, decided={"backend": "jax"})
+    trained, distilled = jax.of_training(recipe, WHOLE), of(Distill(), context=jax)
+    assert trained != CONTEXT.of_training(recipe, WHOLE)
+    assert distilled != of(Distill())
+    assert of(context=jax) == of()  # nothing is trained
+    installed["tensorflow"] = "absent"
+    assert (jax.of_training(recipe, WHOLE), of(Distill(), context=jax)) == (trained, distilled)
+    installed["keras"] = "3.16.0"
+    assert jax.of_training(recipe, WHOLE) != trained

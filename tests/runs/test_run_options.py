@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from baselines.toy import Toy
 from compress.cli import commands, train_command
 from compress.cli.main import cli
-from compress.cli.options import COMPRESS_OPTIONS, RUN_OPTIONS, run_options
+from compress.cli.options import COMPRESS_OPTIONS, NO_MEASURE, RUN_OPTIONS, run_options
 from compress.runs.options import RunOptions
 
 # What stays after a command has read its line, without a word about any option.
@@ -25,6 +25,7 @@ UNSAID: dict[str, Any] = {
     "out": Path("runs"),
     "results": Path("reports/results.jsonl"),
     "fresh": False,
+    "no_measure": False,
     "measured_on": "test",
     "as_json": False,
     "model": None,
@@ -35,7 +36,8 @@ UNSAID: dict[str, Any] = {
 
 def test_every_option_that_commands_share_is_a_field() -> None:
     fields = {field.name: field for field in dataclasses.fields(RunOptions)}
-    assert {option.name for option in COMPRESS_OPTIONS} == fields.keys() - {"decided"}
+    options = {option.name for option in (*COMPRESS_OPTIONS, NO_MEASURE)}
+    assert options == fields.keys() - {"decided"}
     # From Python a default is that of the command line.
     said = {f.name: getattr(RunOptions(task=Toy()), f.name) for f in fields.values()}
     assert said.items() >= UNSAID.items()

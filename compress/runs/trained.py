@@ -1,0 +1,118 @@
+"""Trained: a run that is trained and not measured, kept in its run folder until it is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.model_files.load import load_model
+from compress.runs import provenance
+from compress.runs.context import RunContext
+from compress.runs.folder import RunFolder
+
+JAX = "jax"  # the backend that trains without TensorFlow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained model, and the facts of its training for a row that is written later."""
+
+    model: KerasModel
+    incoming: str  # digest of the model that came in
+    seconds: float
+    peak_memory_bytes: int
+    notes: Sequence[str] = ()
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
+
+    def save(self, folder: RunFolder) -> None:
+        """Write it to a run folder."""
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del facts["model"]
+        folder.save_trained(self.model, facts)
+
+    @classmethod
+    def load(cls, folder: RunFolder, trust: bool) -> Trained | None:
+        """The trained model of a run folder; None if none is there that waits to be measured.
+
+        Raises:
+          ValueError: its files are damaged.
+        """
+        if not folder.trained.exists():
+            return None
+        try:
+            facts = json.loads(folder.trained.read_bytes())
+        except (RecursionError, ValueError):
+            facts = None
+        names = {f.name for f in dataclasses.fields(cls)} - {"model"}
+        if not isinstance(facts, dict) or set(facts) != names:
+            raise ValueError(
+                f"{folder.path} does not say how its model was trained: delete this folder and train again."
+            )
+        model = load_model(folder.model_file("keras"), trust)
+        return cls(model=cast(KerasModel, model), **facts)
+
+
+def provenance_of(context: RunContext) -> dict[str, Any]:
+    """The entry of a manifest about where a model was trained that is measured later."""
+    return {
+        "trained": {
+            "backend": backend.name(),
+            "commit": provenance.commit(),
+            "command": context.command,
+            "versions": provenance.versions() | {JAX: provenance.version_of(JAX)},
+            "machine": provenance.machine(),
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    }
+
+
+def notes_on(context: RunContext) -> list[str]:
+    """What a row says of a model that was trained on another backend than the one that exported it."""
+    if "backend" not in context.decided:
+        return []
+    where = f"JAX {provenance.version_of(JAX)} ({provenance.machine()})"
+    return [
+        f"It was trained on {where}; versions and machine of its row are those of the measuring."
+    ]
+
+
+def keep(context: RunContext, folder: RunFolder, label: str, train: Callable[[], Trained]) -> None:
+    """Train and keep the model in `folder`, without export, measuring or a row; say so. A trained one is kept."""
+    note = context.progress.note
+    with folder.lock(note):
+        if context.fresh:
+            folder.clear()
+        if folder.load() is not None:
+            note(f"{label}: trained and measured already in {folder.path}")
+            return
+        if Trained.load(folder, context.trust) is None:
+            train().save(folder)
+        note(
+            f"{label}: trained, not measured, so there is no .tflite file and no row. The same words without "
+            f"--no-measure, where TensorFlow is, measure {folder.model_file('keras')}"
+        )
+
+
+def on_jax(context: RunContext) -> RunContext:
+    """The context of the same runs, trained on JAX."""
+    return dataclasses.replace(context, decided={**context.decided, "backend": JAX})
+
+
+def chosen(
+    own: RunContext, other: RunContext, folder: Callable[[RunContext], RunFolder]
+) -> RunContext:
+    """`other`, if the run is trained there and not in `own`; else `own`.
+
+    Args:
+      folder: the folder of the run in a context.
+    """
+    if own.fresh or folder(own).is_trained() or not folder(other).is_trained():
+        return own
+    return other
