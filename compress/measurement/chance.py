@@ -32,9 +32,11 @@ def clearly_above(guessing: float) -> float:
 
 
 def at_chance(measured: Measurement, data: Dataset) -> str | None:
-    """A sentence for the user and the row if the accuracy's interval includes that of guessing, or lies below it."""
-    split = data.open_test() if measured.measured_on == "test" else data.validation
-    guessing = share(split.labels, len(data.classes))
+    """A sentence for the user and the row if the accuracy's interval includes that of guessing, or lies below it.
+
+    The largest class is that of the validation images, so that no test label is looked at.
+    """
+    guessing = share(data.validation.labels, len(data.classes))
     if measured.top1_low > guessing:
         return None
     return (
