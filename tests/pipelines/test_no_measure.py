@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,8 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
     script = ROOT / "tests" / "support" / "train_on_jax.py"
     done = subprocess.run(
         [sys.executable, script, json.dumps(words)],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder, env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return OnJax(folder, done.stderr, json.loads(done.stdout.splitlines()[-1]))

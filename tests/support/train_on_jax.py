@@ -1,4 +1,4 @@
-"""A process on Keras's JAX backend: it runs commands, averages weights, and says what it imported.
+"""A process, to be started with KERAS_BACKEND=jax: it runs commands, averages weights, and says what it imported.
 
 Arguments: the words of the commands, as a JSON list of lists. On its last line of output: see `main`.
 """
@@ -6,14 +6,10 @@ Arguments: the words of the commands, as a JSON list of lists. On its last line 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
 import numpy as np
-
-# Before anything imports Keras.
-os.environ["KERAS_BACKEND"] = "jax"
 
 from compress import backend
 from compress.cli.main import cli
