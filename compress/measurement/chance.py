@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from compress.data.dataset import Dataset
 from compress.rows.measurement import Measurement
+from compress.rows.result import Result
 
-BEGINS = "chance level: "  # of every sentence that `at_chance` gives
+RECORDED = "chance_level"  # the name in a row under which the accuracy of guessing stands, if its own is no better
 CLEARLY = 0.1  # of the way from guessing to no errors, which an accuracy that is clearly above chance has gone
 
 
@@ -31,21 +30,25 @@ def clearly_above(guessing: float) -> float:
     return guessing + CLEARLY * (1 - guessing)
 
 
-def at_chance(measured: Measurement, data: Dataset) -> str | None:
-    """A sentence for the user and the row if the accuracy's interval includes that of guessing, or lies below it.
+def level(measured: Measurement, data: Dataset) -> float | None:
+    """The accuracy of guessing, if the measured accuracy's interval includes it or lies below it; else None.
 
     The largest class is that of the validation images, so that no test label is looked at.
     """
     guessing = share(data.validation.labels, len(data.classes))
-    if measured.top1_low > guessing:
-        return None
+    return None if measured.top1_low > guessing else guessing
+
+
+def sentence(measured: Measurement | Result, guessing: float) -> str:
+    """What to say of a model whose accuracy is no better than that of guessing."""
     return (
-        f"{BEGINS}top-1 {measured.top1:.2%} of {measured.test_images:,} {measured.measured_on} images "
+        f"chance level: top-1 {measured.top1:.2%} of {measured.test_images:,} {measured.measured_on} images "
         f"({measured.top1_low:.2%} to {measured.top1_high:.2%}) is no better than guessing, {guessing:.2%}: check the "
         "scale of pixels (--input-scale), the order of channels (RGB or BGR), the order of classes, and the data."
     )
 
 
-def said_in(notes: Iterable[str]) -> list[str]:
-    """The sentences of `at_chance` among the notes of a row."""
-    return [note for note in notes if note.startswith(BEGINS)]
+def sentence_of(row: Result) -> str | None:
+    """The sentence for a row that records a level of chance; None if it records none."""
+    guessing = row.recorded.get(RECORDED)
+    return sentence(row, guessing) if isinstance(guessing, float) else None

@@ -148,8 +148,8 @@ def evaluated(
     fitted_task, found = fitted(model, task, data, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured, _ = measure(exported, data, fitted_task.input_scale, on=on)
-    if sentence := chance.at_chance(measured, data):
-        found.append(sentence)
+    if (guessing := chance.level(measured, data)) is not None:
+        found.append(chance.sentence(measured, guessing))
     for sentence in found:
         note(sentence)
     return measured, fitted_task.input_scale, found

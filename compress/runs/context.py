@@ -148,17 +148,21 @@ class RunContext:
     def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
         """The row of a kept file on another split of the same data."""
         measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
-        on_other = [note for note in row.notes if note not in chance.said_in(row.notes)]
-        row = replace(row, **measured, **self._provenance(), notes=on_other)
+        on_other = chance.sentence_of(row)
+        notes = [note for note in row.notes if note != on_other]
+        recorded = {k: v for k, v in row.recorded.items() if k != chance.RECORDED}
+        row = replace(row, **measured, **self._provenance(), notes=notes, recorded=recorded)
         return self._told_if_at_chance(row), predicted
 
     def _told_if_at_chance(self, row: Result) -> Result:
         """The row; if it is a baseline at chance level, the user is told, and its notes say so."""
-        sentence = None if row.pipeline else chance.at_chance(row, self.data)
-        if sentence is None:
+        guessing = None if row.pipeline else chance.level(row, self.data)
+        if guessing is None:
             return row
+        sentence = chance.sentence(row, guessing)
         self.progress.note(sentence)
-        return replace(row, notes=[*row.notes, sentence])
+        recorded = {**row.recorded, chance.RECORDED: guessing}
+        return replace(row, notes=[*row.notes, sentence], recorded=recorded)
 
     def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
         """What a row says of a file and of the images that it was measured on."""
@@ -198,7 +202,7 @@ def check_places(out: Path, results: Path) -> None:
 def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
     """Note that a finished run is reused. Append its row to `results` if it is missing there."""
     note(f"{label}: reused from {folder.path}")
-    for sentence in chance.said_in(row.notes):
+    if sentence := chance.sentence_of(row):
         note(sentence)
     if not results.exists() or row not in read_from(results):
         append_row(results, folder, row)

@@ -169,7 +169,14 @@ def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) 
         "check the scale of pixels (--input-scale), the order of channels" in baseline["notes"][0]
     )
     assert rounded["notes"] == []
+    assert baseline["recorded"]["chance_level"] == pytest.approx(1 / 3, abs=0.02)
     assert "chance level: top-1" in compress("run", "--input-scale", "1/255", *words[1:]).stderr
+    on_validation = compress(
+        "run", "--input-scale", "1/255", "--measure-on", "validation", *words[1:]
+    )
+    (note,) = json.loads(on_validation.stdout)[0]["notes"]
+    assert note.startswith("chance level: ")
+    assert "validation images" in note
 
 
 def test_evaluate_says_that_a_model_is_at_chance_level(toy_model: KerasModel) -> None:
