@@ -18,13 +18,17 @@ PIPELINES = {
     "prune-filters": "prune-filters --macs 0.3 --round-to 1 --epochs 1",
     "qat": "qat --epochs 1 --calibration 8",
 }
+# The others take a minute between them.
+IN_EVERY_RUN = {"depthwise", "residual"}
 
 
 def compress(*words: str) -> Any:
     return CliRunner().invoke(cli, list(words))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [n if n in IN_EVERY_RUN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_stages_that_train_take_it_as_the_doctor_says(name: str, tmp_path: Path) -> None:
     path = saved(name, tmp_path)
     words = {stage: run.format(path=path) for stage, run in PIPELINES.items()}
