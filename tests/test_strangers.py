@@ -1,0 +1,38 @@
+"""The models that were not trained here: their scripts, and the driver of all stages."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress import registry
+
+FOLDER = Path(__file__).parents[1] / "reports" / "strangers"
+SCRIPTS = ("cifar.py", "residual.py", "vehicles.py", "digits.py")
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return runpy.run_path(str(FOLDER / "every_stage.py"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_that_trains_uses_nothing_of_the_toolkit(name: str) -> None:
+    tree = ast.parse((FOLDER / name).read_text())
+    imported = {
+        alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names
+    }
+    imported |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert imported
+    assert {name.partition(".")[0] for name in imported} & {"compress", "baselines"} == set()
+
+
+def test_the_driver_runs_every_stage_that_ships(driver: dict[str, Any]) -> None:
+    # The plugin of the tests is installed while tests run.
+    shipped = {name for name in registry.stage_names() if name != "round"}
+    assert {stage.split()[0] for stage in driver["STAGES"]} == shipped
