@@ -103,6 +103,14 @@ def tflite_schema() -> Any:
 
 
 @cache
+def tflite_micro() -> Any:
+    """The module of TFLM's interpreter (`.Interpreter`), of tflite-micro, an optional library."""
+    from tflite_micro import runtime
+
+    return runtime
+
+
+@cache
 def flatbuffer_builder() -> Any:
     """The class that writes flatbuffers, such as `.tflite` files; LiteRT depends on it."""
     from flatbuffers import Builder

@@ -17,11 +17,13 @@ from compress.cli import console, report_output
 from compress.diagnosis import equivalence
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
+from compress.micro.arena import MEASURED_WITH
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.jsonl import read_from
+from compress.rows.measurement import Measurement
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
@@ -86,6 +88,7 @@ def evaluate(
     task: str,
     data: Path | None,
     input_scale: float | None,
+    micro_accuracy: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -96,7 +99,7 @@ def evaluate(
     dataset = chosen_task.load(data, progress.note)
     model = load_model(file, trust)
     measured, scale, notes = setup.evaluated(
-        model, chosen_task, dataset, input_scale, note=progress.note
+        model, chosen_task, dataset, input_scale, micro_accuracy=micro_accuracy, note=progress.note
     )
     if as_json:
         named = {"file": str(file), "task": task, "data": dataset.name}
@@ -113,8 +116,22 @@ def evaluate(
             "multiply-accumulates": f"{measured.macs:,} per image",
             "file": f"{measured.file_bytes:,} bytes as .tflite, {measured.gzip_bytes:,} after gzip -9",
             "weights stored as": ", ".join(f"{n:,} {t}" for t, n in measured.weight_types.items()),
+            **_on_micro(measured),
         }
     )
+
+
+def _on_micro(measured: Measurement) -> dict[str, str]:
+    """What to show of a microcontroller; nothing if it was not asked."""
+    if measured.on_micro is None:
+        return {}
+    if measured.arena_bytes is None:
+        return {"on TFLM": f"does not run: {measured.on_micro}"}
+    shown = {"on TFLM": f"runs in an arena of {measured.arena_bytes:,} bytes ({MEASURED_WITH})"}
+    if measured.micro_top1 is None:
+        return shown
+    accuracy = f"{measured.micro_top1:.2%}, another class than LiteRT for {measured.micro_disagreements:,} images"
+    return shown | {"top-1 on TFLM": accuracy}
 
 
 @dataclass(frozen=True, kw_only=True)

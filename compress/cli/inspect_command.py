@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from compress import registry
-from compress.cli import console
+from compress.cli import bytes_command, console, target_command
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement.layer_table import layer_table
@@ -19,7 +20,23 @@ from compress.quantization import int4
 from compress.quantization.sensitivity import CALIBRATION, IMAGES, cost_table, kernel_costs
 
 
-def layers(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
+def inspect(sensitivity: bool, by_bytes: bool, target: str | None, **values: Any) -> None:
+    """Show a model file layer by layer, or in one of the other three ways. click.UsageError if two are asked for."""
+    if sensitivity + by_bytes + (target is not None) > 1:
+        raise click.UsageError(
+            "--bytes, --target and --sensitivity show different things: give one of them."
+        )
+    if target is not None:
+        target_command.inspect(target=target, **values)
+    elif by_bytes:
+        bytes_command.inspect(**values)
+    elif sensitivity:
+        costs(**values)
+    else:
+        layers(values["file"], values["trust"], values["as_json"])
+
+
+def layers(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
     rows = layer_table(load_model(file, trust))
     if as_json:
@@ -28,7 +45,7 @@ def layers(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
         console.print_records(rows)
 
 
-def sensitivity(
+def costs(
     file: Path,
     task: str,
     data: Path | None,

@@ -9,6 +9,7 @@ import click
 from compress import registry
 from compress.cli.options import (
     DATA,
+    EVALUATE_OPTIONS,
     FILE,
     INPUT_SCALE,
     INSPECT_OPTIONS,
@@ -19,7 +20,6 @@ from compress.cli.options import (
     RESULTS,
     RUN_OPTIONS,
     SLIM_OUT,
-    TASK,
     TRUST,
     FileThenStages,
     MainGroup,
@@ -121,25 +121,20 @@ def train(
     train_command.train(training, options)
 
 
-@cli.command(params=[click.Argument(["file"], type=FILE), TASK, DATA, INPUT_SCALE, TRUST, JSON])
-def evaluate(
-    file: Path, task: str, data: Path | None, input_scale: float | None, trust: bool, as_json: bool
-) -> None:
+@cli.command(params=[click.Argument(["file"], type=FILE), *EVALUATE_OPTIONS])
+def evaluate(**values: Any) -> None:
     """Measure a .keras, .h5 or .tflite FILE on the test images."""
     from compress.cli import commands
 
-    commands.evaluate(file, task, data, input_scale, trust, as_json)
+    commands.evaluate(**values)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), *INSPECT_OPTIONS])
-def inspect(sensitivity: bool, by_bytes: bool, **values: Any) -> None:
+def inspect(**values: Any) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
-    from compress.cli import bytes_command, inspect_command
+    from compress.cli import inspect_command
 
-    if sensitivity and by_bytes:
-        raise click.UsageError("--bytes is of a .tflite file, --sensitivity of a model before.")
-    layers = bytes_command.inspect if by_bytes else inspect_command.layers
-    (inspect_command.sensitivity if sensitivity else layers)(**values)
+    inspect_command.inspect(**values)
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), SLIM_OUT, JSON])

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from compress.stage import Stage
 
 
+MICRO = "micro"
+TARGETS = (
+    MICRO,
+    *(f"ethos-{name}" for name in ("u55-32", "u55-64", "u55-128", "u55-256", "u65-256", "u65-512")),
+)
 FILE = FilePath(path_type=Path)
 TASK = click.Option(
     ["--task"], type=TaskName(), default="cifar10", show_default=True,
@@ -40,6 +45,10 @@ RESULTS = click.Option(
 OUT = click.Option(
     ["--out"], type=FILE, default=Path("runs"), show_default=True, help="Folder of run folders."
 )
+MICRO_ACCURACY = click.Option(
+    ["--micro-accuracy"], is_flag=True,
+    help="Measure with TFLM too, the interpreter for microcontrollers: about 15 ms an image. Needs tflite-micro.",
+)  # fmt: skip
 RUN_OPTIONS = [
     TASK,
     DATA,
@@ -69,6 +78,7 @@ RUN_OPTIONS = [
         show_default=True,
         help="Which images to measure on; validation, to choose by, leaves the test images closed.",
     ),
+    MICRO_ACCURACY,
     JSON,
 ]
 SLIM_OUT = click.Option(
@@ -82,6 +92,7 @@ NO_MEASURE = click.Option(
     help="Only train; the same words without it measure later. Needs no TensorFlow with KERAS_BACKEND=jax.",
 )  # fmt: skip
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
+EVALUATE_OPTIONS = [TASK, DATA, INPUT_SCALE, MICRO_ACCURACY, TRUST, JSON]
 INSPECT_OPTIONS = [
     click.Option(
         ["--sensitivity"], is_flag=True,
@@ -89,6 +100,10 @@ INSPECT_OPTIONS = [
     ),
     click.Option(
         ["--bytes", "by_bytes"], is_flag=True, help="Show instead where each byte of a .tflite file goes.",
+    ),
+    click.Option(
+        ["--target"], type=click.Choice(TARGETS),
+        help="Show instead what a .tflite file is there: micro, on TFLM; ethos-..., by Arm's compiler Vela.",
     ),
     TASK, DATA, INPUT_SCALE, TRUST, JSON,
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 from compress.data.dataset import Dataset
 from compress.measurement import predictions
+from compress.measurement.on_micro import accuracy_on_micro, on_micro
 from compress.measurement.predictions import Predictions
 from compress.measurement.scores import (
     cross_entropy,
@@ -16,8 +17,9 @@ from compress.measurement.scores import (
     log_softmax,
     top1,
 )
+from compress.micro import interpreter as micro_interpreter
 from compress.rows import bits
-from compress.rows.measurement import MeasuredOn, Measurement
+from compress.rows.measurement import RUNS, MeasuredOn, Measurement
 from compress.significance import wilson_interval
 from compress.tflite import contents, interpreter, ledger
 from compress.tflite.flatbuffer import Graph
@@ -30,6 +32,7 @@ def measure(
     input_scale: float,
     progress: Callable[[int], None] | None = None,
     on: MeasuredOn = "test",
+    micro_accuracy: bool = False,
 ) -> tuple[Measurement, Predictions]:
     """Every measured number of a row, and the file's prediction for each image.
 
@@ -37,10 +40,14 @@ def measure(
       input_scale: of the task; the model sees float32 pixel * input_scale.
       progress: is called with the number of images done so far.
       on: the split that is measured. The test images are opened only for "test".
+      micro_accuracy: run all images with TFLM too, if it runs the file: about 15 ms each for a small network.
 
     Raises:
-      ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers.
+      ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers; or tflite-micro is
+        not installed and `micro_accuracy` is asked for.
     """
+    if micro_accuracy:
+        micro_interpreter.check()
     graph = model.graph
     stored = contents.stored_in(graph)
     sparsity = contents.sparsity(stored)
@@ -50,6 +57,9 @@ def measure(
     softmax = contents.ends_in_softmax(graph)
     log_probabilities = log_of_probabilities(scores) if softmax else log_softmax(scores)
     correct = is_correct(scores, split.labels)
+    micro = on_micro(model)
+    if micro_accuracy and micro["on_micro"] == RUNS:
+        micro |= accuracy_on_micro(model, split, input_scale, scores, progress)
     low, high = wilson_interval(int(correct.sum()), len(correct))
     measured = Measurement(
         top1=top1(scores, split.labels),
@@ -71,6 +81,7 @@ def measure(
         weight_coding=ledger.weight_coding(stored),
         tflite_digest=model.digest,
         measured_on=on,
+        **micro,
     )
     return measured, predictions.from_scores(scores, log_probabilities, split.labels)
 

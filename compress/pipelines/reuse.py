@@ -46,7 +46,9 @@ def _pipeline_rows(pipeline: Pipeline, options: RunOptions, note: Note) -> list[
         run = keys.of_pipeline(prefix.stages, model.digest)
         folder = RunFolder.named(options.out, prefix.folder_name(run))
         finished_run = folder.load()
-        if finished_run is None or options.measured_on not in finished_run.rows:
+        if finished_run is None or not finished_run.has(
+            options.measured_on, options.micro_accuracy
+        ):
             return None
         finished.append((prefix.label, folder, finished_run.rows[options.measured_on]))
     for sentence in (*data.notes, *model.notes):
@@ -80,7 +82,7 @@ def _training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, F
     run = precision.decided(keys, chosen).of_training(recipe, network)
     folder = RunFolder(options.out / asked.folder_name(options.task, run))
     finished_run = folder.load()
-    if finished_run is None or options.measured_on not in finished_run.rows:
+    if finished_run is None or not finished_run.has(options.measured_on, options.micro_accuracy):
         return None
     for sentence in data.notes:
         note(sentence)

@@ -53,6 +53,7 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
         command=command,
         fresh=options.fresh,
         trust=options.trust,
+        micro_accuracy=options.micro_accuracy,
     )
 
 
@@ -142,12 +143,15 @@ def evaluated(
     input_scale: float | None,
     *,
     on: MeasuredOn = "test",
+    micro_accuracy: bool = False,
     note: Note,
 ) -> tuple[Measurement, float, list[str]]:
     """The measurement of a model, its input scale, and what was found out on the way, which `note` is told too."""
     fitted_task, found = fitted(model, task, data, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
-    measured, _ = measure(exported, data, fitted_task.input_scale, on=on)
+    measured, _ = measure(
+        exported, data, fitted_task.input_scale, on=on, micro_accuracy=micro_accuracy
+    )
     if (guessing := chance.level(measured, data)) is not None:
         found.append(chance.sentence(measured, guessing))
     for sentence in found:

@@ -14,6 +14,7 @@ from compress.rows.field_check import (
     Count,
     Digest,
     Fraction,
+    Name,
     NotNegative,
     check,
 )
@@ -22,6 +23,7 @@ from compress.rows.field_check import (
 ROUNDING = 1e-9
 
 
+RUNS = "runs"  # on TFLM, the interpreter for microcontrollers
 MeasuredOn = Literal["test", "validation"]
 
 
@@ -76,10 +78,30 @@ class Measurement:
     weight_coding: dict[str, NotNegative] | None = (
         None  # of kernels: bits a weight, distinct weights
     )
+    # What TFLM, the interpreter for microcontrollers, makes of the file; None where it was not asked.
+    on_micro: Name | None = None  # RUNS, or why not and what to do
+    arena_bytes: Count | None = field(
+        default=None,
+        metadata={
+            "heading": "Arena",
+            "note": "RAM in bytes that TFLM, the interpreter for microcontrollers, takes to run the file, as measured "
+            "on x86-64 with its reference kernels.",
+        },
+    )
+    arena_parts: dict[str, Count] | None = (
+        None  # "head", shared by activations in turn, and "tail", which stays; they add up to arena_bytes
+    )
+    micro_top1: Fraction | None = None  # in TFLM's arithmetic, on the same images
+    micro_disagreements: Count | None = None  # images for which TFLM says another class than LiteRT
     measured_on: MeasuredOn = "test"  # validation images had a part in making the model
 
     def __post_init__(self) -> None:
         check(self, contradictions(self))
+
+    @property
+    def lacks_micro_accuracy(self) -> bool:
+        """Whether its accuracy on TFLM is not known, and could be, as far as is known."""
+        return self.micro_top1 is None and self.on_micro in (None, RUNS)
 
 
 def contradictions(measured: Measurement) -> Iterator[tuple[str, str]]:
@@ -101,6 +123,12 @@ def contradictions(measured: Measurement) -> Iterator[tuple[str, str]]:
         yield ("weight_types", f"numbers that add up to stored_params, {measured.stored_params}")
     if measured.file_parts is not None and sum(measured.file_parts.values()) != measured.file_bytes:
         yield ("file_parts", f"numbers that add up to file_bytes, {measured.file_bytes}")
+    if (measured.arena_bytes is None) != (measured.arena_parts is None) or (
+        measured.arena_parts and sum(measured.arena_parts.values()) != measured.arena_bytes
+    ):
+        yield ("arena_parts", f"numbers that add up to arena_bytes, {measured.arena_bytes}")
+    if (measured.arena_bytes is not None) != (measured.on_micro == RUNS):
+        yield ("arena_bytes", f"a number if, and only if, on_micro is {RUNS!r}")
     # Deflate shrinks 1,032 bytes to one at best, and stores what it cannot shrink with a small overhead.
     least, most = (
         measured.file_bytes // 1032,

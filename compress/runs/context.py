@@ -64,6 +64,7 @@ class RunContext:
     # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
+    micro_accuracy: bool = False  # measure in TFLM's arithmetic too
     trust: bool = False  # kept models may hold code, because the one to begin with may
     model_file: str | None = (
         None  # name of the file of the model that came in; None: the task's own, or trained here
@@ -99,7 +100,7 @@ class RunContext:
                 finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
                 append_row(self.results, folder, row)
                 return finished
-            if self.measured_on not in finished.rows:
+            if not finished.has(self.measured_on, self.micro_accuracy):
                 finished = folder.add(
                     *self._measured_again(finished.row, folder), finished.manifest
                 )
@@ -146,7 +147,7 @@ class RunContext:
         return self._told_if_at_chance(row), predicted
 
     def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
-        """The row of a kept file on another split of the same data."""
+        """The row of a kept file on another split of the same data, or with more measured of it."""
         measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
         on_other = chance.sentence_of(row)
         notes = [note for note in row.notes if note != on_other]
@@ -167,7 +168,11 @@ class RunContext:
     def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
         """What a row says of a file and of the images that it was measured on."""
         measured, predicted = measure(
-            exported, self.data, self.task.input_scale, on=self.measured_on
+            exported,
+            self.data,
+            self.task.input_scale,
+            on=self.measured_on,
+            micro_accuracy=self.micro_accuracy,
         )
         splits = {"train": self.data.train.digest, "validation": self.data.validation.digest}
         if self.measured_on == "test":

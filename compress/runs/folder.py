@@ -26,12 +26,10 @@ TRAINED = "trained.json"  # facts of a trained model that is not measured yet
 LOCK = ".lock"
 CHECKPOINT = "checkpoint"
 MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
-# Split that a row was measured on -> where the manifest has that row.
+# Split that a row was measured on -> where the manifest has that row, and the file of the predictions for its images.
 ROWS: dict[MeasuredOn, str] = {"test": "result", "validation": "result_on_validation"}
-# Split that a row was measured on -> file of the predictions for its images.
-PREDICTIONS: dict[MeasuredOn, str] = {
-    "test": "predictions.npz",
-    "validation": "predictions_on_validation.npz",
+PREDICTIONS = {
+    split: f"{name.replace('result', 'predictions')}.npz" for split, name in ROWS.items()
 }
 LOG = "log.csv"
 TENSORBOARD = "tensorboard"
@@ -54,6 +52,10 @@ class FinishedRun:
     def row(self) -> Result:
         """The row measured on the test images, or else the one on validation images."""
         return self.rows.get("test") or self.rows["validation"]
+
+    def has(self, on: MeasuredOn, micro_accuracy: bool) -> bool:
+        """Whether it has a row of that split, with its accuracy on TFLM if that is asked for."""
+        return on in self.rows and not (micro_accuracy and self.rows[on].lacks_micro_accuracy)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class RunOptions:
     fresh: bool = False  # redo what is finished already
     no_measure: bool = False  # keep the trained model, to be measured later
     measured_on: MeasuredOn = "test"
+    micro_accuracy: bool = False  # measure in TFLM's arithmetic too
     as_json: bool = False
     model: Path | None = None  # None: the task's baseline
     trust: bool = False

@@ -20,6 +20,7 @@ DISTRIBUTIONS = (
     "tensorflow-model-optimization",
     "ai-edge-litert",
     "ai-edge-quantizer",
+    "tflite-micro",
     "numpy",
 )
 GIT_SECONDS = 20  # a file system that hangs must not take the run with it

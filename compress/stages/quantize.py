@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 import numpy as np
@@ -48,10 +48,17 @@ class Quantize(Stage):
         "With int4, at most this share of all weights, those of the most sensitive layers, stays in 8 bits "
         "besides what is kept by name.",
     )
+    target: str | None = option(
+        None,
+        click.Choice(["micro"]),
+        "With int4, leave in 8 bits what TFLM, the interpreter for microcontrollers, has no 4-bit kernels for: "
+        "Dense layers.",
+    )
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
-        for name, value in (("keep", self.keep), ("int8_share", self.int8_share)):
+        only_int4 = {"keep": self.keep, "int8_share": self.int8_share, "target": self.target}
+        for name, value in only_int4.items():
             if value and self.scheme != "int4":
                 raise ValueError(
                     f"quantize: option '{name}' goes with scheme int4, not with {self.scheme}; leave it out."
@@ -72,16 +79,21 @@ class Quantize(Stage):
                 way = f"add --keep {layer}, or use scheme int8"
                 finding = about_layer(layer, kind, "cannot be stored in 4 bits", way)
                 raise CannotTreat(finding, stage=self.name)
-        if not any(self._coarse(name) for name in kernels):
+        if not any(self._coarse(name, kernel) for name, kernel in kernels.items()):
             layers = tuple(dict.fromkeys(map(layer_of, kernels)))
             way = "keep fewer layers, or use scheme int8"
             finding = Finding(layers, "is left to store in 4 bits", way, "no kernel")
             raise CannotTreat(finding, stage=self.name)
-        why = "is stored in 8 bits: TFLite has no 4-bit depthwise kernels"
+        why = {
+            name: "TFLite has no 4-bit depthwise kernels"
+            if is_depthwise(name)
+            else "TFLM has no 4-bit kernels for Dense layers"
+            for name, kernel in kernels.items()
+            if layer_of(name) not in self.keep and not self._coarse(name, kernel)
+        }
         return [
-            Finding((layer_of(name),), why, subject=name)
-            for name in kernels
-            if is_depthwise(name) and layer_of(name) not in self.keep
+            Finding((layer_of(name),), f"is stored in 8 bits: {reason}", subject=name)
+            for name, reason in why.items()
         ]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
@@ -91,7 +103,7 @@ class Quantize(Stage):
         if self.scheme != "int4":
             return model.to_tflite(self.scheme, images)
         sizes = {name: w.size for name, w in model.kernels().items()}
-        names = [name for name in sizes if self._coarse(name)]
+        names = [name for name, kernel in model.kernels().items() if self._coarse(name, kernel)]
         if self.int8_share:
             mse = int4.output_mse(model, names, images)
             spared = most_sensitive(mse, sizes, self.int8_share * sum(sizes.values()))
@@ -105,7 +117,7 @@ class Quantize(Stage):
             if not self._stored(kernel)
         ]
         if self.scheme == "int4":
-            wide = {n: k.size for n, k in kernels.items() if self._coarse(n) and _wide(k)}
+            wide = {n: k.size for n, k in kernels.items() if self._coarse(n, k) and _wide(k)}
             total = sum(kernel.size for kernel in kernels.values())
             if sum(wide.values()) > self.int8_share * total:
                 broken.append(
@@ -114,9 +126,10 @@ class Quantize(Stage):
                 )
         return broken
 
-    def _coarse(self, name: str) -> bool:
-        """Whether a kernel may be stored in 4 bits."""
-        return not is_depthwise(name) and layer_of(name) not in self.keep
+    def _coarse(self, name: str, kernel: Any) -> bool:
+        """Whether a kernel, given as an array or a variable, may be stored in 4 bits."""
+        dense = len(kernel.shape) == 2
+        return not (is_depthwise(name) or layer_of(name) in self.keep or (self.target and dense))
 
     def _stored(self, kernel: np.ndarray) -> bool:
         return (

@@ -24,6 +24,16 @@ _TELL_EVERY = 250  # images
 _MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 
 
+class CannotRun(ValueError):
+    """An interpreter does not run a file; `why` is what it says of it, or what became of its process."""
+
+    def __init__(self, engine: str, why: str) -> None:
+        ValueError.__init__(
+            self, f"{engine} cannot run this TFLite file: {why}. Export the file again."
+        )
+        self.why = why
+
+
 def scores_apart(
     content: bytes, images: np.ndarray, input_scale: float, progress: Callable[[int], None]
 ) -> np.ndarray:
@@ -44,15 +54,20 @@ def scores_apart(
 
 
 def run_apart(
-    module: str, folder: Path, *words: str, progress: Callable[[int], None] = lambda done: None
+    module: str,
+    folder: Path,
+    *words: str,
+    progress: Callable[[int], None] = lambda done: None,
+    engine: str = "LiteRT",
 ) -> None:
-    """Run a module that runs LiteRT in a new process, on the files in `folder`.
+    """Run a module that runs an interpreter in a new process, on the files in `folder`.
 
     Args:
       progress: is called with the sum of the numbers that the process has printed so far.
+      engine: name of the interpreter.
 
     Raises:
-      ValueError: the process says that LiteRT refuses the file, or dies.
+      CannotRun: the process says that the interpreter refuses the file, or dies.
     """
     command = [sys.executable, "-P", "-m", module, str(folder), *words]
     path = os.pathsep.join(p for p in sys.path if p)
@@ -78,7 +93,7 @@ def run_apart(
     why = printable(why).strip(" .")
     if process.returncode < 0:
         why = f"it died of signal {-process.returncode}"
-    raise ValueError(f"LiteRT cannot run this TFLite file: {why}. Export the file again.")
+    raise CannotRun(engine, why)
 
 
 def scores(

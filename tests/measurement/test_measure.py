@@ -21,6 +21,7 @@ from compress.data.dataset import Dataset, Split
 from compress.measurement.measure import digest_of_test, measure, predict
 from compress.measurement.scores import is_correct, log_softmax
 from compress.rows.bits import unpack_bits
+from compress.rows.measurement import RUNS
 from compress.rows.result import Result
 from compress.significance import wilson_interval
 from compress.tflite import contents
@@ -246,3 +247,33 @@ def test_every_field_of_a_row_is_explained() -> None:
     page = Path(__file__).parents[2] / "docs" / "measuring.md"
     explained = set(re.findall(r"`(\w+)`", page.read_text()))
     assert {field.name for field in dataclasses.fields(Result)} <= explained
+
+
+def test_a_file_for_microcontrollers_has_an_arena_and_its_accuracy_there(model: Any) -> None:
+    seen = IMAGES.astype(np.float32) * np.float32(SCALE)
+    images = dataset(Split(IMAGES, LABELS), CLASSES)
+    measured, _ = measure(
+        TFLiteModel(export(model, int8(seen))), images, SCALE, micro_accuracy=True
+    )
+    assert measured.on_micro == RUNS
+    assert measured.arena_bytes == sum((measured.arena_parts or {}).values())
+    moved = abs((measured.micro_top1 or 0) - measured.top1) * len(IMAGES)
+    assert measured.micro_disagreements is not None
+    assert moved <= measured.micro_disagreements + 1e-9
+
+
+def test_a_file_that_microcontrollers_do_not_run_says_why_and_is_measured_all_the_same(
+    model: Any, images: Dataset
+) -> None:
+    measured, _ = measure(TFLiteModel(export(model, float16)), images, SCALE, micro_accuracy=True)
+    assert "float16" in (measured.on_micro or "")
+    assert (measured.arena_bytes, measured.micro_top1) == (None, None)
+
+
+def test_without_tflite_micro_a_row_says_nothing_of_it_unless_asked(
+    content: bytes, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)
+    assert measure(TFLiteModel(content), images, SCALE)[0].on_micro is None
+    with pytest.raises(ValueError, match=r"pip install 'compress-cnn\[micro\]'"):
+        measure(TFLiteModel(content), images, SCALE, micro_accuracy=True)

@@ -12,6 +12,7 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement import measure
 from compress.measurement.layer_table import layer_table
+from compress.micro import interpreter
 from compress.quantization import int4, int4_export
 from compress.quantization.gptq import QMAX, mse_scales, rounded
 from compress.stages.prune import Prune
@@ -250,6 +251,25 @@ def test_kept_layers_are_stored_in_8_bits(toy_model: KerasModel, toy_view: TaskV
     assert stage.broken_promises(kernels) == []
 
 
+def test_for_microcontrollers_dense_layers_stay_in_8_bits_and_the_file_runs_there(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    everywhere = quick().apply(toy_model, toy_view, seed=0).content
+    with pytest.raises(ValueError, match="quantize --scheme int4 --target micro"):
+        interpreter.arena(everywhere)
+    stage = quick(target="micro")
+    content = stage.apply(toy_model, toy_view, seed=0).content
+    stored = [s for s in contents.stored_in(read(content)) if s.role == "kernel"]
+    types = {s.operator.name: s.tensor.dtype for s in stored}
+    assert types == {"CONV_2D": "int4", "FULLY_CONNECTED": "int8"}
+    assert interpreter.arena(content).total > 0
+    kernels = contents.matched_kernels(read(content), toy_model.kernels())
+    assert stage.broken_promises(kernels) == []
+    found = [finding.clause for finding in stage.check(toy_model)]
+    why = "TFLM has no 4-bit kernels for Dense layers"
+    assert found == [f"logits/kernel is stored in 8 bits: {why}"]
+
+
 def test_an_8_bit_file_is_no_4_bit_one(toy_model: KerasModel, toy_view: TaskView) -> None:
     content = Quantize(calibration=40).apply(toy_model, toy_view, seed=0).content
     kernels = contents.matched_kernels(read(content), toy_model.kernels())
@@ -276,6 +296,7 @@ def test_an_operator_left_in_floats_is_an_error() -> None:
     [
         ({"keep": ("conv1",)}, "option 'keep' goes with scheme int4, not with int8; leave it out"),
         ({"int8_share": 0.1, "scheme": "dynamic"}, "option 'int8_share' goes with scheme int4"),
+        ({"target": "micro"}, "option 'target' goes with scheme int4, not with int8; leave it out"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

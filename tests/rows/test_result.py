@@ -23,7 +23,7 @@ from hypothesis.extra.numpy import arrays
 from compress.rows.bits import pack_bits, unpack_bits
 from compress.rows.field_check import Between
 from compress.rows.jsonl import append_to, read_from
-from compress.rows.measurement import Measurement
+from compress.rows.measurement import RUNS, Measurement
 from compress.rows.result import Result, TrainedOn
 from support.report_rows import bits, digest, pruned
 
@@ -116,7 +116,7 @@ def within(kind: Any) -> st.SearchStrategy[Any]:
 BOUND = (
     *("top1", "top1_low", "top1_high", "test_images", "correct", "stored_params"),
     *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline", "trained_on"),
-    "file_parts",
+    *("file_parts", "on_micro", "arena_bytes", "arena_parts"),
 )
 
 
@@ -139,12 +139,33 @@ def rows(draw: st.DrawFn) -> Result:
         nonzero_params=draw(st.integers(0, stored)),
         weight_types=types,
         gzip_bytes=free["file_bytes"],
+        **draw(st.just({}) | st.integers(0, 10**9).map(on_tflm)),
         file_parts=draw(st.none() | st.just({"weights": free["file_bytes"], "padding": 0})),
         splits={name: digest(name) for name in ("train", "validation", "test")},
         trained_on="train" if free["measured_on"] == "validation" else draw(within(TrainedOn)),
         pipeline=[{"stage": "x", **draw(within(dict[str, Any]))}],
         extra={f"new {key}": value for key, value in draw(within(dict[str, Any])).items()},
     )
+
+
+def on_tflm(arena: int) -> dict[str, Any]:
+    """What a row says of a file that TFLM runs."""
+    parts = {"head": arena // 2, "tail": arena - arena // 2}
+    return {"on_micro": RUNS, "arena_bytes": arena, "arena_parts": parts}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        on_tflm(100) | {"arena_bytes": 99},
+        on_tflm(100) | {"arena_parts": None},
+        on_tflm(100) | {"on_micro": "it has no kernel for GELU"},
+    ],
+    ids=["a sum that is not that", "no parts", "an arena of what does not run"],
+)
+def test_what_tflm_says_of_a_file_agrees_with_itself(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'arena"):
+        dataclasses.replace(ROW, **fields)
 
 
 @given(rows())
