@@ -267,7 +267,7 @@ def test_for_microcontrollers_dense_layers_stay_in_8_bits_and_the_file_runs_ther
     assert stage.broken_promises(kernels) == []
     found = [finding.clause for finding in stage.check(toy_model)]
     why = "TFLM has no 4-bit kernels for Dense layers"
-    assert found == [f"logits/kernel is stored in 8 bits: {why}"]
+    assert found == [f"logits is stored in 8 bits: {why}"]
 
 
 def test_an_8_bit_file_is_no_4_bit_one(toy_model: KerasModel, toy_view: TaskView) -> None:

@@ -27,6 +27,7 @@ UNSAID: dict[str, Any] = {
     "fresh": False,
     "no_measure": False,
     "measured_on": "test",
+    "micro_accuracy": False,
     "as_json": False,
     "model": None,
     "trust": False,
