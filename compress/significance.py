@@ -10,8 +10,6 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-import numpy as np
-
 SIGNIFICANCE = 0.05  # at this adjusted p and above, two models are "not distinguishable"
 CONFIDENCE = 0.95
 
@@ -88,58 +86,6 @@ def two_proportion_difference(
     return a - b, low, high
 
 
-def mcnemar_p(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """The two-sided p of the exact McNemar test that two models are right equally often.
-
-    Only images that one model alone gets right count. If the models are equally good, each of them is
-    the toss of a fair coin. Without such images p is 1.
-
-    Args:
-      correct_a, correct_b: bool [n], image by image.
-
-    >>> a, b = np.array([1, 1, 1, 1, 0], bool), np.array([0, 0, 0, 0, 0], bool)
-    >>> mcnemar_p(a, b)  # four heads of four, either way: 2 / 2**4
-    0.125
-    """
-    only_a, only_b = _discordant(correct_a, correct_b)
-    tosses = only_a + only_b
-    # The binomial tail in whole numbers: exact, however many images the two disagree on.
-    ways = tail = 1
-    for heads in range(min(only_a, only_b)):
-        ways = ways * (tosses - heads) // (heads + 1)
-        tail += ways
-    return min(1.0, 2 * tail / 2**tosses)
-
-
-def paired_difference(
-    correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[float, float, float]:
-    """The accuracy of `a` minus that of `b` on the same images, with its interval.
-
-    The adjusted Wald interval of Bonett and Price 2012, one of those that Fagerland, Lydersen and
-    Laake 2014 (https://doi.org/10.1002/sim.6148) recommend for paired proportions: one image is
-    added to each kind of disagreement, which moves the middle of the interval towards 0 and keeps its
-    width above 0.
-
-    Args:
-      correct_a, correct_b: bool [n], image by image.
-
-    Returns:
-      (difference, low, high), each within [-1, 1].
-
-    >>> a, b = np.zeros(98, bool), np.zeros(98, bool)
-    >>> a[:7] = True  # (7 + 1 - 1) / 100 -+ 1.96 sqrt((0.08 + 0.01 - 0.07**2) / 100)
-    >>> [round(x, 4) for x in paired_difference(a, b)]
-    [0.0714, 0.0128, 0.1272]
-    """
-    only_a, only_b = _discordant(correct_a, correct_b)
-    n = len(correct_a)
-    more_a, more_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    middle = more_a - more_b
-    half = _normal_quantile(confidence) * ((more_a + more_b - middle**2) / (n + 2)) ** 0.5
-    return (only_a - only_b) / n, max(middle - half, -1.0), min(middle + half, 1.0)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjustment of the p values of several tests, in the same order: Holm 1979 (Scand. J. Statist. 6, 65-70).
 
@@ -156,17 +102,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _normal_quantile(confidence: float) -> float:
     """How many standard deviations either side of the mean hold `confidence` of a normal distribution."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
-
-
-def _discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
-    """How many images `a` alone gets right, and `b` alone."""
-    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(
-            f"a paired test needs the same images for both models, one at least; "
-            f"got arrays of shape {a.shape} and {b.shape}."
-        )
-    return int((a & ~b).sum()), int((b & ~a).sum())
 
 
 def _check_counts(successes: int, n: int) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from math import comb, sqrt
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, chi2_contingency
+from scipy.stats import chi2_contingency
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from compress.significance import (
     holm,
-    mcnemar_p,
-    paired_difference,
     two_proportion_difference,
     two_proportion_p,
     two_proportion_z,
@@ -23,16 +18,6 @@ from compress.significance import (
 )
 
 COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
-
-
-def pair(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two models as bool [n], from the four counts of their 2 x 2 table."""
-    counts = [both, only_a, only_b, neither]
-    return (
-        np.repeat(np.array([True, True, False, False]), counts),
-        np.repeat(np.array([True, False, True, False]), counts),
-    )
 
 
 def test_wilson_interval_of_no_success_is_the_known_fraction() -> None:
@@ -91,75 +76,11 @@ def test_the_independent_interval_gives_newcombes_example() -> None:
     assert (low, high) == pytest.approx((0.1705, 0.8090), abs=5e-5)
 
 
-def test_mcnemar_gives_the_published_example() -> None:
-    # Airway reactivity of 21 children before and after transplantation (Bentur et al. 2009), the
-    # example of Fagerland, Lydersen and Laake 2014: 1 and 7 disagree, 2 (1 + 8) / 2**8.
-    assert mcnemar_p(*pair(1, 1, 7, 12)) == pytest.approx(18 / 256)
-
-
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 50))
-def test_mcnemar_counts_the_tails_of_a_fair_coin(only_a: int, only_b: int, both: int) -> None:
-    tosses = only_a + only_b
-    tail = sum(comb(tosses, k) for k in range(min(only_a, only_b) + 1)) / 2**tosses
-    assert mcnemar_p(*pair(both, only_a, only_b, 3)) == pytest.approx(min(1, 2 * tail))
-
-
-def test_models_that_agree_everywhere_are_not_told_apart() -> None:
-    same = np.array([True, False, True])
-    assert mcnemar_p(same, same) == 1
-    difference, low, high = paired_difference(same, same)
-    assert difference == 0
-    assert low == pytest.approx(-high)
-    assert high > 0
-
-
-def test_paired_interval_gives_the_published_example() -> None:
-    # The same 21 children: pseudo-frequencies 2 / 23 and 8 / 23.
-    difference, low, high = paired_difference(*pair(1, 1, 7, 12))
-    middle = (2 - 8) / 23
-    half = 1.959963984540054 * sqrt((10 / 23 - middle**2) / 23)
-    assert difference == pytest.approx(-6 / 21)
-    assert (low, high) == pytest.approx((middle - half, middle + half))
-
-
-@given(PAIRS)
-def test_a_paired_difference_turns_around_with_its_models(pairs: list[tuple[bool, bool]]) -> None:
-    a, b = (np.array(x) for x in zip(*pairs, strict=True))
-    difference, low, high = paired_difference(a, b)
-    assert difference == pytest.approx(a.mean() - b.mean())
-    assert -1 <= low <= high <= 1
-    assert paired_difference(b, a) == pytest.approx((-difference, -high, -low))
-
-
-def test_the_paired_interval_holds_the_true_difference_about_95_times_in_100() -> None:
-    rng = np.random.default_rng(0)
-    draws = rng.choice(4, size=(1000, 400), p=[0.85, 0.06, 0.03, 0.06])
-    held = 0
-    for draw in draws:
-        _, low, high = paired_difference(draw <= 1, (draw == 0) | (draw == 2))
-        held += low <= 0.03 <= high
-    # Four standard errors of a count of 1000 at 0.95 are 28.
-    assert 922 <= held <= 978
-
-
-def test_pairing_makes_the_interval_of_models_that_err_alike_narrower() -> None:
-    a, b = pair(900, 20, 10, 70)
-    _, low, high = paired_difference(a, b)
-    _, lower, higher = two_proportion_difference(int(a.sum()), 1000, int(b.sum()), 1000)
-    assert high - low < (higher - lower) / 2
-
-
 @given(COUNTS, COUNTS)
 def test_intervals_are_those_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
     assert wilson_interval(*a) == pytest.approx(proportion_confint(*a, method="wilson"), abs=1e-12)
     theirs = confint_proportions_2indep(*a, *b, method="newcomb")
     assert two_proportion_difference(*a, *b)[1:] == pytest.approx(theirs, abs=1e-9)
-
-
-@given(st.integers(0, 3000), st.integers(0, 3000))
-def test_mcnemar_is_the_exact_binomial_test_of_scipy(only_a: int, only_b: int) -> None:
-    theirs = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1
-    assert mcnemar_p(*pair(1, only_a, only_b, 1)) == pytest.approx(theirs, rel=1e-9, abs=1e-300)
 
 
 # statsmodels collects garbage in each call, which takes a second where many models have been made.
@@ -191,12 +112,3 @@ def test_counts_that_are_no_proportion_are_refused(successes: int, n: int) -> No
         wilson_interval(successes, n)
     with pytest.raises(ValueError, match="is no proportion"):
         two_proportion_p(1, 2, successes, n)
-
-
-@pytest.mark.parametrize("test", [mcnemar_p, paired_difference])
-def test_models_on_different_images_are_not_paired(test: object) -> None:
-    assert callable(test)
-    with pytest.raises(ValueError, match="needs the same images for both models"):
-        test(np.ones(3, bool), np.ones(4, bool))
-    with pytest.raises(ValueError, match="one at least"):
-        test(np.ones(0, bool), np.ones(0, bool))

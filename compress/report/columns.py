@@ -106,15 +106,22 @@ TOP1 = Column(
 )
 DIFFERENCE = Column(
     "From baseline, points",
-    "top-1 minus the baseline's on the same images, in percentage points, with the 95 % interval "
-    "for paired proportions (adjusted Wald, Bonett and Price 2012); `not distinguishable` where "
-    f"the p beside it is {SIGNIFICANCE} or more.",
+    "top-1 minus the baseline's on the same images, in percentage points, with the interval that "
+    "inverts the exact McNemar test at the row's step of Holm's correction: it holds 0 exactly where "
+    f"p is {SIGNIFICANCE} or more, and the row is `not distinguishable`.",
     difference,
+)
+SAME = Column(
+    "Same within, points",
+    "the smallest margin within which the row is shown to be as accurate as its baseline: two "
+    f"one-sided tests at {100 * SIGNIFICANCE:.0f} % each on the same images (TOST); that a difference "
+    "is not distinguishable does not show that there is none, this does.",
+    lambda r: text.points(r["equivalence_margin"]),
 )
 P = Column(
     "p",
     "how often two equally good models would differ by as much or more on these images: the exact "
-    "McNemar test, Holm's correction over the rows of this table.",
+    "McNemar test, Holm's correction over the rows of the same baseline.",
     lambda r: text.p_value(r["p_adjusted"]),
 )
 PUBLISHED_TEST = Column(
@@ -177,9 +184,9 @@ MEMORY = Column(
 )
 
 AGAINST_PUBLISHED = (PUBLISHED_TEST, PUBLISHED_VALIDATION)
-BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, MEASURED["sparsity"], FILE, GZIP, RUN)
+BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, SAME, MEASURED["sparsity"], FILE, GZIP, RUN)
 ACCURACY = (
-    MODEL, OF, SEED, TOP1, DIFFERENCE, P, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
+    MODEL, OF, SEED, TOP1, DIFFERENCE, P, SAME, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
     LOSS_DIFFERENCE, RUN,
 )  # fmt: skip
 SIZE = (

@@ -8,27 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from compress.paired import discordant, equivalence_margin, holm_steps, mcnemar_p, paired_difference
 from compress.report import families
 from compress.report.references import PublishedFigure, accuracies, find
 from compress.rows.bits import unpack_bits
 from compress.rows.field_check import kinds_of, number_of
 from compress.rows.measurement import Measurement
 from compress.rows.result import Result
-from compress.significance import (
-    holm,
-    mcnemar_p,
-    paired_difference,
-    two_proportion_difference,
-    wilson_interval,
-)
+from compress.significance import holm, two_proportion_difference, wilson_interval
 
 Record = dict[str, Any]
 NO_BASELINE = "no baseline among the rows"
 
-# Quantities whose mean and standard deviation over seeds are reported.
-SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
-# Fields that records must share to be joined over seeds.
-WHERE = ("task", "data", "split", "split_digest", "trained_on")
+# Fields that rows must share to be compared.
+SECTION = ("task", "data", "split", "split_digest", "trained_on", "foreign_model")
 # What was measured as one number -> int or float.
 MEASURED = {
     name: number
@@ -37,8 +30,8 @@ MEASURED = {
 }
 # Fields of a row that a record takes over as they are.
 _KEPT = (
-    *("task", "data", "label", "seed", "run", "model", "params", "seconds", "peak_memory_bytes"),
-    *("tflite_digest", "commit", "time", "command", "machine", "trained_on", *MEASURED),
+    *("label", "seed", "run", "model", "params", "seconds", "peak_memory_bytes"),
+    *("tflite_digest", "commit", "time", "command", "machine", *MEASURED),
 )
 
 
@@ -67,32 +60,51 @@ def reference_records(figures: Sequence[PublishedFigure]) -> list[Record]:
 
 
 def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
-    """One record for each row that counts, in sections of the same task, data, split and images.
+    """One record for each row that counts, in sections of the same task, data, split, images and `trained_on`.
 
     A model that came in a file of somebody else, and what was made of it, is a section of its own. In a section come
-    first the baseline whose row is oldest, then what was made of it, then the next. p values are adjusted over the
-    section. Nothing is compared across sections.
+    first the baseline whose row is oldest, then what was made of it, then the next. Nothing is compared across
+    sections. p values are adjusted over the rows of one baseline.
     """
-    sections: dict[tuple[str, ...], list[Result]] = {}
-    counting = _counting(rows)
-    foreign = families.foreign_models(counting)
-    for row in counting:
-        sections.setdefault((*_where(row), foreign.get(row.model, "")), []).append(row)
     records = []
-    for key in sorted(sections):
-        section = [
-            _record(r, _baseline(r, sections[key]), figures) | {"foreign_model": key[-1]}
-            for r in _in_order(sections[key])
-        ]
-        tested = [r for r in section if r["p"] is not None]
-        for record, p in zip(tested, holm([r["p"] for r in tested]), strict=True):
-            record["p_adjusted"] = p
-        records += section
+    for section, held in _sections(rows).items():
+        shared = dict(zip(SECTION, section, strict=True))
+        made = [_record(row, baseline, figures) | shared for row, baseline in held]
+        for model in dict.fromkeys(r["model"] for r in made):
+            _test([r for r in made if r["model"] == model and r["p"] is not None])
+        records += made
     return records
 
 
+def _test(family: Sequence[Record]) -> None:
+    """Adjust the p values of the rows of one baseline, each with the interval at its step."""
+    p_values = [r["p"] for r in family]
+    adjusted, steps = holm(p_values), holm_steps(p_values)
+    for record, p, step in zip(family, adjusted, steps, strict=True):
+        counts = (record["won"], record["lost"], record["images"])
+        _, low, high = paired_difference(*counts, step)
+        record |= {"p_adjusted": p, "difference_low": low, "difference_high": high}
+
+
+def _sections(
+    rows: Sequence[Result],
+) -> dict[tuple[str, ...], list[tuple[Result, Result | None]]]:
+    """Values of `SECTION` -> the rows that count there, in order, each with its baseline."""
+    counting = _counting(rows)
+    foreign, trained_on = families.foreign_models(counting), families.trained_on(counting)
+    sections: dict[tuple[str, ...], list[Result]] = {}
+    for row in counting:
+        trained = trained_on.get(row.model, row.trained_on)
+        key = (*_where(row), trained, foreign.get(row.model, ""))
+        sections.setdefault(key, []).append(row)
+    return {
+        key: [(row, _baseline(row, sections[key])) for row in _in_order(sections[key])]
+        for key in sorted(sections)
+    }
+
+
 def _where(row: Result) -> tuple[str, str, str, str]:
-    """The key of rows that may be compared. Rows on test and on validation images never share it."""
+    """The data that a row was measured on. Rows on test and on validation images never share it."""
     return row.task, row.data, row.measured_on, row.splits[row.measured_on]
 
 
@@ -120,18 +132,7 @@ def _baseline(row: Result, section: Sequence[Result]) -> Result | None:
     """The row of the model that `row` was made of, on the same images."""
     candidates = [r for r in section if r.model == row.model and not r.pipeline]
     # A row of `compress train` measures the same file and stands in where "baseline" is missing.
-    return max(
-        candidates,
-        key=lambda r: (r.trained_on == row.trained_on, r.label == "baseline"),
-        default=None,
-    )
-
-
-def _remark(row: Result, baseline: Result | None) -> str:
-    """The remark on a row's comparison with its baseline; empty if there is none."""
-    if not baseline:
-        return NO_BASELINE
-    return f"baseline trained on {baseline.trained_on}" * (row.trained_on != baseline.trained_on)
+    return max(candidates, key=lambda r: r.label == "baseline", default=None)
 
 
 def _decided(row: Result) -> list[str]:
@@ -143,26 +144,25 @@ def _decided(row: Result) -> list[str]:
 def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFigure]) -> Record:
     record = {field: getattr(row, field) for field in _KEPT} | {
         "kind": "compressed" if row.pipeline else "baseline",
-        "split": row.measured_on,
         "images": row.test_images,
-        "split_digest": row.splits[row.measured_on],
         "pipeline": json.dumps(row.pipeline, sort_keys=True),
         "weight_types": json.dumps(row.weight_types, sort_keys=True),
         "versions": json.dumps(row.versions, sort_keys=True),
         "notes": " ".join([*row.notes, *_decided(row)]),
-        "remark": _remark(row, baseline),
+        "remark": "" if baseline else NO_BASELINE,
         "networks": families.networks(row, baseline, figures),
         "p": None,
         "p_adjusted": None,
     }
     correct = correct_images(row)
     if baseline and row.pipeline:
-        difference, low, high = paired_difference(correct, correct_images(baseline))
+        won, lost = discordant(correct, correct_images(baseline))
         record |= {
-            "difference": difference,
-            "difference_low": low,
-            "difference_high": high,
-            "p": mcnemar_p(correct, correct_images(baseline)),
+            "won": won,
+            "lost": lost,
+            "difference": (won - lost) / len(correct),
+            "equivalence_margin": equivalence_margin(won, lost, len(correct)),
+            "p": mcnemar_p(won, lost),
             "cross_entropy_difference": row.cross_entropy - baseline.cross_entropy,
             "file_ratio": row.file_bytes / baseline.file_bytes,
             "gzip_ratio": row.gzip_bytes / baseline.gzip_bytes,
@@ -184,49 +184,11 @@ def figures_beside(
     rows: Sequence[Result], figures: Sequence[PublishedFigure]
 ) -> list[PublishedFigure]:
     """The figures of the published models whose network is among that of the rows."""
-    names = {name for record in row_records(rows, figures) for name in record["networks"]}
+    held = [pair for section in _sections(rows).values() for pair in section]
+    names = {n for row, baseline in held for n in families.networks(row, baseline, figures)}
     return [figure for figure in figures if figure.name in names]
 
 
 def correct_images(row: Result) -> np.ndarray:
     """Which of the images that `row` was measured on were classified correctly, bool [n]."""
     return unpack_bits(row.correct, row.test_images)
-
-
-def spread(records: Sequence[Record]) -> list[Record]:
-    """Mean and standard deviation (n - 1) over seeds, for whatever was run with two seeds or more.
-
-    Of each seed the last row counts. What was made of one model is never joined with what was made
-    of another; trainings from scratch are joined by their label. Options that one row does not name yet do not part
-    it from others: a new option has a default that changes nothing.
-    """
-    labelled: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        if record["label"] != "baseline":
-            made_of = record["model"] if record["kind"] == "compressed" else ""
-            where = tuple(record[k] for k in WHERE)
-            stages = str(len(json.loads(record["pipeline"])))
-            labelled.setdefault((*where, made_of, record["label"], stages), []).append(record)
-    groups: dict[tuple[str, ...], dict[int, Record]] = {}
-    for key, alike in labelled.items():
-        pipelines = [json.loads(record["pipeline"]) for record in alike]
-        options = [set.intersection(*map(set, each)) for each in zip(*pipelines, strict=True)]
-        for record, pipeline in zip(alike, pipelines, strict=True):
-            shared = [
-                {k: s[k] for k in sorted(ks)} for s, ks in zip(pipeline, options, strict=True)
-            ]
-            groups.setdefault((*key, json.dumps(shared)), {})[record["seed"]] = record
-    joined_records = []
-    for seeds in groups.values():
-        if len(seeds) < 2:
-            continue
-        first = next(iter(seeds.values()))
-        joined = {k: first[k] for k in (*WHERE, "label")}
-        joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
-        for field in SPREAD_OVER:
-            values = [r[field] for r in seeds.values() if r.get(field) is not None]
-            known = len(values) == len(seeds)
-            joined[f"{field}_mean"] = float(np.mean(values)) if known else None
-            joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None
-        joined_records.append(joined)
-    return joined_records

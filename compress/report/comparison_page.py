@@ -12,21 +12,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compress.report import columns, escape, tables, text
-from compress.report.compare import Record
+from compress.report.compare import SECTION, Record
 from compress.report.references import PublishedFigure, judgements
 from compress.significance import wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-SECTION = (
-    "task",
-    "data",
-    "split",
-    "split_digest",
-    "foreign_model",
-)  # what rows of one section share
 
 
 def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> str:
@@ -103,7 +94,7 @@ def _interval(figure: PublishedFigure) -> str:
 
 
 def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
-    task, data, split, digest, foreign = key
+    task, data, split, digest, trained_on, foreign = key
     same_data = table[(table.kind == "reference") & (table.data == data)]
     measured = table[table.kind != "reference"]
     part = measured[(measured[list(SECTION)] == list(key)).all(axis=1)]
@@ -122,6 +113,7 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         "split": split,
         "digest": text.short(digest),
         "images": text.count(part.images.iloc[0]),
+        "trained_on": trained_on,
         "foreign_model": foreign,
         "held_against": not published.empty,
         "other_network": published.empty and not same_data.empty,

@@ -19,6 +19,16 @@ def foreign_models(rows: Sequence[Result]) -> dict[str, str]:
     return named
 
 
+def trained_on(rows: Sequence[Result]) -> dict[str, str]:
+    """Digest -> what it trained on, of the models that trained on more than the training images.
+
+    Whatever was made of such a model has learnt from those images too.
+    """
+    return {
+        row.model: row.trained_on for row in rows if row.trained_on != "train" and not row.pipeline
+    }
+
+
 def networks(row: Result, baseline: Result | None, figures: Sequence[PublishedFigure]) -> list[str]:
     """The published models that have the network of the model that `row` was made of, told by its parameters.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.files import write_bytes
 from compress.report import columns, escape, text
-from compress.report.compare import Record
+from compress.report.compare import SECTION, Record
 from compress.report.references import PublishedFigure, accuracies, contradicts
 from compress.report.tables import records
 
@@ -82,8 +82,7 @@ def accuracy_against_bytes(
     panels: dict[tuple[str, ...], list[Record]] = {}
     for r in records(table):
         if r["kind"] != "reference":
-            where = (r["task"], r["data"], r["split"], r["split_digest"], r["foreign_model"])
-            panels.setdefault(where, []).append(r)
+            panels.setdefault(tuple(r[field] for field in SECTION), []).append(r)
     heights = [max(3.8, 2.4 + 0.2 * len({_who(r) for r in rows})) for rows in panels.values()]
     with _picture(10, sum(heights)) as picture:
         grid = picture.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
@@ -111,8 +110,10 @@ def _panel(axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure
         for r in rows
     ):
         _published(axes, [f for f in figures if f.data == rows[0]["data"]], split)
+    more = "" if rows[0]["trained_on"] == "train" else f", trained on {rows[0]['trained_on']}"
+    data = escape.for_picture(rows[0]["data"])
     axes.set(
-        title=f"{foreign}{escape.for_picture(rows[0]['data'])}: {rows[0]['images']:,} {split} images",
+        title=f"{foreign}{data}: {rows[0]['images']:,} {split} images{more}",
         xlabel="Size after gzip -9, KB (1 KB = 1000 bytes), log scale",
         ylabel="Top-1, %, with 95 % interval",
     )

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from compress.report import columns, text
 from compress.report.compare import (
     MEASURED,
-    SPREAD_OVER,
-    WHERE,
+    SECTION,
     Record,
     figures_beside,
     reference_records,
     row_records,
-    spread,
 )
 from compress.report.references import PublishedFigure, read_references
+from compress.report.seeds import SPREAD_OVER, WHERE, spread
 from compress.rows.result import Result
 from compress.text import printable
 
@@ -35,6 +34,7 @@ FIELDS = (
     | dict.fromkeys(("run", "model", "foreign_model"), _TEXT)
     | dict.fromkeys(("top1", "top1_low", "top1_high"), _REAL)
     | dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), _REAL)
+    | {"equivalence_margin": _REAL, "won": _WHOLE, "lost": _WHOLE}
     | {"remark": _TEXT}
     | dict.fromkeys(_PUBLISHED, _REAL)
     | dict.fromkeys(("cross_entropy", "cross_entropy_difference"), _REAL)
@@ -134,7 +134,10 @@ def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
         measured = r["data"] if r["split"] == "test" else f"{r['data']} {r['split']}"
         own = f"published, {r['data']}" if published else f"{measured}, {images}"
         own = f"{r['foreign_model']}: {own}" if r["foreign_model"] else own
-        if head != (head := (own, r["split_digest"])):
+        if r["trained_on"] not in (None, "train"):
+            own += f", trained on {r['trained_on']}"
+        section = () if published else tuple(r[field] for field in SECTION)
+        if head != (head := (own, section)):
             shown.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
         label = f"{r['split']}, {images}" if published else columns.name(r)
         cells = (f"  {printable(label)}", *_brief(r))
@@ -153,8 +156,8 @@ def _brief(r: Record) -> tuple[str, ...]:
     elif r["difference"] is None:
         difference = "no baseline"
     elif columns.distinguishable(r):
-        low, high = 100 * r["difference_low"], 100 * r["difference_high"]
-        difference = f"{text.points(r['difference'], '+')} ({low:+.1f} to {high:+.1f})"
+        ends = [text.end(r[f"difference_{e}"], "+", digits=1) for e in ("low", "high")]
+        difference = f"{text.points(r['difference'], '+')} ({' to '.join(ends)})"
     else:
         difference = "not distinguishable"
     sizes = (text.kilobytes(r["file_bytes"]), text.kilobytes(r["gzip_bytes"]))

@@ -28,6 +28,18 @@ def points(fraction: float | None, signed: str = "") -> str:
     return format(round(100 * fraction, 2) + 0.0, f"{signed}.2f")
 
 
+def end(fraction: float | None, signed: str = "", digits: int = 2) -> str:
+    """An end of an interval in percentage points, with more digits if rounding would move it onto 0.
+
+    >>> end(0.0312, digits=1), end(-0.00004, "+")
+    ('3.1', '-0.004')
+    """
+    if fraction is None:
+        return MISSING
+    shown = (format(round(100 * fraction, d) + 0.0, f"{signed}.{d}f") for d in range(digits, 18))
+    return next((s for s in shown if float(s) or not fraction), points(fraction, signed))
+
+
 def with_interval(
     value: float | None, low: float | None, high: float | None, signed: str = ""
 ) -> str:
@@ -38,7 +50,7 @@ def with_interval(
     """
     if value is None:
         return MISSING
-    return f"{points(value, signed)} ({points(low, signed)} to {points(high, signed)})"
+    return f"{points(value, signed)} ({end(low, signed)} to {end(high, signed)})"
 
 
 def count(number: int | None) -> str:

@@ -6,11 +6,13 @@ import dataclasses
 
 import pytest
 
-from compress.report.compare import NO_BASELINE, Record, row_records, spread
+from compress.paired import equivalence_margin, mcnemar_p, paired_difference
+from compress.report.compare import NO_BASELINE, Record, row_records
 from compress.report.references import read_references
+from compress.report.seeds import spread
 from compress.rows.bits import pack_bits
 from compress.rows.result import Result
-from compress.significance import holm, mcnemar_p, paired_difference
+from compress.significance import SIGNIFICANCE, holm
 from support.report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
 
 BASE = bits(9000)
@@ -29,10 +31,11 @@ def test_a_difference_counts_the_images_lost_and_won() -> None:
     base, made = row(BASE), pruned(after)
     (record,) = compressed(base, made)
     assert record["difference"] == pytest.approx((30 - 130) / IMAGES)
-    assert (record["difference_low"], record["difference_high"]) == paired_difference(after, BASE)[
-        1:
-    ]
-    assert record["p"] == mcnemar_p(after, BASE)
+    ends = record["difference_low"], record["difference_high"]
+    assert ends == paired_difference(30, 130, IMAGES)[1:]
+    assert record["p"] == mcnemar_p(30, 130)
+    assert (record["won"], record["lost"]) == (30, 130)
+    assert record["equivalence_margin"] == equivalence_margin(30, 130, IMAGES)
     assert record["cross_entropy_difference"] == pytest.approx(0.33 - 0.31)
     assert record["file_ratio"] == 1
     assert record["gzip_ratio"] == made.gzip_bytes / base.gzip_bytes
@@ -76,7 +79,29 @@ def test_each_section_is_held_against_its_own_baseline() -> None:
     )
 
 
-def test_p_values_are_adjusted_over_a_section_and_not_beyond() -> None:
+def test_a_row_of_another_baseline_changes_no_verdict() -> None:
+    near = pruned(flipped(BASE, 80, 54, 1))
+    other = [{"model": digest("other"), "run": digest(str(i))} for i in range(9)]
+    others = [row(BASE, model=digest("other"))]
+    others += [pruned(flipped(BASE, 60, 60, i), **fields) for i, fields in enumerate(other)]
+    alone, *rest = compressed(row(BASE), near, *others)
+    assert len(rest) == 9
+    assert (alone["p_adjusted"], alone["p"]) == (mcnemar_p(54, 80), mcnemar_p(54, 80))
+    assert alone["p"] < SIGNIFICANCE
+    assert rest[0]["p_adjusted"] == 1
+
+
+def test_0_is_outside_the_interval_of_exactly_those_rows_that_are_told_apart() -> None:
+    lost = [50, 60, 75, 76, 77, 80, 90, 100]
+    records = compressed(
+        row(BASE), *(pruned(flipped(BASE, n, 50, n), run=digest(str(n))) for n in lost)
+    )
+    verdicts = [r["p_adjusted"] < SIGNIFICANCE for r in records]
+    assert [r["difference_high"] < 0 for r in records] == verdicts
+    assert set(verdicts) == {True, False}
+
+
+def test_p_values_are_adjusted_over_the_rows_of_a_baseline_and_not_beyond() -> None:
     here = [pruned(flipped(BASE, 60 + 30 * i, 50, i), seed=i) for i in range(3)]
     sample = bits(880, 1000)
     there = [row(sample, data="other"), pruned(flipped(sample, 9, 2), data="other")]

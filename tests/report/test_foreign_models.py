@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.report import comparison_page, pages, plots, tables
-from compress.report.compare import figures_beside, row_records, spread
+from compress.report.compare import figures_beside, row_records
 from compress.report.references import read_references
+from compress.report.seeds import spread
 from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, flipped, pruned, row
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from compress.report import columns, comparison_page, plots, tables
-from compress.report.compare import NO_BASELINE, Record, row_records, spread
+from compress.report.compare import NO_BASELINE, Record, row_records
 from compress.report.references import read_references
+from compress.report.seeds import spread
 from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, flipped, pruned, row
 
@@ -125,26 +126,48 @@ def test_what_trained_on_more_images_is_not_joined_over_seeds_with_what_did_not(
     assert joined["trained_on"] == MORE
 
 
-def test_a_baseline_trained_on_the_same_images_is_preferred() -> None:
-    same = row(BASE, label="train --recipe strong", trained_on=MORE, file_bytes=450_111)
+def test_what_trained_on_more_images_is_not_held_against_a_baseline_that_did_not() -> None:
     made = pruned(flipped(BASE, 60, 50), trained_on=MORE)
-    (record,) = compressed(row(BASE), same, made)
+    (record,) = compressed(row(BASE), made)
+    assert record["remark"] == NO_BASELINE
+    assert record.get("difference") is None
+
+
+def test_what_was_made_of_a_model_that_trained_on_more_images_did_too() -> None:
+    base = row(BASE, trained_on=MORE, label="train --recipe strong", file_bytes=450_111)
+    made = pruned(flipped(BASE, 60, 50))
+    (record,) = compressed(base, made)
+    assert record["trained_on"] == MORE
     assert record["file_ratio"] == made.file_bytes / 450_111
-    assert record["remark"] == ""
 
 
-def test_a_pair_that_trained_on_different_images_is_marked_wherever_it_stands() -> None:
+def test_p_values_of_what_trained_on_more_images_are_adjusted_apart() -> None:
+    other = {"model": digest("more"), "trained_on": MORE}
+    records = compressed(
+        row(BASE), pruned(flipped(BASE, 60, 50)),
+        row(BASE, **other), pruned(flipped(BASE, 60, 50), **other),
+    )  # fmt: skip
+    assert [r["trained_on"] for r in records] == ["train", MORE]
+    assert all(r["p"] == r["p_adjusted"] for r in records)
+
+
+def test_what_trained_on_more_images_has_a_section_of_its_own_that_says_so(tmp_path: Path) -> None:
     made = pruned(flipped(BASE, 400, 100), trained_on=MORE)
     table = tables.compared([row(BASE), made], [])
-    shown = tables.display(table).to_dict("records")[1]
     marked = f"prune --sparsity 0.5, trained on {MORE}"
-    assert shown["Model"] == marked
-    assert shown["From baseline, points"].endswith(", baseline trained on train")
+    assert tables.display(table).to_dict("records")[1]["Model"] == marked
     lines = tables.compact(tables.compared_records([row(BASE), made], []))
-    assert [line["model"] for line in lines[1:]] == ["  baseline", f"  {marked}"]
+    assert [line["model"] for line in lines] == [
+        "cifar10, 10,000 images", "  baseline", f"cifar10, 10,000 images, trained on {MORE}",
+        f"  {marked}",
+    ]  # fmt: skip
     text = page(row(BASE), made)
+    assert f"## Measured on cifar10: 10,000 test images, trained on {MORE}\n" in text
+    assert f"### Accuracy on cifar10, trained on {MORE}\n" in text
     assert text.split("## Runs")[1].count(marked) == 1
     assert text.count(marked) == 4  # three tables and the runs
+    svg = plots.accuracy_against_bytes(table, [], tmp_path)[1].read_text()
+    assert f"10,000 test images, trained on {MORE}" in svg
 
 
 def test_a_row_that_trained_on_the_training_images_is_not_marked() -> None:

@@ -69,7 +69,8 @@ def test_display_shows_points_intervals_and_sizes() -> None:
 
 def test_a_difference_that_chance_explains_is_called_so() -> None:
     _, made = shown(row(BASE), pruned(flipped(BASE, 60, 50)))
-    assert made["From baseline, points"] == "-0.10 (-0.31 to +0.11), not distinguishable"
+    assert made["From baseline, points"] == "-0.10 (-0.31 to +0.12), not distinguishable"
+    assert made["Same within, points"] == "0.28"
     assert float(made["p"]) >= 0.05
 
 
@@ -139,7 +140,7 @@ def test_compact_says_not_distinguishable_instead_of_a_number() -> None:
     rows = [row(BASE), pruned(flipped(BASE, 60, 50)), pruned(flipped(BASE, 400, 100), 0.9)]
     lines = compact(rows, [])
     assert [r["from baseline"] for r in lines][1:] == [
-        "", "not distinguishable", "-3.00 (-3.4 to -2.6)",
+        "", "not distinguishable", "-3.00 (-3.5 to -2.5)",
     ]  # fmt: skip
     assert [r["gzip"] for r in lines][1:] == ["440.0 KB", "264.0 KB", "88.0 KB"]
 

@@ -35,3 +35,10 @@ def test_a_p_just_below_significance_is_not_rounded_onto_it() -> None:
     assert text.p_value(0.04999) == "0.04999"
     assert text.p_value(0.05) == "0.05"
     assert text.p_value(2.14e-49) == "2.1e-49"
+
+
+def test_an_end_of_an_interval_is_not_rounded_onto_zero() -> None:
+    """Else an interval would hold the 0 that the verdict beside it denies."""
+    assert text.with_interval(-0.004, -0.008, -0.00003, "+") == "-0.40 (-0.80 to -0.003)"
+    assert text.end(0.0004, "+", digits=1) == "+0.04"
+    assert text.end(0.0, "+") == "+0.00"

@@ -1,0 +1,178 @@
+"""Two models on the same images: the exact McNemar test, its interval, and the margin within which they are the same.
+
+The standard library and numpy alone, as in `significance`; the tests compare each function with scipy or statsmodels.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from compress.significance import CONFIDENCE, SIGNIFICANCE, holm
+
+
+def discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
+    """How many images `a` alone gets right, and `b` alone; both are bool [n], image by image."""
+    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(
+            f"a paired test needs the same images for both models, one at least; "
+            f"got arrays of shape {a.shape} and {b.shape}."
+        )
+    return int((a & ~b).sum()), int((b & ~a).sum())
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """The two-sided p of the exact McNemar test that two models are right equally often.
+
+    McNemar 1947 (Psychometrika 12, 153-157), with the binomial distribution in place of chi-square. Only images that
+    one model alone gets right count. If the models are equally good, each of them is the toss of a fair coin. Without
+    such images p is 1.
+
+    >>> mcnemar_p(4, 0)  # four heads of four, either way: 2 / 2**4
+    0.125
+    """
+    tosses = only_a + only_b
+    # The binomial tail in whole numbers: exact, however many images the two disagree on.
+    ways = tail = 1
+    for heads in range(min(only_a, only_b)):
+        ways = ways * (tosses - heads) // (heads + 1)
+        tail += ways
+    return min(1.0, 2 * tail / 2**tosses)
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The exact interval of a proportion, (low, high): the proportions that the binomial test does not reject.
+
+    Clopper and Pearson 1934 (Biometrika 26, 404-413). Of no trials it is 0 to 1.
+
+    >>> [round(x, 4) for x in clopper_pearson(8, 10)]
+    [0.4439, 0.9748]
+    """
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else _beta_quantile(tail, successes, n - successes + 1)
+    high = 1.0 if successes == n else 1 - _beta_quantile(tail, n - successes, successes + 1)
+    return low, high
+
+
+def paired_difference(
+    only_a: int, only_b: int, n: int, step: int = 1
+) -> tuple[float, float, float]:
+    """The accuracy of `a` minus that of `b` on the same n images, with its interval: (difference, low, high).
+
+    The difference is d (2 t - 1): d is the share of the images that one model alone gets right, and t the share of
+    those that go to `a`. The interval of t is the inversion of the exact McNemar test; that of d is exact too. The two
+    are joined by squares, as Newcombe 1998 joins the intervals of two proportions (Donner and Zou 2012, Statistical
+    Methods in Medical Research 21, 347-359). Where each model wins as often as the other, only t counts.
+
+    0 is outside the interval if and only if `step` times `mcnemar_p` is below `SIGNIFICANCE`.
+
+    Args:
+      step: of `holm_steps`; the confidence is 1 - `SIGNIFICANCE` / `step`.
+
+    >>> [round(x, 4) for x in paired_difference(7, 1, 21)]
+    [0.2857, -0.055, 0.4847]
+    """
+    differ = step * mcnemar_p(only_a, only_b) < SIGNIFICANCE
+    low, high = _interval(only_a, only_b, n, SIGNIFICANCE / step, differ)
+    return (only_a - only_b) / n, low, high
+
+
+def equivalence_margin(only_a: int, only_b: int, n: int) -> float:
+    """The smallest margin within which two models are shown to be equally accurate, on the same n images.
+
+    Two one-sided tests at 5 % each (TOST: Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15,
+    657-680) reject every difference of the margin or more, either way. So it is the farther end of the 90 % interval.
+
+    >>> round(equivalence_margin(60, 50, 10_000), 4)
+    0.0028
+    """
+    differ = mcnemar_p(only_a, only_b) < 2 * SIGNIFICANCE
+    low, high = _interval(only_a, only_b, n, 2 * SIGNIFICANCE, differ)
+    return max(-low, high)
+
+
+def holm_steps(p_values: Sequence[float]) -> list[int]:
+    """By how many tests Holm's procedure divides the significance level for each p value, in the same order.
+
+    A p value that is rejected has the step of its rank; one that is not has the step at which the procedure stopped.
+    So a step times its p value is below `SIGNIFICANCE` if and only if the adjusted p value, of `holm`, is.
+
+    >>> holm_steps([0.001, 0.04, 0.03])  # 0.001 < 0.05 / 3; then 0.03 is not below 0.05 / 2
+    [3, 2, 2]
+    """
+    ranked, kept = sorted(p_values), [p >= SIGNIFICANCE for p in holm(p_values)]
+    steps = [len(ranked) - bisect.bisect_left(ranked, p) for p in p_values]
+    stopped = max((step for step, k in zip(steps, kept, strict=True) if k), default=0)
+    return [stopped if k else step for step, k in zip(steps, kept, strict=True)]
+
+
+def _interval(only_a: int, only_b: int, n: int, level: float, differ: bool) -> tuple[float, float]:
+    """The interval of `paired_difference` at a level; `differ`: whether the test rejects at that level."""
+    d, confidence = (only_a + only_b) / n, 1 - level
+    d_low, d_high = clopper_pearson(only_a + only_b, n, confidence)
+    if d == 0:
+        return -d_high, d_high
+    t = only_a / (only_a + only_b)
+    t_low, t_high = clopper_pearson(only_a, only_a + only_b, confidence)
+    slope = 2 * t - 1
+    d_below, d_above = (d_low, d_high) if slope > 0 else (d_high, d_low)
+    low = d * slope - math.hypot(2 * d * (t - t_low), slope * (d - d_below))
+    high = d * slope + math.hypot(2 * d * (t_high - t), slope * (d_above - d))
+    # The end nearer to 0 is on that side of it which the test says, at the least that both intervals allow.
+    if differ and slope > 0:
+        low = max(low, d_low * (2 * t_low - 1))
+    elif differ:
+        high = min(high, d_low * (2 * t_high - 1))
+    return max(low, -1.0), min(high, 1.0)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _beta_quantile(probability: float, a: int, b: int) -> float:
+    """Where the beta distribution with parameters `a` and `b` has that much below it."""
+    low, high, x = 0.0, 1.0, a / (a + b)
+    for _ in range(200):
+        value, density = _beta_below(x, a, b)
+        low, high = (x, high) if value < probability else (low, x)
+        # Newton's step, or where it would leave the bracket, halving.
+        step = x - (value - probability) / density if density else 0.0
+        new = step if low < step < high else (low + high) / 2
+        if abs(new - x) <= 1e-15 * x:
+            break
+        x = new
+    return x
+
+
+def _beta_below(x: float, a: int, b: int) -> tuple[float, float]:
+    """The beta distribution function at x, by its continued fraction, and its density.
+
+    Numerical Recipes, section 6.4: Lentz's method, and the reflection where the fraction converges slowly.
+    """
+    log_scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    log_power = log_scale + a * math.log(x) + b * math.log1p(-x)
+    density = math.exp(log_power - math.log(x) - math.log1p(-x))
+    if x > (a + 1) / (a + b + 2):
+        return 1 - math.exp(log_power) * _fraction(1 - x, b, a) / b, density
+    return math.exp(log_power) * _fraction(x, a, b) / a, density
+
+
+def _fraction(x: float, a: int, b: int) -> float:
+    """The continued fraction of the incomplete beta function."""
+    tiny = 1e-300
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
+    value = d
+    for m in range(1, 10_000):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / (1 + term * d or tiny)
+            c = 1 + term / c or tiny
+            value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return value
