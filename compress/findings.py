@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+SHOWN = 3  # names in a sentence about many layers
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Finding:
 
 
 class CannotTreat(ValueError):
-    """A stage cannot treat a model at all; its findings say why."""
+    """A stage cannot treat a model at all; its findings say why, and the cure, if one is known, what would help."""
 
-    def __init__(self, first: Finding, *more: Finding, stage: str = "") -> None:
+    def __init__(self, first: Finding, *more: Finding, stage: str = "", cure: str = "") -> None:
         self.findings, self.stage = (first, *more), stage
-        ValueError.__init__(self, " ".join(f.sentence(stage) for f in self.findings))
+        sentences = [finding.sentence(stage) for finding in by_cause(self.findings)]
+        ValueError.__init__(self, " ".join([*sentences, *([cure] if cure else [])]))
 
 
 def as_findings(results: Iterable[Finding | str]) -> list[Finding]:
@@ -56,3 +59,40 @@ def about_layer(name: str, kind: str, reason: str, remedy: str, *others: str) ->
     "layer 'flip' (RandomFlip) acts in training alone: leave it out."
     """
     return Finding((name, *others), reason, remedy, f"layer '{name}' ({kind})")
+
+
+def by_cause(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for each cause: those that say the same of different layers become one about all of them.
+
+    >>> same = [Finding((name,), "left dense") for name in ("a", "b", "c", "d")]
+    >>> [finding.sentence("prune") for finding in by_cause(same)]
+    ['prune: each of 4 layers (a, b, c, ...) left dense.']
+    """
+    causes: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        causes.setdefault((finding.reason, finding.remedy), []).append(finding)
+    return [_joined(alike) for alike in causes.values()]
+
+
+def _joined(alike: list[Finding]) -> Finding:
+    named = {finding.clause.removesuffix(finding.reason).strip(): finding for finding in alike}
+    if len(named) == 1:
+        return alike[0]
+    names = [name.removeprefix("layer ") for name in named]
+    subject = (
+        f"each of {len(names)} layers ({', '.join(names[:SHOWN])}{', ...' * (len(names) > SHOWN)})"
+    )
+    layers = tuple(dict.fromkeys(layer for finding in alike for layer in finding.layers))
+    return Finding(layers, alike[0].reason, alike[0].remedy, subject)
+
+
+def refuse_together(checks: Iterable[Callable[[], None]]) -> None:
+    """Run checks that may raise CannotTreat, and raise one CannotTreat with all that they found."""
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            check()
+        except CannotTreat as refusal:
+            findings += refusal.findings
+    if findings:
+        raise CannotTreat(*findings)

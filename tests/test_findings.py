@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from compress.findings import CannotTreat, Finding, about_layer, as_findings
+from compress.findings import (
+    CannotTreat,
+    Finding,
+    about_layer,
+    as_findings,
+    by_cause,
+    refuse_together,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,27 @@ def test_a_refusal_carries_its_findings_and_is_their_sentences() -> None:
     assert error.findings == (first, second)
     assert str(error) == "prune: a is odd: leave it out. prune: b is odd too."
     assert str(CannotTreat(first)) == "a is odd: leave it out."
+
+
+def test_findings_that_say_the_same_of_several_layers_are_one_sentence() -> None:
+    slopes = [about_layer(name, "PReLU", "is not known", "use ReLU") for name in "abcd"]
+    other = Finding(("e",), "is not known", "use another")
+    together = by_cause([slopes[0], other, *slopes[1:]])
+    assert [finding.sentence("prune") for finding in together] == [
+        "prune: each of 4 layers ('a' (PReLU), 'b' (PReLU), 'c' (PReLU), ...) is not known: use ReLU.",
+        "prune: e is not known: use another.",
+    ]
+    assert together[0].layers == ("a", "b", "c", "d")
+    error = CannotTreat(*slopes, stage="prune", cure="Do this.")
+    assert error.findings == tuple(slopes)
+    assert str(error) == f"{together[0].sentence('prune')} Do this."
+
+
+def test_all_checks_refuse_in_one_error() -> None:
+    def refuse(name: str) -> None:
+        raise CannotTreat(Finding((name,), "is odd"))
+
+    refuse_together([lambda: None])
+    with pytest.raises(CannotTreat) as caught:
+        refuse_together([lambda: refuse("a"), lambda: None, lambda: refuse("b")])
+    assert caught.value.findings == (Finding(("a",), "is odd"), Finding(("b",), "is odd"))

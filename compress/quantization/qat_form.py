@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from compress import backend
-from compress.findings import CannotTreat, about_layer
+from compress.findings import CannotTreat, about_layer, refuse_together
 from compress.keras_models.graph import Call, Graph, graph_of
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_batchnorm, is_channels_last, is_depthwise, kernel_names
@@ -34,9 +35,9 @@ def plain_form(model: KerasModel) -> Any:
       CannotTreat: a layer has no such form; the sentence says what to do instead.
     """
     graph = graph_of(model.keras)
+    refuse_together(partial(_check, graph, call) for call in graph.calls)
     instead = {}
     for call in graph.calls:
-        _check(graph, call)
         layer = call.layer
         if len(kind_of(layer).kernels) == 2:
             instead[layer.name] = [*_separated(layer), *_activation(layer)]

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from compress import backend
-from compress.findings import CannotTreat, about_layer
+from compress.findings import CannotTreat, about_layer, refuse_together
 from compress.keras_models.graph import Call, check_readable, graph_of
 from compress.keras_models.model import KerasModel
 from compress.tfmot import keras2_layers
@@ -51,15 +51,8 @@ def tfmot() -> Any:
 def check(model: Any) -> None:
     """Raise CannotTreat, with the layer and what to do, if a Keras 3 model cannot have a tf_keras twin."""
     check_readable(model)
-    keras = backend.keras()
-    for layer in _layers(model):
-        if isinstance(layer, keras.Model):
-            way = "call its layers one after another in the outer model instead"
-            kind = type(layer).__name__
-            raise CannotTreat(about_layer(layer.name, kind, "is a model inside the model", way))
-        keras2_layers.check(layer)
-    for call in graph_of(model).calls:
-        _check_call(call)
+    refuse_together(partial(_check_layer, layer) for layer in _layers(model))
+    refuse_together(partial(_check_call, call) for call in graph_of(model).calls)
 
 
 def twin(model: Any, seed: int = 0, clusters: Mapping[str, np.ndarray] | None = None) -> Any:
@@ -162,6 +155,14 @@ def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
         for ends in (graph.takes, graph.outputs)
     )
     return tf_keras().Model(inputs, outputs, name=model.name)
+
+
+def _check_layer(layer: Any) -> None:
+    if isinstance(layer, backend.keras().Model):
+        way = "call its layers one after another in the outer model instead"
+        kind = type(layer).__name__
+        raise CannotTreat(about_layer(layer.name, kind, "is a model inside the model", way))
+    keras2_layers.check(layer)
 
 
 def _check_call(call: Call) -> None:
