@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from compress import backend
+from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import every_layer
 from compress.keras_models.model import KerasModel
+from compress.model_files.header import header_of
 from compress.tflite.model import TFLiteModel
+
+RENAMES = "Of layers, `compress doctor FILE --fix NEW.keras` does it."
 
 
 def check_fits(
@@ -17,11 +23,23 @@ def check_fits(
     classes: int,
     task: str = "",
 ) -> None:
-    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to that many classes.
+    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to that many classes, by names TF takes.
 
     Args:
       task: the name of the task that has these images and classes, for the message.
     """
+    check_shapes(model, input_shape, classes, task)
+    if isinstance(model, KerasModel):
+        check_names(model.keras)
+
+
+def check_shapes(
+    model: KerasModel | TFLiteModel,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    task: str = "",
+) -> None:
+    """The same, whatever the names of layers."""
     if isinstance(model, TFLiteModel):
         return  # measuring opens the file and checks it
     inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
@@ -38,19 +56,31 @@ def check_fits(
             f"Input({input_shape}), image size fixed and number of images open."
         )
     if len(scores) != 2 or (*image, scores[1]) != (*input_shape, classes):
-        takes = f"{_shape(image)} images" if len(image) == 3 else f"inputs of shape {_shape(image)}"
         gives = (
             f"{scores[1]} classes" if len(scores) == 2 else f"outputs of shape {_shape(scores[1:])}"
         )
-        raise ValueError(
-            f"model takes {takes} and gives {gives}; {wanted}: give a model built for these images, "
-            "or the task that this model was built for."
-        )
-    _check_names(model.keras)
+        raise _misfit(image, f" and gives {gives}", wanted)
 
 
-def _check_names(model: Any) -> None:
-    """Raise ValueError if TensorFlow refuses the name of the model or of a layer. Inputs may have any name."""
+def check_header(path: Path, input_shape: tuple[int, int, int], classes: int, task: str) -> None:
+    """Raise ValueError if the header of a model file says that the model is for others. Keras is not imported."""
+    header = header_of(path) if path.suffix.lower() != ".tflite" else None
+    if header and (header.image != input_shape or header.classes not in (None, classes)):
+        gives = f" and gives {header.classes} classes" if header.classes else ""
+        wanted = f"task {task} has {_shape(input_shape)} and {classes}"
+        raise _misfit(header.image, gives, wanted)
+
+
+def _misfit(image: Sequence[int], gives: str, wanted: str) -> ValueError:
+    takes = f"{_shape(image)} images" if len(image) == 3 else f"inputs of shape {_shape(image)}"
+    return ValueError(
+        f"model takes {takes}{gives}; {wanted}: give a model built for these images, or the task that this model was "
+        "built for."
+    )
+
+
+def check_names(model: Any) -> None:
+    """Raise CannotTreat if TensorFlow refuses the name of a Keras model or of a layer. Inputs may have any name."""
     names = [("model", model.name, "[A-Za-z0-9.]")]
     image = backend.keras().layers.InputLayer
     names += [
@@ -58,12 +88,17 @@ def _check_names(model: Any) -> None:
         for layer in every_layer(model)
         if not isinstance(layer, image) and not getattr(layer, "layers", ())
     ]
-    for kind, name, begins in names:
-        if not re.fullmatch(f"{begins}[A-Za-z0-9_.>-]*", name):
-            raise ValueError(
-                f"{kind} {name!r:.60} has a name that TensorFlow does not take: call it something of letters, digits, "
-                "_, . and -, a letter first, where the model is built."
-            )
+    why = "has a name that TensorFlow does not take"
+    way = (
+        "call it something of letters, digits, _, . and -, a letter first, where the model is built"
+    )
+    findings = [
+        Finding((name,) if kind == "layer" else (), why, way, f"{kind} {name!r:.60}")
+        for kind, name, begins in names
+        if not re.fullmatch(f"{begins}[A-Za-z0-9_.>-]*", name)
+    ]
+    if findings:
+        raise CannotTreat(*findings, cure=RENAMES if findings[-1].layers else "")
 
 
 def _shape(shape: Any) -> str:

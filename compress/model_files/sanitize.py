@@ -33,14 +33,14 @@ def copy_keras(path: Path, clean: Path) -> Content:
     packed, weights = clean.with_name("packed.h5"), clean.with_name("weights.h5")
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_members(archive, _most_unpacked(path))
+            _check_members(archive, most_unpacked(path))
             config = allowlist.parse(_begin(archive, CONFIG))
             extent.check_extent(config, path.stat().st_size)
             with archive.open(WEIGHTS) as member, packed.open("wb") as file:
                 shutil.copyfileobj(member, file)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"its archive is damaged ({error}); copy it again") from error
-    numbers = h5_copy.copy(packed, weights, _most_unpacked(path))
+    numbers = h5_copy.copy(packed, weights, most_unpacked(path))
     with zipfile.ZipFile(clean, "w") as archive:
         archive.writestr(CONFIG, json.dumps(config))
         archive.write(weights, WEIGHTS)
@@ -76,7 +76,7 @@ def copy_h5(path: Path, clean: Path) -> Content:
     """Write the file anew, with the checked architecture in place of the one it had."""
     import h5py
 
-    numbers = h5_copy.copy(path, clean, _most_unpacked(path))
+    numbers = h5_copy.copy(path, clean, most_unpacked(path))
     with h5py.File(clean, "r+") as file:
         text = file.attrs.get("model_config")
         if not isinstance(text, str | bytes):
@@ -95,7 +95,8 @@ def copy_h5(path: Path, clean: Path) -> Content:
     return Content(config, numbers)
 
 
-def _most_unpacked(path: Path) -> int:
+def most_unpacked(path: Path) -> int:
+    """The most bytes that what is in a file may take."""
     return min(MAX_BYTES, max(ALWAYS_BYTES, MAX_RATIO * path.stat().st_size))
 
 
