@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from compress import backend
 from compress.findings import Finding
-from compress.keras_models.graph import Call, check_readable, graph_of
+from compress.keras_models.graph import Call, Graph, check_readable, graph_of
+from compress.keras_models.layer_kinds import kind_of
 from compress.pruning.layer_rules import (
     ChannelFlow,
     Channels,
@@ -110,8 +112,21 @@ def build_dependency_graph(model: Any) -> FilterGroups:
     for call in graph.calls:
         tracer.follow(call)
     for output in backend.keras().tree.flatten(graph.outputs):
-        tracer.union.hold(tracer.channels(output).labels, OUTPUT)
+        for tensor in _with_sources(graph, output):
+            tracer.union.hold_instead(tracer.channels(tensor).labels, OUTPUT)
     return tracer.groups()
+
+
+def _with_sources(graph: Graph, tensor: Any) -> Iterator[Any]:
+    """A tensor, and those that layers without kernels make it of, channel by channel, such as what a Softmax takes."""
+    yield tensor
+    maker = graph.makers.get(id(tensor))
+    while maker and not kind_of(maker.layer).kernels and len(maker.inputs) == 1:
+        (source,) = maker.inputs
+        if source.shape[-1] != tensor.shape[-1]:
+            return
+        yield source
+        maker = graph.makers.get(id(source))
 
 
 class _ChannelTracer:

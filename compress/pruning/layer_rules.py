@@ -64,6 +64,11 @@ class ChannelUnionFind:
         for label in labels.tolist():
             self.held.setdefault(self.root(label), why)
 
+    def hold_instead(self, labels: Labels, why: Hold) -> None:
+        """Hold labels for this reason, whatever they were held for."""
+        for label in labels.tolist():
+            self.held[self.root(label)] = why
+
 
 @dataclass(frozen=True)
 class Channels:

@@ -75,6 +75,18 @@ def test_a_concatenation_added_to_a_layer_makes_two_groups_of_it() -> None:
     assert zoo.units_of(zoo.functional(body)) == {"few+all": 2, "more+all": 3}
 
 
+@pytest.mark.parametrize("layers", [("Softmax",), ("Dropout", "Softmax"), ()])
+def test_nothing_is_said_of_the_last_layer_which_always_stays(layers: tuple[str, ...]) -> None:
+    k = backend.keras().layers
+    extra = {"Softmax": k.Softmax(), "Dropout": k.Dropout(0.1)}
+    scores = k.Dense(3, activation=None if layers else "softmax", name="scores")
+    stack = [k.Input((6, 6, 3)), k.Conv2D(4, 3, name="conv"), k.GlobalAveragePooling2D(), scores]
+    stack += [extra[name] for name in layers]
+    groups = build_dependency_graph(backend.keras().Sequential(stack))
+    assert list(groups.groups()) == ["conv"]
+    assert groups.reasons() == {}
+
+
 def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
     def body(k: Any, x: Any) -> Any:
         x = zoo.conv(k, 8, "free")(x)
