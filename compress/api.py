@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress import registry
+from compress.diagnosis.asked_task import view_without_data
 from compress.diagnosis.diagnose import Diagnosis, examined
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
@@ -169,9 +170,14 @@ def doctor(
     model: str | Path | KerasModel,
     stages: str | Sequence[Stage] | None = None,
     *,
+    task: str | Task = "cifar10",
     trust: bool = False,
 ) -> list[Diagnosis]:
-    """What each stage, by default every installed one, can make of a model, before any work."""
+    """What each stage, by default every installed one, can make of a model, before any work.
+
+    Args:
+      task: which the stages would run on; one of your own images if the model has other images or classes.
+    """
     loaded = model if isinstance(model, KerasModel) else load(model, trust=trust)
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{model} is a .tflite file; stages start from a .keras or .h5 model.")
@@ -180,7 +186,7 @@ def doctor(
         chosen: Sequence[Stage] = [cls() for cls in installed if cls.takes == KerasModel.format]
     else:
         chosen = stages_of(stages) if isinstance(stages, str) else stages
-    return examined(flattened(loaded)[0], chosen)
+    return examined(flattened(loaded)[0], chosen, view_without_data(loaded, _task(task)))
 
 
 def write_report(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import click
 
 from compress import typed_options
+from compress.findings import as_findings
 from compress.typed_options import option as option
 
 if TYPE_CHECKING:
@@ -122,3 +123,18 @@ class Stage(ABC):
     def parameters(cls) -> list[click.Parameter]:
         """The click options of this stage: its own in the order declared, then those of the class it derives from."""
         return typed_options.parameters(cls)
+
+
+def checked(
+    stage: Stage, model: KerasModel, task: TaskView
+) -> tuple[list[Finding], KerasModel | None]:
+    """What a stage will leave untreated in a model, and what the stages after it are checked against.
+
+    The one check before any work: `compress doctor` and `compress run` both ask it. None comes after a finished file.
+
+    Raises:
+      CannotTreat, or another ValueError: the stage cannot treat the model, or not with this task.
+    """
+    findings = as_findings(stage.check(model))
+    after = stage.outline(model, task)
+    return findings, after if stage.gives == "keras" else None

@@ -5,20 +5,25 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from compress import registry
 from compress.api import write_pages
 from compress.cli import console, report_output
+from compress.cli.options import USUAL_TASK
 from compress.diagnosis import equivalence
+from compress.diagnosis.asked_task import view, view_without_data
 from compress.diagnosis.diagnose import Fix, diagnose
 from compress.keras_models.model import KerasModel
+from compress.measurement.scale_trial import trials
 from compress.micro.arena import MEASURED_WITH
 from compress.model_files.file_kind import suffix_of
+from compress.model_files.fits_task import check_shapes
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
@@ -27,6 +32,8 @@ from compress.rows.measurement import Measurement
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
+from compress.tasks.images import suited
+from compress.tasks.view import TaskView
 
 
 def run(pipeline: Pipeline, options: RunOptions) -> None:
@@ -94,9 +101,11 @@ def evaluate(
 ) -> None:
     """Measure one model file on the task's test images; no row is written."""
     suffix_of(file)  # before the data is looked for
+    setup.check_tensorflow("evaluate", file)
     progress = console.progress()
     chosen_task = registry.task(task)
     dataset = chosen_task.load(data, progress.note)
+    setup.check_declared_shapes(file, chosen_task, dataset)
     model = load_model(file, trust)
     measured, scale, notes = setup.evaluated(
         model, chosen_task, dataset, input_scale, micro_accuracy=micro_accuracy, note=progress.note
@@ -140,7 +149,7 @@ class DoctorOptions:
 
     file: Path
     fix: Path | None  # where to write the rewritten model
-    task: str | None  # the models are compared on its validation images; None: on random images
+    task: str | None  # that stages are asked for, with its data; None: see `view_without_data`
     data: Path | None
     input_scale: float | None
     trust: bool
@@ -152,11 +161,17 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
 
     Without stages, every installed stage that takes a Keras model is asked.
     """
+    setup.check_tensorflow("doctor", options.file)
     installed = [registry.stage(name) for name in registry.stage_names()]
     stages = stages or [cls() for cls in installed if cls.takes == KerasModel.format]
-    images = _comparison_images(options)
-    fix = Fix(options.fix, images) if options.fix else None
-    record = diagnose(options.file, stages, options.trust, fix)
+    if options.task is None:
+        usual = registry.task(USUAL_TASK)
+        fix = Fix(options.fix, equivalence.random_images) if options.fix else None
+        record = diagnose(
+            options.file, stages, options.trust, fix, lambda model: view_without_data(model, usual)
+        )
+    else:
+        record = _diagnosed_for(options.task, stages, options)
     if options.as_json:
         console.say_json(record)
     else:
@@ -164,13 +179,27 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
     return all(diagnosis["can_work"] for diagnosis in record["stages"])
 
 
-def _comparison_images(options: DoctorOptions) -> Callable[[KerasModel], equivalence.Images]:
-    """How to get the images to compare models on: from the task, which is loaded here, or random ones."""
-    if options.task is None:
-        return equivalence.random_images
-    task = registry.task(options.task)
-    loaded = task.load(options.data, console.progress().note)
-    return lambda model: equivalence.task_images(model, task, loaded, options.input_scale)
+def _diagnosed_for(name: str, stages: Sequence[Stage], options: DoctorOptions) -> dict[str, Any]:
+    """What stages can make of the model on a task, with its data."""
+    task, notes = registry.task(name), list[str]()
+    data = task.load(options.data, console.progress().note)
+
+    def images(model: KerasModel) -> equivalence.Images:
+        return equivalence.task_images(model, task, data, options.input_scale)
+
+    def task_of(model: KerasModel) -> TaskView:
+        height, width, channels = data.train.images.shape[1:]
+        # A name that no run takes is a finding here, because --fix mends it.
+        check_shapes(model, (height, width, channels), len(data.classes), task.name)
+        fitted, found = suited(task, data, model, options.input_scale)
+        (trial,) = trials(model, data, [fitted.input_scale]).values()
+        notes.extend([*found, *([trial.at_chance_sentence] if trial.at_chance else [])])
+        return view(fitted, data)
+
+    setup.check_declared_shapes(options.file, task, data)
+    fix = Fix(options.fix, images) if options.fix else None
+    record = diagnose(options.file, stages, options.trust, fix, task_of)
+    return record | {"notes": [*notes, *record["notes"]]}
 
 
 def report(results: Path, out: Path | None) -> None:

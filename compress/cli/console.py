@@ -135,7 +135,7 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
 
 def print_diagnoses(record: Mapping[str, Any]) -> None:
     """Print the record of `diagnose`: a table of stages, then the sentences of each stage that has findings."""
-    say(*record["notes"])
+    say(*record["notes"], f"Asked as for --task {record['task']}.")
     print_records(
         [
             {

@@ -38,6 +38,7 @@ def inspect(sensitivity: bool, by_bytes: bool, target: str | None, **values: Any
 
 def layers(file: Path, trust: bool, as_json: bool) -> None:
     """Show a model file layer by layer."""
+    setup.check_tensorflow("inspect", file)
     rows = layer_table(load_model(file, trust))
     if as_json:
         console.say_json(rows)
@@ -55,8 +56,10 @@ def costs(
 ) -> None:
     """Show what 8 and 4 bits of each kernel of a Keras file cost, on the task's validation images."""
     suffix_of(file)  # before the data is looked for
+    setup.check_tensorflow("inspect", file)
     chosen_task, note = registry.task(task), console.progress().note
     dataset = chosen_task.load(data, note)
+    setup.check_declared_shapes(file, chosen_task, dataset)
     loaded = load_model(file, trust)
     if not isinstance(loaded, KerasModel):
         raise ValueError(

@@ -153,7 +153,8 @@ def slim(**values: Any) -> None:
         click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same to this .keras file."),
         click.Option(
             ["--task"], type=TaskName(),
-            help="Task on whose validation images that is checked; random images if not given.",
+            help="Task that the stages are asked for, and on whose validation images --fix checks. If not given: "
+            "cifar10 for models of its images and classes, else your own images; random images check.",
         ),
         DATA,
         INPUT_SCALE,

@@ -26,8 +26,9 @@ TARGETS = (
     *(f"ethos-{name}" for name in ("u55-32", "u55-64", "u55-128", "u55-256", "u65-256", "u65-512")),
 )
 FILE = FilePath(path_type=Path)
+USUAL_TASK = "cifar10"
 TASK = click.Option(
-    ["--task"], type=TaskName(), default="cifar10", show_default=True,
+    ["--task"], type=TaskName(), default=USUAL_TASK, show_default=True,
     help="A task of `compress tasks`, or MODULE:OBJECT, a task in Python code of your own, which is run.",
 )  # fmt: skip
 DATA = click.Option(

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compress.diagnosis.asked_task import view_without_data
 from compress.diagnosis.equivalence import Images, compared
-from compress.diagnosis.repair import Complaint, complaints_of, fixed
+from compress.diagnosis.repair import Complaint, by_cause, complaints_of, fixed, repaired, told
 from compress.files import replacing
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.layer_kinds import kind_of
@@ -17,6 +18,7 @@ from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import Rewrite, flattened
 from compress.model_files.load import load_model
 from compress.stage import Stage
+from compress.tasks.view import TaskView
 
 
 @dataclass(frozen=True)
@@ -52,47 +54,60 @@ class Fix:
             raise FileNotFoundError(f"no folder {self.out.parent} for --fix: make it first.")
 
 
-def examined(model: KerasModel, stages: Sequence[Stage]) -> list[Diagnosis]:
-    """One diagnosis for each stage on a flat model. Only the checks of the stages run."""
-    return [_diagnosis(model, stage) for stage in stages]
+def examined(
+    model: KerasModel, stages: Sequence[Stage], task: TaskView | None = None
+) -> list[Diagnosis]:
+    """One diagnosis for each stage on a flat model. Only the checks of the stages run.
+
+    Args:
+      task: which they would run on; a task of the user's own images if not given.
+    """
+    return [_diagnosis(model, stage, task) for stage in stages]
 
 
 def diagnose(
-    file: Path, stages: Sequence[Stage], trust: bool, fix: Fix | None = None
+    file: Path,
+    stages: Sequence[Stage],
+    trust: bool,
+    fix: Fix | None = None,
+    task_of: Callable[[KerasModel], TaskView] = view_without_data,
 ) -> dict[str, Any]:
     """Everything `compress doctor` reports about a model file, as plain data. With `fix`, a rewritten file is written.
 
-    Keys: file, notes, stages (for the rewritten model, if there is one) and fixed.
+    Keys: file, task, notes, stages (for the rewritten model, if there is one) and fixed.
+
+    Args:
+      task_of: gives the task that stages are asked for; it raises ValueError if the model does not fit that.
     """
     loaded = _loaded(file, trust)
+    task = task_of(loaded)
     model, notes = flattened(loaded)
     written = None
     if fix:
-        model, done = fixed(model, stages)
+        model, done = fixed(model, stages, task)
         written = _written(loaded, model, fix, trust) if done or notes else None
         written = {"rewrites": [*notes, *(rewrite.what for rewrite in done)], **(written or {})}
     return {
         "file": str(file),
+        "task": task.task.name,
         "notes": notes,
-        "stages": [_record(diagnosis) for diagnosis in examined(model, stages)],
+        "stages": [_record(diagnosis) for diagnosis in examined(model, stages, task)],
         "fixed": written,
     }
 
 
-def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
-    refusals, notes = complaints_of(model, [stage])
+def _diagnosis(model: KerasModel, stage: Stage, task: TaskView | None) -> Diagnosis:
+    refusals, notes = complaints_of(model, [stage], task)
     complaints = [*refusals, *notes]
-    after, done = fixed(model, [stage]) if complaints else (model, [])
-    refusals_left, notes_left = complaints_of(after, [stage]) if done else (refusals, notes)
+    patient = repaired(model, [stage], task, (refusals, notes))
+    refusals_left, notes_left = patient.complaints
     left = {*refusals_left, *notes_left}
-    then = "".join(f" It still refuses the model: {refusal.sentence}" for refusal in refusals_left)
+    then = "".join(f" It still refuses the model: {c.sentence}" for c in by_cause(refusals_left))
+    mended = [complaint for complaint in complaints if complaint not in left]
     findings = [
-        Advice(
-            complaint.layers(model),
-            complaint.sentence,
-            _help(model, complaint, [] if complaint in left else done, then),
-        )
-        for complaint in complaints
+        Advice(complaint.layers(model), complaint.sentence, _help(model, complaint, done, then))
+        for some, done in ((mended, patient.rewrites), ([c for c in complaints if c in left], []))
+        for complaint in by_cause(some)
     ]
     named = {name for finding in findings for name in finding.layers}
     kernels = [layer.name for layer in model.keras.layers if kernel_names(layer)]
@@ -105,7 +120,7 @@ def _diagnosis(model: KerasModel, stage: Stage) -> Diagnosis:
 
 def _help(model: KerasModel, complaint: Complaint, done: Sequence[Rewrite], then: str) -> str:
     if done:
-        return "--fix does it: " + " ".join(rewrite.what for rewrite in done) + then
+        return f"--fix does it: {told(done)}{then}"
     kinds = {layer.name: kind_of(layer) for layer in model.keras.layers}
     reasons = {kinds[name].no_rewrite for name in complaint.layers(model)}
     return " ".join(

@@ -55,19 +55,16 @@ def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalen
     return Equivalence(images.called, difference, largest, TOLERANCE * max(1.0, largest))
 
 
-def random_images(model: KerasModel, why: str = "") -> Images:
+def random_images(model: KerasModel) -> Images:
     """Images of noise in the range of pixels that the model takes: 0 to 255, or 0 to 1."""
     top = 255 if takes_raw_pixels(model.keras) else 1
     values = np.random.default_rng(0).uniform(0, top, (IMAGES, *model.input_shape))
-    called = f"{IMAGES} random images of numbers from 0 to {top}"
-    return Images(values.astype(np.float32), f"{called} ({why})" if why else called)
+    return Images(values.astype(np.float32), f"{IMAGES} random images of numbers from 0 to {top}")
 
 
 def task_images(model: KerasModel, task: Task, data: Dataset, input_scale: float | None) -> Images:
-    """Validation images of a task, or random ones if its images are of another shape than the model's."""
+    """Validation images of a task that the model fits."""
     images = data.validation.images[:IMAGES]
-    if images.shape[1:] != model.input_shape:
-        return random_images(model, f"those of task {task.name} have another shape")
     task, found = image_task.suited(task, data, model, input_scale)
     called = f"{len(images)} validation images of {data.name}"
     called += f" ({found[0].rstrip('.')})" if found else ""

@@ -1,16 +1,20 @@
-"""Search for rewrites of a model that remove the findings of stages, one after another."""
+"""Search for rewrites of a model that remove the findings of stages, one kind after another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.diagnosis.rewrites import rewrites
-from compress.findings import CannotTreat, Finding, as_findings
+from compress import findings
+from compress.diagnosis.asked_task import view_without_data
+from compress.diagnosis.rewrites import rewrites_by_kind
+from compress.findings import SHOWN, CannotTreat, Finding
 from compress.keras_models.graph import is_readable
 from compress.keras_models.model import KerasModel
-from compress.keras_models.rebuild import Rewrite
-from compress.stage import Stage
+from compress.keras_models.rebuild import LayerSpec, Rewrite
+from compress.model_files.fits_task import check_names
+from compress.stage import Stage, checked
+from compress.tasks.view import TaskView
 
 
 @dataclass(frozen=True)
@@ -34,28 +38,56 @@ class Complaint:
 Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will be left untreated
 
 
-def fixed(model: KerasModel, stages: Sequence[Stage]) -> tuple[KerasModel, list[Rewrite]]:
+@dataclass(frozen=True)
+class Repaired:
+    """A flat model that computes what another does, the rewrites that led there, and what stages still say of it."""
+
+    model: KerasModel
+    rewrites: list[Rewrite]
+    complaints: Complaints
+
+
+def fixed(
+    model: KerasModel, stages: Sequence[Stage], task: TaskView | None = None
+) -> tuple[KerasModel, list[Rewrite]]:
     """A flat model that computes the same with fewer findings, and the rewrites that were applied.
 
-    A rewrite is applied if no stage that accepted the model refuses it afterwards, and if it removes a refusal, or
-    removes a note and leaves fewer notes than before.
+    Rewrites are applied if no stage that accepted the model refuses it afterwards, and if they remove a refusal, or
+    remove a note and leave fewer notes than before.
+
+    Args:
+      task: see `complaints_of`.
     """
-    done: list[Rewrite] = []
-    complaints = complaints_of(model, stages)
-    while better := _better(model, stages, complaints):
-        rewrite, model, complaints = better
-        done.append(rewrite)
-    return model, done
+    patient = repaired(model, stages, task, complaints_of(model, stages, task))
+    return patient.model, patient.rewrites
 
 
-def complaints_of(model: KerasModel, stages: Sequence[Stage]) -> Complaints:
-    """Why stages refuse the model, and what they will leave untreated in it."""
+def repaired(
+    model: KerasModel, stages: Sequence[Stage], task: TaskView | None, complaints: Complaints
+) -> Repaired:
+    """The same, for a model that the stages have said these complaints of."""
+    patient = Repaired(model, [], complaints)
+    while better := _better(patient, stages, task):
+        patient = better
+    return patient
+
+
+def complaints_of(
+    model: KerasModel, stages: Sequence[Stage], task: TaskView | None = None
+) -> Complaints:
+    """Why stages refuse the model, and what they will leave untreated in it.
+
+    Args:
+      task: which the stages would run on; a task of the user's own images if not given.
+    """
+    task = task or view_without_data(model)
     refusals: list[Complaint] = []
     notes: list[Complaint] = []
     for number, stage in enumerate(stages):
         try:
-            findings = as_findings(stage.check(model))
-            notes += [Complaint(number, finding, stage.name) for finding in findings]
+            check_names(model.keras)
+            found, _ = checked(stage, model, task)
+            notes += [Complaint(number, finding, stage.name) for finding in found]
         except CannotTreat as error:
             refusals += [Complaint(number, finding, error.stage) for finding in error.findings]
         except ValueError as error:
@@ -63,23 +95,93 @@ def complaints_of(model: KerasModel, stages: Sequence[Stage]) -> Complaints:
     return refusals, notes
 
 
-def _better(
-    model: KerasModel, stages: Sequence[Stage], complaints: Complaints
-) -> tuple[Rewrite, KerasModel, Complaints] | None:
-    """The first rewrite that helps, the model after it and what stages then complain of."""
-    refusals, notes = complaints
-    if not (refusals or notes) or not is_readable(model.keras):
+def with_cure(refusal: CannotTreat, model: KerasModel, stage: Stage, task: TaskView) -> CannotTreat:
+    """The refusal of a flat model by a stage, with the rewrites that would help, if any do."""
+    complaints = [Complaint(0, finding, refusal.stage) for finding in refusal.findings]
+    patient = repaired(model, [stage], task, (complaints, []))
+    if not patient.rewrites:
+        return refusal
+    cure = f"`compress doctor FILE --fix NEW.keras` does it: {told(patient.rewrites)}"
+    return CannotTreat(*refusal.findings, stage=refusal.stage, cure=cure)
+
+
+def by_cause(complaints: Sequence[Complaint]) -> list[Complaint]:
+    """One complaint of a stage for each cause, about all layers that it is the cause for."""
+    stages: dict[tuple[int, str], list[Finding]] = {}
+    for complaint in complaints:
+        stages.setdefault((complaint.stage, complaint.by), []).append(complaint.finding)
+    return [
+        Complaint(number, finding, by)
+        for (number, by), found in stages.items()
+        for finding in findings.by_cause(found)
+    ]
+
+
+def told(rewrites: Sequence[Rewrite]) -> str:
+    """What rewrites do, as sentences; of many, the first few."""
+    more = len(rewrites) - SHOWN
+    shown = [rewrite.what for rewrite in rewrites[:SHOWN]]
+    return " ".join([*shown, *([f"And {more} more like these."] if more > 0 else [])])
+
+
+def _better(patient: Repaired, stages: Sequence[Stage], task: TaskView | None) -> Repaired | None:
+    """The model after the first kind of rewrites that helps; None if none does."""
+    complaints = [*patient.complaints[0], *patient.complaints[1]]
+    if not complaints or not is_readable(patient.model.keras):
         return None
-    about = {name for complaint in [*refusals, *notes] for name in complaint.finding.layers}
-    refusing = {complaint.stage for complaint in refusals}
-    for rewrite in rewrites(model):
-        if about.isdisjoint(rewrite.touches):
-            continue
-        after = rewrite.applied(model)
-        still, left = complaints_of(after, stages)
-        if {complaint.stage for complaint in still} - refusing:
-            continue
-        helped = refusing and set(refusals) - set(still)
-        if helped or (set(notes) - set(left) and len(left) < len(notes)):
-            return rewrite, after, (still, left)
+    about = {name for complaint in complaints for name in complaint.finding.layers}
+    for kind in rewrites_by_kind(patient.model):
+        touching = [rewrite for rewrite in kind if not about.isdisjoint(rewrite.touches)]
+        if better := _together(patient, touching, stages, task):
+            return better
     return None
+
+
+def _together(
+    patient: Repaired, rewrites: Sequence[Rewrite], stages: Sequence[Stage], task: TaskView | None
+) -> Repaired | None:
+    """The model after all rewrites that help, tried together: one copy and one check, however many layers there are.
+
+    If they do not help together, but change what is said, halves of them are tried.
+    """
+    if not rewrites:
+        return None
+    after = _applied(patient, rewrites, stages, task)
+    if _helps(patient.complaints, after.complaints):
+        said = [{*refusals, *notes} for refusals, notes in (patient.complaints, after.complaints)]
+        mended = {name for complaint in said[0] - said[1] for name in complaint.finding.layers}
+        needed = [rewrite for rewrite in rewrites if not mended.isdisjoint(rewrite.touches)]
+        if len(needed) == len(rewrites):
+            return after
+        fewer = _applied(patient, needed, stages, task)
+        return fewer if _helps(patient.complaints, fewer.complaints) else after
+    half = len(rewrites) // 2
+    if not half or after.complaints == patient.complaints:
+        return None
+    parts = (rewrites[:half], rewrites[half:])
+    return next(filter(None, (_together(patient, part, stages, task) for part in parts)), None)
+
+
+def _applied(
+    patient: Repaired, rewrites: Sequence[Rewrite], stages: Sequence[Stage], task: TaskView | None
+) -> Repaired:
+    """The model after these rewrites, but for those that change a layer that one before changes."""
+    instead: dict[str, Sequence[LayerSpec]] = {}
+    done = []
+    for rewrite in rewrites:
+        names = {spec.config.get("name") for specs in rewrite.instead.values() for spec in specs}
+        taken = {spec.config.get("name") for specs in instead.values() for spec in specs}
+        if instead.keys().isdisjoint(rewrite.instead) and taken.isdisjoint(names):
+            instead |= rewrite.instead
+            done.append(rewrite)
+    model = Rewrite("", tuple(instead), instead).applied(patient.model)
+    return Repaired(model, [*patient.rewrites, *done], complaints_of(model, stages, task))
+
+
+def _helps(before: Complaints, after: Complaints) -> bool:
+    (refusals, notes), (still, left) = before, after
+    refusing = {complaint.stage for complaint in refusals}
+    if {complaint.stage for complaint in still} - refusing:
+        return False
+    fewer = bool(set(notes) - set(left)) and len(left) < len(notes)
+    return bool(set(refusals) - set(still)) or fewer

@@ -20,13 +20,20 @@ KEPT = ("linear", "softmax")
 
 def rewrites(model: KerasModel) -> list[Rewrite]:
     """Every rewrite that the layers of a flat model allow, the simplest kind first."""
+    return [rewrite for kind in rewrites_by_kind(model) for rewrite in kind]
+
+
+def rewrites_by_kind(model: KerasModel) -> list[list[Rewrite]]:
+    """Every rewrite that the layers of a flat model allow, in kinds, the simplest first."""
     graph = graph_of(model.keras)
+    calls = [call for call in graph.calls if call.inputs]
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
         renamed, left_out, activation_apart, into_previous_kernel, into_next_kernel, into_a_convolution,
     )  # fmt: skip
-    rewrites = [input_renamed(graph, image) for image in graph.inputs]
-    rewrites += [kind(graph, call) for kind in kinds for call in graph.calls if call.inputs]
-    return list({r.what: r for r in rewrites if r}.values())  # a shared layer was met at each call
+    inputs = [input_renamed(graph, image) for image in graph.inputs]
+    found = [inputs, *([kind(graph, call) for call in calls] for kind in kinds)]
+    # A shared layer was met at each call.
+    return [list({r.what: r for r in kind if r}.values()) for kind in found]
 
 
 def renamed(graph: Graph, call: Call) -> Rewrite | None:

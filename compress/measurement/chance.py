@@ -41,9 +41,15 @@ def level(measured: Measurement, data: Dataset) -> float | None:
 
 def sentence(measured: Measurement | Result, guessing: float) -> str:
     """What to say of a model whose accuracy is no better than that of guessing."""
+    found = f"{measured.top1:.2%} of {measured.test_images:,} {measured.measured_on} images"
+    return said(found, (measured.top1_low, measured.top1_high), guessing)
+
+
+def said(found: str, interval: tuple[float, float], guessing: float) -> str:
+    """The same for an accuracy and its images in words, with its interval."""
+    low, high = interval
     return (
-        f"chance level: top-1 {measured.top1:.2%} of {measured.test_images:,} {measured.measured_on} images "
-        f"({measured.top1_low:.2%} to {measured.top1_high:.2%}) is no better than guessing, {guessing:.2%}: check the "
+        f"chance level: top-1 {found} ({low:.2%} to {high:.2%}) is no better than guessing, {guessing:.2%}: check the "
         "scale of pixels (--input-scale), the order of channels (RGB or BGR), the order of classes, and the data."
     )
 

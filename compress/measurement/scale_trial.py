@@ -39,6 +39,12 @@ class Trial:
         return self.interval[0] <= self.guessing
 
     @property
+    def at_chance_sentence(self) -> str:
+        """What to say of a model that is at chance level."""
+        found = f"{self.right / self.images:.2%} of {self.images:,} validation images"
+        return chance.said(found, self.interval, self.guessing)
+
+    @property
     def clearly_above(self) -> bool:
         """Whether the whole interval is clearly better than guessing."""
         return self.interval[0] > chance.clearly_above(self.guessing)

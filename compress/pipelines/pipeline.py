@@ -10,14 +10,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from compress.findings import as_findings
+from compress.diagnosis.repair import with_cure
+from compress.findings import CannotTreat, Finding, as_findings, by_cause
 from compress.keras_models.model import KerasModel
 from compress.rows.result import Result
 from compress.runs import precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.runs.trained import Trained
-from compress.stage import Stage
+from compress.stage import Stage, checked
 from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from compress.tflite.model import TFLiteModel
@@ -56,8 +57,14 @@ class Pipeline:
         for number, stage in enumerate(self.stages):
             if stage.takes != "keras":
                 break
-            notes += _notes(stage, model)
-            model = stage.outline(model, task)
+            try:
+                findings, after = checked(stage, model, task)
+            except CannotTreat as refusal:
+                if number:
+                    raise
+                raise with_cure(refusal, model, stage, task) from None
+            notes += _sentences(stage, findings)
+            model = after or model
             if not stage.keeps_architecture:
                 notes += [
                     f"{stage.name} makes another network, so promises of {before.name} are not checked after it."
@@ -218,7 +225,11 @@ def _network(
 
 
 def _notes(stage: Stage, model: KerasModel) -> list[str]:
-    return [finding.sentence(stage.name) for finding in as_findings(stage.check(model))]
+    return _sentences(stage, as_findings(stage.check(model)))
+
+
+def _sentences(stage: Stage, findings: Sequence[Finding]) -> list[str]:
+    return [finding.sentence(stage.name) for finding in by_cause(findings)]
 
 
 class _State:

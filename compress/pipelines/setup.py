@@ -13,8 +13,9 @@ from compress.files import sha256
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement import chance
+from compress.measurement.measure import check_fits as check_graph
 from compress.measurement.measure import measure
-from compress.model_files.fits_task import check_fits
+from compress.model_files.fits_task import check_fits, check_header
 from compress.model_files.load import load_model
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.runs.context import RunContext, check_places
@@ -87,6 +88,16 @@ def check_backend(options: RunOptions, stages: Sequence[Stage] = ()) -> None:
         )
 
 
+def check_tensorflow(command: str, file: Path) -> None:
+    """Raise ValueError if a command would need TensorFlow for a model file and Keras is set to compute on another."""
+    name = backend.name()
+    if name != "tensorflow" and file.suffix.lower() != ".tflite":
+        raise ValueError(
+            f"Keras is set to compute on {name!r}, and `compress {command}` needs TensorFlow for {file}: unset "
+            "KERAS_BACKEND, or set it to tensorflow."
+        )
+
+
 def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunContext]:
     """The Keras model to begin with, by default the task's baseline, and the context with its task fitted to it."""
     path = options.model or options.task.baseline_path()
@@ -98,6 +109,8 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
         raise ValueError(
             f"task {name} ships no trained baseline: {training_hint}name a model file with --model."
         )
+    if options.model:
+        check_declared_shapes(path, context.task, context.data)
     loaded = load_model(path, options.trust)
     if not isinstance(loaded, KerasModel):
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
@@ -118,6 +131,12 @@ def start_from(
     return _flat(model, context)[0], context
 
 
+def check_declared_shapes(path: Path, task: Task, data: Dataset) -> None:
+    """Raise ValueError if a model file declares other images or classes than the task's. Imports no TensorFlow."""
+    height, width, channels = data.train.images.shape[1:]
+    check_header(path, (height, width, channels), len(data.classes), task.name)
+
+
 def fitted(
     model: KerasModel | TFLiteModel,
     task: Task,
@@ -133,6 +152,8 @@ def fitted(
     """
     height, width, channels = data.train.images.shape[1:]
     check_fits(model, (height, width, channels), len(data.classes), task.name)
+    if isinstance(model, TFLiteModel):
+        check_graph(model.graph, data.train.images.shape[1:], len(data.classes))
     return images.suited(task, data, model, input_scale, vouched=vouched)
 
 

@@ -105,6 +105,16 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
     return slim_export(quantized(float_file, beyond, images), images)
 
 
+def trial(model: KerasModel, names: Collection[str]) -> None:
+    """Export as `export` does, with kernels rounded anyhow and a blank image. Raises as `export` does."""
+    float_file, kernels = converted(model.keras, "float32"), model.kernels()
+    beyond = {
+        tensor: np.ones(kernels[name].shape[-1])
+        for tensor, name in _tensors(float_file, kernels, names).items()
+    }
+    quantized(float_file, beyond, np.ones((1, *model.input_shape), np.float32))
+
+
 def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """End of the grid of each output channel [o], as a multiple of the largest weight there."""
     largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)

@@ -10,14 +10,28 @@ import numpy as np
 
 from compress import backend
 from compress.tflite import contents
-from compress.tflite.flatbuffer import WEIGHTS, Graph, read
+from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator, read
 from compress.tflite.kernel_matching import StoredKernel
 
 _OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # of the output channels; else 0
 # Least end of a channel's grid, as a fraction of the kernel's largest weight: below it a bias may exceed 32 bits.
 _LEAST_END = 1e-3
 
+
 Range = tuple[np.ndarray, np.ndarray]  # least and greatest
+
+
+class NoIntegers(ValueError):
+    """Operators of a file for which ai-edge-quantizer has no integers."""
+
+    def __init__(self, operators: list[Operator]) -> None:
+        self.operators = operators
+        names = ", ".join(sorted({operator.name for operator in operators}))
+        ValueError.__init__(
+            self,
+            f"the 4-bit file would compute {names} in float32: ai-edge-quantizer has no integers for it, use scheme "
+            "int8.",
+        )
 
 
 def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarray) -> bytes:
@@ -121,13 +135,10 @@ def _check_stored(
                 f"{before.name} would be stored as {after.dtype}, expected {expected}: "
                 "use another scheme, or name its layer to --keep."
             )
-    floats = {
-        operator.name
+    floats = [
+        operator
         for operator in contents.operators(content)
         if operator.outputs[0].dtype == "float32" and operator.name != "DEQUANTIZE"
-    }
+    ]
     if floats:
-        raise ValueError(
-            f"the 4-bit file would compute {', '.join(sorted(floats))} in float32: "
-            "ai-edge-quantizer has no integers for it, use scheme int8."
-        )
+        raise NoIntegers(floats)

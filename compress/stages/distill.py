@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 
 import click
 
-from compress.findings import Finding
+from compress.findings import CannotTreat, Finding
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, option
 from compress.tasks.network import Network
@@ -96,6 +96,11 @@ class Distill(TrainingStage):
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
         student = self._student(task, seed=0)
         TrainingStage.outline(self, model, task)
+        ours, theirs = (f"{list(m.input_shape)} to {m.classes} classes" for m in (model, student))
+        if ours != theirs:
+            reason = f"takes {theirs}, but the incoming model {ours}"
+            way = f"name a model file with --student, or the task of the model, which is not {task.task.name}"
+            raise CannotTreat(Finding((), reason, way, "the student"), stage=self.name)
         return student
 
     def recipe(self, task: TaskView) -> Recipe:

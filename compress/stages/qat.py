@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
 from compress.quantization import int4, qat_export, qat_model
+from compress.quantization.operator_layers import layers_of
 from compress.quantization.sensitivity import IMAGES, kernel_costs, least_noise
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
@@ -95,8 +95,11 @@ class Qat(TrainingStage):
         # Exporting without training shows which operators would stay float.
         blank = np.ones((1, *model.input_shape), np.float32)
         if self.bits == "8":
-            if self._by_tfmot(model, blank) is None:
+            try:
                 self._simulated(model, {}, blank)
+            except ValueError:
+                if self._by_tfmot(model, blank) is None:
+                    raise
             return TrainingStage.check(self, model)
         coarse = dict.fromkeys(int4.possible(model), 4)
         training = self._simulated(model, coarse, blank)
@@ -207,12 +210,7 @@ def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
         if tensor is not None and tensor.dtype.startswith("float")
     ]
     if floating:
-        # The name of a tensor is a path that contains the name that tfmot gives the layer, or Keras with a number.
-        paths = [tensor.name for operator in floating for tensor in operator.outputs]
-        parts = {part.removeprefix(PREFIX) for path in paths for part in re.split("[/;]", path)}
-        parts |= {re.sub(r"_\d+$", "", part) for part in parts}
-        layers = tuple(layer.name for layer in model.keras.layers if layer.name in parts)
-        first = floating[0]
+        layers, first = layers_of(floating, model, PREFIX), floating[0]
         reason = f"would compute {first.name} ({first.outputs[0].name}) in float"
         way = "build the model without the layer that it belongs to, or use quantize"
         raise CannotTreat(Finding(layers, reason, way, "the integer file"), stage=Qat.name)

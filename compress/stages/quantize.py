@@ -12,7 +12,7 @@ import numpy as np
 from compress.findings import CannotTreat, Finding, about_layer
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
-from compress.quantization import int4
+from compress.quantization import int4, trial
 from compress.quantization.gptq import QMAX, most_sensitive
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
@@ -69,16 +69,25 @@ class Quantize(Stage):
         return (*Stage.libraries(self), *four)
 
     def check(self, model: KerasModel) -> list[Finding]:
-        if self.scheme != "int4":
-            return []
+        findings = self._check_kernels(model) if self.scheme == "int4" else []
+        coarse = [name for name, w in model.kernel_variables().items() if self._coarse(name, w)]
+        try:
+            trial.check(model, self.scheme, coarse)
+        except CannotTreat as refusal:
+            raise CannotTreat(*refusal.findings, stage=self.name) from None
+        return findings
+
+    def _check_kernels(self, model: KerasModel) -> list[Finding]:
+        """A finding for each kernel that 4 bits cannot hold. CannotTreat if such a layer is not kept."""
         int4.check()
         kernels = model.kernel_variables()
         check_named(self.name, self.keep, map(layer_of, kernels), "with a kernel to keep")
-        for layer, kind in int4.refused(model).items():
-            if layer not in self.keep:
-                way = f"add --keep {layer}, or use scheme int8"
-                finding = about_layer(layer, kind, "cannot be stored in 4 bits", way)
-                raise CannotTreat(finding, stage=self.name)
+        refused = {n: kind for n, kind in int4.refused(model).items() if n not in self.keep}
+        if refused:
+            way = f"add {' '.join(f'--keep {name}' for name in refused)}, or use scheme int8"
+            why = "cannot be stored in 4 bits"
+            findings = [about_layer(name, kind, why, way) for name, kind in refused.items()]
+            raise CannotTreat(*findings, stage=self.name)
         if not any(self._coarse(name, kernel) for name, kernel in kernels.items()):
             layers = tuple(dict.fromkeys(map(layer_of, kernels)))
             way = "keep fewer layers, or use scheme int8"
@@ -97,7 +106,8 @@ class Quantize(Stage):
         ]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
-        self.check(model)
+        if self.scheme == "int4":
+            self._check_kernels(model)
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
         if self.scheme != "int4":

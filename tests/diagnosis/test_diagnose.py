@@ -17,11 +17,13 @@ from baselines.toy import Toy
 from compress import backend, registry
 from compress.cli.main import cli
 from compress.diagnosis import diagnose, repair
+from compress.diagnosis.asked_task import view_without_data
 from compress.findings import CannotTreat, Finding, as_findings
 from compress.keras_models import rebuild
 from compress.keras_models.model import KerasModel
 from compress.model_files.load import load_model
 from compress.stage import Stage
+from compress.stages.prune import Prune
 from support.model_zoo import IMAGE, images, nested, outputs, randomised, residual
 
 BASELINE = str(Toy().baseline_path())
@@ -67,6 +69,20 @@ class Garbled(Stage):
         return Finding(finding.layers, sha256(words.encode()).hexdigest(), subject="#")
 
 
+class Calls:
+    """A function that counts its calls."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.count = function, 0
+
+    def __call__(self, *values: Any) -> Any:
+        self.count += 1
+        return self.function(*values)
+
+    def method(self) -> Callable[..., Any]:
+        return lambda *values: self(*values)
+
+
 def asked(*words: str) -> Result:
     return CliRunner().invoke(cli, ["doctor", *words])
 
@@ -81,7 +97,7 @@ def augmented(name: str = "model.keras") -> str:
 
 
 def test_every_installed_stage_is_asked_if_none_is_named() -> None:
-    said = asked(BASELINE, "--json")
+    said = asked(BASELINE, "--json", "--task", "toy")
     assert said.exit_code == 0, said.output
     diagnoses = json.loads(said.stdout)["stages"]
     takes_keras = [n for n in registry.stage_names() if registry.stage(n).takes == "keras"]
@@ -168,16 +184,18 @@ def test_nothing_is_written_if_nothing_helps() -> None:
     assert not Path("better.keras").exists()
 
 
-def test_images_of_another_shape_prove_nothing_and_random_ones_are_taken() -> None:
+def test_a_model_that_does_not_fit_the_task_named_is_refused_as_by_run() -> None:
     k = backend.keras().layers
     stack = [k.Input((8, 8, 1)), k.Rescaling(1 / 255), k.RandomFlip(), k.Flatten(), k.Dense(3)]
     randomised(backend.keras().Sequential(stack)).save("grey.keras")
     said = asked("grey.keras", "--fix", "out.keras", "--task", "toy", "prune")
+    assert said.exit_code == 1
+    assert "model takes 8x8x1 images and gives 3 classes; task toy has 12x12x3 and 3" in said.stderr
+    assert not Path("out.keras").exists()
+    said = asked("grey.keras", "--fix", "out.keras", "prune")
     assert said.exit_code == 0, said.output
-    assert (
-        "random images of numbers from 0 to 255 (those of task toy have another shape)"
-        in said.stdout
-    )
+    assert "256 random images of numbers from 0 to 255" in said.stdout
+    assert "Asked as for --task images." in said.stdout
 
 
 @pytest.mark.parametrize(
@@ -243,7 +261,7 @@ def small() -> KerasModel:
     stack = [
         k.Input(IMAGE),
         k.RandomFlip(name="flip"),
-        k.Conv2D(4, 3, activation="relu", name="a b"),
+        k.Conv2D(4, 3, activation="relu", name="_ab"),
     ]
     stack += [
         k.BatchNormalization(name="norm"),
@@ -267,7 +285,8 @@ def test_no_word_of_a_finding_decides_anything(model: str) -> None:
     stages = [stage for stage in stages if stage.takes == "keras"]
     stages += [registry.stage("prune")(pattern="2:4"), registry.stage("quantize")(scheme="int4")]
     garbled = [Garbled(of=stage) for stage in stages]
-    plain, unreadable = (diagnose.examined(patient, each) for each in (stages, garbled))
+    task = view_without_data(patient, Toy())
+    plain, unreadable = (diagnose.examined(patient, each, task) for each in (stages, garbled))
     assert {diagnosis.verdict for diagnosis in plain} - {"yes"}
     for before, after in zip(plain, unreadable, strict=True):
         assert after.verdict == before.verdict, before.stage
@@ -277,7 +296,7 @@ def test_no_word_of_a_finding_decides_anything(model: str) -> None:
             bool(f.rewrite) for f in before.findings
         ]
         assert {f.why for f in after.findings}.isdisjoint(f.why for f in before.findings)
-    done, done_unread = (repair.fixed(patient, each)[1] for each in (stages, garbled))
+    done, done_unread = (repair.fixed(patient, each, task)[1] for each in (stages, garbled))
     assert [rewrite.what for rewrite in done_unread] == [rewrite.what for rewrite in done]
 
 
@@ -354,3 +373,85 @@ def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
     prune = registry.stage("prune")()
     assert len(repair.fixed(model, [prune])[1]) == 1
     assert repair.fixed(model, [prune, NeedsTheFlip()])[1] == []
+
+
+def test_a_task_without_a_network_has_no_student_and_the_doctor_says_what_run_says() -> None:
+    k = backend.keras().layers
+    randomised(backend.keras().Sequential([k.Input((8, 8, 1)), k.Flatten(), k.Dense(3)])).save(
+        "grey.keras"
+    )
+    said = asked("grey.keras", "distill")
+    assert said.exit_code == 1
+    assert (
+        "task images has no architecture to build: name the model file of a student" in said.stdout
+    )
+    (diagnosis,) = diagnose.examined(load_model(Path(BASELINE)), [registry.stage("distill")()])  # type: ignore[arg-type]
+    assert diagnosis.verdict == "no"
+
+
+def test_a_name_that_tensorflow_does_not_take_refuses_every_stage_and_is_mended() -> None:
+    k = backend.keras().layers
+    stack = [
+        k.Input(IMAGE, name="image"),
+        k.Flatten(),
+        k.Dense(4, name="a b"),
+        k.Dense(3, name="c d"),
+    ]
+    randomised(backend.keras().Sequential(stack, name="model")).save("spaced.keras")
+    said = asked("spaced.keras", "quantize", "finetune", "--json")
+    assert said.exit_code == 1
+    for opinion in json.loads(said.stdout)["stages"]:
+        (finding,) = opinion["findings"]
+        assert finding["layers"] == ["a b", "c d"]
+        assert "has a name that TensorFlow does not take" in finding["why"]
+        assert "--fix does it: a b: called a_b" in finding["rewrite"]
+    run = CliRunner().invoke(cli, ["run", "--task", "toy", "--model", "spaced.keras", "quantize"])
+    assert finding["why"] in run.stderr
+    assert "`compress doctor FILE --fix NEW.keras` does it" in run.stderr
+    assert asked("spaced.keras", "--fix", "new.keras", "--task", "toy", "quantize").exit_code == 0
+
+
+def test_run_refuses_in_the_words_of_the_doctor_and_names_the_same_rewrite() -> None:
+    path = augmented()
+    (opinion,) = json.loads(asked(path, "prune", "--json").stdout)["stages"]
+    (finding,) = opinion["findings"]
+    run = CliRunner().invoke(cli, ["run", "--task", "toy", "--model", path, "prune"])
+    assert run.exit_code == 1
+    cure = finding["rewrite"].replace("--fix", "`compress doctor FILE --fix NEW.keras`")
+    assert f"{finding['why']} {cure}" in run.stderr
+
+
+def norms_after_activations(blocks: int) -> KerasModel:
+    """A model in which a picky stage finds something in every block."""
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE)]
+    for number in range(blocks):
+        stack += [k.Conv2D(4, 3, padding="same", activation="relu", name=f"conv{number}")]
+        stack += [k.GaussianNoise(0.1, name=f"noise{number}")]
+    return KerasModel(backend.keras().Sequential([*stack, k.Flatten(), k.Dense(3, name="scores")]))
+
+
+def test_the_work_does_not_grow_with_the_layers_that_are_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = []
+    for blocks in (2, 9):
+        checks, copies = Calls(Prune.check), Calls(rebuild.rebuilt)
+        monkeypatch.setattr(Prune, "check", checks.method())
+        monkeypatch.setattr(rebuild, "rebuilt", copies)
+        (diagnosis,) = diagnose.examined(norms_after_activations(blocks), [Prune()])
+        assert len(diagnosis.findings) == 1
+        assert len(diagnosis.findings[0].layers) == blocks
+        counts.append((checks.count, copies.count))
+        monkeypatch.undo()
+    assert counts[0] == counts[1] == (2, 1)
+
+
+def test_a_model_at_chance_level_is_said_to_be_where_there_are_validation_images() -> None:
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE), k.Flatten(), k.Dense(3, kernel_initializer="zeros")]
+    backend.keras().Sequential(stack).save("blank.keras")
+    notes = json.loads(asked("blank.keras", "--task", "toy", "--json", "finetune").stdout)["notes"]
+    assert any("chance level: top-1 33.33% of 150 validation images" in note for note in notes)
+    trained = json.loads(asked(BASELINE, "--task", "toy", "--json", "finetune").stdout)
+    assert trained["notes"] == []

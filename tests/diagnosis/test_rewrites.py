@@ -167,9 +167,9 @@ def test_an_input_gets_a_name_that_keras_2_takes_and_no_other_layer_has() -> Non
     model = KerasModel(randomised(keras.Model(image, scores)))
     after, done = fixed(model, [Picky()])
     assert [layer.name for layer in after.keras.layers][:3] == [
-        "the_image_2",
+        "the_image_3",
         "the_image",
-        "the_image_2_2",
+        "the_image_2",
     ]
     assert len(done) == 2
     assert_same_function(model, after)

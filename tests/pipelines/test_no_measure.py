@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from baselines.toy import Toy
 from compress import backend
 from compress.cli.main import cli
 from compress.pipelines import setup
@@ -184,6 +185,19 @@ def test_another_backend_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch)
     done = CliRunner().invoke(cli, [*TRAIN, "--no-measure"])
     assert done.exit_code == 1
     assert "Keras is set to compute on 'torch'; expected tensorflow, or jax" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["evaluate"], ["inspect"], ["inspect", "--sensitivity"], ["doctor"]]
+)
+def test_what_looks_at_a_model_needs_tensorflow_and_says_so(
+    words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "name", lambda: "jax")
+    done = CliRunner().invoke(cli, [*words, str(Toy().baseline_path())])
+    assert done.exit_code == 1
+    assert f"set to compute on 'jax', and `compress {words[0]}` needs TensorFlow for" in done.stderr
+    assert "unset KERAS_BACKEND" in done.stderr
 
 
 def test_jax_that_is_not_installed_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

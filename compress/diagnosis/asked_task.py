@@ -1,0 +1,39 @@
+"""The task that a model is diagnosed for: the one named, or the one that `compress run` would take it for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compress.data.dataset import Dataset, Split
+from compress.keras_models.model import KerasModel
+from compress.tasks.images import Images
+from compress.tasks.task import Task
+from compress.tasks.view import TaskView
+from compress.training.progress_bars import Quiet
+
+
+def view(task: Task, data: Dataset) -> TaskView:
+    """A task as stages see it when they are asked and nothing is run."""
+    return TaskView(task, data.train, data.validation, None, Quiet())
+
+
+def view_without_data(model: KerasModel, usual: Task | None = None) -> TaskView:
+    """The same with a blank image for all data.
+
+    Args:
+      usual: the task of a command that names none. It is taken if it has images and classes like the model's; else the
+        model is taken for one of the user's own images.
+    """
+    task = usual if usual and _fits(model, usual) else Images(shape=_image(model), scale=1.0)
+    blank = Split(np.zeros((1, *model.input_shape), np.uint8), np.zeros(1, np.int64))
+    return TaskView(task, blank, blank, None, Quiet())
+
+
+def _fits(model: KerasModel, task: Task) -> bool:
+    same_images = tuple(task.input_shape) == model.input_shape
+    return same_images and KerasModel(task.build()).classes == model.classes
+
+
+def _image(model: KerasModel) -> tuple[int, int, int]:
+    height, width, channels = model.input_shape
+    return height, width, channels
