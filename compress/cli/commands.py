@@ -188,9 +188,8 @@ def _diagnosed_for(name: str, stages: Sequence[Stage], options: DoctorOptions) -
         return equivalence.task_images(model, task, data, options.input_scale)
 
     def task_of(model: KerasModel) -> TaskView:
-        height, width, channels = data.train.images.shape[1:]
         # A name that no run takes is a finding here, because --fix mends it.
-        check_shapes(model, (height, width, channels), len(data.classes), task.name)
+        check_shapes(model, data.train.images.shape[1:], len(data.classes), task.name)
         fitted, found = suited(task, data, model, options.input_scale)
         (trial,) = trials(model, data, [fitted.input_scale]).values()
         notes.extend([*found, *([trial.at_chance_sentence] if trial.at_chance else [])])

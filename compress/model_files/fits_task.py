@@ -19,7 +19,7 @@ RENAMES = "Of layers, `compress doctor FILE --fix NEW.keras` does it."
 
 def check_fits(
     model: KerasModel | TFLiteModel,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     classes: int,
     task: str = "",
 ) -> None:
@@ -35,7 +35,7 @@ def check_fits(
 
 def check_shapes(
     model: KerasModel | TFLiteModel,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     classes: int,
     task: str = "",
 ) -> None:
@@ -62,7 +62,7 @@ def check_shapes(
         raise _misfit(image, f" and gives {gives}", wanted)
 
 
-def check_header(path: Path, input_shape: tuple[int, int, int], classes: int, task: str) -> None:
+def check_header(path: Path, input_shape: tuple[int, ...], classes: int, task: str) -> None:
     """Raise ValueError if the header of a model file says that the model is for others. Keras is not imported."""
     header = header_of(path) if path.suffix.lower() != ".tflite" else None
     if header and (header.image != input_shape or header.classes not in (None, classes)):

@@ -133,8 +133,7 @@ def start_from(
 
 def check_declared_shapes(path: Path, task: Task, data: Dataset) -> None:
     """Raise ValueError if a model file declares other images or classes than the task's. Imports no TensorFlow."""
-    height, width, channels = data.train.images.shape[1:]
-    check_header(path, (height, width, channels), len(data.classes), task.name)
+    check_header(path, data.train.images.shape[1:], len(data.classes), task.name)
 
 
 def fitted(
@@ -150,8 +149,7 @@ def fitted(
     Raises:
       ValueError: the model does not take the images or give the classes of the task, or its input scale is not known.
     """
-    height, width, channels = data.train.images.shape[1:]
-    check_fits(model, (height, width, channels), len(data.classes), task.name)
+    check_fits(model, data.train.images.shape[1:], len(data.classes), task.name)
     if isinstance(model, TFLiteModel):
         check_graph(model.graph, data.train.images.shape[1:], len(data.classes))
     return images.suited(task, data, model, input_scale, vouched=vouched)
