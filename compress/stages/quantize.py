@@ -85,8 +85,8 @@ class Quantize(Stage):
         refused = {n: kind for n, kind in int4.refused(model).items() if n not in self.keep}
         if refused:
             way = f"add {' '.join(f'--keep {name}' for name in refused)}, or use scheme int8"
-            why = "cannot be stored in 4 bits"
-            findings = [about_layer(name, kind, why, way) for name, kind in refused.items()]
+            reason = "cannot be stored in 4 bits"
+            findings = [about_layer(name, kind, reason, way) for name, kind in refused.items()]
             raise CannotTreat(*findings, stage=self.name)
         if not any(self._coarse(name, kernel) for name, kernel in kernels.items()):
             layers = tuple(dict.fromkeys(map(layer_of, kernels)))
