@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import click
 
 from compress import typed_options
-from compress.findings import as_findings
 from compress.typed_options import option as option
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ def checked(
     Raises:
       CannotTreat, or another ValueError: the stage cannot treat the model, or not with this task.
     """
+    from compress.findings import as_findings
+
     findings = as_findings(stage.check(model))
     after = stage.outline(model, task)
     return findings, after if stage.gives == "keras" else None
