@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,40 +11,35 @@ from compress.keras_models.model import KerasModel
 from compress.quantization import int4
 from compress.quantization.int4_export import NoIntegers
 from compress.quantization.operator_layers import layers_of
-from compress.tflite.contents import operators
 from compress.tflite.convert import SCHEMES, converted
 from compress.tflite.flatbuffer import Operator
 
 
 def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
-    """Raise CannotTreat, with the layers, if a scheme computes in integers and has none for an operator of the model.
+    """Raise CannotTreat if a scheme computes in integers and has none for an operator of the model.
 
     Args:
       scheme: "int4", or one of `tflite.convert.SCHEMES`.
       coarse: the kernels that are stored in 4 bits.
     """
+    blank = np.ones((1, *model.input_shape), np.float32)
     if scheme == "int4":
         try:
             int4.trial(model, coarse)
         except NoIntegers as error:
-            raise _refusal(model, scheme, error.operators) from None
+            raise _refusal(model, error.operators) from None
     elif SCHEMES[scheme].needs_calibration:
         try:
-            converted(model.keras, scheme, np.ones((1, *model.input_shape), np.float32))
+            converted(model.keras, scheme, blank)
         except RuntimeError as error:
-            named = re.search(r"for op: '(\w+)'", str(error))
-            if named is None:
-                raise
-            floats = operators(converted(model.keras, "float32"))
-            lacking = [operator for operator in floats if operator.name == named[1]]
-            raise _refusal(model, scheme, lacking, named[1]) from None
+            reason = f"cannot be written: {' '.join(str(error).split()).rstrip('.')}"
+            way = "use scheme dynamic" if scheme.startswith("int8") else "use scheme int8"
+            raise CannotTreat(Finding((), reason, way, f"scheme {scheme}")) from None
 
 
-def _refusal(
-    model: KerasModel, scheme: str, lacking: Sequence[Operator], name: str = ""
-) -> CannotTreat:
-    name = name or ", ".join(sorted({operator.name for operator in lacking}))
-    reason = f"is computed by {name}, which scheme {scheme} has no integers for"
+def _refusal(model: KerasModel, lacking: Sequence[Operator]) -> CannotTreat:
+    names = ", ".join(sorted({operator.name for operator in lacking}))
+    reason = f"is computed by {names}, which scheme int4 has no integers for"
     way = "use scheme int8"
     layers = layers_of(lacking, model)
     if not layers:
