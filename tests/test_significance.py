@@ -10,6 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from compress.significance import (
+    SIGNIFICANCE,
+    clopper_pearson,
     holm,
     two_proportion_difference,
     two_proportion_p,
@@ -27,6 +29,13 @@ def test_wilson_interval_of_no_success_is_the_known_fraction() -> None:
     assert high == pytest.approx(squared / (10 + squared))
 
 
+def test_wilson_interval_gives_the_example_of_newcombe() -> None:
+    # Newcombe 1998 (Statistics in Medicine 17, 857-872, table I, method 3): 81 of 263, 15 of 148, 0 of 20.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+
+
 @given(COUNTS)
 def test_wilson_interval_holds_the_proportion_and_mirrors_with_it(count: tuple[int, int]) -> None:
     successes, n = count
@@ -41,6 +50,23 @@ def test_more_confidence_widens_the_wilson_interval() -> None:
     low, high = wilson_interval(85, 100)
     lower, higher = wilson_interval(85, 100, confidence=0.99)
     assert lower < low < high < higher
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.integers(1, 30_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.integers(1, 40),
+)
+def test_the_exact_interval_is_that_of_statsmodels(count: tuple[int, int], step: int) -> None:
+    theirs = proportion_confint(*count, alpha=SIGNIFICANCE / step, method="beta")
+    assert clopper_pearson(*count, 1 - SIGNIFICANCE / step) == pytest.approx(theirs, abs=1e-10)
+
+
+def test_the_exact_interval_gives_the_example_of_newcombe() -> None:
+    # 81 of 263 (Newcombe 1998, Statistics in Medicine 17, 857-872, table I): exact 0.2527 to 0.3676.
+    assert clopper_pearson(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)
+    assert clopper_pearson(0, 20) == pytest.approx((0, 0.1684), abs=5e-5)
+    assert clopper_pearson(0, 0) == (0, 1)
 
 
 def test_z_is_worked_out_by_hand() -> None:
@@ -104,6 +130,18 @@ def test_holm_is_worked_out_by_hand() -> None:
     # Smallest first: 4 * 0.005, 3 * 0.011, 2 * 0.02, 1 * 0.04; none below the one before.
     assert holm([0.04, 0.005, 0.02, 0.011]) == pytest.approx([0.04, 0.02, 0.04, 0.033])
     assert holm([]) == []
+
+
+def test_holm_gives_the_example_of_benjamini_and_hochberg() -> None:
+    # The p values of Benjamini and Hochberg 1995 (J. R. Statist. Soc. B 57, 289-300, section 4): of fifteen tests,
+    # procedures that control the familywise error at 0.05 reject the first three.
+    p_values = [
+        0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262,
+        0.5719, 0.6528, 0.7590, 1.0,
+    ]  # fmt: skip
+    adjusted = holm(p_values)
+    assert adjusted[:4] == pytest.approx([0.0015, 0.0056, 0.0247, 0.1140])
+    assert [p < SIGNIFICANCE for p in adjusted] == [True] * 3 + [False] * 12
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
