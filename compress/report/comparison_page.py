@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from compress.report import columns, escape, tables, text
+from compress.report import columns, escape, seeds, tables, text
 from compress.report.compare import SECTION, Record
 from compress.report.references import PublishedFigure, judgements
 from compress.significance import wilson_interval
@@ -106,7 +106,7 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         shown = _without_published(shown)
     elif split != "test":
         shown = [c for c in shown if c is not columns.PUBLISHED_TEST]
-    seeds = tables.display_over_seeds(tables.over_seeds(part))
+    over_seeds = tables.display_over_seeds(tables.over_seeds(part))
     return {
         "task": task,
         "data": data,
@@ -120,7 +120,8 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         "brief": markdown_table(_joined(published, part)),
         "accuracy": markdown_table(tables.display(part, shown)),
         "size": markdown_table(tables.display(part, columns.SIZE)),
-        "seeds": markdown_table(seeds) if len(seeds) else "",
+        "seeds": markdown_table(over_seeds) if len(over_seeds) else "",
+        "verdicts": seeds.verdicts(tables.records(part)),
     }
 
 

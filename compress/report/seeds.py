@@ -1,13 +1,19 @@
-"""What was run with several seeds: mean, deviation and n."""
+"""What was run with several seeds: mean, deviation and n, and which of two is better over them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from compress.paired import paired_t
+from compress.report import columns, text
 from compress.report.compare import Record
+from compress.significance import SIGNIFICANCE, wilson_interval
+
+Group = dict[int, Record]  # seed -> its run
 
 # Quantities whose mean and standard deviation over seeds are reported.
 SPREAD_OVER = ("top1", "difference", "cross_entropy", "sparsity", "gzip_bytes")
@@ -17,6 +23,58 @@ WHERE = ("task", "data", "split", "split_digest", "trained_on")
 
 def spread(records: Sequence[Record]) -> list[Record]:
     """Mean and standard deviation (n - 1) over seeds, for whatever was run with two seeds or more.
+
+    Apart from that, `top1_low` and `top1_high` are the Wilson interval of the mean: how far the draw of the images can
+    have moved it.
+    """
+    joined_records = []
+    for seeds in _groups(records):
+        first = next(iter(seeds.values()))
+        joined = {k: first[k] for k in (*WHERE, "label")}
+        joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
+        for field in SPREAD_OVER:
+            values = [r[field] for r in seeds.values() if r.get(field) is not None]
+            known = len(values) == len(seeds)
+            joined[f"{field}_mean"] = float(np.mean(values)) if known else None
+            joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None
+        right = round(joined["top1_mean"] * first["images"])
+        joined["top1_low"], joined["top1_high"] = wilson_interval(right, first["images"])
+        joined_records.append(joined)
+    return joined_records
+
+
+def verdicts(records: Sequence[Record]) -> list[str]:
+    """Whether each group of seeds in a section beats the one with the next lower mean: a sentence for each pair.
+
+    Runs of the same seed are pairs; see `paired.paired_t`. Labels in the sentences are anybody's text.
+    """
+    ranked = sorted(_groups(records), key=_mean_top1, reverse=True)
+    return [_verdict(a, b) for a, b in pairwise(ranked)]
+
+
+def _verdict(a: Group, b: Group) -> str:
+    names = [columns.name(next(iter(group.values()))) for group in (a, b)]
+    shared = sorted(a.keys() & b.keys())
+    differences = [a[seed]["top1"] - b[seed]["top1"] for seed in shared]
+    claim = f"{names[0]} beats {names[1]} over seeds"
+    if len(shared) < 2:
+        return f"That {claim} is not shown: they share {len(shared)} seeds, and 2 are needed."
+    mean, sd, p = paired_t(differences)
+    measured = (
+        f"{text.points(mean, '+')} points, deviation {text.points(sd)}, n = {len(shared)} pairs of "
+        f"seeds, paired t test, p = {text.p_value(p)}"
+    )
+    if p < SIGNIFICANCE and mean > 0:
+        return f"{claim}: {measured}."
+    return f"That {claim} is not shown: {measured}."
+
+
+def _mean_top1(group: Group) -> float:
+    return float(np.mean([r["top1"] for r in group.values()]))
+
+
+def _groups(records: Sequence[Record]) -> list[Group]:
+    """The runs of one thing with two seeds or more.
 
     Of each seed the last row counts. What was made of one model is never joined with what was made
     of another; trainings from scratch are joined by their label. Options that one row does not name yet do not part
@@ -29,7 +87,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
             where = tuple(record[k] for k in WHERE)
             stages = str(len(json.loads(record["pipeline"])))
             labelled.setdefault((*where, made_of, record["label"], stages), []).append(record)
-    groups: dict[tuple[str, ...], dict[int, Record]] = {}
+    groups: dict[tuple[str, ...], Group] = {}
     for key, alike in labelled.items():
         pipelines = [json.loads(record["pipeline"]) for record in alike]
         options = [set.intersection(*map(set, each)) for each in zip(*pipelines, strict=True)]
@@ -38,17 +96,4 @@ def spread(records: Sequence[Record]) -> list[Record]:
                 {k: s[k] for k in sorted(ks)} for s, ks in zip(pipeline, options, strict=True)
             ]
             groups.setdefault((*key, json.dumps(shared)), {})[record["seed"]] = record
-    joined_records = []
-    for seeds in groups.values():
-        if len(seeds) < 2:
-            continue
-        first = next(iter(seeds.values()))
-        joined = {k: first[k] for k in (*WHERE, "label")}
-        joined |= {"n": len(seeds), "seeds": " ".join(map(str, sorted(seeds)))}
-        for field in SPREAD_OVER:
-            values = [r[field] for r in seeds.values() if r.get(field) is not None]
-            known = len(values) == len(seeds)
-            joined[f"{field}_mean"] = float(np.mean(values)) if known else None
-            joined[f"{field}_sd"] = float(np.std(values, ddof=1)) if known else None
-        joined_records.append(joined)
-    return joined_records
+    return [group for group in groups.values() if len(group) > 1]

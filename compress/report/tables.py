@@ -49,7 +49,7 @@ FIELDS = (
 )
 SPREAD_FIELDS = (
     dict.fromkeys((*WHERE, "label"), _TEXT)
-    | {"n": _WHOLE, "seeds": _TEXT}
+    | {"n": _WHOLE, "seeds": _TEXT, "top1_low": _REAL, "top1_high": _REAL}
     | dict.fromkeys((f"{f}_{part}" for f in SPREAD_OVER for part in ("mean", "sd")), _REAL)
 )
 
@@ -112,6 +112,7 @@ def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
                 "n": text.count(r["n"]),
                 "Seeds": r["seeds"],
                 "Top-1, %": plus_minus(*map(text.points, both["top1"])),
+                "Test images, %": f"{text.points(r['top1_low'])} to {text.points(r['top1_high'])}",
                 "From baseline, points": plus_minus(*signed) if known["difference"] else "",
                 "Cross-entropy": plus_minus(*(text.decimals(v, 4) for v in both["cross_entropy"])),
                 "Sparsity": plus_minus(*map(text.percent, both["sparsity"])),

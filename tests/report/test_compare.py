@@ -9,10 +9,10 @@ import pytest
 from compress.paired import equivalence_margin, mcnemar_p, paired_difference
 from compress.report.compare import NO_BASELINE, Record, row_records
 from compress.report.references import read_references
-from compress.report.seeds import spread
+from compress.report.seeds import spread, verdicts
 from compress.rows.bits import pack_bits
 from compress.rows.result import Result
-from compress.significance import SIGNIFICANCE, holm
+from compress.significance import SIGNIFICANCE, holm, wilson_interval
 from support.report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
 
 BASE = bits(9000)
@@ -171,6 +171,40 @@ def test_spread_over_seeds_is_worked_out_by_hand() -> None:
     assert joined["top1_sd"] == pytest.approx(0.03606, abs=5e-6)
     assert joined["difference_mean"] == pytest.approx(0.01)
     assert joined["difference_sd"] == pytest.approx(joined["top1_sd"])
+
+
+def test_the_interval_of_the_images_stands_apart_from_the_deviation_over_seeds() -> None:
+    (joined,) = spread(compared(*(pruned(bits(r), seed=s) for s, r in enumerate((8790, 8810)))))
+    assert (joined["top1_low"], joined["top1_high"]) == wilson_interval(8800, IMAGES)
+    assert joined["top1_sd"] == pytest.approx(0.001414, abs=1e-6)
+
+
+def seeded(rights: list[int], sparsity: float) -> list[Result]:
+    return [
+        pruned(bits(right), sparsity, seed=seed, run=digest(f"{sparsity} {seed}"))
+        for seed, right in enumerate(rights)
+    ]
+
+
+def test_a_beats_b_over_seeds_by_a_paired_test_with_its_n() -> None:
+    # Differences 1.0, 1.1 and 0.9 points: mean 1.0, deviation 0.1, t = 17.3 with 2 degrees of freedom.
+    rows = [*seeded([8800, 8830, 8790], 0.5), *seeded([8700, 8720, 8700], 0.75)]
+    assert verdicts(compared(*rows)) == [
+        "prune --sparsity 0.5 beats prune --sparsity 0.75 over seeds: +1.00 points, deviation 0.10, "
+        "n = 3 pairs of seeds, paired t test, p = 0.0033."
+    ]
+
+
+def test_what_a_paired_test_does_not_tell_apart_is_not_shown() -> None:
+    (said,) = verdicts(compared(*seeded([8800, 8830], 0.5), *seeded([8790, 8700], 0.75)))
+    assert said.startswith(
+        "That prune --sparsity 0.5 beats prune --sparsity 0.75 over seeds is not"
+    )
+    assert "n = 2 pairs of seeds" in said
+    other = [dataclasses.replace(r, seed=r.seed + 5) for r in seeded([8000, 8000], 0.75)]
+    (apart,) = verdicts(compared(*seeded([8800, 8830], 0.5), *other))
+    assert apart.endswith("is not shown: they share 0 seeds, and 2 are needed.")
+    assert verdicts(compared(*seeded([8800, 8830], 0.5))) == []
 
 
 def test_of_a_seed_run_twice_the_last_row_counts() -> None:

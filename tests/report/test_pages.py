@@ -87,6 +87,17 @@ def test_hostile_text_brings_no_markup_of_its_own() -> None:
     assert "<em>e</em>" not in html
 
 
+def test_a_hostile_label_is_harmless_where_seeds_are_held_against_each_other() -> None:
+    def seeds(label: str, lost: int) -> list[Result]:
+        return [pruned(flipped(BASE, lost + s, 5), seed=s, label=label) for s in (0, 1)]
+
+    text = page(row(BASE), *seeds(HOSTILE, 9), *seeds("prune", 400))
+    assert " is not shown: +3.91 points" in text or " over seeds: +3.91 points" in text
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert "<script" not in html
+    assert "<em>e</em>" not in html
+
+
 def test_a_hostile_published_file_does_not_break_the_page(tmp_path: Path) -> None:
     path = tmp_path / "published.csv"
     text = "<b>|x|</b>"
@@ -163,7 +174,7 @@ def test_every_column_on_the_page_is_explained_on_it() -> None:
     text = page(*example())
     notes = text.split("## What the columns mean")[1]
     heads = {h for r in cells(text.split("## Runs")[0]) for h in r if r[0] == "Model"}
-    over_seeds = {"n", "Seeds"}
+    over_seeds = {"n", "Seeds", "Test images, %"}
     assert {h for h in heads - over_seeds if f"- **{h}**: " not in notes} == set()
 
 

@@ -112,6 +112,7 @@ def test_seeds_are_shown_with_mean_and_deviation() -> None:
     (record,) = tables.display_over_seeds(table).to_dict("records")
     assert record["n"] == "2"
     assert record["Top-1, %"] == "90.00 \N{PLUS-MINUS SIGN} 2.83"
+    assert record["Test images, %"] == "82.56 to 94.48"
     assert record["From baseline, points"] == "+0.00 \N{PLUS-MINUS SIGN} 2.83"
     assert record["gzip"] == "264.0 \N{PLUS-MINUS SIGN} 0.0 KB"
 
