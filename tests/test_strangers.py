@@ -36,3 +36,9 @@ def test_the_driver_runs_every_stage_that_ships(driver: dict[str, Any]) -> None:
     # The plugin of the tests is installed while tests run.
     shipped = {name for name in registry.stage_names() if name != "round"}
     assert {stage.split()[0] for stage in driver["STAGES"]} == shipped
+
+
+def test_the_models_that_the_driver_takes_are_kept(driver: dict[str, Any]) -> None:
+    needed = {f for model, (_, _, student) in driver["MODELS"].items() for f in (model, student)}
+    assert {path.name for path in (FOLDER / "models").iterdir()} == needed
+    assert all(model in (FOLDER / "README.md").read_text() for model in driver["MODELS"])

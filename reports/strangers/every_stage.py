@@ -31,7 +31,8 @@ def main() -> None:
     prepare(wanted.cifar, wanted.work)
     failed = []
     for stage in STAGES:
-        for model, (data, pixels, student) in MODELS.items():
+        for model in wanted.model or MODELS:
+            data, pixels, student = MODELS[model]
             words = [*stage.format(student=student).split(), *budget(stage, wanted)]
             words += ["--task", "images", "--data", data, "--model", model, *pixels.split()]
             words = ["compress", "run", *words, "--results", "results.jsonl"]
@@ -48,12 +49,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--epochs", help="of every training; the default of each stage if not given"
     )
+    parser.add_argument("--minutes", help="for every training, in place of epochs")
+    parser.add_argument("--model", action="append", choices=MODELS, help="only this; repeatable")
     return parser.parse_args()
 
 
 def budget(stage: str, wanted: argparse.Namespace) -> list[str]:
     trains = not stage.startswith("quantize")
-    return ["--epochs", wanted.epochs] if trains and wanted.epochs else []
+    words = ["--epochs", wanted.epochs] if wanted.epochs else []
+    words += ["--minutes", wanted.minutes] if wanted.minutes else []
+    return words if trains else []
 
 
 def prepare(folder: Path, work: Path) -> None:
