@@ -31,7 +31,7 @@ from compress.stages.prune_filters import PruneFilters
 from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tflite import convert
-from compress.training import fit
+from compress.training import fit, recovery
 from compress.training.recipe import Recipe
 from support.pinned_task import FINETUNING, RECIPES, Pinned, short, summary, view
 
@@ -86,7 +86,10 @@ def pin_of(name: str, start: KerasModel) -> Pin:
         return pin(export, EXPORT_LIBRARIES, None, outcomes)
     stages, cls = STAGES[name], type(STAGES[name][0])
     versions = {f"{cls.__name__}.version": cls.version}
-    versions |= {"training.fit.VERSION": fit.VERSION} if cls.trains else {}
+    if cls.trains:
+        versions |= {"training.fit.VERSION": fit.VERSION}
+    if "learning_rate" in {field.name for field in dataclasses.fields(cls)}:
+        versions |= {"training.recovery.VERSION": recovery.VERSION}
     versions |= export if cls.gives == "tflite" else {}
     outcomes = {" ".join(s.argv()): summary(s.apply(start, view(), SEED), start) for s in stages}
     libraries = {library for stage in stages for library in stage.libraries()}

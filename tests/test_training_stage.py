@@ -17,6 +17,7 @@ from compress.stages.distill import Distill
 from compress.stages.prune import Prune
 from compress.tasks import view as task_view
 from compress.tasks.view import TaskView
+from compress.training import recovery
 from compress.training_stage import SELF, TrainingStage
 
 NAMES = [n for n in registry.stage_names() if issubclass(registry.stage(n), TrainingStage)]
@@ -41,6 +42,8 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Trained(recipe, data)
 
     monkeypatch.setattr(task_view, "fit", raising)
+    monkeypatch.setattr(recovery, "fit", raising)
+    monkeypatch.setattr(recovery.Trials, "found_rate", lambda _: 0.01)
 
 
 def asked(name: str, model: KerasModel, view: TaskView, **options: Any) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from compress.stage import Stage
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.tflite import convert
-from compress.training import fit
+from compress.training import fit, recovery
 from compress.training.recipe import Recipe
 
 FORMAT = 2  # of keys; another number makes every kept run stale
@@ -53,6 +53,7 @@ class KeyContext:
             from_scratch = next(iter(self.task.recipes.values()), None)
             parts["training"] = {
                 "version": fit.VERSION,
+                "recovery": recovery.VERSION,
                 "finetuning": self.task.finetuning.changed_fields(),
                 "from_scratch": from_scratch and from_scratch.changed_fields(),
             }

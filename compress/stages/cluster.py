@@ -27,6 +27,7 @@ class Cluster(TrainingStage):
     """Let the weights of every kernel share a few values, and train those on."""
 
     name: ClassVar = "cluster"
+    version: ClassVar = 2
     clusters: int = option(
         16,
         click.IntRange(2, MAX_VALUES),
@@ -45,8 +46,10 @@ class Cluster(TrainingStage):
         click.IntRange(0, MAX_EPOCHS),
         "Epochs of training while clustered; 0 clusters at once and trains nothing.",
     )
-    learning_rate: float = option(
-        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; found by short trials if not given.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 

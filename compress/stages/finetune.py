@@ -18,10 +18,13 @@ class Finetune(TrainingStage):
     """Train on without compressing: what a stage's training alone would have done."""
 
     name: ClassVar = "finetune"
+    version: ClassVar = 2
     needs_tensorflow: ClassVar = False
     epochs: int = option(12, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
-    learning_rate: float = option(
-        0.02, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; found by short trials if not given.",
     )
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:

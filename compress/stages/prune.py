@@ -30,6 +30,7 @@ class Prune(TrainingStage):
     """Set the smallest weights of every kernel to zero, step by step while training on."""
 
     name: ClassVar = "prune"
+    version: ClassVar = 2
     sparsity: float = option(
         SPARSITY,
         click.FloatRange(0, 1, max_open=True),
@@ -50,8 +51,10 @@ class Prune(TrainingStage):
         click.IntRange(0, MAX_EPOCHS),
         "Epochs of training while pruning; 0 prunes at once and trains nothing.",
     )
-    learning_rate: float = option(
-        0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; found by short trials if not given.",
     )
     begin: float = option(
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
@@ -225,11 +228,14 @@ class Prune(TrainingStage):
                 ramp = bridge.PolynomialSchedule(before / w.size, (after - 0.25) / w.size, *steps)
                 ramps[layer_of(name)] = ramp
         wrapped, callbacks = bridge.with_pruning(twin, ramps)
+        at_once = self._pruned_copy(model, drops)
+        held = {k: cluster_ids(w) for k, w in at_once.kernels().items()}
         task.fit(
             wrapped,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             seed=seed,
+            untrained=bridge.twin(at_once.keras, seed, held),
             keras=bridge.tf_keras(),
             callbacks=callbacks,
         )

@@ -33,6 +33,7 @@ class PruneFilters(TrainingStage):
     """Take the least important filters out of the model, which gets smaller and faster, and train on."""
 
     name: ClassVar = "prune-filters"
+    version: ClassVar = 2
     keeps_architecture: ClassVar = False
     macs: float | None = option(
         None, SHARE, f"Fraction of multiply-accumulates to save; {MACS} if no target is given."
@@ -58,8 +59,10 @@ class PruneFilters(TrainingStage):
     epochs: int = option(
         60, click.IntRange(0, MAX_EPOCHS), "Epochs of training afterwards; 0 trains nothing."
     )
-    learning_rate: float = option(
-        0.05, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; found by short trials if not given.",
     )
 
     def __post_init__(self) -> None:

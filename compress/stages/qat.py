@@ -56,12 +56,15 @@ class Qat(TrainingStage):
     """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
+    version: ClassVar = 2
     gives: ClassVar = "tflite"
     epochs: int = option(
         6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
     )
-    learning_rate: float = option(
-        0.002, click.FloatRange(0, min_open=True), "Highest learning rate of that training."
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; found by short trials if not given.",
     )
     calibration: int = option(
         500,

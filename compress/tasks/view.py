@@ -17,6 +17,7 @@ from compress.training.distillation import Distillation
 from compress.training.fit import fit
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
+from compress.training.recovery import fit_recovering
 from compress.training.seeding import set_seed
 from compress.training.training_data import Precision, TrainingData
 
@@ -82,17 +83,30 @@ class TaskView:
         model: Any,
         *,
         epochs: int,
-        learning_rate: float,
+        learning_rate: float | None = None,
         seed: int,
+        untrained: Any = None,
         keras: Any = None,
         callbacks: Sequence[Any] = (),
     ) -> History:
-        """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.fit.fit`."""
-        recipe = dataclasses.replace(
-            self.finetuning_recipe(), epochs=epochs, learning_rate=learning_rate
+        """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.recovery.fit_recovering`.
+
+        What that decides, such as the learning rate that it found, is recorded.
+        """
+        recipe = dataclasses.replace(self.finetuning_recipe(), epochs=epochs)
+        done = fit_recovering(
+            model,
+            recipe,
+            self.training_data(),
+            seed=seed,
+            learning_rate=learning_rate,
+            untrained=untrained,
+            keras=keras,
+            callbacks=callbacks,
         )
-        data = self.training_data()
-        return fit(model, recipe, data, seed=seed, keras=keras, callbacks=callbacks)
+        for name, value in done.recorded.items():
+            self.record(name, value)
+        return done.history
 
     def fit_from_scratch(
         self, model: Any, *, epochs: int, seed: int, network: Network | None = None

@@ -71,9 +71,9 @@ def test_the_keys_of_a_release_are_those_of_the_next() -> None:
 
 PINNED = {
     "baseline": "aa136204674f66cf",
-    "prune": "bd311c52067aae91",
-    "prune quantize": "3808d129d2960fd4",
-    "qat": "c0e6c51e20349b6b",
+    "prune": "959d4c23c9504002",
+    "prune quantize": "ae602a7923177b3b",
+    "qat": "95246280d6912f0b",
     "train": "129eaeb6c41bf31a",
 }
 

@@ -1,0 +1,193 @@
+"""A training from trained weights on finds its rate, begins again if it diverges, and is undone if it does harm."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress import backend, registry
+from compress.keras_models.model import KerasModel
+from compress.stages.prune import Prune
+from compress.tasks.view import TaskView
+from compress.training import recovery
+from compress.training.divergence import Diverged, watch
+from compress.training.fit import fit
+from compress.training.learning_rate import Trials, with_warmup
+from compress.training.recovery import ATTEMPTS, Recovery, fit_recovering
+from support.tiny_training import RECIPES, SEED, Tiny, Watcher, view
+
+TWO = dataclasses.replace(RECIPES["sgd"], epochs=2)
+
+
+@pytest.fixture(scope="module")
+def good() -> list[np.ndarray]:
+    """Weights of a trained tiny model."""
+    model = Tiny().build()
+    fit(model, RECIPES["sgd"], view(None, Watcher()), seed=SEED)
+    return list(model.get_weights())
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """What each search for a rate gave, which is quick here."""
+    calls: list[float] = []
+
+    def quick(_: Trials) -> float:
+        calls.append(0.01)
+        return 0.01
+
+    monkeypatch.setattr(Trials, "found_rate", quick)
+    return calls
+
+
+@pytest.fixture
+def harming(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that end with other weights and nothing right."""
+
+    def fit(model: Any, *_: Any, **__: Any) -> list[dict[str, float]]:
+        model.set_weights([w + 1 for w in model.get_weights()])
+        return [{"validation_accuracy": 0.0}]
+
+    monkeypatch.setattr(recovery, "fit", fit)
+
+
+def trained(
+    weights: list[np.ndarray], folder: Path | None = None, progress: Any = None, **options: Any
+) -> tuple[Any, Recovery, Any]:
+    model, progress = Tiny().build(), progress or Watcher()
+    model.set_weights(weights)
+    data = view(folder, progress)
+    return model, fit_recovering(model, TWO, data, seed=SEED, **options), progress
+
+
+def test_a_found_rate_trains_as_the_same_rate_given(good: list[np.ndarray]) -> None:
+    """The trials leave no trace in weights, batches or dropout."""
+    model, done, progress = trained(good)
+    rate = done.recorded["learning_rate"]
+    assert any(f"learning rate: {rate:.2g}, found" in note for note in progress.notes)
+    other = Tiny().build()
+    other.set_weights(good)
+    recipe = dataclasses.replace(with_warmup(TWO), learning_rate=rate)
+    history = fit(other, recipe, view(None, Watcher()), seed=SEED)
+    assert [row["loss"] for row in history] == [row["loss"] for row in done.history]
+    if "training_undone" not in done.recorded:
+        assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+
+
+@pytest.mark.usefixtures("harming")
+def test_a_rate_that_is_given_is_not_looked_for(good: list[np.ndarray], found: list[float]) -> None:
+    _, done, _ = trained(good, learning_rate=0.02)
+    assert not found
+    assert "learning_rate" not in done.recorded
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_resumed_training_goes_on_with_the_rate_that_was_found(
+    good: list[np.ndarray], found: list[float], tmp_path: Path
+) -> None:
+    class Killing(Watcher):
+        def epoch(self, row: dict[str, float]) -> None:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(good, tmp_path, Killing())
+    _, done, progress = trained(good, tmp_path)
+    assert len(found) == 1
+    assert progress.begun[-1] == 1
+    assert done.recorded["learning_rate"] == 0.01
+
+
+@pytest.mark.usefixtures("harming")
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"key": "other", "learning_rate": 9}', b"\xff"])
+def test_a_rate_that_cannot_be_read_is_looked_for_again(
+    good: list[np.ndarray], found: list[float], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / recovery.RATE).write_bytes(content)
+    trained(good, tmp_path)
+    assert len(found) == 1
+
+
+def test_accuracy_before_the_first_epoch_is_told_first(good: list[np.ndarray]) -> None:
+    model, _, progress = trained(good, learning_rate=0.001)
+    model.set_weights(good)
+    data = view(None, Watcher())
+    scores = model.predict(data.validation.images * np.float32(data.input_scale), verbose=0)
+    accuracy = (scores.argmax(axis=1) == data.validation.labels).mean()
+    assert progress.notes[0].startswith(f"before the first epoch: validation {accuracy:.4f} (")
+
+
+def test_a_training_whose_loss_is_no_number_begins_again_at_a_third_and_then_gives_up(
+    good: list[np.ndarray],
+) -> None:
+    model, done, progress = trained(good, learning_rate=1e35)
+    again = [note for note in progress.notes if "diverged" in note]
+    assert len(again) == ATTEMPTS
+    assert "no longer a finite number: it begins again at learning rate 3.3e+34" in again[0]
+    assert done.recorded["training_undone"] is True
+    assert all(map(np.array_equal, model.get_weights(), good))
+
+
+def test_a_diverged_training_that_then_goes_well_is_kept_and_its_rate_recorded(
+    good: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rates: list[float] = []
+
+    def diverging(model: Any, recipe: Any, *others: Any, **more: Any) -> Any:
+        rates.append(recipe.learning_rate)
+        if len(rates) < 3:
+            model.set_weights([w * np.nan for w in good])
+            raise Diverged("as the test wants")
+        return fit(model, recipe, *others, **more)
+
+    monkeypatch.setattr(recovery, "fit", diverging)
+    model, done, _ = trained(good, tmp_path, learning_rate=0.009)
+    assert rates == pytest.approx([0.009, 0.003, 0.001])
+    assert done.recorded["learning_rate"] == pytest.approx(0.001)
+    assert len(done.history) == 2
+    assert np.isfinite(model.get_weights()[0]).all()
+    trained(good, tmp_path, learning_rate=0.009)
+    assert rates[3:] == pytest.approx([0.001])  # a resumed run does not diverge again
+
+
+def test_two_epochs_far_below_the_beginning_are_divergence() -> None:
+    watching = watch(0.9, 10, backend.keras())
+    for epoch, accuracy in enumerate((0.3, 0.6, 0.4)):
+        watching.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    with pytest.raises(Diverged, match=r"was 0\.3000 after 4 epochs, from 0\.9000"):
+        watching.on_epoch_end(3, {"val_accuracy": 0.3})
+    guessing = watch(0.1, 10, backend.keras())
+    for epoch in range(4):
+        guessing.on_epoch_end(epoch, {"val_accuracy": 0.1})
+
+
+@pytest.mark.usefixtures("harming")
+def test_a_training_that_does_harm_is_undone_and_says_so(good: list[np.ndarray]) -> None:
+    model, done, progress = trained(good, learning_rate=0.02)
+    assert done.recorded["training_undone"] is True
+    assert any("so it is undone" in note for note in progress.notes)
+    assert all(map(np.array_equal, model.get_weights(), good))
+
+
+@pytest.mark.usefixtures("harming")
+def test_pruning_whose_training_does_harm_is_pruning_at_once(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    view = dataclasses.replace(toy_view, recorded={})
+    harmed = Prune(epochs=1, learning_rate=0.1, sparsity=0.3).apply(toy_model, view, seed=0)
+    assert view.recorded == {"training_undone": True}
+    assert harmed.digest == Prune(epochs=0, sparsity=0.3).apply(toy_model, view, seed=0).digest
+
+
+def test_every_stage_that_trains_on_finds_its_rate() -> None:
+    for name in registry.stage_names():
+        fields = {f.name: f for f in dataclasses.fields(registry.stage(name))}
+        if "learning_rate" in fields:
+            assert fields["learning_rate"].default is None, name
