@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
+from compress import backend
 from compress.findings import CannotTreat, Finding
 from compress.input_file import FilePath
+from compress.keras_models.batchnorm import has_statistics, recalibrated
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
@@ -20,8 +23,11 @@ from compress.tasks.view import TaskView
 from compress.training.distillation import Distillation, Method
 from compress.training.recipe import Recipe
 from compress.training.recipe_settings import RecipeSetting, values_of
+from compress.training.validation import judged
 
 SELF = "self"  # the word for the incoming model
+SHORT = 1000  # steps of a training, below which statistics are looked at
+IMAGES = 4000  # that statistics of BatchNormalization are taken anew from
 WEIGHT = 0.9  # of teachers whose weight is not given
 MODEL = FilePath(exists=True, dir_okay=False)
 
@@ -55,9 +61,18 @@ class TrainingStage(Stage):
     set: tuple[str, ...] = option(
         (), RecipeSetting(), "Change a field of the recipe, as in --set mixup=0.2."
     )
+    minutes: float | None = option(
+        None, click.FloatRange(0, 100_000, min_open=True),
+        "Train for about that long, in place of --epochs; steps are timed once, before the run.",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         Stage.__post_init__(self)
+        own = {field.name: field.default for field in dataclasses.fields(self)}
+        if self.minutes is not None and own.get("epochs") != getattr(self, "epochs", None):
+            raise ValueError(
+                f"{self.name}: option 'minutes': it sets the epochs, and so does 'epochs': give one of them."
+            )
         self._recipe_changes()
 
     def check(self, model: KerasModel) -> list[Finding]:
@@ -102,6 +117,30 @@ class TrainingStage(Stage):
                 teachers=teachers or (model,), method=method, temperature=temperature, weight=weight
             )
         )
+
+    def with_fit_statistics(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        """The trained `model`; after a short training with BatchNormalization statistics taken anew, if that is better.
+
+        In few steps the averages of BatchNormalization do not come near what the layers before it now give. Better is
+        by accuracy on validation images, then by cross-entropy.
+        """
+        batch = min(self.recipe(task).batch_size, len(task.train))
+        steps = getattr(self, "epochs", 0) * (len(task.train) // batch)
+        undone = task.recorded.get("training_undone", False)
+        if undone or not 0 < steps < SHORT or not has_statistics(model):
+            return model
+        chosen = np.random.default_rng(seed).permutation(len(task.train))[:IMAGES]
+        renewed = recalibrated(model, task.train.images[chosen], task.task.input_scale)
+        figures = []
+        for each in (model, renewed):
+            judge = each.copy().keras
+            judge.compile(jit_compile=False if backend.uses_tensorflow(backend.keras()) else "auto")
+            said = judged(judge, task.validation, task.task.input_scale)
+            figures.append((said.accuracy, -said.cross_entropy))
+        if figures[1] <= figures[0]:
+            return model
+        task.record("statistics_renewed", True)
+        return renewed
 
     def check_file(self, path: str, model: KerasModel, role: str) -> list[Finding]:
         """A finding if the model in a file takes other pixel values. CannotTreat if other image shapes or classes."""

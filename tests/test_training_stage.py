@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from baselines.toy import Toy
@@ -14,6 +15,7 @@ from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.stages.distill import Distill
+from compress.stages.finetune import Finetune
 from compress.stages.prune import Prune
 from compress.tasks import view as task_view
 from compress.tasks.view import TaskView
@@ -164,3 +166,43 @@ def test_a_teacher_teaches_what_is_trained_with_tf_keras(
         for options in ({"teacher": (teacher,)}, {"teacher": (teacher,)}, {})
     )
     assert taught.digest == again.digest != alone.digest
+
+
+# Statistics of BatchNormalization after a short training
+
+
+def stale(model: KerasModel) -> KerasModel:
+    """The model with statistics that do not fit its layers."""
+    copy = model.copy()
+    norm = copy.keras.get_layer("norm1")
+    gamma, beta, mean, variance = norm.get_weights()
+    norm.set_weights([gamma, beta, mean + 1, variance * 9])
+    return copy
+
+
+def test_statistics_that_do_not_fit_are_taken_anew_after_a_short_training(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    view = dataclasses.replace(toy_view, recorded={})
+    renewed = Finetune(epochs=1).with_fit_statistics(stale(toy_model), view, seed=0)
+    assert view.recorded == {"statistics_renewed": True}
+    before, after = (m.keras.get_layer("norm1").moving_mean for m in (toy_model, renewed))
+    np.testing.assert_allclose(after, before, atol=0.2)
+    for name, kernel in toy_model.kernels().items():
+        np.testing.assert_array_equal(renewed.kernels()[name], kernel)
+
+
+@pytest.mark.parametrize("epochs", [0, 1000])
+def test_statistics_stay_without_training_and_after_a_long_one(
+    epochs: int, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    model = stale(toy_model)
+    assert Prune(epochs=epochs).with_fit_statistics(model, toy_view, seed=0) is model
+
+
+def test_statistics_that_are_better_stay(toy_model: KerasModel, toy_view: TaskView) -> None:
+    wrong = dataclasses.replace(toy_view.validation, labels=(toy_view.validation.labels + 1) % 3)
+    view = dataclasses.replace(toy_view, validation=wrong, recorded={})
+    model = stale(toy_model)
+    assert Finetune(epochs=1).with_fit_statistics(model, view, seed=0) is model
+    assert view.recorded == {}

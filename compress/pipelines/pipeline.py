@@ -14,7 +14,7 @@ from compress.diagnosis.repair import with_cure
 from compress.findings import CannotTreat, Finding, as_findings, by_cause
 from compress.keras_models.model import KerasModel
 from compress.rows.result import Result
-from compress.runs import precision, provenance, trained
+from compress.runs import minutes, precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.runs.trained import Trained
@@ -31,6 +31,7 @@ class Pipeline:
     """Stages in order. Each must take the format that the one before gives; the first takes a Keras model."""
 
     stages: tuple[Stage, ...]
+    minutes: tuple[float | None, ...] = ()  # that the epochs of each stage were fitted to
 
     def __post_init__(self) -> None:
         format, giver = "keras", "the model"
@@ -74,7 +75,7 @@ class Pipeline:
 
     def prefixes(self) -> list[Pipeline]:
         """The empty pipeline, then one stage more each time, up to this one."""
-        return [Pipeline(self.stages[:n]) for n in range(len(self.stages) + 1)]
+        return [Pipeline(self.stages[:n], self.minutes[:n]) for n in range(len(self.stages) + 1)]
 
     def run(self, model: KerasModel, context: RunContext) -> list[Result]:
         """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused.
@@ -83,6 +84,9 @@ class Pipeline:
         """
         for sentence in self.check(model, context.view(None)):
             context.progress.note(sentence)
+        return Pipeline(*minutes.settled(self.stages, model, context))._run(model, context)
+
+    def _run(self, model: KerasModel, context: RunContext) -> list[Result]:
         incoming = model.digest
         own = self._settled(model, context)
         if len(self.stages) == 1:
@@ -119,6 +123,9 @@ class Pipeline:
         """Run the only stage and keep its model in the run folder, which is given. It is measured later."""
         for sentence in self.check(model, context.view(None)):
             context.progress.note(sentence)
+        return Pipeline(*minutes.settled(self.stages, model, context))._kept(model, context)
+
+    def _kept(self, model: KerasModel, context: RunContext) -> Path:
         context = self._settled(model, context)
         folder = self._folder(model.digest, context)
 
@@ -187,6 +194,8 @@ class Pipeline:
         after: AnyModel = before
         if stage:
             after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
+        if any(self.minutes[-1:]):
+            view.record("minutes", self.minutes[-1])
         return after, notes, context.keys.decided_for(self.stages) | view.recorded
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:

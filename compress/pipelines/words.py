@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from compress import registry
 from compress.pipelines.late_options import StageInChain, late
@@ -50,6 +51,13 @@ class StageGroup(click.Group):
 
 def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
     """The stage of that class with these options. Raises click.UsageError if the stage refuses them."""
+    ctx = click.get_current_context(silent=True)
+    epochs_typed = ctx and ctx.get_parameter_source("epochs") is ParameterSource.COMMANDLINE
+    if epochs_typed and options.get("minutes") is not None:
+        # A stage cannot tell epochs that were typed from its default.
+        raise click.UsageError(
+            "--minutes sets the epochs, and so does --epochs: give one of them.", ctx
+        )
     try:
         return cls(**options)
     except ValueError as error:

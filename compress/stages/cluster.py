@@ -89,7 +89,8 @@ class Cluster(TrainingStage):
         # tfmot refuses frozen layers, so these are clustered first; training the others makes up for the error.
         frozen = [n for n in model.kernels() if not model.keras.get_layer(layer_of(n)).trainable]
         task = self.training_view(task, model)
-        return self._trained(self._at_once(model, frozen, seed), task, seed)
+        trained = self._trained(self._at_once(model, frozen, seed), task, seed)
+        return self.with_fit_statistics(trained, task, seed)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         return [

@@ -31,4 +31,4 @@ class Finetune(TrainingStage):
         result = model.trainable_copy()
         task = self.training_view(task, model)
         task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
-        return result
+        return self.with_fit_statistics(result, task, seed)

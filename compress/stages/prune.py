@@ -18,11 +18,10 @@ from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, ze
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
-from compress.training_stage import WEIGHT, TrainingStage
+from compress.training_stage import IMAGES, WEIGHT, TrainingStage
 from compress.weight_sharing import cluster_ids, is_clustered
 
 SPARSITY = 0.5
-IMAGES = 4000  # on which BatchNormalization statistics are recomputed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +143,8 @@ class Prune(TrainingStage):
         result = self._pruned_copy(model, drops)
         if self.renew_statistics:
             chosen = np.random.default_rng(seed).permutation(len(task.train))[:IMAGES]
-            result = recalibrated(result, task.train.images[chosen], task.task.input_scale)
-        return result
+            return recalibrated(result, task.train.images[chosen], task.task.input_scale)
+        return self.with_fit_statistics(result, task, seed)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         pruned = {name: w for name, w in kernels.items() if self._prunes(name, w.shape)}

@@ -122,6 +122,7 @@ class PruneFilters(TrainingStage):
             result = result.trainable_copy()
             task = self.training_view(task, model)
             task.fit(result.keras, epochs=self.epochs, learning_rate=self.learning_rate, seed=seed)
+            result = self.with_fit_statistics(result, task, seed)
         return result
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:

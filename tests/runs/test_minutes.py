@@ -1,0 +1,101 @@
+"""--minutes fits the epochs of a stage to the time, before its run has a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.words import stages_of
+from compress.runs import minutes
+from compress.runs.context import RunContext
+from compress.stages.distill import Distill
+from compress.stages.finetune import Finetune
+from compress.stages.prune import Prune
+from compress.tasks.view import TaskView
+
+
+@pytest.fixture
+def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(minutes.time, "monotonic", lambda: float(next(clock)))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the stages that were timed; ten epochs fit."""
+    timed: list[str] = []
+
+    def ten(seconds: float, stage: Any, *_: Any) -> int:
+        timed.append(stage.name)
+        return 10
+
+    monkeypatch.setattr(minutes, "epochs_within", ten)
+    return timed
+
+
+@pytest.mark.usefixtures("one_second_a_step")
+def test_as_many_epochs_as_fit(toy_model: KerasModel, toy_view: TaskView) -> None:
+    # 14 steps of 32 images an epoch, and 150 of validation, which take a third of the time.
+    epoch = 14 + 150 / 32 / 3
+    stage = Finetune(minutes=1, learning_rate=0.01)
+    assert minutes.epochs_within(5.5 * epoch, stage, toy_model, toy_view, 0) == 5
+    assert minutes.epochs_within(0.5 * epoch, stage, toy_model, toy_view, 0) == 1
+    assert toy_view.recorded == {}
+
+
+@pytest.mark.usefixtures("one_second_a_step")
+def test_the_search_for_a_learning_rate_takes_of_the_time(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    given, found = (
+        minutes.epochs_within(1000, stage, toy_model, toy_view, 0)
+        for stage in (Prune(minutes=1, learning_rate=0.01), Prune(minutes=1))
+    )
+    assert found < given
+
+
+def test_a_stage_is_timed_once_and_becomes_one_with_epochs(
+    quick: list[str], context: RunContext, toy_model: KerasModel
+) -> None:
+    asked = (Prune(sparsity=0.3, minutes=2), Distill(minutes=3.5))
+    for _ in range(2):
+        stages, given = minutes.settled(asked, toy_model, context)
+    assert stages == (Prune(sparsity=0.3, epochs=10), Distill(epochs=10))
+    assert given == (2, 3.5)
+    assert quick == ["prune", "distill"]
+    minutes.settled((Prune(sparsity=0.3, minutes=4),), toy_model, context)
+    assert quick[2:] == ["prune"]
+    (context.out / minutes.NAME).write_text("[")
+    minutes.settled(asked[:1], toy_model, context)
+    assert len(quick) == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_with_minutes_is_that_with_epochs_and_its_row_says_so(
+    context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minutes, "epochs_within", lambda *_: 1)
+    rate = {"learning_rate": 0.01}
+    row = Pipeline((Finetune(minutes=2, **rate),)).run(toy_model, context)[1]
+    assert row.label == "finetune --epochs 1 --learning-rate 0.01"
+    assert row.recorded["minutes"] == 2
+    again = Pipeline((Finetune(epochs=1, **rate),)).run(toy_model, context)[1]
+    assert again == row
+
+
+@pytest.mark.parametrize("words", ["prune --minutes 5 --epochs 4", "prune --minutes 5 --epochs 45"])
+def test_minutes_and_epochs_contradict_each_other(words: str) -> None:
+    with pytest.raises(ValueError, match="sets the epochs, and so does --epochs: give one of them"):
+        stages_of(words)
+    with pytest.raises(ValueError, match=r"^prune: option 'minutes': it sets the epochs, and so"):
+        Prune(minutes=5, epochs=4)
+
+
+def test_minutes_have_no_key_where_they_are_not_given() -> None:
+    assert "minutes" not in Prune().changed_options()
+    assert dataclasses.replace(Prune(minutes=3), minutes=None) == Prune()
