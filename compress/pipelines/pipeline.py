@@ -13,6 +13,7 @@ import numpy as np
 from compress.diagnosis.repair import with_cure
 from compress.findings import CannotTreat, Finding, as_findings, by_cause
 from compress.keras_models.model import KerasModel
+from compress.pipelines.state import AnyModel, State
 from compress.rows.result import Result
 from compress.runs import minutes, precision, provenance, trained
 from compress.runs.context import Made, RunContext
@@ -22,8 +23,6 @@ from compress.stage import Stage, checked
 from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
 from compress.tflite.model import TFLiteModel
-
-AnyModel = KerasModel | TFLiteModel
 
 
 @dataclass(frozen=True)
@@ -93,13 +92,13 @@ class Pipeline:
             other = self._settled(model, trained.on_jax(context))
             own = trained.chosen(own, other, lambda each: self._folder(incoming, each))
         context = own
-        rows, state = [], _State(model)
+        rows, state = [], State(model)
         for prefix in self.prefixes():
             row, state = prefix._run_last(state, incoming, context)
             rows.append(row)
         return rows
 
-    def _run_last(self, state: _State, incoming: str, context: RunContext) -> tuple[Result, _State]:
+    def _run_last(self, state: State, incoming: str, context: RunContext) -> tuple[Result, State]:
         """Run the last stage of this prefix. Gives the row of the prefix and the model after it.
 
         Args:
@@ -108,12 +107,12 @@ class Pipeline:
         """
         folder = self._folder(incoming, context)
         format = self.stages[-1].gives if self.stages else "keras"
-        after = _State(folder, format, context.trust)
+        after = State(folder, format, context.trust)
 
         def make() -> Made:
             nonlocal after
             made, model = self._made(state, incoming, context, folder)
-            after = _State(model)
+            after = State(model)
             return made
 
         finished_run = context.run(folder, self.label, make)
@@ -154,7 +153,7 @@ class Pipeline:
         return RunFolder.named(context.out, self.folder_name(run))
 
     def _made(
-        self, before: _State, incoming: str, context: RunContext, folder: RunFolder
+        self, before: State, incoming: str, context: RunContext, folder: RunFolder
     ) -> tuple[Made, AnyModel]:
         """The model after the last stage, exported. One that waits in `folder` to be measured is taken as it is."""
         done = Trained.load(folder, context.trust)
@@ -239,19 +238,3 @@ def _notes(stage: Stage, model: KerasModel) -> list[str]:
 
 def _sentences(stage: Stage, findings: Sequence[Finding]) -> list[str]:
     return [finding.sentence(stage.name) for finding in by_cause(findings)]
-
-
-class _State:
-    """A model in memory, or in the run folder of a reused prefix, from where it is loaded on first use."""
-
-    def __init__(
-        self, source: AnyModel | RunFolder, format: str = "keras", trust: bool = False
-    ) -> None:
-        self._source, self._format, self._trust = source, format, trust
-
-    def model(self) -> AnyModel:
-        if isinstance(self._source, RunFolder):
-            from compress.model_files.load import load_model
-
-            self._source = load_model(self._source.model_file(self._format), self._trust)
-        return self._source
