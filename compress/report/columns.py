@@ -124,6 +124,12 @@ P = Column(
     "McNemar test, Holm's correction over the rows of the same baseline.",
     lambda r: text.p_value(r["p_adjusted"]),
 )
+CONTROLS = Column(
+    "Against controls",
+    "whether the row beats what is cheaper to try, where that is among the rows: as many epochs of plain training on, "
+    "a network as large trained from scratch, filters taken out at random; exact McNemar test as beside the baseline.",
+    lambda r: r["controls"] or text.MISSING,
+)
 PUBLISHED_TEST = Column(
     "From published test, points",
     "top-1 minus the published test accuracy, with the 95 % interval for independent samples "
@@ -186,7 +192,7 @@ MEMORY = Column(
 AGAINST_PUBLISHED = (PUBLISHED_TEST, PUBLISHED_VALIDATION)
 BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, SAME, MEASURED["sparsity"], FILE, GZIP, RUN)
 ACCURACY = (
-    MODEL, OF, SEED, TOP1, DIFFERENCE, P, SAME, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
+    MODEL, OF, SEED, TOP1, DIFFERENCE, P, SAME, CONTROLS, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
     LOSS_DIFFERENCE, RUN,
 )  # fmt: skip
 SIZE = (

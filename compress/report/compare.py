@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compress.paired import discordant, equivalence_margin, holm_steps, mcnemar_p, paired_difference
-from compress.report import families
+from compress.report import controls, families
 from compress.report.references import PublishedFigure, accuracies, find
 from compress.rows.bits import unpack_bits
 from compress.rows.field_check import kinds_of, number_of
@@ -69,7 +69,11 @@ def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> l
     records = []
     for section, held in _sections(rows).items():
         shared = dict(zip(SECTION, section, strict=True))
-        made = [_record(row, baseline, figures) | shared for row, baseline in held]
+        beaten = controls.sentences(held)
+        made = [
+            _record(row, baseline, figures) | shared | {"controls": beaten.get(row.run)}
+            for row, baseline in held
+        ]
         for model in dict.fromkeys(r["model"] for r in made):
             _test([r for r in made if r["model"] == model and r["p"] is not None])
         records += made

@@ -106,6 +106,8 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         shown = _without_published(shown)
     elif split != "test":
         shown = [c for c in shown if c is not columns.PUBLISHED_TEST]
+    if not part.controls.notna().any():
+        shown = [c for c in shown if c is not columns.CONTROLS]
     over_seeds = tables.display_over_seeds(tables.over_seeds(part))
     return {
         "task": task,

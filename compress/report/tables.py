@@ -35,7 +35,7 @@ FIELDS = (
     | dict.fromkeys(("top1", "top1_low", "top1_high"), _REAL)
     | dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), _REAL)
     | {"equivalence_margin": _REAL, "won": _WHOLE, "lost": _WHOLE}
-    | {"remark": _TEXT}
+    | {"remark": _TEXT, "controls": _TEXT}
     | dict.fromkeys(_PUBLISHED, _REAL)
     | dict.fromkeys(("cross_entropy", "cross_entropy_difference"), _REAL)
     | dict.fromkeys(("params", "stored_params", "nonzero_params"), _WHOLE)

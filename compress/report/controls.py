@@ -1,0 +1,104 @@
+"""Controls among the rows: whether a method gives more than what is cheaper to try would have given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from compress.paired import discordant, holm_steps, mcnemar_p, paired_difference
+from compress.report import text
+from compress.rows.bits import unpack_bits
+from compress.rows.result import Result
+
+Held = Sequence[tuple[Result, Result | None]]  # rows, each with its baseline
+_Key = tuple[Any, ...]
+
+
+def sentences(held: Held) -> dict[str, str]:
+    """Run digest -> whether a row beats its controls, for the rows of a section that have any.
+
+    The exact McNemar test compares the accuracies, with Holm's correction over the controls of one baseline.
+    """
+    families: dict[str, list[tuple[Result, Result, str]]] = {}
+    for row, control, kind in _pairs(held):
+        families.setdefault(row.model, []).append((row, control, kind))
+    said: dict[str, list[str]] = {}
+    for family in families.values():
+        counts = [discordant(_correct(row), _correct(control)) for row, control, _ in family]
+        steps = holm_steps([mcnemar_p(*each) for each in counts])
+        for (row, control, kind), each, step in zip(family, counts, steps, strict=True):
+            difference, low, high = paired_difference(*each, row.test_images, step)
+            verdict = "beats" if low > 0 else "does not beat"
+            measured = text.with_interval(difference, low, high, "+")
+            said.setdefault(row.run, []).append(f"{verdict} {control.label} ({kind}): {measured}")
+    return {run: "; ".join(each) for run, each in said.items()}
+
+
+def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
+    """Each row that has controls with each of them, and what kind of control that is."""
+    known: dict[_Key, list[Result]] = {}
+    for row, _ in held:
+        for key in _gives(row):
+            known.setdefault(key, []).append(row)
+    controls = {row.run for rows in known.values() for row in rows}
+    for row, baseline in held:
+        if not row.pipeline or row.run in controls:
+            continue
+        for key in _wants(row, baseline):
+            if candidates := known.get(key):
+                # Of several the one with the same seed counts, then the most accurate.
+                best = max(candidates, key=lambda r: (r.seed == row.seed, r.top1))
+                yield row, best, str(key[0])
+
+
+def _gives(row: Result) -> Iterator[_Key]:
+    """What a row is a control of."""
+    if _is_plain_finetune(row.pipeline):
+        yield "extra epochs", row.model, *_size(row), _epochs(row)
+    if not row.pipeline or _is_untaught_student(row.pipeline):
+        yield "from scratch", *_size(row)
+    if any(spec.get("criterion") == "random" for spec in row.pipeline):
+        yield "at random", row.model, _without_criterion(row)
+
+
+def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
+    """What the controls of a row give."""
+    if epochs := _epochs(row):
+        yield "extra epochs", row.model, *_size(row), epochs
+    if baseline and row.stored_params < baseline.stored_params:
+        yield "from scratch", *_size(row)
+    if any("criterion" in spec for spec in row.pipeline):
+        yield "at random", row.model, _without_criterion(row)
+
+
+def _is_plain_finetune(pipeline: Sequence[dict[str, Any]]) -> bool:
+    taught = any(spec.get("teacher") or spec.get("alpha") for spec in pipeline)
+    return bool(pipeline) and not taught and {spec["stage"] for spec in pipeline} == {"finetune"}
+
+
+def _is_untaught_student(pipeline: Sequence[dict[str, Any]]) -> bool:
+    """Whether it is `distill --alpha 0`, which asks no teacher."""
+    return (
+        len(pipeline) == 1 and pipeline[0]["stage"] == "distill" and pipeline[0].get("alpha") == 0
+    )
+
+
+def _size(row: Result) -> tuple[int, int]:
+    """How large a model is, whatever numbers its weights are stored in and however many are zero."""
+    return row.stored_params, row.macs
+
+
+def _epochs(row: Result) -> int:
+    """For how many epochs the stages of a row trained."""
+    counts = [spec.get("epochs") for spec in row.pipeline]
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _without_criterion(row: Result) -> str:
+    specs = [{k: v for k, v in spec.items() if k != "criterion"} for spec in row.pipeline]
+    return json.dumps(specs, sort_keys=True)
+
+
+def _correct(row: Result) -> Any:
+    return unpack_bits(row.correct, row.test_images)

@@ -1,0 +1,104 @@
+"""Controls among the rows, and what is said of a method that does not beat its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compress.report import tables
+from compress.report.compare import row_records
+from compress.rows.result import Result
+from support.report_rows import bits, digest, flipped, row
+
+BASE = bits(9000)
+SMALL = {"stored_params": 30_000, "nonzero_params": 30_000, "macs": 4_000_000}
+SMALL |= {"weight_types": {"float32": 30_000}, "file_bytes": 125_000, "gzip_bytes": 110_000}
+
+
+def stage(name: str, **options: Any) -> list[dict[str, Any]]:
+    return [{"stage": name, **options}]
+
+
+def said(*rows: Result) -> dict[str, str | None]:
+    return {r["label"]: r["controls"] for r in row_records(rows, [])}
+
+
+def test_a_method_that_does_no_more_than_as_many_epochs_is_said_not_to_beat_them() -> None:
+    control = row(flipped(BASE, 30, 40, 1), stage("finetune", epochs=6))
+    method = row(flipped(BASE, 35, 40, 2), stage("qat", epochs=6))
+    found = said(row(BASE), control, method)
+    assert found["qat --epochs 6"] is not None
+    assert found["qat --epochs 6"].startswith(
+        "does not beat finetune --epochs 6 (extra epochs): -0.05 ("
+    )
+    assert found["finetune --epochs 6"] is None
+    assert found["baseline"] is None
+
+
+def test_a_method_that_does_more_beats_its_control() -> None:
+    control = row(flipped(BASE, 300, 0, 1), stage("finetune", epochs=6))
+    method = row(flipped(BASE, 10, 10, 2), stage("qat", epochs=6))
+    found = said(row(BASE), control, method)["qat --epochs 6"]
+    assert found is not None
+    assert found.startswith("beats finetune --epochs 6 (extra epochs): +3.00 (+2.")
+
+
+def test_epochs_of_all_stages_count_and_other_numbers_of_epochs_are_no_control() -> None:
+    control = row(BASE, stage("finetune", epochs=10))
+    chain = row(flipped(BASE, 5, 5), [*stage("prune", epochs=6), *stage("qat", epochs=4)])
+    other = row(flipped(BASE, 5, 5), stage("qat", epochs=6))
+    taught = row(BASE, stage("finetune", epochs=6, teacher=["self"]), label="taught")
+    found = said(row(BASE), control, chain, other, taught)
+    assert found[chain.label] is not None
+    assert "finetune --epochs 10" in found[chain.label]
+    assert found[other.label] is None
+
+
+def test_a_smaller_network_is_held_against_one_as_small_from_scratch() -> None:
+    student = row(flipped(BASE, 500, 0, 1), stage("distill", alpha=0.9), **SMALL)
+    scratch = row(
+        flipped(BASE, 480, 0, 2), label="train --width 0.5", model=digest("scratch"), **SMALL
+    )
+    assert (
+        said(row(BASE), scratch, student)[student.label]
+        == (said(row(BASE), student, scratch)[student.label])
+    )
+    text = said(row(BASE), scratch, student)[student.label]
+    assert text is not None
+    assert text.startswith("does not beat train --width 0.5 (from scratch): -0.20 (")
+    untaught = row(flipped(BASE, 480, 0, 3), stage("distill", alpha=0.0), **SMALL)
+    text = said(row(BASE), untaught, student)[student.label]
+    assert text is not None
+    assert text.startswith("does not beat distill --alpha 0.0 (from scratch)")
+
+
+def test_another_baseline_as_large_is_no_control_of_what_stores_the_same_network() -> None:
+    other = row(BASE, label="train --recipe other", model=digest("other"))
+    made = row(flipped(BASE, 9, 5), stage("quantize", scheme="int8"))
+    assert said(row(BASE), other, made)[made.label] is None
+
+
+def test_filters_taken_out_at_random_are_a_control() -> None:
+    chance = row(flipped(BASE, 300, 0, 1), stage("prune-filters", criterion="random"), **SMALL)
+    chosen = row(flipped(BASE, 100, 0, 2), stage("prune-filters", criterion="taylor"), **SMALL)
+    text = said(row(BASE), chance, chosen)[chosen.label]
+    assert text is not None
+    assert text.startswith("beats prune-filters --criterion random (at random): +2.00 (")
+
+
+def test_of_several_controls_the_one_with_the_same_seed_counts() -> None:
+    controls = [
+        row(flipped(BASE, 300 - 100 * s, 0, s), stage("finetune", epochs=6), seed=s) for s in (0, 1)
+    ]
+    method = row(flipped(BASE, 250, 0, 5), stage("qat", epochs=6), seed=0)
+    text = said(row(BASE), *controls, method)[method.label]
+    assert text is not None
+    assert ": +0.50 (" in text
+
+
+def test_the_page_says_it_in_a_column() -> None:
+    control = row(flipped(BASE, 30, 40, 1), stage("finetune", epochs=6))
+    method = row(flipped(BASE, 35, 40, 2), stage("qat", epochs=6))
+    shown = tables.display(tables.comparison([row(BASE), control, method], []))
+    cells = dict(zip(shown["Model"], shown["Against controls"], strict=True))
+    assert cells["baseline"] == ""
+    assert cells["qat --epochs 6"].startswith("does not beat finetune --epochs 6")
