@@ -20,6 +20,7 @@ from compress.keras_models.rebuild import flattened
 from compress.model_files.load import load_model
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
+from compress.training.batches import check_augmentation
 from compress.training.distillation import Distillation, Method
 from compress.training.recipe import Recipe
 from compress.training.recipe_settings import RecipeSetting, values_of
@@ -83,9 +84,10 @@ class TrainingStage(Stage):
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
         changed = task.with_recipe_changes(self._recipe_changes())
         try:
-            self.recipe(changed)
+            recipe = self.recipe(changed)
         except ValueError as error:
             raise ValueError(f"{self.name}: option 'set': {error}") from error
+        check_augmentation(task.train, recipe)
         return model
 
     def recipe(self, task: TaskView) -> Recipe:

@@ -1,4 +1,4 @@
-"""A data set in three splits of labelled images in a fixed order. The test images stay closed until measured."""
+"""A data set in three splits of labelled examples, images or features. The test examples stay closed until measured."""
 
 from __future__ import annotations
 
@@ -12,22 +12,51 @@ import numpy as np
 
 Note = Callable[[str], None]
 
+EXAMPLES = "uint8 pixels [n, h, w, c], or float32 features [n, h, w, c], [n, t, c] or [n, values]"
+
+
+def check_examples(examples: np.ndarray, where: str) -> None:
+    """Raise ValueError unless these are images, uint8 [n, h, w, c], or features, finite float32 of 2 to 4 axes.
+
+    Args:
+      where: what they are or where they come from, which begins the sentence.
+    """
+    kind, shape = examples.dtype, list(examples.shape)
+    is_image = kind == np.uint8 and examples.ndim == 4
+    if not is_image and not (kind == np.float32 and 2 <= examples.ndim <= 4):
+        cast = ": cast features to float32" if kind.kind == "f" and kind != np.float32 else ""
+        raise ValueError(f"{where} is {kind} of shape {shape}; expected {EXAMPLES}{cast}.")
+    if kind == np.float32 and not np.isfinite(examples).all():
+        raise ValueError(f"{where} has NaN or infinite numbers; expected finite features.")
+
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images in a fixed order: images uint8 [n, h, w, c], labels int64 [n]."""
+    """Labelled examples in a fixed order: images, or features, which models get as they are.
+
+    Images are uint8 [n, h, w, c]. Features, such as spectrograms or windows of a sensor, are float32 [n, h, w, c],
+    [n, t, c] or [n, values], all finite. Labels are int64 [n].
+    """
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_examples(self.images, "a split")
+
+    @property
+    def is_features(self) -> bool:
+        """Whether the examples are features and not images."""
+        return self.images.dtype == np.float32
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def pixels(self) -> int:
-        """Number of pixels of all images."""
-        n, h, w, _ = self.images.shape
-        return n * h * w
+        """Number of pixels of all images, or of steps of all features."""
+        n, *axes, _ = self.images.shape
+        return int(np.prod([n, *axes], dtype=np.int64))
 
     @cached_property
     def digest(self) -> str:

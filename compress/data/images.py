@@ -1,4 +1,4 @@
-"""Labelled images from a folder or an `.npz` file as a data set. Missing splits are made from train, by content."""
+"""Labelled images or features from a folder or an `.npz` as a data set. Missing splits come from train, by content."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ def read(path: Path, note: Note) -> Dataset:
             raise ValueError(
                 f"{path}: no image of class {classes[missing[0]]} in {part}; expected some of every class."
             )
+    called = "examples" if train.is_features else "images"
     title = path.resolve().name if path.is_dir() else path.stem
     origin = f"; {' and '.join(made)} taken from train by content" if made else ""
     note(
-        f"{title}: {len(train):,} images to train on, {len(validation):,} to choose by, {len(test):,} to "
+        f"{title}: {len(train):,} {called} to train on, {len(validation):,} to choose by, {len(test):,} to "
         f"measure on, in {len(classes)} classes{origin}."
     )
     shared = len(_image_digests(test) & (_image_digests(train) | _image_digests(validation)))
     if shared:
         note(
-            f"{title}: {shared:,} of the test images are also among those to train on or to choose by."
+            f"{title}: {shared:,} of the test {called} are also among those to train on or to choose by."
         )
     # The digest of the content in the name keeps two different sets from sharing a name.
     content = hashlib.sha256("".join(s.digest for s in (train, validation, test)).encode())

@@ -1,4 +1,4 @@
-"""Labelled images from an `.npz` file: x_train and y_train, and optionally those of validation and test."""
+"""Labelled images or features from an `.npz` file: x_train and y_train, optionally those of validation and test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.data import npz
-from compress.data.dataset import Split
+from compress.data.dataset import Split, check_examples
 from compress.data.image_file import MAX_BYTES
 from compress.data.image_folder import PARTS
 from compress.text import printable
@@ -20,19 +20,22 @@ MAX_CLASSES = 10_000
 def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
     """The class names, "0", "1" and so on, and the splits in the file.
 
-    Images are uint8 [n, h, w] or [n, h, w, 1 or 3], labels whole numbers from 0, [n] or [n, 1].
+    Images are uint8 [n, h, w] or [n, h, w, 1 or 3], features float32 [n, h, w, c], [n, t, c] or [n, values], labels
+    whole numbers from 0, [n] or [n, 1].
 
     Raises:
-      ValueError: an array is missing, unknown, or of another shape or type. Headers are checked before any array
-        is read.
+      ValueError: an array is missing, unknown, or of another shape or type, or a feature is not finite. Headers are
+        checked before any array is read.
     """
     headers = npz.headers(path)
     parts = _parts(path, headers)
     for part in parts:
         _check(path, part, headers)
-    size = sum(math.prod(headers[f"x_{part}"][0]) for part in parts)
+    kind = headers["x_train"][1]
+    size = sum(math.prod(headers[f"x_{part}"][0]) for part in parts) * kind.itemsize
     if size > MAX_BYTES:
-        raise ValueError(f"{path}: {size:,} bytes of pixels; expected at most {MAX_BYTES:,}.")
+        what = "pixels" if kind == np.uint8 else "features"
+        raise ValueError(f"{path}: {size:,} bytes of {what}; expected at most {MAX_BYTES:,}.")
     labels = {part: npz.array(path, f"y_{part}").reshape(-1) for part in parts}
     low = min(int(of_part.min()) for of_part in labels.values())
     high = max(int(of_part.max()) for of_part in labels.values())
@@ -44,7 +47,8 @@ def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
     splits = {}
     for part in parts:
         images = npz.array(path, f"x_{part}")
-        shaped = images if images.ndim == 4 else images[..., None]
+        shaped = images[..., None] if kind == np.uint8 and images.ndim == 3 else images
+        check_examples(shaped, f"{path}: x_{part}")
         splits[part] = Split(shaped, labels[part].astype(np.int64))
     return tuple(map(str, range(high + 1))), splits
 
@@ -63,16 +67,19 @@ def _parts(path: Path, headers: Mapping[str, npz.Header]) -> list[str]:
 
 def _check(path: Path, part: str, headers: Mapping[str, npz.Header]) -> None:
     shape, kind = headers[f"x_{part}"]
-    has_channels = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-    if kind != np.uint8 or not has_channels or min(shape) < 1:
+    is_image = kind == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3)))
+    is_feature = kind == np.float32 and 2 <= len(shape) <= 4
+    if not (is_image or is_feature) or min(shape) < 1:
+        cast = ": cast features to float32" if kind.kind == "f" and kind != np.float32 else ""
         raise ValueError(
-            f"{path}: x_{part} is {kind} of shape {list(shape[:8])}; "
-            "expected uint8 pixels [n, h, w] or [n, h, w, 1 or 3]."
+            f"{path}: x_{part} is {kind} of shape {list(shape[:8])}; expected uint8 pixels [n, h, w] or "
+            f"[n, h, w, 1 or 3], or float32 features [n, h, w, c], [n, t, c] or [n, values]{cast}."
         )
-    if shape[1:] != headers["x_train"][0][1:]:
+    first, first_kind = headers["x_train"]
+    if (shape[1:], kind) != (first[1:], first_kind):
         raise ValueError(
-            f"{path}: x_{part} has images of shape {list(shape[1:])}; expected those of x_train, "
-            f"{list(headers['x_train'][0][1:])}."
+            f"{path}: x_{part} has {kind} examples of shape {list(shape[1:])}; expected those of x_train, "
+            f"{first_kind} of shape {list(first[1:])}."
         )
     labels, kind = headers[f"y_{part}"]
     if kind.kind not in "iu" or labels not in ((shape[0],), (shape[0], 1)):

@@ -152,10 +152,11 @@ def _loaded(file: Path, trust: bool) -> KerasModel:
             "a number per class: give a model like that."
         )
     (batch, *image), (_, *scores) = inputs[0], outputs[0]
-    if batch is not None or len(image) != 3 or None in image or len(scores) != 1:
+    if batch is not None or not 1 <= len(image) <= 3 or None in image or len(scores) != 1:
         raise ValueError(
             f"{file} takes {inputs[0]} and gives {outputs[0]}; expected [None, height, width, channels], images of "
-            "fixed size and any number of them, and [None, classes]: build it again like that."
+            "fixed size and any number of them, or features [None, time, channels] or [None, values], and "
+            "[None, classes]: build it again like that."
         )
     return model
 

@@ -100,7 +100,7 @@ def predict(
     """The scores that the file gives, one image at a time as it would on a device.
 
     Args:
-      images: uint8 [n, h, w, c].
+      images: uint8 [n, h, w, c], or float32 features.
 
     Returns:
       float32 [n, classes], all finite.

@@ -24,7 +24,7 @@ from compress.runs.folder import MODELS
 from compress.runs.options import RunOptions
 from compress.runs.trained import JAX
 from compress.stage import Stage
-from compress.tasks import images
+from compress.tasks import images, input_scale
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
@@ -40,9 +40,10 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
     """
     check_backend(options)
     check_places(options.out, options.results)  # before the data are looked for
+    data = options.load(progress.note)
     return RunContext(
-        task=options.task,
-        data=options.load(progress.note),
+        task=input_scale.of_data(options.task, data, options.input_scale),
+        data=data,
         seed=options.seed,
         deterministic=options.deterministic,
         precision=options.precision,

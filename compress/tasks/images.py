@@ -1,4 +1,4 @@
-"""Task `images`: anybody's labelled images, from a folder by class or an `.npz` file, with a model that they bring."""
+"""Task `images`: anybody's labelled images or features, from a folder or an `.npz`, with a model that they bring."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Images(Task):
     """Your own images by class, named with --data: a folder or an .npz file. Bring the model with --model."""
 
     name: ClassVar[str] = "images"
-    shape: tuple[int, int, int] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
+    shape: tuple[int, ...] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
     scale: float = 0.0  # input scale; set by `suited` from the model
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
-        """Shape of an image, [h, w, c]."""
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Shape of an image, [h, w, c], or of a feature."""
         return self.shape
 
     @property
@@ -82,15 +82,17 @@ def suited(
 ) -> tuple[Task, list[str]]:
     """The task fitted to the data and the model, and sentences on what was found out.
 
-    Any task gets the input scale of the model: see `input_scale.decided`. Task `images` gets the image shape too.
+    Any task gets the input scale of the model: see `input_scale.decided`. Features are given as they are. Task `images`
+    gets the image shape too.
 
     Args:
       input_scale: the factor for pixels that the user declared; None to take the task's or derive it from the model.
       vouched: the model is the task's own.
     """
     if isinstance(task, Images):
-        height, width, channels = data.train.images.shape[1:]
-        task = replace(task, shape=(height, width, channels))
+        task = replace(task, shape=data.train.images.shape[1:])
+    if data.train.is_features:
+        return scales.of_data(task, data, input_scale), []
     declared = task.input_scale or None
     scale = scales.decided(model, data, declared, input_scale, vouched=vouched)
     fitted = task if scale.value == declared else task.with_input_scale(scale.value)

@@ -10,6 +10,7 @@ from compress.data.dataset import Dataset
 from compress.keras_models.input_scale import raw_pixel_layer
 from compress.keras_models.model import KerasModel
 from compress.measurement.scale_trial import Trial, trials
+from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 
 VERSION = 1  # raise it when a model may get another scale than before: what is remembered of model files goes stale
@@ -24,6 +25,17 @@ class InputScale:
 
     value: float
     note: str = ""
+
+
+def of_data(task: Task, data: Dataset, asked: float | None) -> Task:
+    """The task, with an input scale of 1 where its data are features. ValueError if another one is asked for."""
+    if not data.train.is_features:
+        return task
+    if asked not in (None, 1.0):
+        raise ValueError(
+            f"{data.name} has float32 features, which are given to models as they are: leave out --input-scale."
+        )
+    return task if task.input_scale == 1 else task.with_input_scale(1.0)
 
 
 def decided(

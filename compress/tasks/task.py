@@ -25,8 +25,8 @@ class Task(ABC):
     """A problem: its data, how to build a model of it, how to train one."""
 
     name: ClassVar[str]
-    input_shape: ClassVar[tuple[int, int, int]]
-    # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1].
+    input_shape: ClassVar[tuple[int, ...]]  # of one example
+    # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1]. Features are given as they are.
     input_scale: ClassVar[float] = 1 / 255
     # Part of run keys. A subclass that declares its own counts by it, and raises it when data, network or training
     # change; one that declares none counts by its source.

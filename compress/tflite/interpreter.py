@@ -102,7 +102,7 @@ def scores(
     """The file's output for every image, one image at a time, on as many threads as there are processors.
 
     Args:
-      images: uint8 [n, h, w, c].
+      images: uint8 [n, h, w, c], or float32 features [n, ...].
       input_scale: the file takes float32 pixel * input_scale, or that quantized by its own scale and zero point.
       done: is called, from several threads, with the number of images done since its last call.
 
@@ -133,12 +133,21 @@ def pixel_table(
     [-128, -127, 127]
     """
     seen = np.arange(256, dtype=np.uint8) * np.float32(input_scale)  # as in training
+    return codes(dtype, scale, zero_point, seen)
+
+
+def codes(dtype: np.dtype[Any], scale: float, zero_point: int, seen: np.ndarray) -> np.ndarray:
+    """Numbers as a model sees them, float32, as the input of the file takes them: `dtype` of the same shape.
+
+    >>> codes(np.dtype(np.int8), 0.5, 3, np.float32([-100, 0, 0.9])).tolist()
+    [-128, 3, 5]
+    """
     if dtype.kind == "f":
         return seen.astype(dtype)
     if scale == 0:
         raise ValueError(f"its {dtype} input has no scale")
-    codes = np.rint(seen / np.float64(scale)) + zero_point
-    return codes.clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+    steps = np.rint(seen / np.float64(scale)) + zero_point
+    return steps.clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
 def _scores(
@@ -149,13 +158,15 @@ def _scores(
     interpreter.allocate_tensors()
     input_details = interpreter.get_input_details()[0]
     output_details = interpreter.get_output_details()[0]
-    scale, zero_point = input_details["quantization"]
-    table = pixel_table(np.dtype(input_details["dtype"]), scale, zero_point, input_scale)
+    form = (np.dtype(input_details["dtype"]), *input_details["quantization"])
+    table = pixel_table(*form, input_scale)
+    pixels = images.dtype == np.uint8
     outputs = np.empty(
         (len(images), int(np.prod(output_details["shape"]))), output_details["dtype"]
     )
     for index, image in enumerate(images):
-        interpreter.set_tensor(input_details["index"], table[image][None])
+        seen = table[image] if pixels else codes(*form, image * np.float32(input_scale))
+        interpreter.set_tensor(input_details["index"], seen[None])
         interpreter.invoke()
         outputs[index] = interpreter.get_tensor(output_details["index"]).reshape(-1)
         if (index + 1) % _TELL_EVERY == 0:

@@ -37,15 +37,26 @@ class Draws:
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """The images, uint8 [n, h, w, c], mirrored and cropped as drawn."""
-    n, h, w, _ = images.shape
+    """The images, uint8 [n, h, w, c], mirrored and cropped as drawn. Features come as they are."""
     crop = draws.crop
+    if not crop and not draws.mirrored.any():
+        return images
+    n, h, w, _ = images.shape
     images = np.where(draws.mirrored[:, None, None, None], images[:, :, ::-1], images)
     if crop:
         bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
         rows, columns = draws.top[:, None] + np.arange(h), draws.left[:, None] + np.arange(w)
         images = bordered[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return images
+
+
+def check_augmentation(split: Split, recipe: Recipe) -> None:
+    """Raise ValueError if a recipe would mirror or crop features."""
+    if split.is_features and (recipe.flip or recipe.alternating_flip or recipe.crop):
+        raise ValueError(
+            "flip, alternating_flip and crop are for images, and the data are float32 features: leave them out of the "
+            "recipe, or set them to false and 0 with --set."
+        )
 
 
 def mixed(one: np.ndarray, other: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -91,6 +102,7 @@ def batches(
     Returns:
       images times `scale`, float32 [b, h, w, c], and labels float32 [b, classes], one-hot unless mixed.
     """
+    check_augmentation(split, recipe)
     batch = min(recipe.batch_size, len(split))
     first_half = np.random.default_rng([seed, EPOCHS]).random(len(split)) < 0.5
     for epoch in range(done, EPOCHS):

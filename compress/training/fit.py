@@ -11,7 +11,7 @@ import numpy as np
 from compress import backend
 from compress.files import digest
 from compress.training import losses as loss_terms
-from compress.training.batches import one_hot
+from compress.training.batches import check_augmentation, one_hot
 from compress.training.checkpoint import Checkpoint, DamagedCheckpoint, assign
 from compress.training.epoch_batches import epoch_batches
 from compress.training.optimizer import optimizer_of, plateau_rate
@@ -52,6 +52,7 @@ def fit(
     """
     if recipe.epochs == 0:
         return []
+    check_augmentation(data.train, recipe)
     distillation = data.distillation
     keras = keras or backend.keras()
     set_seed(keras, seed, data.deterministic)

@@ -40,6 +40,20 @@ def test_grey_arrays_need_no_channel_axis(tmp_path: Path) -> None:
     assert data.train.images.shape == (28, 6, 5, 1)
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 3), (6, 5), (6,)])
+def test_float_arrays_are_features_of_their_own_shape(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    features = np.random.default_rng(0).normal(size=(40, *shape)).astype(np.float32)
+    told: list[str] = []
+    data = read(npz(tmp_path, **arrays(x_train=features)), told.append)
+    assert told[0].startswith("bugs: 28 examples to train on")
+    assert data.train.is_features
+    dealt = np.concatenate([split.images for split in of_sides(data)])
+    assert dealt.shape == features.shape
+    assert sorted(map(bytes, dealt)) == sorted(map(bytes, features))
+
+
 def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     given = {f"x_{p}": images(10, seed=n) for n, p in enumerate(("train", "validation", "test"))}
     labels = {name.replace("x", "y"): np.arange(10) % 2 for name in given}
@@ -52,6 +66,14 @@ def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     ("named", "sentence"),
     [
         (arrays(x_train=images(40) / 255), "x_train is float64 of shape [40, 6, 5, 3]; expected uint8"),
+        (arrays(x_train=images(40) / 255), "or [n, values]: cast features to float32."),
+        (arrays(x_train=np.float16(images(40))), "cast features to float32"),
+        (arrays(x_train=np.float32(np.arange(40))), "x_train is float32 of shape [40]; expected"),
+        (arrays(x_train=np.full((40, 2), np.nan, np.float32)), "x_train has NaN or infinite numbers"),
+        (
+            arrays(x_test=np.float32(images(4)), y_test=np.arange(4) % 2),
+            "x_test has float32 examples of shape [6, 5, 3]; expected those of x_train, uint8",
+        ),
         (arrays(x_train=images(40, shape=(6, 5, 4))), "expected uint8 pixels [n, h, w] or"),
         (arrays(x_train=images(0), y_train=np.arange(0)), "expected uint8 pixels"),
         (arrays(y_train=np.arange(39)), "expected 40 whole numbers"),
@@ -68,7 +90,10 @@ def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
         (arrays(x_val=images(4)), "has the arrays x_train, y_train, x_val; expected x_train and y_train"),
         (arrays(x_test=images(4)), "expected x_train and y_train"),
         ({"y_train": np.arange(4)}, "expected x_train and y_train"),
-        (arrays(x_test=images(4, shape=(7, 5, 3)), y_test=np.arange(4) % 2), "x_test has images of shape [7, 5, 3]"),
+        (
+            arrays(x_test=images(4, shape=(7, 5, 3)), y_test=np.arange(4) % 2),
+            "x_test has uint8 examples of shape [7, 5, 3]",
+        ),
     ],
 )  # fmt: skip
 def test_wrong_arrays_get_a_sentence(tmp_path: Path, named: dict[str, Any], sentence: str) -> None:
