@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from baselines.cifar10.batches import BINARY, PYTHON, Layout
+from baselines.cifar10.batches import check_sizes, join
 from baselines.cifar10.spec import Arrays, Counts, Files
+from compress.data.cifar_batches import BINARY, PYTHON, Layout
 
 OFFICIAL = {
     "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce": "cifar-10-python.tar.gz",
@@ -32,9 +33,9 @@ def open_archive(path: Path, counts: Counts) -> Files:
     def read(part: str, count: int) -> Arrays:
         layout, batches = _batches(path)
         sizes = {name: len(content) for name, content in batches.items()}
-        layout.check_sizes(sizes, counts, f"{path}/{layout.folder}")
+        check_sizes(layout, sizes, counts, f"{path}/{layout.folder}")
         names: Sequence[str] = getattr(layout, part)
-        return layout.join([batches[name] for name in names], names, count, str(path))
+        return join(layout, [batches[name] for name in names], names, count, str(path))
 
     return Files(
         train=lambda: read("train", counts.train),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from baselines.cifar10.archive import OFFICIAL, open_archive
-from baselines.cifar10.batches import BINARY, PYTHON, open_batches
+from baselines.cifar10.batches import open_batches
 from baselines.cifar10.class_folders import open_class_folders
 from baselines.cifar10.npz import open_npz
 from baselines.cifar10.spec import Counts, Files
+from compress.data.cifar_batches import found_in
 from compress.input_file import regular
 
 FORMS = (
@@ -36,13 +37,8 @@ def open_copy(path: Path, counts: Counts) -> Files:
 
 
 def _open_folder(folder: Path, counts: Counts) -> Files:
-    # One batch is enough to know the form: what is missing is then said by name.
-    for layout in (BINARY, PYTHON):
-        if any((folder / name).is_file() for name in [*layout.train, *layout.test]):
-            return open_batches(folder, layout, counts)
-    for layout in (BINARY, PYTHON):
-        if (folder / layout.folder).is_dir():
-            return open_batches(folder / layout.folder, layout, counts)
+    if batches := found_in(folder):
+        return open_batches(*batches, counts)
     if (folder / "train").is_dir() or (folder / "test").is_dir():
         return open_class_folders(folder, counts)
     for name in sorted([*OFFICIAL.values(), "cifar10.npz"]):

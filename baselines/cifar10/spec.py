@@ -7,20 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
-SIDE = 32  # pixels
-PIXELS = SIDE * SIDE * 3  # bytes an image
+from compress.data.cifar_batches import CLASSES, PIXELS, SIDE, check_range
+
+__all__ = ["CLASSES", "FULL", "PIXELS", "SIDE", "Arrays", "Counts", "Files", "checked"]
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [n, 32, 32, 3], labels uint8 [n]
 
@@ -74,10 +63,3 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
                 f"expected {count // len(CLASSES):,} of each class."
             )
     return np.ascontiguousarray(images), labels.astype(np.uint8)
-
-
-def check_range(labels: np.ndarray, where: str) -> None:
-    """ValueError if a label is none of the ten; `where` is as above."""
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(CLASSES):
-        raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")

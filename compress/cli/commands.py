@@ -33,6 +33,7 @@ from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
 from compress.tasks.images import suited
+from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 
 
@@ -92,26 +93,26 @@ def run_file(file: Path, options: RunOptions) -> None:
 
 def evaluate(
     file: Path,
-    task: str,
+    task: Task,
     data: Path | None,
     input_scale: float | None,
     micro_accuracy: bool,
     trust: bool,
     as_json: bool,
+    task_name: str,
 ) -> None:
     """Measure one model file on the task's test images; no row is written."""
     suffix_of(file)  # before the data is looked for
     setup.check_tensorflow("evaluate", file)
     progress = console.progress()
-    chosen_task = registry.task(task)
-    dataset = chosen_task.load(data, progress.note)
-    setup.check_declared_shapes(file, chosen_task, dataset)
+    dataset = task.load(data, progress.note)
+    setup.check_declared_shapes(file, task, dataset)
     model = load_model(file, trust)
     measured, scale, notes = setup.evaluated(
-        model, chosen_task, dataset, input_scale, micro_accuracy=micro_accuracy, note=progress.note
+        model, task, dataset, input_scale, micro_accuracy=micro_accuracy, note=progress.note
     )
     if as_json:
-        named = {"file": str(file), "task": task, "data": dataset.name}
+        named = {"file": str(file), "task": task_name, "data": dataset.name}
         found = {"input_scale": scale, "notes": notes}
         console.say_json(named | found | dataclasses.asdict(measured))
         return
@@ -149,7 +150,7 @@ class DoctorOptions:
 
     file: Path
     fix: Path | None  # where to write the rewritten model
-    task: str | None  # that stages are asked for, with its data; None: see `view_without_data`
+    task: Task | None  # that stages are asked for, with its data; None: see `view_without_data`
     data: Path | None
     input_scale: float | None
     trust: bool
@@ -179,9 +180,9 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
     return all(diagnosis["can_work"] for diagnosis in record["stages"])
 
 
-def _diagnosed_for(name: str, stages: Sequence[Stage], options: DoctorOptions) -> dict[str, Any]:
+def _diagnosed_for(task: Task, stages: Sequence[Stage], options: DoctorOptions) -> dict[str, Any]:
     """What stages can make of the model on a task, with its data."""
-    task, notes = registry.task(name), list[str]()
+    notes = list[str]()
     data = task.load(options.data, console.progress().note)
 
     def images(model: KerasModel) -> equivalence.Images:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from compress import registry
 from compress.cli import bytes_command, console, target_command
+from compress.cli.options import with_task
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.measurement.layer_table import layer_table
@@ -18,6 +18,7 @@ from compress.model_files.load import load_model
 from compress.pipelines import setup
 from compress.quantization import int4
 from compress.quantization.sensitivity import CALIBRATION, IMAGES, cost_table, kernel_costs
+from compress.tasks.task import Task
 
 
 def inspect(sensitivity: bool, by_bytes: bool, target: str | None, **values: Any) -> None:
@@ -31,7 +32,7 @@ def inspect(sensitivity: bool, by_bytes: bool, target: str | None, **values: Any
     elif by_bytes:
         bytes_command.inspect(**values)
     elif sensitivity:
-        costs(**values)
+        costs(**with_task(values))
     else:
         layers(values["file"], values["trust"], values["as_json"])
 
@@ -48,7 +49,7 @@ def layers(file: Path, trust: bool, as_json: bool) -> None:
 
 def costs(
     file: Path,
-    task: str,
+    task: Task,
     data: Path | None,
     input_scale: float | None,
     trust: bool,
@@ -57,15 +58,15 @@ def costs(
     """Show what 8 and 4 bits of each kernel of a Keras file cost, on the task's validation images."""
     suffix_of(file)  # before the data is looked for
     setup.check_tensorflow("inspect", file)
-    chosen_task, note = registry.task(task), console.progress().note
-    dataset = chosen_task.load(data, note)
-    setup.check_declared_shapes(file, chosen_task, dataset)
+    note = console.progress().note
+    dataset = task.load(data, note)
+    setup.check_declared_shapes(file, task, dataset)
     loaded = load_model(file, trust)
     if not isinstance(loaded, KerasModel):
         raise ValueError(
             f"{file} is finished: --sensitivity takes the .keras or .h5 model it was made of."
         )
-    fitted_task, found = setup.fitted(loaded, chosen_task, dataset, input_scale)
+    fitted_task, found = setup.fitted(loaded, task, dataset, input_scale)
     for sentence in found:
         note(sentence)
     scale = np.float32(fitted_task.input_scale)

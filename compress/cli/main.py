@@ -11,12 +11,12 @@ from compress.cli.options import (
     DATA,
     EVALUATE_OPTIONS,
     FILE,
-    INPUT_SCALE,
     INSPECT_OPTIONS,
     JSON,
     MODEL,
     NO_MEASURE,
     OUT,
+    PIXELS,
     RESULTS,
     RUN_OPTIONS,
     SLIM_OUT,
@@ -24,6 +24,7 @@ from compress.cli.options import (
     FileThenStages,
     MainGroup,
     run_options,
+    with_task,
 )
 from compress.cli.param_types import Age, TaskName
 from compress.cli.train_options import TRAIN_OPTIONS, Train, network_from
@@ -126,7 +127,7 @@ def evaluate(**values: Any) -> None:
     """Measure a .keras, .h5 or .tflite FILE on the test images."""
     from compress.cli import commands
 
-    commands.evaluate(**values)
+    commands.evaluate(**with_task(values), task_name=values["task"])
 
 
 @cli.command(params=[click.Argument(["file"], type=FILE), *INSPECT_OPTIONS])
@@ -157,7 +158,7 @@ def slim(**values: Any) -> None:
             "cifar10 for models of its images and classes, else your own images; random images check.",
         ),
         DATA,
-        INPUT_SCALE,
+        *PIXELS,
         TRUST,
         JSON,
     ],
@@ -178,10 +179,11 @@ def doctor(**values: Any) -> None:
 def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
     from compress.cli import commands
 
-    options = commands.DoctorOptions(**values)
-    for flag, value in (("--data", options.data), ("--input-scale", options.input_scale)):
-        if value is not None and not options.task:
+    for name in ("data", "input_scale", "mean", "std", "bgr", "resize"):
+        if values[name] and not values["task"]:
+            flag = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{flag} goes with --task: name the task, or leave {flag} out.")
+    options = commands.DoctorOptions(**with_task(values))
     if not commands.doctor(stages or [], options):
         ctx.exit(1)
 

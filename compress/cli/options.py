@@ -10,7 +10,7 @@ import click
 
 from compress import registry
 from compress.cli.errors import errors_as_sentences
-from compress.cli.param_types import Scale, TaskName
+from compress.cli.param_types import Numbers, Scale, Size, TaskName
 from compress.input_file import FilePath
 from compress.pipelines.stage_command import StageCommand
 from compress.pipelines.words import SEED, StageGroup, build_stage, known
@@ -38,6 +38,21 @@ INPUT_SCALE = click.Option(
     ["--input-scale"], type=Scale(),
     help="Factor for pixels, such as 1/255, or 1 for raw ones; found out from the model if not given.",
 )  # fmt: skip
+# What is done to the pixels of task `images` before a model gets them.
+PIXELS = [
+    INPUT_SCALE,
+    click.Option(
+        ["--mean"], type=Numbers(),
+        help="With --task images: subtract this from pixels times 1/255, a number for each channel.",
+    ),
+    click.Option(
+        ["--std"], type=Numbers(), help="With --task images: divide by this after the mean is subtracted."
+    ),
+    click.Option(["--bgr"], is_flag=True, help="With --task images: give the channels as blue, green, red."),
+    click.Option(
+        ["--resize"], type=Size(), help="With --task images: resize to HEIGHTxWIDTH, such as 224x224."
+    ),
+]  # fmt: skip
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
 RESULTS = click.Option(
     ["--results"], type=FILE, default=Path("reports/results.jsonl"), show_default=True,
@@ -53,7 +68,7 @@ MICRO_ACCURACY = click.Option(
 RUN_OPTIONS = [
     TASK,
     DATA,
-    INPUT_SCALE,
+    *PIXELS,
     click.Option(
         ["--seed"], type=SEED, default=0, show_default=True, help="Seed of all random choices."
     ),
@@ -93,7 +108,7 @@ NO_MEASURE = click.Option(
     help="Only train; the same words without it measure later. Needs no TensorFlow with KERAS_BACKEND=jax.",
 )  # fmt: skip
 TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
-EVALUATE_OPTIONS = [TASK, DATA, INPUT_SCALE, MICRO_ACCURACY, TRUST, JSON]
+EVALUATE_OPTIONS = [TASK, DATA, *PIXELS, MICRO_ACCURACY, TRUST, JSON]
 INSPECT_OPTIONS = [
     click.Option(
         ["--sensitivity"], is_flag=True,
@@ -106,7 +121,7 @@ INSPECT_OPTIONS = [
         ["--target"], type=click.Choice(TARGETS),
         help="Show instead what a .tflite file is there: micro, on TFLM; ethos-..., by Arm's compiler Vela.",
     ),
-    TASK, DATA, INPUT_SCALE, TRUST, JSON,
+    TASK, DATA, *PIXELS, TRUST, JSON,
 ]  # fmt: skip
 COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 
@@ -180,4 +195,22 @@ def run_options(values: dict[str, Any]) -> RunOptions:
     """The parsed values of `RUN_OPTIONS`, and of `--model` and `--trust` if the command has them, as one object."""
     from compress.runs.options import RunOptions
 
-    return RunOptions(**{**values, "task": registry.task(values["task"])})
+    return RunOptions(**with_task(values))
+
+
+def with_task(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of `TASK` and `PIXELS`, among others, with the task itself, which prepares pixels as they say.
+
+    With a mean or a standard deviation the input scale is a part of the preparation.
+    """
+    from compress.data.preparation import Preparation
+    from compress.tasks.images import prepared
+
+    values = dict(values)
+    chosen = {name: values.pop(name) for name in ("mean", "std", "bgr", "resize")}
+    given = {name: value for name, value in chosen.items() if value}
+    if values["input_scale"] and ({"mean", "std"} & set(given)):
+        given["scale"] = values.pop("input_scale")
+        values["input_scale"] = None
+    task = values["task"] and registry.task(values["task"])
+    return {**values, "task": prepared(task, Preparation(**given)) if task else task}

@@ -1,4 +1,4 @@
-"""Types of options that click does not have: a scale, an age, a task's name, a finite number."""
+"""Types of options that click does not have: a scale, numbers, a size, an age, a task's name, a finite number."""
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ class Scale(click.ParamType):
         if not 0 < scale < math.inf:
             self.fail(f"{value!r} is not a positive number such as 1 or 1/255.", param, ctx)
         return scale
+
+
+class Numbers(click.ParamType):
+    """Finite numbers with commas between them, such as 0.485,0.456,0.406."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            numbers = tuple(float(word) for word in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} is no list of numbers such as 0.485,0.456,0.406.", param, ctx)
+        return numbers
+
+
+class Size(click.ParamType):
+    """Height and width in pixels, such as 224x224; one number for both."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", str(value)):
+            self.fail(f"{value!r} is no size such as 224x224, height first, or 224.", param, ctx)
+        height, _, width = str(value).partition("x")
+        return int(height), int(width or height)
 
 
 class Age(click.ParamType):

@@ -36,14 +36,16 @@ def read_images(
     paths: Sequence[Path],
     size: tuple[int, int] | None = None,
     formats: Sequence[str] = FORMATS,
+    resize: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """The images in these files, uint8 [n, h, w, 1 or 3], all of one size; sizes are checked before pixels are read.
 
     Args:
       size: width and height; None for those of the first image.
       formats: what the files may be, in Pillow's words.
+      resize: height and width to bring images of any sizes to, bilinear with antialiasing; None: nothing is resized.
     """
-    width, height = size or _size(paths[0], formats)
+    width, height = resize[::-1] if resize else size or _size(paths[0], formats)
     if len(paths) * width * height * 3 > MAX_BYTES:
         raise ValueError(
             f"{paths[0]} and {len(paths) - 1:,} more images of {width} x {height} pixels: more than "
@@ -51,16 +53,22 @@ def read_images(
         )
     wanted = f"; expected {width} x {height}."
     if size is None:
-        wanted = f", but {paths[0]} has {width} x {height}: bring all images to one size first."
+        wanted = f", but {paths[0]} has {width} x {height}: bring all images to one size first, or add --resize."
     pixels = np.empty((len(paths), height, width, 3), np.uint8)
     grey = True
     for number, path in enumerate(paths):
         with regular(path).open("rb") as file:
-            image = _opened(file, path, (width, height), wanted, formats)
+            image = _opened(file, path, None if resize else (width, height), wanted, formats)
             with _refusals_named(path, formats):
-                pixels[number] = np.asarray(image.convert("RGB"))
+                pixels[number] = np.asarray(_of_size(image.convert("RGB"), (width, height)))
             grey = grey and image.mode in GREY
     return np.ascontiguousarray(pixels[..., :1]) if grey else pixels
+
+
+def _of_size(image: Image, size: tuple[int, int]) -> Image:
+    from PIL.Image import Resampling
+
+    return image if image.size == size else image.resize(size, Resampling.BILINEAR)
 
 
 def check_png(path: Path, size: tuple[int, int]) -> None:
@@ -73,11 +81,12 @@ def check_png(path: Path, size: tuple[int, int]) -> None:
 
 
 def _opened(
-    file: IO[bytes], path: Path, size: tuple[int, int], wanted: str, formats: Sequence[str]
+    file: IO[bytes], path: Path, size: tuple[int, int] | None, wanted: str, formats: Sequence[str]
 ) -> Image:
     """Open an image and check its header. Its pixels are not decoded yet.
 
     Args:
+      size: width and height that it must have; None: any.
       wanted: the end of the message for an image of another size.
     """
     from PIL import Image
@@ -86,6 +95,7 @@ def _opened(
         raise ValueError(f"{path}: an image of {bits} bits a channel; expected 8: save it with 8.")
     with _refusals_named(path, formats):
         image = Image.open(file, formats=tuple(formats))
+    size = size or image.size
     if image.size != size:
         raise ValueError(f"{path}: {image.width} x {image.height} pixels (width x height){wanted}")
     size_bytes = path.stat().st_size

@@ -15,11 +15,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 LEFT_BEHIND = ("thumbs.db", "desktop.ini")
 
 
-def read_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
+def read_folder(
+    root: Path, resize: tuple[int, int] | None = None
+) -> tuple[tuple[str, ...], dict[str, Split]]:
     """The class names, sorted, and the splits found: "train" alone if the class folders lie directly in `root`.
 
     Labels follow the sorted names, as in Keras's image_dataset_from_directory. Images are uint8 [n, h, w, 1] if all
     are grey, else [n, h, w, 3].
+
+    Args:
+      resize: height and width to bring images to; None: all have one size.
 
     Raises:
       ValueError: a file is not a whole PNG or JPEG image, differs in size, or lies outside `root`; or a class is
@@ -38,7 +43,8 @@ def read_folder(root: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
             problem = "is not a class of train" if odd in names else "is missing"
             raise ValueError(f"{folder / odd} {problem}; expected the same class folders in each.")
         files[part] = [_image_files(folder / name, root) for name in classes]
-    pixels = read_images([path for part in files.values() for paths in part for path in paths])
+    listed = [path for part in files.values() for paths in part for path in paths]
+    pixels = read_images(listed, resize=resize)
     splits, begin = {}, 0
     for part, of_class in files.items():
         labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in of_class])

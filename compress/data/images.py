@@ -9,32 +9,47 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.data import cifar_batches
 from compress.data.dataset import Dataset, Note, Split
+from compress.data.image_file import MAX_BYTES
 from compress.data.image_folder import PARTS, read_folder
 from compress.data.npz_images import read_arrays
+from compress.data.preparation import Preparation
 from compress.data.splits import content_order, split_by_class
 
 # Fractions of all images of a class that go into a split that the data lack.
 TEST_FRACTION = VALIDATION_FRACTION = 0.15
+AS_THEY_ARE = Preparation()
 
 
-def read(path: Path, note: Note) -> Dataset:
+def read(path: Path, note: Note, preparation: Preparation = AS_THEY_ARE) -> Dataset:
     """The data at `path`. Missing splits are made by content, so that every copy of the data gives the same ones.
+
+    Args:
+      preparation: of all images. Splits are made of resized images, before anything else is done to them.
 
     Raises:
       ValueError: there is no folder or .npz file, its content is wrong, or a split lacks a class.
     """
     if path.is_dir():
-        classes, parts = read_folder(path)
+        batches = cifar_batches.found_in(path)
+        classes, parts = (
+            cifar_batches.read_batches(*batches)
+            if batches
+            else read_folder(path, preparation.resize)
+        )
     elif path.suffix.lower() == ".npz" and path.is_file():
         classes, parts = read_arrays(path)
     else:
         problem = "is neither" if path.exists() else "is not there"
         raise ValueError(
-            f"{path} {problem}; expected a folder of images by class, or an .npz file."
+            f"{path} {problem}; expected a folder of images by class or of CIFAR-10's batches, or an .npz file."
         )
+    title = path.resolve().name if path.is_dir() else path.stem
+    preparation.check(parts["train"], title)
+    _check_room(parts, preparation, path)
     made = [part for part in PARTS if part not in parts]
-    train, validation, test = deal(parts)
+    train, validation, test = deal({k: preparation.resized(v) for k, v in parts.items()})
     for part, split in zip(PARTS, (train, validation, test), strict=True):
         missing = sorted(set(range(len(classes))) - set(split.labels.tolist()))
         if missing:
@@ -42,7 +57,6 @@ def read(path: Path, note: Note) -> Dataset:
                 f"{path}: no image of class {classes[missing[0]]} in {part}; expected some of every class."
             )
     called = "examples" if train.is_features else "images"
-    title = path.resolve().name if path.is_dir() else path.stem
     origin = f"; {' and '.join(made)} taken from train by content" if made else ""
     note(
         f"{title}: {len(train):,} {called} to train on, {len(validation):,} to choose by, {len(test):,} to "
@@ -53,10 +67,25 @@ def read(path: Path, note: Note) -> Dataset:
         note(
             f"{title}: {shared:,} of the test {called} are also among those to train on or to choose by."
         )
+    if preparation.changed():
+        train, validation, test = map(preparation.applied, (train, validation, test))
     # The digest of the content in the name keeps two different sets from sharing a name.
     content = hashlib.sha256("".join(s.digest for s in (train, validation, test)).encode())
     name = re.sub(r"[^\w.-]", "_", title)
     return Dataset(f"{name}-{content.hexdigest()[:8]}", classes, train, validation, lambda: test)
+
+
+def _check_room(parts: Mapping[str, Split], preparation: Preparation, path: Path) -> None:
+    if not preparation.changed():
+        return
+    height, width = preparation.resize or parts["train"].images.shape[1:3]
+    channels = parts["train"].images.shape[-1]
+    size = sum(map(len, parts.values())) * height * width * channels
+    size *= 4 if preparation.normalizes else 1
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{path}: {size:,} bytes of prepared images; expected at most {MAX_BYTES:,}: give fewer or smaller ones."
+        )
 
 
 def deal(parts: Mapping[str, Split]) -> tuple[Split, Split, Split]:

@@ -59,7 +59,7 @@ def check_shapes(
         gives = (
             f"{scores[1]} classes" if len(scores) == 2 else f"outputs of shape {_shape(scores[1:])}"
         )
-        raise _misfit(image, f" and gives {gives}", wanted)
+        raise _misfit(image, f" and gives {gives}", wanted, _other_way(image, input_shape, task))
 
 
 def check_header(path: Path, input_shape: tuple[int, ...], classes: int, task: str) -> None:
@@ -68,15 +68,21 @@ def check_header(path: Path, input_shape: tuple[int, ...], classes: int, task: s
     if header and (header.image != input_shape or header.classes not in (None, classes)):
         gives = f" and gives {header.classes} classes" if header.classes else ""
         wanted = f"task {task} has {_shape(input_shape)} and {classes}"
-        raise _misfit(header.image, gives, wanted)
+        raise _misfit(header.image, gives, wanted, _other_way(header.image, input_shape, task))
 
 
-def _misfit(image: Sequence[int], gives: str, wanted: str) -> ValueError:
+def _misfit(image: Sequence[int], gives: str, wanted: str, way: str) -> ValueError:
     takes = f"{_shape(image)} images" if len(image) == 3 else f"inputs of shape {_shape(image)}"
     return ValueError(
-        f"model takes {takes}{gives}; {wanted}: give a model built for these images, or the task that this model was "
-        "built for."
+        f"model takes {takes}{gives}; {wanted}: give a model built for these images, or {way}."
     )
+
+
+def _other_way(image: Sequence[int], input_shape: Sequence[int], task: str) -> str:
+    sized = len(image) == len(input_shape) == 3 and image[2] == input_shape[2]
+    if task == "images" and sized and tuple(image) != tuple(input_shape):
+        return f"resize them with --resize {_shape(image[:2])}"
+    return "the task that this model was built for"
 
 
 def check_names(model: Any) -> None:

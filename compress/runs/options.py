@@ -47,6 +47,8 @@ class RunOptions:
         """The index key for the present state of the data's files; None if the task cannot name these files."""
         sources = self.task.sources(self.data)
         parts = [keys.FORMAT, self.task.name, *keys.code_of(type(self.task)), str(self.data)]
+        if choices := self.task.choices():
+            parts.append(choices)
         return None if sources is None else files_key(sources, *parts)
 
     def model_key(self, path: Path, data_key: str) -> str:

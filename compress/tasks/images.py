@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from compress.data.dataset import Dataset, Note
-from compress.data.images import read
+from compress.data.images import AS_THEY_ARE, read
+from compress.data.preparation import Preparation
+from compress.keras_models.input_scale import raw_pixel_layer
 from compress.keras_models.model import KerasModel
 from compress.tasks import input_scale as scales
 from compress.tasks.task import Task
@@ -29,6 +31,7 @@ class Images(Task):
     name: ClassVar[str] = "images"
     shape: tuple[int, ...] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
     scale: float = 0.0  # input scale; set by `suited` from the model
+    preparation: Preparation = AS_THEY_ARE  # of pixels, before a model gets them
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -48,7 +51,11 @@ class Images(Task):
         """The data at `path`: see `data.images.read`."""
         if path is None:
             raise ValueError("task images needs --data: a folder of images by class, or an .npz.")
-        return read(path, note)
+        return read(path, note, self.preparation)
+
+    def choices(self) -> Mapping[str, Any]:
+        """What of the preparation is not at its default."""
+        return self.preparation.changed()
 
     def sources(self, path: Path | None) -> Sequence[Path] | None:
         """The folder or file itself."""
@@ -91,9 +98,38 @@ def suited(
     """
     if isinstance(task, Images):
         task = replace(task, shape=data.train.images.shape[1:])
+    told = _prepared(task, model)
     if data.train.is_features:
-        return scales.of_data(task, data, input_scale), []
+        return scales.of_data(task, data, input_scale), told
     declared = task.input_scale or None
     scale = scales.decided(model, data, declared, input_scale, vouched=vouched)
     fitted = task if scale.value == declared else task.with_input_scale(scale.value)
-    return fitted, [scale.note] * bool(scale.note)
+    return fitted, [*told, *[scale.note] * bool(scale.note)]
+
+
+def _prepared(task: Task, model: KerasModel | TFLiteModel) -> list[str]:
+    """A sentence on how the pixels of task `images` were prepared; none if they were not.
+
+    Raises:
+      ValueError: they were normalized, and the model begins with a layer that takes raw pixels.
+    """
+    if not isinstance(task, Images) or not task.preparation.changed():
+        return []
+    layer = raw_pixel_layer(model.keras) if isinstance(model, KerasModel) else None
+    if layer and task.preparation.normalizes:
+        raise ValueError(
+            f"the model begins with a {layer} layer that takes raw pixels: leave out --mean and --std."
+        )
+    return [f"images are {task.preparation}."]
+
+
+def prepared(task: Task, preparation: Preparation) -> Task:
+    """Task `images` with this preparation of pixels. ValueError for another task, unless nothing is prepared."""
+    if not preparation.changed():
+        return task
+    if not isinstance(task, Images):
+        raise ValueError(
+            f"--mean, --std, --bgr and --resize go with --task images, not with task {task.name}, which prepares its "
+            "own pixels."
+        )
+    return replace(task, preparation=preparation)

@@ -75,6 +75,10 @@ class Task(ABC):
         object.__setattr__(task, "input_scale", scale)  # of the instance; a task may be frozen
         return task
 
+    def choices(self) -> Mapping[str, Any]:
+        """What was chosen for this task and decides what `load` gives, besides its path."""
+        return {}
+
     def baseline_path(self) -> Path | None:
         """The trained baseline that ships with the task, a `.keras` file; None if there is none."""
         return None

@@ -129,7 +129,7 @@ GADGETS: dict[str, tuple[str, ...]] = {
     "_codecs encode.__self__": (),
     "codecs open": ("{canary}", "w"),
     "compress.model_files.load load_model": ("{other}",),
-    "baselines.safe_pickle load_dict": ("x", "y"),
+    "compress.data.safe_pickle load_dict": ("x", "y"),
     "keras.saving load_model": ("{other}",),
     "tensorflow io.write_file": ("{canary}", "x"),
     "torch load": ("{other}",),

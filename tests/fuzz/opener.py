@@ -43,7 +43,7 @@ def _npz(warm_up: Path) -> Callable[[Path], Any]:
 
 
 def _pickle(warm_up: Path) -> Callable[[Path], Any]:
-    from baselines.safe_pickle import load_dict
+    from compress.data.safe_pickle import load_dict
 
     def read(path: Path) -> Any:
         return load_dict(path.read_bytes(), str(path))

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from baselines.safe_pickle import load_dict
+from compress.data.safe_pickle import load_dict
 from fuzz.hostile_pickles import BOMBS, GADGETS, WAYS, gadgets
 from fuzz.mutations import worse_bytes
 from fuzz.opened import open_all, rounds

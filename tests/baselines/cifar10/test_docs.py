@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from baselines.cifar10 import archive, find, npz, sample
-from baselines.cifar10.batches import BINARY, PYTHON
 from baselines.cifar10.spec import CLASSES, FULL
+from compress.data.cifar_batches import BINARY, PYTHON
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "data.md").read_text()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines import safe_pickle
 from baselines.cifar10.find import load
-from baselines.safe_pickle import load_dict
+from compress.data import safe_pickle
+from compress.data.safe_pickle import load_dict
 from support.cifar10_copies import COUNTS, TEST, planes, python2_pickle, python3_batch, write_python
 
 # Opcodes as in the pickletools module.
@@ -100,7 +100,7 @@ def test_nothing_is_imported_for_a_pickle(tmp_path):
         f"open({str(tmp_path / 'owned')!r}, 'w')\nevil = print\n"
     )
     code = (
-        "from baselines.safe_pickle import load_dict\n"
+        "from compress.data.safe_pickle import load_dict\n"
         "try: load_dict(b'chostile_module\\nevil\\n.', 'x')\n"
         "except ValueError as error: print(error)\n"
     )
