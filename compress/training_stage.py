@@ -19,6 +19,7 @@ from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.model_files.load import load_model
 from compress.stage import Stage, option
+from compress.tasks.input_scale import misfit
 from compress.tasks.view import TaskView
 from compress.training.batches import check_augmentation
 from compress.training.distillation import Distillation, Method
@@ -88,7 +89,16 @@ class TrainingStage(Stage):
         except ValueError as error:
             raise ValueError(f"{self.name}: option 'set': {error}") from error
         check_augmentation(task.train, recipe)
+        self._check_teachers(task)
         return model
+
+    def _check_teachers(self, task: TaskView) -> None:
+        """CannotTreat if a file that teaches wants other pixel values than this task gives: see `misfit`."""
+        files = [path for path in self.teacher if path != SELF and self.alpha != 0]
+        for path in files:
+            if why := misfit(self.loaded(path), task.validation, task.task.input_scale):
+                way = "put a Rescaling layer before it, or choose another teacher"
+                raise CannotTreat(Finding((), why, way, f"the teacher {path}"), stage=self.name)
 
     def recipe(self, task: TaskView) -> Recipe:
         """The recipe that this stage trains by. ValueError if the changes of `task` contradict it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.data.dataset import Dataset
+from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement import chance
 from compress.measurement.scores import is_correct
@@ -54,11 +54,11 @@ class Trial:
 
 
 def trials(
-    model: KerasModel | TFLiteModel, data: Dataset, scales: Sequence[float]
+    model: KerasModel | TFLiteModel, validation: Split, classes: int, scales: Sequence[float]
 ) -> dict[float, Trial]:
     """Scale -> what the model scores on the first few hundred validation images when it sees pixel * scale."""
-    images, labels = data.validation.images[:IMAGES], data.validation.labels[:IMAGES]
-    guessing = chance.share(labels, len(data.classes))
+    images, labels = validation.images[:IMAGES], validation.labels[:IMAGES]
+    guessing = chance.share(labels, classes)
     return {
         scale: Trial(
             scale,

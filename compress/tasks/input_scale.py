@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compress.data.dataset import Dataset
+from compress.data.dataset import Dataset, Split
 from compress.keras_models.input_scale import raw_pixel_layer
 from compress.keras_models.model import KerasModel
 from compress.measurement.scale_trial import Trial, trials
@@ -73,7 +73,31 @@ def decided(
             return _chosen(scale, declared, f"the quantized input of the file ends at {top:.3g}")
     if vouched and declared is not None:
         return InputScale(declared)
-    return _tried(trials(model, data, candidates), declared)
+    return _tried(trials(model, data.validation, len(data.classes), candidates), declared)
+
+
+def misfit(model: KerasModel, validation: Split, given: float) -> str:
+    """Why a model does not take pixels multiplied by `given`, from its first layers or a trial; empty if it may.
+
+    It does not if another scale is clearly better. Features have no scale.
+    """
+    if validation.is_features:
+        return ""
+    if layer := raw_pixel_layer(model.keras):
+        told = f"begins with a {layer} layer that takes pixels from 0 to 255"
+        return (
+            ""
+            if given == 1
+            else f"{told}, and this training gives them multiplied by {_text(given)}"
+        )
+    scores = trials(model, validation, model.classes, _candidates(given))
+    best = max(scores.values(), key=lambda trial: trial.right)
+    if not best.clearly_above or best.interval[0] <= scores[given].interval[1]:
+        return ""
+    return (
+        f"scores {best} on {best.images} validation images whose pixels are multiplied by {_text(best.scale)}, and "
+        f"{scores[given]} multiplied by {_text(given)}, as this training gives them"
+    )
 
 
 def _candidates(declared: float | None) -> list[float]:

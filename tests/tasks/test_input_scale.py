@@ -14,10 +14,14 @@ from baselines.toy import Toy
 from compress import backend
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
+from compress.findings import CannotTreat
 from compress.keras_models.input_scale import raw_pixel_layer
 from compress.keras_models.model import KerasModel
+from compress.stages.finetune import Finetune
 from compress.tasks import input_scale
+from compress.tasks import view as task_view
 from compress.tasks.images import Images, suited
+from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
 
 
@@ -177,6 +181,35 @@ def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) 
     (note,) = json.loads(on_validation.stdout)[0]["notes"]
     assert note.startswith("chance level: ")
     assert "validation images" in note
+
+
+def test_a_teacher_of_other_pixels_is_refused_before_any_work(
+    toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    k = backend.keras().layers
+    raw = of_raw_pixels(toy_model)
+    again = backend.keras().Sequential([k.Input((12, 12, 3)), k.Rescaling(255.0), raw.keras])
+    layer = backend.keras().Sequential(
+        [k.Input((12, 12, 3)), k.Rescaling(1 / 255), toy_model.keras]
+    )
+    files = {"raw": raw, "again": KerasModel(again), "layer": KerasModel(layer), "own": toy_model}
+    for name, model in (files | {"guessing": guessing(toy_model)}).items():
+        model.save(Path(f"{name}.keras"))
+    for name in ("own", "again", "guessing"):
+        Finetune(teacher=(f"{name}.keras",)).outline(toy_model, toy_view)
+    with pytest.raises(
+        CannotTreat,
+        match=r"finetune: the teacher raw.keras scores 9\d.\d% on 150 validation images whose pixels are multiplied "
+        r"by 1, and 3\d.\d% multiplied by 1/255, as this training gives them: put a Rescaling layer before it",
+    ):
+        Finetune(teacher=("own.keras", "raw.keras")).outline(toy_model, toy_view)
+    with pytest.raises(CannotTreat, match=r"layer.keras begins with a Rescaling layer that takes"):
+        Finetune(teacher=("layer.keras",)).outline(toy_model, toy_view)
+    Finetune(teacher=("raw.keras",), alpha=0.0).outline(toy_model, toy_view)  # it teaches nothing
+    monkeypatch.setattr(task_view, "fit", None)
+    done = compress("run", "--task", "toy", "finetune", "--teacher", "raw.keras")
+    assert done.exit_code == 1
+    assert "the teacher raw.keras scores" in " ".join(done.stderr.split())
 
 
 def test_evaluate_says_that_a_model_is_at_chance_level(toy_model: KerasModel) -> None:
