@@ -192,7 +192,7 @@ def _diagnosed_for(task: Task, stages: Sequence[Stage], options: DoctorOptions) 
         # A name that no run takes is a finding here, because --fix mends it.
         check_shapes(model, data.train.images.shape[1:], len(data.classes), task.name)
         fitted, found = suited(task, data, model, options.input_scale)
-        (trial,) = trials(model, data, [fitted.input_scale]).values()
+        (trial,) = trials(model, data.validation, len(data.classes), [fitted.input_scale]).values()
         notes.extend([*found, *([trial.at_chance_sentence] if trial.at_chance else [])])
         return view(fitted, data)
 

@@ -71,9 +71,8 @@ class Preparation:
         """The split with channels in the order asked for, and normalized, float32 then; sizes stay."""
         images = split.images[..., ::-1] if self.bgr else split.images
         if self.normalizes:
-            mean, std = (
-                np.float32(each or default) for each, default in ((self.mean, 0), (self.std, 1))
-            )
+            mean = np.asarray(self.mean or (0.0,), np.float32)
+            std = np.asarray(self.std or (1.0,), np.float32)
             images = (images * np.float32(self.scale) - mean) / std
         return Split(np.ascontiguousarray(images), split.labels)
 

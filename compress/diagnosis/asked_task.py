@@ -18,22 +18,18 @@ def view(task: Task, data: Dataset) -> TaskView:
 
 
 def view_without_data(model: KerasModel, usual: Task | None = None) -> TaskView:
-    """The same with a blank image for all data.
+    """The same with a blank image, or blank features, for all data.
 
     Args:
       usual: the task of a command that names none. It is taken if it has images and classes like the model's; else the
         model is taken for one of the user's own images.
     """
-    task = usual if usual and _fits(model, usual) else Images(shape=_image(model), scale=1.0)
-    blank = Split(np.zeros((1, *model.input_shape), np.uint8), np.zeros(1, np.int64))
+    task = usual if usual and _fits(model, usual) else Images(shape=model.input_shape, scale=1.0)
+    kind = np.uint8 if len(model.input_shape) == 3 else np.float32
+    blank = Split(np.zeros((1, *model.input_shape), kind), np.zeros(1, np.int64))
     return TaskView(task, blank, blank, None, Quiet())
 
 
 def _fits(model: KerasModel, task: Task) -> bool:
     same_images = tuple(task.input_shape) == model.input_shape
     return same_images and KerasModel(task.build()).classes == model.classes
-
-
-def _image(model: KerasModel) -> tuple[int, int, int]:
-    height, width, channels = model.input_shape
-    return height, width, channels

@@ -61,7 +61,7 @@ def scores(
     """The file's output for every image in TFLM's arithmetic, as `tflite.interpreter.scores_apart` gives LiteRT's.
 
     Args:
-      images: uint8 [n, h, w, c].
+      images: uint8 [n, h, w, c], or float32 features.
       progress: is called with the number of images done so far.
 
     Returns:
@@ -121,10 +121,10 @@ def _loaded(content: bytes) -> Any:
 def _scores(content: bytes, images: np.ndarray, input_scale: float) -> np.ndarray:
     runner = _loaded(content)
     given, gives = runner.get_input_details(0), runner.get_output_details(0)
-    table = interpreter.pixel_table(np.dtype(given["dtype"]), *_quantization(given), input_scale)
+    form = (np.dtype(given["dtype"]), *_quantization(given))
     outputs = np.empty((len(images), int(np.prod(gives["shape"]))), gives["dtype"])
-    for index, image in enumerate(images):
-        runner.set_input(table[image][None], 0)
+    for index, seen in enumerate(interpreter.inputs(images, *form, input_scale)):
+        runner.set_input(seen[None], 0)
         runner.invoke()
         outputs[index] = runner.get_output(0).reshape(-1)
         os.write(1, b"1\n")

@@ -122,6 +122,17 @@ def _threads(images: np.ndarray) -> int:
     return max(1, min(os.cpu_count() or 1, len(images)))
 
 
+def inputs(
+    images: np.ndarray, dtype: np.dtype[Any], scale: float, zero_point: int, input_scale: float
+) -> Iterator[np.ndarray]:
+    """What the input of the file takes for each image, or for each example of features."""
+    if images.dtype == np.uint8:
+        table = pixel_table(dtype, scale, zero_point, input_scale)
+        return (table[image] for image in images)
+    seen = (image * np.float32(input_scale) for image in images)
+    return (codes(dtype, scale, zero_point, each) for each in seen)
+
+
 def pixel_table(
     dtype: np.dtype[Any], scale: float, zero_point: int, input_scale: float
 ) -> np.ndarray:
@@ -158,14 +169,12 @@ def _scores(
     interpreter.allocate_tensors()
     input_details = interpreter.get_input_details()[0]
     output_details = interpreter.get_output_details()[0]
-    form = (np.dtype(input_details["dtype"]), *input_details["quantization"])
-    table = pixel_table(*form, input_scale)
-    pixels = images.dtype == np.uint8
+    (scale, zero_point), kind = input_details["quantization"], np.dtype(input_details["dtype"])
+    given = inputs(images, kind, scale, zero_point, input_scale)
     outputs = np.empty(
         (len(images), int(np.prod(output_details["shape"]))), output_details["dtype"]
     )
-    for index, image in enumerate(images):
-        seen = table[image] if pixels else codes(*form, image * np.float32(input_scale))
+    for index, seen in enumerate(given):
         interpreter.set_tensor(input_details["index"], seen[None])
         interpreter.invoke()
         outputs[index] = interpreter.get_tensor(output_details["index"]).reshape(-1)

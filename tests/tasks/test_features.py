@@ -88,7 +88,7 @@ def test_features_go_through_the_stages(kind: str, stages: list[str]) -> None:
         assert last["pipeline"]
         if stage.startswith("quantize"):
             assert last["top1"] > baseline["top1"] - 0.1
-    assert run("doctor", f"{kind}.keras").exit_code == 0
+    assert run("doctor", f"{kind}.keras", "finetune", "quantize").exit_code == 0
     assert run("inspect", f"{kind}.keras", "--sensitivity", *words[:4]).exit_code == 0
     seen = run("evaluate", f"{kind}.keras", "--json", *words[:4])
     assert json.loads(seen.stdout)["correct"] == baseline["correct"]
