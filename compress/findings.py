@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHOWN = 3  # names in a sentence about many layers
 
@@ -24,6 +24,7 @@ class Finding:
     )
     remedy: str = ""  # what to do about it, in the imperative; empty if there is nothing to do
     subject: str = ""  # what a sentence calls the layers; their names if not given
+    lasting: bool = False  # whether it is so for every layer of the kind, so that no rewrite helps
 
     @property
     def clause(self) -> str:
@@ -83,7 +84,7 @@ def _joined(alike: list[Finding]) -> Finding:
         f"each of {len(names)} layers ({', '.join(names[:SHOWN])}{', ...' * (len(names) > SHOWN)})"
     )
     layers = tuple(dict.fromkeys(layer for finding in alike for layer in finding.layers))
-    return Finding(layers, alike[0].reason, alike[0].remedy, subject)
+    return replace(alike[0], layers=layers, subject=subject)
 
 
 def refuse_together(checks: Iterable[Callable[[], None]]) -> None:

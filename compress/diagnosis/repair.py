@@ -127,6 +127,7 @@ def told(rewrites: Sequence[Rewrite]) -> str:
 def _better(patient: Repaired, stages: Sequence[Stage], task: TaskView | None) -> Repaired | None:
     """The model after the first kind of rewrites that helps; None if none does."""
     complaints = [*patient.complaints[0], *patient.complaints[1]]
+    complaints = [complaint for complaint in complaints if not complaint.finding.lasting]
     if not complaints or not is_readable(patient.model.keras):
         return None
     about = {name for complaint in complaints for name in complaint.finding.layers}

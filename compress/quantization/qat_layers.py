@@ -33,7 +33,7 @@ class Convolution:
     operation: str  # of `keras.ops`, which applies the kernel
     layout: Kernel
     shape: tuple[int, ...]  # of the kernel
-    channels: int  # of the output
+    output: tuple[int | None, ...]  # shape of what it gives, the batch first and the channels last
     has_bias: bool
     trainable: bool
     options: Mapping[str, Any]  # of the operation
@@ -48,7 +48,7 @@ class Convolution:
             kind.applied_by,
             kind.kernels[0],
             tuple(layer.kernel.shape),
-            int(layer.output.shape[-1]),
+            tuple(layer.output.shape),
             layer.use_bias,
             layer.trainable,
             {name: getattr(layer, name) for name in names if hasattr(layer, name)},
@@ -77,7 +77,7 @@ def layers() -> SimpleNamespace:
             train = what.trainable
             self.kernel = add(shape=what.shape, name="kernel", trainable=train)
             self.bias = add(
-                shape=(what.channels,),
+                shape=(what.output[-1],),
                 name="bias",
                 initializer="zeros",
                 trainable=train and what.has_bias,
@@ -93,6 +93,9 @@ def layers() -> SimpleNamespace:
             else:
                 w = fake_quantized_kernel(self.kernel, self.convolution.layout)
             return self.convolution(x, w) + self.bias
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return self.convolution.output  # Keras would trace the call, which takes longer
 
         def start_steps(self, steps: np.ndarray) -> None:
             """Set the steps that training starts from."""
@@ -142,6 +145,9 @@ def layers() -> SimpleNamespace:
                 for end, value in ((self.low, ops.min(x)), (self.high, ops.max(x))):
                     end.assign(MOMENTUM * end + (1 - MOMENTUM) * ops.stop_gradient(value))
             return fake_quantized(x, *self.joined(ops))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape  # Keras would trace the call, which takes longer
 
         def joined(self, array: Any) -> tuple[Any, Any]:
             """Least and greatest number of the group, of a library of arrays."""

@@ -73,7 +73,9 @@ class Cluster(TrainingStage):
             if layer in self.skip:
                 continue
             if why := self._why_free(name, shape):
-                findings.append(Finding((layer,), f"left as it is: {why}", subject=name))
+                lasting = is_depthwise(name)
+                reason = f"left as it is: {why}"
+                findings.append(Finding((layer,), reason, subject=name, lasting=lasting))
             elif self.per_channel and not self._by_channel(name, model):
                 reason = (
                     f"share their values: only a Conv2D whose channels have at least {2 * self.clusters} weights each "

@@ -121,7 +121,9 @@ class Prune(TrainingStage):
         if self.epochs:
             bridge.check(model.keras)
         dense = [
-            Finding((layer_of(name),), f"left dense: {why}", subject=name)
+            Finding(
+                (layer_of(name),), f"left dense: {why}", subject=name, lasting=is_depthwise(name)
+            )
             for name, shape in shapes.items()
             if layer_of(name) not in self.skip and (why := self._why_dense(name, shape))
         ]

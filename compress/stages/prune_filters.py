@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -109,15 +108,7 @@ class PruneFilters(TrainingStage):
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         self.check(model)
         groups = self._filter_groups(model)
-        ordered = self._ordered(groups, self._scores(model, groups, task, seed))
-        target, cost = self._target(model, groups)
-        kept = choose(ordered, groups.units, cost, target, cast("Scope", self.scope))
-        if cost(kept) > target:
-            raise ValueError(
-                f"{self.name}: too few filters have a score that is a number: the model has NaN or infinite weights, "
-                "its training may have diverged."
-            )
-        result = surgery.without_filters(model, groups, kept)
+        result = self._smaller(model, groups, self._scores(model, groups, task, seed))
         if self.epochs:
             result = result.trainable_copy()
             task = self.training_view(task, model)
@@ -128,7 +119,20 @@ class PruneFilters(TrainingStage):
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
         """A model with as many filters removed, by l2 norm: `apply` may remove others."""
         TrainingStage.outline(self, model, task)
-        return dataclasses.replace(self, criterion="l2", epochs=0).apply(model, task, seed=0)
+        groups = self._filter_groups(model)
+        return self._smaller(model, groups, importance.norm_scores(model, groups, 2))
+
+    def _smaller(self, model: KerasModel, groups: FilterGroups, scores: np.ndarray) -> KerasModel:
+        """A copy of the model without the filters of the lowest scores, float64 [units]."""
+        ordered = self._ordered(groups, scores)
+        target, cost = self._target(model, groups)
+        kept = choose(ordered, groups.units, cost, target, cast("Scope", self.scope))
+        if cost(kept) > target:
+            raise ValueError(
+                f"{self.name}: too few filters have a score that is a number: the model has NaN or infinite weights, "
+                "its training may have diverged."
+            )
+        return surgery.without_filters(model, groups, kept)
 
     @property
     def _target_name(self) -> str:

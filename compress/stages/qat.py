@@ -113,7 +113,7 @@ class Qat(TrainingStage):
             raise CannotTreat(Finding((), reason, way, "no file"), stage=self.name)
         why = "is stored in 8 bits: TFLite has no 4-bit kernels for it"
         return TrainingStage.check(self, model) + [
-            Finding((layer_of(name),), why, subject=name)
+            Finding((layer_of(name),), why, subject=name, lasting=True)
             for name in model.kernel_variables()
             if name not in coarse
         ]

@@ -101,7 +101,7 @@ class Quantize(Stage):
             if layer_of(name) not in self.keep and not self._coarse(name, kernel)
         }
         return [
-            Finding((layer_of(name),), f"is stored in 8 bits: {reason}", subject=name)
+            Finding((layer_of(name),), f"is stored in 8 bits: {reason}", subject=name, lasting=True)
             for name, reason in why.items()
         ]
 

@@ -431,6 +431,20 @@ def norms_after_activations(blocks: int) -> KerasModel:
     return KerasModel(backend.keras().Sequential([*stack, k.Flatten(), k.Dense(3, name="scores")]))
 
 
+def test_nothing_is_tried_against_what_is_so_for_every_layer_of_a_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = Calls(rebuild.rebuilt)
+    monkeypatch.setattr(rebuild, "rebuilt", copies)
+    k = backend.keras().layers
+    stack = [k.Input(IMAGE), k.DepthwiseConv2D(3, name="deep"), k.BatchNormalization()]
+    model = backend.keras().Sequential([*stack, k.Flatten(), k.Dense(3, name="scores")])
+    (diagnosis,) = diagnose.examined(KerasModel(model), [Prune()])
+    assert diagnosis.verdict == "in part"
+    assert diagnosis.findings[0].layers == ["deep"]
+    assert copies.count == 0
+
+
 def test_the_work_does_not_grow_with_the_layers_that_are_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
