@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from compress.diagnosis.asked_task import view_without_data
 from compress.diagnosis.diagnose import Diagnosis, examined
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
-from compress.measurement import layer_table
+from compress.measurement import layer_table, predictions
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup
 from compress.pipelines.pipeline import Pipeline
@@ -196,21 +197,28 @@ def write_report(
     results = Path(results)
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
-    return write_pages(read_from(results), results.parent if out is None else Path(out))
+    return write_pages(results, results.parent if out is None else Path(out))
 
 
-def write_pages(rows: Sequence[Result], out: Path, *, unless_current: bool = False) -> list[Path]:
-    """Write the pages of rows, beside the figures published for their tasks. Gives the paths.
+def write_pages(results: Path, out: Path, *, unless_current: bool = False) -> list[Path]:
+    """Write the pages of a file of rows, beside the figures published for their tasks. Gives the paths.
 
     Args:
       unless_current: leave pages alone that were made of these very rows.
     """
+    rows = read_from(results)
     # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.
     names = sorted({r.task for r in rows} & set(registry.task_names()))
     figures = [p for name in names for p in registry.task(name).references()]
-    if unless_current and pages.are_current(rows, figures, out):
+    beside = {r.predictions: (predictions.file_beside(results, r), r) for r in rows}
+    readers = {
+        digest: functools.partial(predictions.read, path, row)
+        for digest, (path, row) in beside.items()
+        if digest and path and path.is_file()
+    }
+    if unless_current and pages.are_current(rows, figures, out, readers):
         return pages.paths(out)
-    return pages.write_report(rows, figures, out)
+    return pages.write_report(rows, figures, out, readers)
 
 
 def _task(task: str | Task) -> Task:

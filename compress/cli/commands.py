@@ -27,7 +27,6 @@ from compress.model_files.fits_task import check_shapes
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
-from compress.rows.jsonl import read_from
 from compress.rows.measurement import Measurement
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
@@ -78,7 +77,7 @@ def run_file(file: Path, options: RunOptions) -> None:
     rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
     if options.as_json and rows:
         results = options.results
-        write_pages(read_from(results), results.parent, unless_current=True)
+        write_pages(results, results.parent, unless_current=True)
     elif rows:
         report_output.show(rows, options)
         console.say("")
@@ -206,7 +205,7 @@ def report(results: Path, out: Path | None) -> None:
     """Write the comparison pages of all rows."""
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
-    for path in write_pages(read_from(results), out or results.parent):
+    for path in write_pages(results, out or results.parent):
         console.say(str(path))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from compress.api import write_pages
 from compress.cli import console
 from compress.report import compare, references, tables
-from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from compress.runs.options import RunOptions
 
@@ -15,7 +14,7 @@ from compress.runs.options import RunOptions
 def show(rows: Sequence[Result], options: RunOptions) -> None:
     """Print rows beside what is published, and write the pages of all rows; as JSON, the rows alone are printed."""
     results = options.results
-    written = write_pages(read_from(results), results.parent, unless_current=True)
+    written = write_pages(results, results.parent, unless_current=True)
     if options.as_json:
         console.say_json([r.record() for r in rows])
         return

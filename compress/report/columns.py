@@ -157,6 +157,37 @@ PARAMS = Column(
     "numbers in the Keras model, statistics of BatchNormalization included.",
     lambda r: text.count(r["params"]),
 )
+WON = Column(
+    "Wrong to right",
+    "images that the baseline gets wrong and the row right; accuracy shows only how these differ "
+    "in number from those of the next column.",
+    lambda r: text.count(r["won"]),
+)
+LOST = Column(
+    "Right to wrong",
+    "images that the baseline gets right and the row wrong: what shipping the row would break.",
+    lambda r: text.count(r["lost"]),
+)
+WORST = Column(
+    "Worst class, points",
+    "the class that lost most against the baseline, and by how much its share of right answers changed.",
+    lambda r: (
+        text.MISSING
+        if r["worst_class"] is None
+        else f"{r['worst_class']} {text.points(r['worst_class_change'], '+')}"
+    ),
+)
+CONFUSION = Column(
+    "New confusion",
+    "the class and the wrong answer for it whose images grew most in number against the baseline.",
+    lambda r: r["confusion"] or text.MISSING,
+)
+CALIBRATION = Column(
+    "ECE, %",
+    "expected calibration error (Naeini et al. 2015, Guo et al. 2017, 15 bins): how far on the mean the probability of "
+    "the most likely class is from how often it is right.",
+    lambda r: text.points(r["ece"]),
+)
 # What was measured as a plain number, declared with the number itself: by its field.
 MEASURED = {
     field.name: Column(field.metadata["heading"], field.metadata["note"], _measured(field.name))
@@ -198,4 +229,6 @@ ACCURACY = (
 SIZE = (
     MODEL, OF, SEED, PARAMS, *MEASURED.values(), FILE, GZIP, SECONDS, MEMORY, RUN,
 )  # fmt: skip
-ALL = tuple(dict.fromkeys((MODEL, DATA, *ACCURACY, *SIZE)))
+OF_PREDICTIONS = (WORST, CONFUSION, CALIBRATION)
+HIDDEN = (MODEL, SEED, WON, LOST, WORST, CONFUSION, CALIBRATION, RUN)
+ALL = tuple(dict.fromkeys((MODEL, DATA, *ACCURACY, *HIDDEN, *SIZE)))

@@ -67,7 +67,7 @@ def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> l
     sections. p values are adjusted over the rows of one baseline.
     """
     records = []
-    for section, held in _sections(rows).items():
+    for section, held in sections(rows).items():
         shared = dict(zip(SECTION, section, strict=True))
         beaten = controls.sentences(held)
         made = [
@@ -90,20 +90,20 @@ def _test(family: Sequence[Record]) -> None:
         record |= {"p_adjusted": p, "difference_low": low, "difference_high": high}
 
 
-def _sections(
+def sections(
     rows: Sequence[Result],
 ) -> dict[tuple[str, ...], list[tuple[Result, Result | None]]]:
     """Values of `SECTION` -> the rows that count there, in order, each with its baseline."""
     counting = _counting(rows)
     foreign, trained_on = families.foreign_models(counting), families.trained_on(counting)
-    sections: dict[tuple[str, ...], list[Result]] = {}
+    together: dict[tuple[str, ...], list[Result]] = {}
     for row in counting:
         trained = trained_on.get(row.model, row.trained_on)
         key = (*_where(row), trained, foreign.get(row.model, ""))
-        sections.setdefault(key, []).append(row)
+        together.setdefault(key, []).append(row)
     return {
-        key: [(row, _baseline(row, sections[key])) for row in _in_order(sections[key])]
-        for key in sorted(sections)
+        key: [(row, _baseline(row, together[key])) for row in _in_order(together[key])]
+        for key in sorted(together)
     }
 
 
@@ -188,7 +188,7 @@ def figures_beside(
     rows: Sequence[Result], figures: Sequence[PublishedFigure]
 ) -> list[PublishedFigure]:
     """The figures of the published models whose network is among that of the rows."""
-    held = [pair for section in _sections(rows).values() for pair in section]
+    held = [pair for section in sections(rows).values() for pair in section]
     names = {n for row, baseline in held for n in families.networks(row, baseline, figures)}
     return [figure for figure in figures if figure.name in names]
 

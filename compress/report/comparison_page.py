@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compress.report import columns, escape, seeds, tables, text
+from compress.report.behaviour import Behaviour
 from compress.report.compare import SECTION, Record
 from compress.report.references import PublishedFigure, judgements
 from compress.significance import wilson_interval
@@ -20,8 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> str:
-    """The page on a comparison, in Markdown."""
+Found = Mapping[tuple[str, str], Behaviour]  # see `behaviour.behaviours`
+
+
+MOST_CLASSES = 20  # that a table has columns for
+
+
+def comparison_page(
+    table: pd.DataFrame, figures: Sequence[PublishedFigure], found: Found | None = None
+) -> str:
+    """The page on a comparison, in Markdown; `found` is as `behaviour.behaviours` gives it."""
     measured = [r for r in tables.records(table) if r["kind"] != "reference"]
     keys = dict.fromkeys(tuple(r[k] for k in SECTION) for r in measured)
     machines = list(dict.fromkeys(r["machine"] for r in measured))
@@ -31,7 +40,7 @@ def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> 
         references=[_reference(name, figures) for name in dict.fromkeys(f.name for f in figures)],
         published_data=", ".join(dict.fromkeys(f.data for f in figures)),
         judgements=judgements(figures),
-        sections=[_section(table, key) for key in keys],
+        sections=[_section(table, key, found or {}) for key in keys],
         columns=columns.ALL if figures else _without_published(columns.ALL),
         runs=_runs(measured, machines, versions),
         machines=machines,
@@ -93,7 +102,7 @@ def _interval(figure: PublishedFigure) -> str:
     return f"{text.points(low)} to {text.points(high)}"
 
 
-def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
+def _section(table: pd.DataFrame, key: tuple[str, ...], found: Found) -> dict[str, Any]:
     task, data, split, digest, trained_on, foreign = key
     same_data = table[(table.kind == "reference") & (table.data == data)]
     measured = table[table.kind != "reference"]
@@ -121,10 +130,52 @@ def _section(table: pd.DataFrame, key: tuple[str, ...]) -> dict[str, Any]:
         "other_network": published.empty and not same_data.empty,
         "brief": markdown_table(_joined(published, part)),
         "accuracy": markdown_table(tables.display(part, shown)),
+        "hidden": hidden_tables(part, found),
         "size": markdown_table(tables.display(part, columns.SIZE)),
         "seeds": markdown_table(over_seeds) if len(over_seeds) else "",
         "verdicts": seeds.verdicts(tables.records(part)),
     }
+
+
+def hidden_tables(part: pd.DataFrame, found: Found) -> list[tuple[str, Markup]]:
+    """The tables of a section on what accuracy hides, each after its sentence; none where nothing is known."""
+    records = [r for r in tables.records(part) if (r["run"], r["split_digest"]) in found]
+    shown: Sequence[columns.Column] = columns.HIDDEN
+    lines = part
+    if not records:
+        shown = tuple(c for c in shown if c not in columns.OF_PREDICTIONS)
+        lines = part[part.won.notna()]
+    by_class, curves = [], []
+    for r in records:
+        behaviour = found[r["run"], r["split_digest"]]
+        named = {"Model": columns.name(r), "Seed": columns.SEED.cell(r)}
+        run = {"Run": text.short(r["run"])}
+        if 0 < len(changes := behaviour.class_changes or {}) <= MOST_CLASSES:
+            shown_changes = {
+                f"class {k}" if k in named | run else k: text.points(v, "+")
+                for k, v in changes.items()
+            }
+            by_class.append(named | shown_changes | run)
+        bins = {
+            each.upto: f"{100 * each.confidence:.1f}: {100 * each.accuracy:.1f} ({each.images:,})"
+            for each in behaviour.curve
+        }
+        curves.append((named, bins, run))
+    made = [("", markdown_table(tables.display(lines, shown)))] if len(lines) else []
+    if by_class:
+        made.append(("Change of the right answers of each class, in points:", _table(by_class)))
+    if curves:
+        sentence = (
+            "Reliability: of the images whose most likely class has a probability in a bin, the mean of that "
+            "probability, how many are right, both in percent, and in brackets how many images these are."
+        )
+        borders = sorted({border for _, bins, _ in curves for border in bins})
+        lines_of_bins = [
+            named | {f"to {100 * border:.0f} %": bins.get(border, "") for border in borders} | run
+            for named, bins, run in curves
+        ]
+        made.append((sentence, _table(lines_of_bins)))
+    return made
 
 
 def _is_held_against_published(part: pd.DataFrame) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from compress.files import write_bytes
 from compress.report import escape, plots, tables
+from compress.report.behaviour import Readers, behaviours
 from compress.report.compare import figures_beside
 from compress.report.comparison_page import comparison_page
 from compress.report.references import read_references
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NO_READERS: Readers = MappingProxyType({})
 PAGES = ("comparison.md", "comparison.csv")
 PICTURES = ("accuracy_against_bytes.png", "accuracy_against_bytes.svg")
 MARK = "<!-- made of rows and figures with digest {} -->"
@@ -28,28 +31,43 @@ def paths(folder: Path) -> list[Path]:
     return [folder / name for name in (*PAGES, *PICTURES)]
 
 
-def are_current(rows: Sequence[Result], references: Sequence[Path], folder: Path) -> bool:
-    """Whether the files in `folder` were made of these very rows and published figures."""
+def are_current(
+    rows: Sequence[Result],
+    references: Sequence[Path],
+    folder: Path,
+    readers: Readers = NO_READERS,
+) -> bool:
+    """Whether the files in `folder` were made of these very rows, published figures and predictions."""
     if not all(path.is_file() for path in paths(folder)):
         return False
-    return _mark(rows, references) in paths(folder)[0].read_text(encoding="utf-8", errors="replace")
+    return _mark(rows, references, readers) in paths(folder)[0].read_text(
+        encoding="utf-8", errors="replace"
+    )
 
 
-def _mark(rows: Sequence[Result], references: Sequence[Path]) -> str:
+def _mark(rows: Sequence[Result], references: Sequence[Path], readers: Readers) -> str:
     sha = hashlib.sha256("\n".join(row.to_json() for row in rows).encode())
+    sha.update("".join(sorted(readers)).encode())
     for path in references:
         sha.update(path.read_bytes())
     return MARK.format(sha.hexdigest())
 
 
-def write_report(rows: Sequence[Result], references: Sequence[Path], folder: Path) -> list[Path]:
+def write_report(
+    rows: Sequence[Result],
+    references: Sequence[Path],
+    folder: Path,
+    readers: Readers = NO_READERS,
+) -> list[Path]:
     """Write comparison.md, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
 
-    Each file is replaced whole. ValueError, saying what to run, if there are no rows.
+    What accuracy hides is told of the rows whose predictions can be read. Each file is replaced whole. ValueError,
+    saying what to run, if there are no rows.
     """
     figures = figures_beside(rows, read_references(references))
-    table = tables.compared(rows, figures)
-    page = f"{comparison_page(table, figures)}\n{_mark(rows, references)}\n"
+    found = behaviours(rows, readers)
+    table = tables.compared(rows, figures, found)
+    page = f"{comparison_page(table, figures, found)}\n{_mark(rows, references, readers)}\n"
     plots.accuracy_against_bytes(table, figures, folder)
     write_bytes(folder / "comparison.csv", csv(table))
     write_bytes(folder / "comparison.md", page.encode())  # last: it says of what all were made

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.report import columns, text
+from compress.report.behaviour import Behaviour
 from compress.report.compare import (
     MEASURED,
     SECTION,
@@ -36,6 +37,7 @@ FIELDS = (
     | dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), _REAL)
     | {"equivalence_margin": _REAL, "won": _WHOLE, "lost": _WHOLE}
     | {"remark": _TEXT, "controls": _TEXT}
+    | {"ece": _REAL, "worst_class": _TEXT, "worst_class_change": _REAL, "confusion": _TEXT}
     | dict.fromkeys(_PUBLISHED, _REAL)
     | dict.fromkeys(("cross_entropy", "cross_entropy_difference"), _REAL)
     | dict.fromkeys(("params", "stored_params", "nonzero_params"), _WHOLE)
@@ -62,13 +64,25 @@ def comparison(rows: Sequence[Result], references: Sequence[Path]) -> pd.DataFra
     return compared(rows, read_references(references))
 
 
-def compared(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> pd.DataFrame:
-    """See `comparison`. ValueError, saying what to run, if there are no rows."""
+def compared(
+    rows: Sequence[Result],
+    figures: Sequence[PublishedFigure],
+    found: Mapping[tuple[str, str], Behaviour] | None = None,
+) -> pd.DataFrame:
+    """See `comparison`. ValueError, saying what to run, if there are no rows.
+
+    Args:
+      found: as `behaviour.behaviours` gives it.
+    """
     if not rows:
         raise ValueError(
             "there are no rows to report yet: `compress run prune --sparsity 0.5` makes some."
         )
-    return _frame(compared_records(rows, figures), FIELDS)
+    lines = compared_records(rows, figures)
+    for line in lines:
+        if found and (line["run"], line["split_digest"]) in found:
+            line |= found[line["run"], line["split_digest"]].fields()
+    return _frame(lines, FIELDS)
 
 
 def compared_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:

@@ -53,6 +53,7 @@ class Result(Measurement):
     model_file: Name | None = None
     trained_on: TrainedOn = "train"
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
+    classes: list[str] | None = None  # names of the classes, in the order of labels
     predictions: Digest | None = (
         None  # of what it said of every image: see measurement/predictions.py
     )

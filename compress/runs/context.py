@@ -131,6 +131,8 @@ class RunContext:
             run=made.run,
             task=self.task.name,
             data=self.data.name,
+            # The name of a folder may hold bytes that are not text.
+            classes=[name.encode(errors="backslashreplace").decode() for name in self.data.classes],
             trained_on=made.trained_on,
             pipeline=list(made.pipeline),
             label=label,

@@ -18,6 +18,7 @@ from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.jsonl import read_from
+from compress.rows.result import Result
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.stage import Stage, option
@@ -333,6 +334,19 @@ def test_row_says_what_was_trained_on(context: RunContext, toy_model: KerasModel
             incoming=toy_model.digest, trained_on=trained_on,  # type: ignore[arg-type]
         )  # fmt: skip
         assert context.row(made, "baseline", 0.0)[0].trained_on == trained_on
+
+
+def test_row_has_the_names_of_the_classes_whatever_bytes_a_folder_has(
+    context: RunContext, toy_model: KerasModel
+) -> None:
+    made = Made(
+        run="0" * 64, exported=toy_model.to_tflite(), model=None, pipeline=[],
+        incoming=toy_model.digest,
+    )  # fmt: skip
+    named = replace(context, data=replace(context.data, classes=("a", "b\udcff", "c")))
+    row = named.row(made, "baseline", 0.0)[0]
+    assert row.classes == ["a", "b\\udcff", "c"]
+    assert Result.from_json(row.to_json()) == row
 
 
 def never_opened(context: RunContext) -> RunContext:

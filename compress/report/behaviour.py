@@ -1,0 +1,121 @@
+"""What accuracy hides, from what models said of every image: classes, confusions and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from compress.calibration import Bin, expected_error, reliability
+from compress.report.compare import Record, sections
+from compress.rows.result import Result
+
+
+class Predictions(Protocol):
+    """What a model said of n images, in the order of their split."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Whole numbers [n]."""
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Whole numbers [n]: the most likely class."""
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Float [n]: of that class."""
+
+
+# Digest of predictions -> how to read them.
+Readers = Mapping[str, Callable[[], Predictions]]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a model does on the images of a split; changes are against its baseline, None without that."""
+
+    curve: list[Bin]
+    ece: float
+    class_changes: dict[str, float] | None = None  # class -> change of the share that is right
+    confusion: str | None = None  # the pair of classes confused more often than before
+
+    @property
+    def worst_class(self) -> str | None:
+        """The class that lost most; None if none lost."""
+        losses = {k: v for k, v in (self.class_changes or {}).items() if v < 0}
+        return min(losses, key=losses.__getitem__, default=None)
+
+    def fields(self) -> Record:
+        """What a record of the comparison says of it."""
+        worst = self.worst_class
+        change = self.class_changes[worst] if self.class_changes and worst is not None else None
+        return {
+            "ece": self.ece,
+            "worst_class": worst,
+            "worst_class_change": change,
+            "confusion": self.confusion,
+        }
+
+
+def behaviours(rows: Sequence[Result], readers: Readers) -> dict[tuple[str, str], Behaviour]:
+    """Run digest and split digest -> behaviour, of the rows whose predictions can be read."""
+    found = {}
+    for held in sections(rows).values():
+        last: tuple[str | None, Predictions | None] = (None, None)  # of the baseline, read once
+        for row, baseline in held:
+            said = _read(row, readers)
+            if said is None:
+                continue
+            before = None
+            if baseline and row.pipeline:
+                if baseline.predictions != last[0]:
+                    last = (baseline.predictions, _read(baseline, readers))
+                before = last[1]
+            found[row.run, row.splits[row.measured_on]] = behaviour(said, before, row.classes)
+    return found
+
+
+def behaviour(
+    said: Predictions, before: Predictions | None, names: Sequence[str] | None
+) -> Behaviour:
+    """The behaviour of a model on the same images as its baseline's."""
+    right = said.classes == said.labels
+    curve = reliability(right, said.probabilities)
+    error = expected_error(curve)
+    if before is None or not np.array_equal(before.labels, said.labels):
+        return Behaviour(curve, error)
+    was_right = before.classes == before.labels
+    changes = {
+        _name(label, names): float(right[of].mean() - was_right[of].mean())
+        for label in np.unique(said.labels).tolist()
+        for of in [said.labels == label]
+    }
+    return Behaviour(curve, error, changes, _new_confusion(said, before, names))
+
+
+def _new_confusion(
+    said: Predictions, before: Predictions, names: Sequence[str] | None
+) -> str | None:
+    """The pair of a class and a wrong answer that grew most, in words; None if none grew."""
+    classes = 1 + int(max(said.labels.max(), said.classes.max(), before.classes.max()))
+    pairs = [s.labels.astype(np.int64) * classes + s.classes for s in (said, before)]
+    kinds, index = np.unique(np.concatenate(pairs), return_inverse=True)
+    now, was = (np.bincount(half, minlength=len(kinds)) for half in np.split(index, 2))
+    grown = np.where(kinds // classes == kinds % classes, 0, now - was)
+    most = int(grown.argmax())
+    if grown[most] <= 0:
+        return None
+    label, answer = divmod(int(kinds[most]), classes)
+    return f"{_name(label, names)} taken for {_name(answer, names)}: {was[most]} to {now[most]}"
+
+
+def _name(label: int, names: Sequence[str] | None) -> str:
+    return names[label] if names and label < len(names) else f"class {label}"
+
+
+def _read(row: Result, readers: Readers) -> Predictions | None:
+    reader = readers.get(row.predictions or "")
+    return reader() if reader else None
