@@ -12,7 +12,7 @@ import pytest
 from compress import registry
 
 FOLDER = Path(__file__).parents[1] / "reports" / "strangers"
-SCRIPTS = ("cifar.py", "residual.py", "vehicles.py", "digits.py")
+SCRIPTS = ("cifar.py", "residual.py", "vehicles.py", "digits.py", "vowels.py")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ MODELS = {
     "residual.keras": ("cifar.npz", "", "residual-half.keras"),
     "vehicles.h5": ("vehicles.npz", "--mean 0.5 --std 0.5", "vehicles-half.h5"),
     "digits.keras": ("digits.npz", "--input-scale 1/255", "digits-half.keras"),
+    "vowels.keras": ("vowels.npz", "", "vowels-half.keras"),
 }
 STAGES = (
     *("finetune", "quantize", "quantize --scheme int4", "prune", "prune-filters", "qat"),
@@ -75,6 +76,10 @@ def prepare(folder: Path, work: Path) -> None:
         import digits
 
         np.savez(work / "digits.npz", **digits.digits())
+    if not (work / "vowels.npz").exists():
+        import vowels
+
+        np.savez(work / "vowels.npz", **vowels.vowels())
 
 
 if __name__ == "__main__":
