@@ -12,7 +12,7 @@ from compress import backend
 from compress.keras_models.macs import macs_by_layer
 from compress.keras_models.model import KerasModel
 from compress.tflite import contents
-from compress.tflite.flatbuffer import Operator
+from compress.tflite.graph import Operator
 from compress.tflite.model import TFLiteModel
 
 Record = dict[str, Any]

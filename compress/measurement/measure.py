@@ -22,7 +22,7 @@ from compress.rows import bits
 from compress.rows.measurement import RUNS, MeasuredOn, Measurement
 from compress.significance import wilson_interval
 from compress.tflite import contents, interpreter, ledger
-from compress.tflite.flatbuffer import Graph
+from compress.tflite.graph import Graph
 from compress.tflite.model import TFLiteModel
 
 
@@ -58,7 +58,9 @@ def measure(
     log_probabilities = log_of_probabilities(scores) if softmax else log_softmax(scores)
     correct = is_correct(scores, split.labels)
     micro = on_micro(model)
-    if micro_accuracy and micro["on_micro"] == RUNS:
+    if graph.encoded:
+        micro["micro_top1"] = top1(scores, split.labels)
+    elif micro_accuracy and micro["on_micro"] == RUNS:
         micro |= accuracy_on_micro(model, split, input_scale, scores, progress)
     low, high = wilson_interval(int(correct.sum()), len(correct))
     measured = Measurement(
@@ -109,9 +111,9 @@ def predict(
       ValueError: the file does not take such images, or gives scores that are not finite.
     """
     check_fits(model.graph, images.shape[1:], None)
-    scores = interpreter.scores_apart(
-        model.content, images, input_scale, progress or (lambda done: None)
-    )
+    # Only TFLM decodes encoded weights.
+    run = micro_interpreter.scores if model.graph.encoded else interpreter.scores_apart
+    scores = run(model.content, images, input_scale, progress or (lambda done: None))
     not_finite = int((~np.isfinite(scores)).any(axis=1).sum())
     if not_finite:
         raise ValueError(

@@ -11,6 +11,7 @@ from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement import chance
 from compress.measurement.scores import is_correct
+from compress.micro import interpreter as micro_interpreter
 from compress.significance import wilson_interval
 from compress.tflite import interpreter
 from compress.tflite.model import TFLiteModel
@@ -72,7 +73,8 @@ def trials(
 
 def _scores(model: KerasModel | TFLiteModel, images: np.ndarray, scale: float) -> np.ndarray:
     if isinstance(model, TFLiteModel):
-        return interpreter.scores_apart(model.content, images, scale, lambda done: None)
+        run = micro_interpreter.scores if model.graph.encoded else interpreter.scores_apart
+        return run(model.content, images, scale, lambda done: None)
     seen = (
         images[start : start + BATCH] * np.float32(scale) for start in range(0, len(images), BATCH)
     )

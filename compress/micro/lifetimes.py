@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from compress.tflite.flatbuffer import Graph, Operator
+from compress.tflite.graph import Graph, Operator
 from compress.tflite.tensor import Tensor
 
 _BYTES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator
+from compress.tflite.graph import WEIGHTS, Graph, Operator
 from compress.tflite.interpreter import CannotRun
 
 _INT8 = "store the model in int8 (quantize --scheme int8)"

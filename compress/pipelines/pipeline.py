@@ -55,8 +55,7 @@ class Pipeline:
         """
         notes: list[str] = []
         for number, stage in enumerate(self.stages):
-            if stage.takes != "keras":
-                break
+            # A stage that takes a file is checked against the model that the file will be made of.
             try:
                 findings, after = checked(stage, model, task)
             except CannotTreat as refusal:

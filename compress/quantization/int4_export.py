@@ -10,7 +10,8 @@ import numpy as np
 
 from compress import backend
 from compress.tflite import contents
-from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator, read
+from compress.tflite.flatbuffer import read
+from compress.tflite.graph import WEIGHTS, Graph, Operator
 from compress.tflite.kernel_matching import StoredKernel
 
 _OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # of the output channels; else 0

@@ -16,7 +16,7 @@ from compress.quantization.qat_form import FIXED, is_softmax
 from compress.quantization.qat_layers import layers
 from compress.tflite import contents
 from compress.tflite.convert import converted
-from compress.tflite.flatbuffer import WEIGHTS, Operator
+from compress.tflite.graph import WEIGHTS, Operator
 from compress.tflite.int4_weights import stored_in_int4
 from compress.tflite.kernel_matching import StoredKernel
 from compress.tflite.model import TFLiteModel

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compress.tflite.flatbuffer import WEIGHTS, Graph, Operator, read
+from compress.tflite.flatbuffer import read
+from compress.tflite.graph import WEIGHTS, Graph, Operator
 from compress.tflite.kernel_matching import StoredKernel, match
 from compress.tflite.tensor import Tensor
 

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from compress import backend
+from compress.tflite import decode
+from compress.tflite.graph import Graph, Operator, macs
 from compress.tflite.tensor import Tensor
 
 MARK = b"TFL3"
-# Operator -> the place of its weights among its inputs, and their number of axes.
-WEIGHTS = {
-    "CONV_2D": (1, 4),
-    "DEPTHWISE_CONV_2D": (1, 4),
-    "FULLY_CONNECTED": (1, 2),
-    "TRANSPOSE_CONV": (1, 4),
-}
 # A damaged or hostile file may claim more; without a bound it could fill the memory.
 _MAX_RANK = 8
 _MAX_NAME = 4096
@@ -28,32 +21,12 @@ _MAX_NAME = 4096
 _INT32, _OPERATOR, _CODE, _TENSOR = 4, 24, 8, 20
 
 
-@dataclass(frozen=True, eq=False)
-class Operator:
-    """One operation: its name as in the TFLite schema ("CONV_2D"), its tensors, its multiply-accumulates."""
-
-    name: str
-    inputs: tuple[Tensor | None, ...]  # None: an optional input that is absent
-    outputs: tuple[Tensor, ...]
-    macs: int
-    version: int = 1  # of the operator, as the schema counts
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """The main subgraph of a file; operators in the order in which they run."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
-
-    def producers(self) -> dict[Tensor, Operator]:
-        """Tensor -> the operator that computes it."""
-        return {tensor: operator for operator in self.operators for tensor in operator.outputs}
-
-
 def read(content: bytes) -> Graph:
-    """The main subgraph of a `.tflite` file. ValueError if the content is not one or is not whole."""
+    """The main subgraph of a `.tflite` file; weights that TFLM would decode are decoded, and are constants in it.
+
+    Raises:
+      ValueError: the content is not one or is not whole.
+    """
     if content[4:8] != MARK:
         raise ValueError("this is not a readable TFLite file: it has no TFL3 mark at byte 4.")
     with damage_as_sentence():
@@ -76,21 +49,6 @@ def damage_as_sentence() -> Iterator[None]:
         raise ValueError(
             f"this is not a readable TFLite file, it is damaged or cut off ({error}): export it again."
         ) from error
-
-
-def macs(name: str, inputs: tuple[Tensor | None, ...], outputs: tuple[Tensor, ...]) -> int:
-    """Multiply-accumulates of one operator, those with padding included; 0 unless the operator is in `WEIGHTS`."""
-    if name not in WEIGHTS:
-        return 0
-    place, rank = WEIGHTS[name]
-    weights, image = inputs[place], inputs[2 if name == "TRANSPOSE_CONV" else 0]
-    if weights is None or image is None or len(weights.shape) != rank:
-        raise ValueError(f"{name} without weights of {rank} axes")
-    if name == "TRANSPOSE_CONV":  # [o, h, w, i]: every input number times the window of every o
-        return math.prod(image.shape) * math.prod(weights.shape[:3])
-    # [o, h, w, i], i being per group; [1, h, w, o]; [o, i]
-    window = weights.shape[1:3] if name == "DEPTHWISE_CONV_2D" else weights.shape[1:]
-    return math.prod(outputs[0].shape) * math.prod(window)
 
 
 class Room:
@@ -141,11 +99,13 @@ def _graph(content: bytes) -> Graph:
         _operator(table, kinds, tensors, room)
         for table in _each(subgraph.Operators, subgraph.OperatorsLength(), room, _OPERATOR)
     ]
-    return Graph(
+    graph = Graph(
         _tensors_at(_each(subgraph.Inputs, subgraph.InputsLength(), room), tensors),
         _tensors_at(_each(subgraph.Outputs, subgraph.OutputsLength(), room), tensors),
         tuple(operators),
+        tuple(tensors),
     )
+    return decode.decoded(graph, Room(len(content)).take)
 
 
 def _each(get: Any, length: int, room: Room, size_bytes: int = _INT32) -> list[Any]:
@@ -217,6 +177,8 @@ def _operator(
 def _operator_name(code: Any) -> str:
     # Old files have the number in the deprecated one-byte field, new ones in the other; the larger one counts.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if code.CustomCode() == decode.NAME.encode():
+        return decode.NAME
     return _operator_types().get(number, f"operator {number}")
 
 

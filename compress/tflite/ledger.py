@@ -51,7 +51,11 @@ def file_parts(model: TFLiteModel) -> dict[str, int]:
     Raises:
       ValueError: the file is damaged, or parts of it lie in the same place.
     """
-    kinds = {s.tensor.buffer: _KIND[s.role] for s in reversed(contents.stored_in(model.graph))}
+    kinds = {
+        buffer: _KIND[s.role]
+        for s in reversed(contents.stored_in(model.graph))
+        for buffer in s.tensor.encoded_in or (s.tensor.buffer,)
+    }
     found = list(parts(model.content))
     kinds = dict.fromkeys(_metadata_buffers(model.content), "names") | kinds
     sizes = Counter(dict.fromkeys(KINDS, 0))
@@ -76,7 +80,7 @@ def tensor_size(stored: StoredTensor) -> TensorSize:
         numbers=int(counts.sum()),
         nonzero=contents.nonzero_params([stored]),
         distinct=len(values),
-        stored_bytes=len(stored.tensor.data),
+        stored_bytes=stored.tensor.stored_bytes,
         entropy_bits=float(abs((shares * np.log2(shares)).sum())),
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from compress.files import write_bytes
-from compress.tflite.flatbuffer import Graph, read
+from compress.tflite.flatbuffer import read
+from compress.tflite.graph import Graph
 
 
 @dataclass(frozen=True)

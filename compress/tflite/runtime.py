@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compress.tflite.flatbuffer import WEIGHTS, Graph
+from compress.tflite.graph import WEIGHTS, Graph
 
 # Operator of image networks -> the releases of TensorFlow whose runtime first had its versions 1, 2, 3 and so on. From
 # TFLite's own list, https://github.com/google-ai-edge/LiteRT/blob/main/tflite/tools/versioning/runtime_version.cc.
@@ -56,10 +56,13 @@ _FIRST_OF_TYPE: Mapping[str, str] = {
 
 
 def lowest_runtime(graph: Graph) -> str | None:
-    """The release of TensorFlow that the runtime must be of, or later; None if an operator or a type is not known here.
+    """The release of TensorFlow that the runtime must be of, or later; None if an operator or a type is not known here,
+    or if weights are encoded, which no release decodes.
 
     A file without operators runs on the first release.
     """
+    if graph.encoded:
+        return None
     first = {name: releases for name, *releases in map(str.split, _FIRST.strip().splitlines())}
     needed = ["1.5.0"]
     for operator in graph.operators:

@@ -31,7 +31,7 @@ def slim(content: bytes, *, int4_bias_scales: bool = True) -> bytes:
     """
     with damage_as_sentence():
         model = backend.tflite_schema().ModelT.InitFromPackedBuf(content)
-        _check_rewritable(model)
+        check_rewritable(model)
         model.description = None
         if not int4_bias_scales:
             _drop_int4_bias_scales(model)
@@ -41,13 +41,14 @@ def slim(content: bytes, *, int4_bias_scales: bool = True) -> bytes:
         for number, graph in enumerate(model.subgraphs or []):
             graph.name = None
             _slim_tensors(graph, named=number == 0 or number in signed)
-        _renumber_buffers(model, content)
+        model.buffers = buffers_with_data(model, content)
         builder = SharingBuilder(len(content))
         builder.Finish(model.Pack(builder), MARK)
         return bytes(builder.Output())
 
 
-def _check_rewritable(model: Any) -> None:
+def check_rewritable(model: Any) -> None:
+    """Raise ValueError if a file holds what the classes of the schema would not write again."""
     operators = [operator for graph in model.subgraphs or [] for operator in graph.operators or []]
     unions = [(o.builtinOptionsType, o.builtinOptions) for o in operators]
     unions += [(o.builtinOptions2Type, o.builtinOptions2) for o in operators]
@@ -109,8 +110,8 @@ class _Data:
         return schema.BufferEnd(builder)
 
 
-def _renumber_buffers(model: Any, content: bytes) -> None:
-    """Keep each buffer with data that is used, equal ones once; all without data are buffer 0."""
+def buffers_with_data(model: Any, content: bytes) -> list[Any]:
+    """Each buffer with data that is used, equal ones once; all without data are buffer 0. Users get its new number."""
     data = [_data(buffer, content) for buffer in model.buffers or []]
     kept = [_Data(None)]
     numbers: dict[bytes, int] = {}
@@ -124,7 +125,7 @@ def _renumber_buffers(model: Any, content: bytes) -> None:
             kept.append(_Data(found))
         user.buffer = numbers[key]
     model.metadataBuffer = None  # the same, as files had it before they had names for it
-    model.buffers = kept
+    return kept
 
 
 def _data(buffer: Any, content: bytes) -> np.ndarray | None:

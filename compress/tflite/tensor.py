@@ -32,6 +32,14 @@ class Tensor:
     zero_points: tuple[int, ...]
     axis: int  # whose channels have the scales and zero points
     sparse: bool  # stored by TFLite's own sparse encoding
+    # Buffers that hold it encoded for TFLM's DECODE; `data` is then what that makes of them.
+    encoded_in: tuple[int, ...] = ()
+    encoded_bytes: int = 0  # of these buffers
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes of the file are for its numbers."""
+        return self.encoded_bytes if self.encoded_in else len(self.data)
 
     def values(self) -> np.ndarray:
         """The stored numbers in the tensor's shape; ValueError if their number does not fit it."""

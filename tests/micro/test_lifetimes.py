@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compress.micro.lifetimes import peak
-from compress.tflite.flatbuffer import Graph, Operator
+from compress.tflite.graph import Graph, Operator
 from compress.tflite.tensor import Tensor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.tflite.flatbuffer import Graph, Operator
+from compress.tflite.graph import Graph, Operator
 from compress.tflite.runtime import lowest_runtime
 from compress.tflite.tensor import Tensor
 
