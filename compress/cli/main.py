@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compress import registry
+from compress.cli import file_commands
 from compress.cli.options import (
     DATA,
-    EVALUATE_OPTIONS,
     FILE,
-    INSPECT_OPTIONS,
     JSON,
     MODEL,
     NO_MEASURE,
@@ -19,7 +18,6 @@ from compress.cli.options import (
     PIXELS,
     RESULTS,
     RUN_OPTIONS,
-    SLIM_OUT,
     TRUST,
     FileThenStages,
     MainGroup,
@@ -122,28 +120,8 @@ def train(
     train_command.train(training, options)
 
 
-@cli.command(params=[click.Argument(["file"], type=FILE), *EVALUATE_OPTIONS])
-def evaluate(**values: Any) -> None:
-    """Measure a .keras, .h5 or .tflite FILE on the test images."""
-    from compress.cli import commands
-
-    commands.evaluate(**with_task(values), task_name=values["task"])
-
-
-@cli.command(params=[click.Argument(["file"], type=FILE), *INSPECT_OPTIONS])
-def inspect(**values: Any) -> None:
-    """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
-    from compress.cli import inspect_command
-
-    inspect_command.inspect(**values)
-
-
-@cli.command(params=[click.Argument(["file"], type=FILE), SLIM_OUT, JSON])
-def slim(**values: Any) -> None:
-    """Write a .tflite FILE in fewer bytes that computes the same."""
-    from compress.cli import slim_command
-
-    slim_command.slim(**values)
+for command in file_commands.COMMANDS:
+    cli.add_command(command)
 
 
 @cli.group(

@@ -5,12 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Protocol
 
 from compress.input_file import regular
 from compress.rows.result import Result
 
 
-def append_to(path: Path, result: Result) -> None:
+class Row(Protocol):
+    """A row of any kind."""
+
+    def to_json(self) -> str:
+        """It as one line of JSON."""
+
+
+def append_to(path: Path, result: Row) -> None:
     """Append one row, whole or not at all, even if another process appends at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = (result.to_json() + "\n").encode()

@@ -75,6 +75,21 @@ def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
     return next((set(value.split()) for key, _, value in lines if key.strip() == "flags"), set())
 
 
+# Instruction set that decides the speed of small networks -> names that Linux has for it.
+_INSTRUCTION_SETS = {
+    "AVX2": {"avx2"},
+    "AVX-512": {"avx512f"},
+    "VNNI": {"avx512_vnni", "avx_vnni"},
+    "bf16": {"avx512_bf16", "amx_bf16"},
+}
+
+
+def instruction_sets() -> list[str]:
+    """Those of the processor that decide the speed of small networks; none where Linux does not tell."""
+    flags = processor_flags()
+    return [name for name, named in _INSTRUCTION_SETS.items() if named & flags]
+
+
 def peak_memory_bytes() -> int:
     """The most memory this process has had at any time."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

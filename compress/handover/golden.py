@@ -1,0 +1,46 @@
+"""Golden examples: inputs as the file takes them, and the outputs that TFLM gives for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.micro import interpreter
+from compress.tflite.interpreter import pixel_table
+from compress.tflite.model import TFLiteModel
+from compress.tflite.tensor import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Examples of a file; the numbers are those of its own input and output tensors."""
+
+    inputs: np.ndarray  # [n, *input shape without the batch]
+    outputs: np.ndarray  # [n, classes]
+
+
+def golden(model: TFLiteModel, images: np.ndarray, input_scale: float) -> Golden:
+    """Golden examples of images.
+
+    Args:
+      images: uint8 [n, h, w, c].
+
+    Raises:
+      CannotRun: TFLM does not run the file.
+    """
+    (given,), (gives,) = model.graph.inputs, model.graph.outputs
+    table = pixel_table(np.dtype(given.dtype), *quantization(given), input_scale)
+    scores = interpreter.scores(model.content, images, input_scale)
+    if gives.dtype == "float32":
+        return Golden(table[images], scores)
+    scale, zero_point = quantization(gives)
+    codes = np.rint(scores.astype(np.float64) / scale) + zero_point
+    return Golden(table[images], codes.astype(gives.dtype))
+
+
+def quantization(tensor: Tensor) -> tuple[float, int]:
+    """Scale and zero point of a tensor that has one of each; (0.0, 0) of one that has none."""
+    if not tensor.scales:
+        return 0.0, 0
+    return float(np.float32(tensor.scales[0])), int((tensor.zero_points or (0,))[0])

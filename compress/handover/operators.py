@@ -1,0 +1,29 @@
+"""The operators of a file as TFLM's `MicroMutableOpResolver` takes them."""
+
+from __future__ import annotations
+
+from compress.tflite.decode import NAME
+from compress.tflite.graph import Graph
+
+# Where the method is not the name in camel case; from tensorflow/lite/micro/micro_mutable_op_resolver.h.
+_METHODS = {
+    NAME: "AddDecode",
+    "AVERAGE_POOL_2D": "AddAveragePool2D",
+    "CONV_2D": "AddConv2D",
+    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
+    "L2_POOL_2D": "AddL2Pool2D",
+    "MAX_POOL_2D": "AddMaxPool2D",
+    "PADV2": "AddPadV2",
+    "SELECT_V2": "AddSelectV2",
+}
+
+
+def methods(graph: Graph) -> list[str]:
+    """The methods that register every operator of a file, each once, sorted.
+
+    >>> from compress.tflite.graph import Operator
+    >>> methods(Graph((), (), (Operator("CONV_2D", (), (), 0), Operator("FULLY_CONNECTED", (), (), 0))))
+    ['AddConv2D', 'AddFullyConnected']
+    """
+    names = {operator.name for operator in graph.operators} | ({NAME} if graph.encoded else set())
+    return sorted(_METHODS.get(name) or "Add" + name.title().replace("_", "") for name in names)

@@ -1,0 +1,99 @@
+"""How long files take, one against the other: LiteRT with XNNPACK, one thread, one input at a time, in turn."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress import backend
+from compress.tflite import interpreter
+
+WARMUP = 50  # inputs
+CONFIDENCE = 0.95
+_RESAMPLES = 4000
+_SECONDS = 3600  # of processor time; a file may never end
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median over rounds of the second file's time over the first one's, with its interval."""
+
+    median: float
+    low: float  # percentile bootstrap over rounds, of `CONFIDENCE`
+    high: float
+
+
+def milliseconds(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray:
+    """Milliseconds for one input, the mean over `inputs`, of each file in each round: [rounds, files].
+
+    Every round times all files, one after the other, in an order that turns by one each round.
+
+    Raises:
+      CannotRun: LiteRT refuses a file, or its process dies.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, content in enumerate(files):
+            (folder / f"{number}.tflite").write_bytes(content)
+        interpreter.run_apart(__name__, folder, str(len(files)), str(rounds), str(inputs))
+        return np.array(json.loads((folder / "times.json").read_text()))
+
+
+def ratio(times: np.ndarray) -> Ratio:
+    """How the time of the second of two files relates to that of the first, from [rounds, 2].
+
+    >>> ratio(np.array([[1.0, 2.0], [2.0, 4.0], [1.0, 2.0]]))
+    Ratio(median=2.0, low=2.0, high=2.0)
+    """
+    ratios = times[:, 1] / times[:, 0]
+    drawn = np.random.default_rng(0).integers(0, len(ratios), (_RESAMPLES, len(ratios)))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [tail, 1 - tail])
+    return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def _loaded(content: bytes) -> Any:
+    runner = backend.litert().Interpreter(model_content=content, num_threads=1)
+    runner.allocate_tensors()
+    rng = np.random.default_rng(0)
+    for details in runner.get_input_details():
+        drawn, dtype = rng.random(details["shape"]), np.dtype(details["dtype"])
+        if dtype.kind in "iu":
+            drawn = np.iinfo(dtype).min + drawn * (np.iinfo(dtype).max - np.iinfo(dtype).min)
+        runner.set_tensor(details["index"], drawn.astype(dtype))
+    return runner
+
+
+def _milliseconds(runner: Any, inputs: int) -> float:
+    began = time.perf_counter()
+    for _ in range(inputs):
+        runner.invoke()
+    return (time.perf_counter() - began) / inputs * 1e3
+
+
+def _main(folder: Path, count: int, rounds: int, inputs: int) -> None:
+    contents = [(folder / f"{number}.tflite").read_bytes() for number in range(count)]
+    interpreter.limit_memory(b"".join(contents), threads=count)
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    with interpreter.errors_as_exit():
+        runners = [_loaded(content) for content in contents]
+        for runner in runners:
+            _milliseconds(runner, WARMUP)
+        times = np.zeros((rounds, count))
+        for number in range(rounds):
+            for place in np.roll(np.arange(count), number):
+                times[number, place] = _milliseconds(runners[place], inputs)
+    (folder / "times.json").write_text(json.dumps(times.tolist()))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

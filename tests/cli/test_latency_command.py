@@ -1,0 +1,80 @@
+"""`compress latency`: what it shows and writes. No timing is judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from compress.cli.main import cli
+from compress.measurement.latency import ratio
+from support.tflite_examples import export, int8, three_layers_model
+
+QUICK = ["--rounds", "3", "--inputs", "2"]
+
+
+@pytest.fixture(scope="module")
+def contents() -> list[bytes]:
+    seen = np.random.default_rng(0).random((8, 6, 6, 2), np.float32)
+    return [export(three_layers_model()), export(three_layers_model(), int8(seen))]
+
+
+@pytest.fixture
+def files(contents: list[bytes], tmp_path: Path) -> list[str]:
+    paths = [tmp_path / name for name in ("float.tflite", "int8.tflite")]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return [str(path) for path in paths]
+
+
+def test_two_files_run_in_every_round_and_a_row_is_kept(files: list[str], tmp_path: Path) -> None:
+    results = tmp_path / "latency.jsonl"
+    words = [
+        "latency",
+        files[1],
+        "--against",
+        files[0],
+        *QUICK,
+        "--results",
+        str(results),
+        "--json",
+    ]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert json.loads(results.read_text()) == record
+    assert record["kind"] == "latency"
+    assert [file["file"] for file in record["files"]] == ["float.tflite", "int8.tflite"]
+    assert np.array(record["milliseconds"]).shape == (3, 2)
+    assert record["ratio_low"] <= record["ratio"] <= record["ratio_high"]
+    assert {"machine", "versions", "commit", "instruction_sets", "engine"} <= set(record)
+
+
+def test_the_ratio_is_of_the_file_to_the_one_it_is_held_against() -> None:
+    times = np.array([[2.0, 1.0], [4.0, 2.0], [3.0, 1.5]])
+    assert ratio(times).median == 0.5
+
+
+def test_the_interval_of_the_ratio_holds_what_rounds_say() -> None:
+    times = np.stack([np.ones(200), np.random.default_rng(0).normal(0.6, 0.05, 200)], axis=1)
+    found = ratio(times)
+    assert 0.55 < found.low < found.median < found.high < 0.65
+
+
+def test_one_file_has_a_time_and_no_ratio(files: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["latency", files[0], *QUICK])
+    assert done.exit_code == 0
+    assert "ms for one input" in done.stdout
+    assert "ratio" not in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.tflite"
+    path.write_bytes(content)
+    done = CliRunner().invoke(cli, ["latency", str(path)])
+    assert done.exit_code == 1
+    assert "odd.tflite" in done.stderr
