@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,7 @@ from compress.pipelines import toml_file
 from compress.report import comparison_page, pages, tables
 from compress.report.references import read_references
 from compress.rows.jsonl import read_from
+from support.tflite_examples import functional
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -97,6 +100,33 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
         done = CliRunner().invoke(cli, [name, *(["--task", "toy"] if takes_task else []), *words])
         assert done.exit_code == 0, (name, words, done.output)
         assert done.stdout
+
+
+def test_five_commands_bring_a_model_to_a_microcontroller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the README as they stand, with a model and images that are not ours."""
+    block = README.read_text().split("in five commands", 1)[1].split("```shell\n", 1)[1]
+    commands = [shlex.split(line) for line in block.split("```")[0].splitlines()]
+    assert len(commands) == 5
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{what}_{split}": made
+        for split in ("train", "validation", "test")
+        for what, made in (
+            ("x", rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)),
+            ("y", np.arange(40) % 3),
+        )
+    }
+    monkeypatch.chdir(tmp_path)
+    np.savez("photos.npz", **arrays)
+    layers = (("Rescaling", {"scale": 1 / 255}), ("Conv2D", {"filters": 4, "kernel_size": 3}))
+    functional((8, 8, 3), *layers, ("Flatten", {}), ("Dense", {"units": 3})).save("net.keras")
+    for _, *words in commands:
+        found = [sorted(glob.glob(word)) if "*" in word else [word] for word in words]
+        done = CliRunner().invoke(cli, [word for each in found for word in each])
+        assert done.exit_code == 0, (words, done.output)
+    assert (tmp_path / "firmware" / "MODEL_CARD.md").exists()
 
 
 def test_every_stage_has_a_page_that_the_readme_names() -> None:
