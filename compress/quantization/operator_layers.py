@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from compress.keras_models.model import KerasModel
-from compress.tflite.flatbuffer import Operator
+from compress.tflite.graph import Operator
 
 
 def layers_of(

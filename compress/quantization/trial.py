@@ -12,7 +12,7 @@ from compress.quantization import int4
 from compress.quantization.int4_export import NoIntegers
 from compress.quantization.operator_layers import layers_of
 from compress.tflite.convert import SCHEMES, converted
-from compress.tflite.flatbuffer import Operator
+from compress.tflite.graph import Operator
 
 
 def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
