@@ -138,9 +138,8 @@ def _source(source: str, out: Path) -> _Source:
                 f"{len(found)} runs in {out} have a key that begins with {source}; expected one."
             )
         (path,) = found
-    if (path / MANIFEST).exists():
-        finished = RunFolder(path).load()
-        assert finished is not None  # it has a manifest
+    finished = RunFolder(path).load() if (path / MANIFEST).exists() else None
+    if finished is not None:
         model = TFLiteModel.load(RunFolder(path).model_file("tflite"))
         return _Source(name="model", model=model, row=finished.row)
     if not path.is_file():

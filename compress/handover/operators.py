@@ -26,4 +26,4 @@ def methods(graph: Graph) -> list[str]:
     ['AddConv2D', 'AddFullyConnected']
     """
     names = {operator.name for operator in graph.operators} | ({NAME} if graph.encoded else set())
-    return sorted(_METHODS.get(name) or "Add" + name.title().replace("_", "") for name in names)
+    return sorted(_METHODS.get(name) or f"add_{name}".title().replace("_", "") for name in names)
