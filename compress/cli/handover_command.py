@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compress import registry
 from compress.cli import console
+from compress.cli.options import with_task
 from compress.data.dataset import Dataset
 from compress.handover.export import CHECKSUMS, ROW, Handover
 from compress.handover.export import export as write
@@ -40,11 +42,9 @@ def export(
     to: Path,
     name: str | None,
     examples: int,
-    task: str | None,
-    data: Path | None,
-    input_scale: float | None,
     out: Path,
     as_json: bool,
+    **of_task: Any,
 ) -> None:
     """Write the folder that hands a model over, and list its files.
 
@@ -52,15 +52,14 @@ def export(
       ValueError: there is no such file or run, or it cannot be handed over.
     """
     found = _source(source, out)
-    if found.row is not None:
-        task, input_scale = task or found.row.task, input_scale or _scale(found.row)
-    images, labels, scale = _examples(found.model, task, data, input_scale, examples)
+    asked = _asked(of_task, found.row)
+    images, labels, scale = _examples(found, asked, examples)
     handed = Handover(
         name=name or found.name,
         model=found.model,
         labels=labels,
         images=images,
-        input_scale=scale,
+        input_scale=scale if asked else of_task["input_scale"],
         row=found.row,
     )
     files = write(handed, to)
@@ -73,12 +72,10 @@ def export(
 
 def verify(
     source: str,
-    task: str | None,
-    data: Path | None,
-    input_scale: float | None,
     out: Path,
     results: Path,
     as_json: bool,
+    **of_task: Any,
 ) -> None:
     """Measure again what a row says, from the kept file, and show field by field whether that is equal.
 
@@ -99,10 +96,10 @@ def verify(
         kept = [r for r in (read_from(results) if results.exists() else []) if _same(r, found.row)]
         if kept:
             checks += row_checks(found.row, kept[-1], str(results))
-    if found is not None and found.row is not None and all(check.equal for check in checks):
-        chosen, dataset = _data(task or found.row.task, data)
-        scale = input_scale or _scale(found.row) or chosen.input_scale
-        checks += measured_again(found.row, found.model, dataset, scale)[0]
+    if found.row is not None and all(check.equal for check in checks):
+        asked = _asked(of_task, found.row)
+        if asked is not None:
+            checks += measured_again(found.row, found.model, asked.load(), asked.scale)[0]
     _show(checks, source, as_json)
 
 
@@ -166,34 +163,49 @@ def _same(row: Result, other: Result) -> bool:
     return (row.run, row.measured_on) == (other.run, other.measured_on)
 
 
-def _scale(row: Result) -> float | None:
-    scale = row.recorded.get("input_scale")
-    return float(scale) if isinstance(scale, (int, float)) else None
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """The task whose data are taken, and how."""
+
+    task: Task
+    name: str
+    data: Path | None
+    input_scale: float | None
+
+    def load(self) -> Dataset:
+        return self.task.load(self.data, console.progress().note)
+
+    @property
+    def scale(self) -> float:
+        return self.input_scale or self.task.input_scale
 
 
-def _data(task: str, data: Path | None) -> tuple[Task, Dataset]:
-    chosen = registry.task(task)
-    return chosen, chosen.load(data, console.progress().note)
+def _asked(of_task: Mapping[str, Any], row: Result | None) -> _Asked | None:
+    """The task of these options, else that of the row; None if there is neither."""
+    name = of_task["task"] or (row.task if row else None)
+    if name is None:
+        return None
+    values = with_task({**of_task, "task": name})
+    recorded = row.recorded.get("input_scale") if row else None
+    known = float(recorded) if isinstance(recorded, (int, float)) else None
+    scale = values["input_scale"] or known
+    return _Asked(task=values["task"], name=name, data=values["data"], input_scale=scale)
 
 
 def _examples(
-    model: TFLiteModel,
-    task: str | None,
-    data: Path | None,
-    input_scale: float | None,
-    examples: int,
+    source: _Source, asked: _Asked | None, examples: int
 ) -> tuple[np.ndarray, list[str], float | None]:
-    """Images of golden examples, labels of the classes, and the input scale: of the task, else drawn, and numbers."""
-    shape = model.graph.inputs[0].shape[1:]
-    if task is None:
+    """Inputs of golden examples, labels of the classes, and the input scale: of the task, else drawn, and numbers."""
+    (given,), (gives,) = source.model.graph.inputs, source.model.graph.outputs
+    shape, classes = given.shape[1:], gives.shape[-1]
+    if asked is None:
         drawn = np.random.default_rng(0).integers(0, 256, (examples, *shape), np.uint8)
-        classes = model.graph.outputs[0].shape[-1]
-        return drawn, [f"class {number}" for number in range(classes)], input_scale
-    chosen, dataset = _data(task, data)
+        return drawn, [f"class {number}" for number in range(classes)], None
+    dataset = asked.load()
     images = dataset.validation.images[:examples]
-    if images.shape[1:] != shape or len(dataset.classes) != model.graph.outputs[0].shape[-1]:
+    if images.shape[1:] != shape or len(dataset.classes) != classes:
         raise ValueError(
-            f"the file takes {list(shape)} and gives {model.graph.outputs[0].shape[-1]} scores; task {task} has images "
-            f"of {list(images.shape[1:])} and {len(dataset.classes)} classes: name the task it was made for."
+            f"the file takes {list(shape)} and gives {classes} scores; task {asked.name} has examples of "
+            f"{list(images.shape[1:])} and {len(dataset.classes)} classes: name the task it was made for."
         )
-    return images, list(dataset.classes), input_scale or chosen.input_scale
+    return images, list(dataset.classes), asked.scale

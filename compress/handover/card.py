@@ -23,6 +23,7 @@ def model_card(
     name: str,
     labels: Sequence[str],
     input_scale: float | None,
+    features: bool,
     row: Result | None,
     arena: Arena | None,
     refusal: str,
@@ -32,6 +33,7 @@ def model_card(
 
     Args:
       input_scale: the network sees pixel * input_scale; None if nobody knows.
+      features: the data are prepared numbers, not pixels.
       row: None if the file was handed over without one.
       arena: None if TFLM does not run the file; `refusal` says why.
       examples: how many golden ones there are.
@@ -46,7 +48,7 @@ def model_card(
         accuracy=_accuracy(row),
         input=_tensor(model.graph.inputs[0]),
         output=_tensor(model.graph.outputs[0]),
-        scaling=_scaling(model.graph.inputs[0], input_scale),
+        scaling=_scaling(model.graph.inputs[0], input_scale, features),
         labels=", ".join(printable(label) for label in labels),
         parts=[*ledger.file_parts(model).items(), ("all", len(model.content))],
         params=contents.stored_params(stored),
@@ -82,10 +84,15 @@ def _accuracy(row: Result | None) -> str:
     return shown
 
 
-def _scaling(given: Tensor, input_scale: float | None) -> str:
+def _scaling(given: Tensor, input_scale: float | None, features: bool) -> str:
     if input_scale is None:
         return "How pixels are scaled for it is not known here."
     scale, zero_point = quantization(given)
+    if features:
+        into = (
+            f" as round(number / {scale:.9g}) + {zero_point}, limited to the type" if scale else ""
+        )
+        return f"A number of the prepared data goes in{into}."
     if not scale:
         return f"A pixel from 0 to 255 goes in times {input_scale:.9g}."
     return (

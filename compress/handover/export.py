@@ -32,7 +32,7 @@ class Handover:
     name: str  # of the files, and with which names in C begin
     model: TFLiteModel
     labels: Sequence[str]
-    images: np.ndarray  # uint8 [n, h, w, c], of the golden examples
+    images: np.ndarray  # of the golden examples: uint8 [n, h, w, c], or float32 features [n, ...]
     input_scale: float | None  # None: not known; the examples then are for pixels as they are
     row: Result | None = None
 
@@ -79,6 +79,7 @@ def _files(what: Handover) -> dict[str, bytes]:
         name=name,
         labels=what.labels,
         input_scale=what.input_scale,
+        features=what.images.dtype != np.uint8,
         row=what.row,
         arena=arena,
         refusal=refusal,

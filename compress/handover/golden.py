@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compress.micro import interpreter
-from compress.tflite.interpreter import pixel_table
+from compress.tflite.interpreter import inputs
 from compress.tflite.model import TFLiteModel
 from compress.tflite.tensor import Tensor
 
@@ -24,19 +24,20 @@ def golden(model: TFLiteModel, images: np.ndarray, input_scale: float) -> Golden
     """Golden examples of images.
 
     Args:
-      images: uint8 [n, h, w, c].
+      images: uint8 [n, h, w, c], or float32 features [n, ...].
 
     Raises:
       CannotRun: TFLM does not run the file.
     """
     (given,), (gives,) = model.graph.inputs, model.graph.outputs
-    table = pixel_table(np.dtype(given.dtype), *quantization(given), input_scale)
+    taken = inputs(images, np.dtype(given.dtype), *quantization(given), input_scale)
+    stacked = np.stack(list(taken))
     scores = interpreter.scores(model.content, images, input_scale)
     if gives.dtype == "float32":
-        return Golden(table[images], scores)
+        return Golden(stacked, scores)
     scale, zero_point = quantization(gives)
     codes = np.rint(scores.astype(np.float64) / scale) + zero_point
-    return Golden(table[images], codes.astype(gives.dtype))
+    return Golden(stacked, codes.astype(gives.dtype))
 
 
 def quantization(tensor: Tensor) -> tuple[float, int]:
