@@ -6,24 +6,15 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
 from compress import registry
 from compress.api import write_pages
 from compress.cli import console, report_output
-from compress.cli.options import USUAL_TASK
-from compress.diagnosis import equivalence
-from compress.diagnosis.asked_task import view, view_without_data
-from compress.diagnosis.diagnose import Fix, diagnose
-from compress.keras_models.model import KerasModel
-from compress.measurement.scale_trial import trials
 from compress.micro.arena import MEASURED_WITH
 from compress.model_files.file_kind import suffix_of
-from compress.model_files.fits_task import check_shapes
 from compress.model_files.load import load_model
 from compress.pipelines import reuse, setup, toml_file
 from compress.pipelines.pipeline import Pipeline
@@ -31,9 +22,7 @@ from compress.rows.measurement import Measurement
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.stage import Stage
-from compress.tasks.images import suited
 from compress.tasks.task import Task
-from compress.tasks.view import TaskView
 
 
 def run(pipeline: Pipeline, options: RunOptions) -> None:
@@ -141,64 +130,6 @@ def _on_micro(measured: Measurement) -> dict[str, str]:
         return shown
     accuracy = f"{measured.micro_top1:.2%}, another class than LiteRT for {measured.micro_disagreements:,} images"
     return shown | {"top-1 on TFLM": accuracy}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorOptions:
-    """The options of `compress doctor`, besides its stages."""
-
-    file: Path
-    fix: Path | None  # where to write the rewritten model
-    task: Task | None  # that stages are asked for, with its data; None: see `view_without_data`
-    data: Path | None
-    input_scale: float | None
-    trust: bool
-    as_json: bool
-
-
-def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
-    """Show which layers each stage can treat. Returns whether every stage can work on the model.
-
-    Without stages, every installed stage that takes a Keras model is asked.
-    """
-    setup.check_tensorflow("doctor", options.file)
-    installed = [registry.stage(name) for name in registry.stage_names()]
-    stages = stages or [cls() for cls in installed if cls.takes == KerasModel.format]
-    if options.task is None:
-        usual = registry.task(USUAL_TASK)
-        fix = Fix(options.fix, equivalence.random_images) if options.fix else None
-        record = diagnose(
-            options.file, stages, options.trust, fix, lambda model: view_without_data(model, usual)
-        )
-    else:
-        record = _diagnosed_for(options.task, stages, options)
-    if options.as_json:
-        console.say_json(record)
-    else:
-        console.print_diagnoses(record)
-    return all(diagnosis["can_work"] for diagnosis in record["stages"])
-
-
-def _diagnosed_for(task: Task, stages: Sequence[Stage], options: DoctorOptions) -> dict[str, Any]:
-    """What stages can make of the model on a task, with its data."""
-    notes = list[str]()
-    data = task.load(options.data, console.progress().note)
-
-    def images(model: KerasModel) -> equivalence.Images:
-        return equivalence.task_images(model, task, data, options.input_scale)
-
-    def task_of(model: KerasModel) -> TaskView:
-        # A name that no run takes is a finding here, because --fix mends it.
-        check_shapes(model, data.train.images.shape[1:], len(data.classes), task.name)
-        fitted, found = suited(task, data, model, options.input_scale)
-        (trial,) = trials(model, data.validation, len(data.classes), [fitted.input_scale]).values()
-        notes.extend([*found, *([trial.at_chance_sentence] if trial.at_chance else [])])
-        return view(fitted, data)
-
-    setup.check_declared_shapes(options.file, task, data)
-    fix = Fix(options.fix, images) if options.fix else None
-    record = diagnose(options.file, stages, options.trust, fix, task_of)
-    return record | {"notes": [*notes, *record["notes"]]}
 
 
 def report(results: Path, out: Path | None) -> None:

@@ -12,6 +12,7 @@ from compress.cli.options import (
     DATA,
     FILE,
     JSON,
+    MICRO,
     MODEL,
     NO_MEASURE,
     OUT,
@@ -137,6 +138,9 @@ for command in file_commands.COMMANDS:
         ),
         DATA,
         *PIXELS,
+        click.Option(
+            ["--target"], type=click.Choice([MICRO]), help="Say too whether TFLM runs it in int8, and in how much RAM."
+        ),
         TRUST,
         JSON,
     ],
@@ -155,14 +159,14 @@ def doctor(**values: Any) -> None:
 @doctor.result_callback()
 @click.pass_context
 def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
-    from compress.cli import commands
+    from compress.cli import doctor_command
 
     for name in ("data", "input_scale", "mean", "std", "bgr", "resize"):
         if values[name] and not values["task"]:
             flag = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{flag} goes with --task: name the task, or leave {flag} out.")
-    options = commands.DoctorOptions(**with_task(values))
-    if not commands.doctor(stages or [], options):
+    options = doctor_command.DoctorOptions(**with_task(values))
+    if not doctor_command.doctor(stages or [], options):
         ctx.exit(1)
 
 

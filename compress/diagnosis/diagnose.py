@@ -79,7 +79,7 @@ def diagnose(
     Args:
       task_of: gives the task that stages are asked for; it raises ValueError if the model does not fit that.
     """
-    loaded = _loaded(file, trust)
+    loaded = loaded_model(file, trust)
     task = task_of(loaded)
     model, notes = flattened(loaded)
     written = None
@@ -138,7 +138,8 @@ def _record(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _loaded(file: Path, trust: bool) -> KerasModel:
+def loaded_model(file: Path, trust: bool) -> KerasModel:
+    """The model in a file. ValueError if it is none that stages take: of one input and a number for each class."""
     model = load_model(file, trust)
     if not isinstance(model, KerasModel):
         raise ValueError(
@@ -166,7 +167,7 @@ def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> di
     images = fix.images(before)
     with replacing(fix.out) as temporary:
         after.save(temporary)
-        proof = compared(before, _loaded(temporary, trust), images)
+        proof = compared(before, loaded_model(temporary, trust), images)
         if not proof.holds:
             raise ValueError(
                 f"the rewritten model is not the same function: {proof}. Nothing is written; "

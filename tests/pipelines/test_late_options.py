@@ -91,9 +91,9 @@ def test_help_of_a_stage_in_a_chain_lists_them() -> None:
 
 
 def test_options_of_the_doctor_may_follow_its_stages_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[commands.DoctorOptions] = []
+    calls: list[doctor_command.DoctorOptions] = []
 
-    def doctor(stages: Any, options: commands.DoctorOptions) -> bool:
+    def doctor(stages: Any, options: doctor_command.DoctorOptions) -> bool:
         calls.append(options)
         return True
 

@@ -1,0 +1,47 @@
+"""`compress doctor --target micro`: what TFLM will make of a model, before any work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from compress.cli.main import cli
+from support.tflite_examples import functional, three_layers_model
+
+
+def doctor(model: Any, folder: Path, *words: str) -> Any:
+    model.save(folder / "net.keras")
+    return CliRunner().invoke(
+        cli, ["doctor", str(folder / "net.keras"), "--target", "micro", *words]
+    )
+
+
+def test_the_arena_is_told_and_what_int4_leaves_in_8_bits(tmp_path: Path) -> None:
+    done = doctor(three_layers_model(), tmp_path, "--json", "quantize")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["on_target"]
+    assert found["runs"] is True
+    assert found["arena_bytes"] > 6 * 6 * 4
+    assert [name.split("_")[0] for name in found["in_8_bits_with_int4"]] == ["dense"]
+
+
+def test_an_operator_that_tflm_lacks_is_said_and_is_a_failure(tmp_path: Path) -> None:
+    gelu = ("Activation", {"activation": "gelu"})
+    done = doctor(
+        functional((8, 8, 1), gelu, ("Flatten", {}), ("Dense", {"units": 2})), tmp_path, "quantize"
+    )
+    assert done.exit_code == 1
+    assert "TFLM does not run the model in int8: it has no kernel for GELU" in done.stdout
+
+
+def test_without_tflite_micro_the_command_that_helps_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)
+    done = doctor(three_layers_model(), tmp_path, "quantize")
+    assert done.exit_code == 1
+    assert "pip install 'compress-cnn[micro]'" in done.stderr
