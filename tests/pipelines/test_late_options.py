@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from compress.cli import commands
+from compress.cli import commands, doctor_command
 from compress.cli.main import cli
 from compress.pipelines import toml_file
 from compress.pipelines.pipeline import Pipeline
@@ -97,7 +97,7 @@ def test_options_of_the_doctor_may_follow_its_stages_too(monkeypatch: pytest.Mon
         calls.append(options)
         return True
 
-    monkeypatch.setattr(commands, "doctor", doctor)
+    monkeypatch.setattr(doctor_command, "doctor", doctor)
     for line in ("doctor m.keras --json prune", "doctor m.keras prune --json"):
         assert CliRunner().invoke(cli, line.split()).exit_code == 0
     assert calls[0] == calls[1]
