@@ -8,6 +8,7 @@ import click
 
 from compress import registry
 from compress.cli import file_commands
+from compress.cli.data_options import data
 from compress.cli.options import (
     DATA,
     FILE,
@@ -89,10 +90,7 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
     commands.run(commands.chain(stages), run_options(values))
 
 
-@cli.command(
-    cls=Train,
-    params=[*TRAIN_OPTIONS, *RUN_OPTIONS, NO_MEASURE],
-)
+@cli.command(cls=Train, params=[*TRAIN_OPTIONS, *RUN_OPTIONS, NO_MEASURE])
 def train(
     network: str | None,
     recipe: str | None,
@@ -203,6 +201,9 @@ def runs(out: Path, prune_older_than: timedelta | None, yes: bool, as_json: bool
         runs_command.show(out, as_json)
     else:
         runs_command.prune(out, prune_older_than, yes, as_json)
+
+
+cli.add_command(data)
 
 
 @cli.command(params=[JSON])

@@ -9,8 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from compress.report.text import p_value
-from compress.significance import SIGNIFICANCE, two_proportion_p, two_proportion_z
+from compress.report.text import p_value, with_interval
+from compress.significance import (
+    SIGNIFICANCE,
+    two_proportion_difference,
+    two_proportion_p,
+    two_proportion_z,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +115,12 @@ def _on_accuracies(validation: PublishedFigure, test: PublishedFigure) -> str:
         f"on {test.images:,} test images lie {abs(two_proportion_z(*counts)):.1f} standard errors "
         f"apart (pooled two-proportion z test, p = {p_value(two_proportion_p(*counts))})"
     ).replace("%", " %")
+    gap = with_interval(*two_proportion_difference(*counts))
     if not contradicts(validation, test):
         return f"The two published accuracies of {validation.name} agree: {measured}."
     return (
-        f"The two published accuracies of {validation.name} contradict each other: {measured}. "
+        f"The two published accuracies of {validation.name} contradict each other: {measured}. So they fail "
+        f"the check of validation against test that `compress data --check` makes, by {gap} points. "
         "Chance does not part two fair measurements of one model that far, so at most one of them "
         "tells how it does on images that had no part in making it. Our own accuracies are "
         "measured on test images; the published test accuracy is their counterpart."

@@ -1,0 +1,61 @@
+"""`compress data`: the splits of a task's data, and what leaks between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner, Result
+
+from compress.cli.main import cli
+from support.own_images import images
+
+
+def shown(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["data", *words])
+
+
+def arrays(path: Path, leak: bool) -> Path:
+    parts = {name: images(20, seed) for seed, name in enumerate(("train", "validation", "test"))}
+    if leak:
+        parts["test"][4] = parts["train"][2]
+    labels = np.arange(20) % 2
+    named = {f"x_{name}": pixels for name, pixels in parts.items()}
+    np.savez(path, **named, **{f"y_{name}": labels for name in parts})
+    return path
+
+
+def test_the_splits_are_shown(tmp_path: Path) -> None:
+    done = shown("--task", "images", "--data", str(arrays(tmp_path / "own.npz", leak=True)))
+    assert done.exit_code == 0, done.output
+    assert "  test: 20 images, digest " in done.stdout
+    assert "Near-duplicates" not in done.stdout
+
+
+def test_an_image_in_two_splits_fails_the_check(tmp_path: Path) -> None:
+    words = ["--task", "images", "--check", "--results", str(tmp_path / "none.jsonl"), "--data"]
+    done = shown(*words, str(arrays(tmp_path / "leaks.npz", leak=True)))
+    assert done.exit_code == 1, done.output
+    assert "  test in train: 1 images, 5.00 %; 1 identical, 1 by pixel distance, " in done.stdout
+    done = shown(*words, str(arrays(tmp_path / "clean.npz", leak=False)))
+    assert done.exit_code == 0, done.output
+    assert "  test in train: 0 images, 0.00 %; 0 identical" in done.stdout
+    assert "no model was measured on both" in done.stdout
+
+
+def test_json_has_the_same(tmp_path: Path) -> None:
+    path = str(arrays(tmp_path / "leaks.npz", leak=True))
+    done = shown("--task", "images", "--check", "--json", "--data", path)
+    record = json.loads(done.stdout)
+    assert record["images"] == {"train": 20, "validation": 20, "test": 20}
+    found = {(f["images"], f["among"]): f["identical"] for f in record["near_duplicates"]}
+    assert found == {("validation", "train"): 0, ("test", "train"): 1, ("test", "validation"): 0}
+    assert done.exit_code == 1
+
+
+def test_missing_data_end_in_a_sentence(tmp_path: Path) -> None:
+    done = shown("--task", "images", "--check", "--data", str(tmp_path / "none.npz"))
+    assert done.exit_code == 1
+    assert "none.npz" in done.stderr
+    assert done.stderr.count("\n") == 1
