@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,12 @@ class Trial:
 
     def __str__(self) -> str:
         return f"{self.right / self.images:.1%}"
+
+
+def centred(model: KerasModel | TFLiteModel, validation: Split, classes: int) -> Trial:
+    """What a model scores on the same images when it sees pixels from -1 to 1; the scale is that of their spread."""
+    images = validation.images[:IMAGES].astype(np.float32) - np.float32(127.5)
+    return trials(model, replace(validation, images=images), classes, [1 / 127.5])[1 / 127.5]
 
 
 def trials(

@@ -9,11 +9,11 @@ import numpy as np
 from compress.data.dataset import Dataset, Split
 from compress.keras_models.input_scale import raw_pixel_layer
 from compress.keras_models.model import KerasModel
-from compress.measurement.scale_trial import Trial, trials
+from compress.measurement.scale_trial import Trial, centred, trials
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 
-VERSION = 1  # raise it when a model may get another scale than before: what is remembered of model files goes stale
+VERSION = 2  # raise it when a model may get another scale than before: what is remembered of model files goes stale
 USUAL = (1 / 255, 1.0)  # what models are trained on: pixels in [0, 1], and raw ones
 APART = 16  # two scales with a smaller ratio are not told apart
 BY_RANGE = 2  # the range of a quantized input may be that many times too large or too small
@@ -55,7 +55,8 @@ def decided(
 
     Raises:
       ValueError: `asked` contradicts a layer of the model; nothing tells the scale; or the model is far better under
-        another scale than the one declared, but does not fail under that one.
+        another scale than the one declared, but does not fail under that one; or it is far better on pixels from -1
+        to 1, which no scale gives.
     """
     layer = raw_pixel_layer(model.keras) if isinstance(model, KerasModel) else None
     if layer and asked not in (None, 1.0):
@@ -73,7 +74,9 @@ def decided(
             return _chosen(scale, declared, f"the quantized input of the file ends at {top:.3g}")
     if vouched and declared is not None:
         return InputScale(declared)
-    return _tried(trials(model, data.validation, len(data.classes), candidates), declared)
+    scores = trials(model, data.validation, len(data.classes), candidates)
+    _refuse_centred(centred(model, data.validation, len(data.classes)), scores)
+    return _tried(scores, declared)
 
 
 def misfit(model: KerasModel, validation: Split, given: float) -> str:
@@ -111,8 +114,7 @@ def _candidates(declared: float | None) -> list[float]:
 def _tried(scores: dict[float, Trial], declared: float | None) -> InputScale:
     best = max(scores.values(), key=lambda trial: trial.right)
     others = [trial for trial in scores.values() if trial is not best]
-    told = ", ".join(f"{trial} under {_text(trial.scale)}" for trial in scores.values())
-    found = f"{best.images} validation images score {told}"
+    found = f"{best.images} validation images score {_scored(scores)}"
     if best.clearly_above and all(trial.at_chance for trial in others):
         return _chosen(best.scale, declared, found)
     if declared is None:
@@ -126,6 +128,20 @@ def _tried(scores: dict[float, Trial], declared: float | None) -> InputScale:
             f"{_text(best.scale)}, or --input-scale {_text(declared)} if the task's own scale is meant."
         )
     return InputScale(declared)
+
+
+def _refuse_centred(trial: Trial, scores: dict[float, Trial]) -> None:
+    best = max(scores.values(), key=lambda each: each.right)
+    if trial.clearly_above and trial.interval[0] > best.interval[1]:
+        raise ValueError(
+            f"the model does far better on pixels from -1 to 1: {trial.images} validation images score {trial}, and "
+            f"{_scored(scores)}: add --mean 0.5 --std 0.5 with --task images; for another task, begin the model with "
+            "Rescaling(1/127.5, -1). --input-scale takes the model as it is."
+        )
+
+
+def _scored(scores: dict[float, Trial]) -> str:
+    return ", ".join(f"{trial} under {_text(trial.scale)}" for trial in scores.values())
 
 
 def _chosen(scale: float, declared: float | None, reason: str) -> InputScale:

@@ -33,6 +33,17 @@ def of_raw_pixels(toy_model: KerasModel) -> KerasModel:
     return model
 
 
+def of_centred_pixels(toy_model: KerasModel) -> KerasModel:
+    """The toy's baseline behind a first layer that halves and shifts what it sees: it takes pixels from -1 to 1."""
+    keras = backend.keras()
+    image = keras.Input(toy_model.input_shape)
+    moved = keras.layers.DepthwiseConv2D(1, name="moved")
+    # Clipped, so that raw pixels are white alone.
+    outputs = toy_model.copy().keras(keras.layers.ReLU(max_value=1)(moved(image)))
+    moved.set_weights([np.full_like(moved.get_weights()[0], 0.5), np.full(image.shape[-1], 0.5)])
+    return KerasModel(keras.Model(image, outputs))
+
+
 def guessing(toy_model: KerasModel) -> KerasModel:
     """The toy's baseline, whose scores are all the same."""
     model = toy_model.copy()
@@ -67,6 +78,18 @@ def test_a_trial_finds_raw_pixels_and_says_so(toy_model: KerasModel, toy_data: D
         ValueError, match=r"nothing says how .* score \S+ under 1/255, \S+ under 1\)"
     ):
         suited(Images(), toy_data, toy_model, None)
+
+
+def test_a_model_of_pixels_from_minus_one_to_one_is_not_given_others(
+    toy_model: KerasModel, toy_data: Dataset
+) -> None:
+    centred = of_centred_pixels(toy_model)
+    for task in (Images(), Toy()):
+        with pytest.raises(
+            ValueError, match=r"far better on pixels from -1 to 1: .*--mean 0.5 --std 0.5"
+        ):
+            suited(task, toy_data, centred, None)
+    assert suited(Images(), toy_data, centred, 1 / 255)[0].input_scale == 1 / 255
 
 
 def test_a_trial_leaves_the_test_images_closed(toy_model: KerasModel, toy_data: Dataset) -> None:
