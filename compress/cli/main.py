@@ -8,6 +8,7 @@ import click
 
 from compress import registry
 from compress.cli import file_commands
+from compress.cli.compare_options import compare
 from compress.cli.data_options import data
 from compress.cli.options import (
     DATA,
@@ -204,6 +205,7 @@ def runs(out: Path, prune_older_than: timedelta | None, yes: bool, as_json: bool
 
 
 cli.add_command(data)
+cli.add_command(compare)
 
 
 @cli.command(params=[JSON])

@@ -1,0 +1,63 @@
+"""`compress compare`: rows and what is said where a word names none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from compress.cli.main import cli
+from compress.rows.jsonl import append_to
+from support.report_rows import bits, digest, flipped, pruned, row
+
+BASE = bits(9000)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    path = tmp_path / "results.jsonl"
+    for made in (row(BASE), pruned(flipped(BASE, 400, 100)), pruned(BASE, 0.9, run=digest("a"))):
+        append_to(path, made)
+    return path
+
+
+def compared(results: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["compare", *words, "--results", str(results)])
+
+
+def test_two_rows_are_compared_by_label_or_by_run(results: Path) -> None:
+    run = digest("a")[:12]
+    done = compared(results, "prune --sparsity 0.5", run)
+    assert done.exit_code == 0, done.output
+    assert f"is less accurate than prune --sparsity 0.9 (run {run}), by -3.00" in done.stdout
+    assert (
+        "Of 10,000 test images the first alone gets 100 right, the second alone 400" in done.stdout
+    )
+
+
+def test_json_has_the_verdict_and_the_numbers(results: Path) -> None:
+    record = json.loads(compared(results, "prune --sparsity 0.5", "baseline", "--json").stdout)
+    assert record["difference"] == -0.03
+    assert record["verdict"].startswith("prune --sparsity 0.5 (run ")
+    assert record["b"]["file_bytes"] == 480_000
+
+
+def test_a_word_that_names_nothing_or_too_much_ends_in_a_sentence(results: Path) -> None:
+    done = compared(results, "nothing", "baseline")
+    assert done.exit_code == 1
+    assert "'nothing' is no model file, no run folder, and no row of" in done.stderr
+    append_to(results, pruned(BASE, 0.5, seed=7, run=digest("b")))
+    done = compared(results, "prune --sparsity 0.5", "baseline")
+    assert done.exit_code == 1
+    assert "names 2 runs of" in done.stderr
+    assert "(seed 7); name one of them" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_rows_on_other_images_end_in_a_sentence(results: Path) -> None:
+    append_to(results, row(bits(880, 1000), data="other", label="train other"))
+    done = compared(results, "train other", "baseline")
+    assert done.exit_code == 1
+    assert "only models measured on the same images are compared" in done.stderr

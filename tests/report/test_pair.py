@@ -1,0 +1,52 @@
+"""Two measured models on the same images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compress.report.pair import Side, held_against
+from compress.rows.result import Result
+from support.report_rows import bits, digest, flipped, pruned, row
+
+BASE = bits(9000)
+LABELS = np.arange(10_000) % 4
+
+
+def side(name: str, of: Result, labels: np.ndarray | None = None) -> Side:
+    return Side(name, of, of.splits["test"], labels, ["ant", "bee", "cat"])
+
+
+def test_a_difference_that_the_test_sees_is_said_with_its_interval_and_the_bytes() -> None:
+    small = pruned(flipped(BASE, 400, 100), file_bytes=120_000, gzip_bytes=110_000)
+    record = held_against(side("small", small), side("large", row(BASE)))
+    assert (record["only_a_right"], record["only_b_right"]) == (100, 400)
+    assert record["verdict"] == (
+        "small is less accurate than large, by -3.00 (-3.43 to -2.55) points, at 25.0 % of its bytes."
+    )
+    turned = held_against(side("large", row(BASE)), side("small", small))
+    assert turned["verdict"].startswith("large is more accurate than small, by +3.00 (+2.55 to")
+    assert turned["difference"] == -record["difference"]
+
+
+def test_a_difference_that_chance_explains_comes_with_the_margin_of_sameness() -> None:
+    record = held_against(side("a", pruned(flipped(BASE, 60, 50))), side("b", row(BASE)))
+    assert record["verdict"] == (
+        "a is not distinguishable from b (-0.10 (-0.31 to +0.12) points) and the same within 0.28 points, "
+        "at 100.0 % of its bytes."
+    )
+
+
+def test_flips_are_counted_for_each_class_whose_labels_are_known() -> None:
+    a, b = row(BASE), pruned(flipped(BASE, 400, 100))
+    found = held_against(side("a", a), side("b", b, LABELS))["per_class"]
+    assert [f["class"] for f in found] == ["ant", "bee", "cat", "class 3"]
+    assert sum(f["only_a_right"] for f in found) == 400
+    assert sum(f["difference"] * f["images"] for f in found) == pytest.approx(300)
+    assert held_against(side("a", a), side("b", b))["per_class"] is None
+
+
+def test_models_measured_on_other_images_are_not_compared() -> None:
+    other = row(bits(9000), splits={"test": digest("other")})
+    with pytest.raises(ValueError, match="only models measured on the same images are compared"):
+        held_against(side("a", row(BASE)), side("b", other))
