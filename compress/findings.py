@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 SHOWN = 3  # names in a sentence about many layers
 
@@ -24,6 +24,8 @@ class Finding:
     )
     remedy: str = ""  # what to do about it, in the imperative; empty if there is nothing to do
     subject: str = ""  # what a sentence calls the layers; their names if not given
+    # The reason without names of layers, for a sentence about several; the reason if not given.
+    cause: str = field(default="", compare=False)
     lasting: bool = False  # whether it is so for every layer of the kind, so that no rewrite helps
 
     @property
@@ -71,7 +73,7 @@ def by_cause(findings: Iterable[Finding]) -> list[Finding]:
     """
     causes: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
-        causes.setdefault((finding.reason, finding.remedy), []).append(finding)
+        causes.setdefault((finding.cause or finding.reason, finding.remedy), []).append(finding)
     return [_joined(alike) for alike in causes.values()]
 
 
@@ -84,7 +86,8 @@ def _joined(alike: list[Finding]) -> Finding:
         f"each of {len(names)} layers ({', '.join(names[:SHOWN])}{', ...' * (len(names) > SHOWN)})"
     )
     layers = tuple(dict.fromkeys(layer for finding in alike for layer in finding.layers))
-    return replace(alike[0], layers=layers, subject=subject)
+    reason = alike[0].cause or alike[0].reason
+    return replace(alike[0], layers=layers, subject=subject, reason=reason)
 
 
 def refuse_together(checks: Iterable[Callable[[], None]]) -> None:

@@ -76,3 +76,19 @@ def test_all_checks_refuse_in_one_error() -> None:
     with pytest.raises(CannotTreat) as caught:
         refuse_together([lambda: refuse("a"), lambda: None, lambda: refuse("b")])
     assert caught.value.findings == (Finding(("a",), "is odd"), Finding(("b",), "is odd"))
+
+
+def test_reasons_that_differ_by_a_name_alone_have_a_cause_in_common() -> None:
+    found = [
+        Finding(
+            (name, f"{name}2"),
+            f"stays: '{name}2' is odd",
+            subject=name,
+            cause="stays: a Flip is odd",
+        )
+        for name in "ab"
+    ]
+    assert by_cause(found[:1]) == found[:1]
+    (both,) = by_cause(found)
+    assert both.sentence("prune") == "prune: each of 2 layers (a, b) stays: a Flip is odd."
+    assert both.layers == ("a", "a2", "b", "b2")

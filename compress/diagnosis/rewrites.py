@@ -28,7 +28,8 @@ def rewrites_by_kind(model: KerasModel) -> list[list[Rewrite]]:
     graph = graph_of(model.keras)
     calls = [call for call in graph.calls if call.inputs]
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
-        renamed, left_out, activation_apart, into_previous_kernel, into_next_kernel, into_a_convolution,
+        renamed, left_out, into_a_rescaling, activation_apart,
+        into_previous_kernel, into_next_kernel, into_a_convolution,
     )  # fmt: skip
     inputs = [input_renamed(graph, image) for image in graph.inputs]
     found = [inputs, *([kind(graph, call) for call in calls] for kind in kinds)]
@@ -72,6 +73,24 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
         return None
     what = f"{name}: left out; a {kind} changes nothing outside training, where the task's recipe has its own."
     return Rewrite(what, (name,), {name: ()})
+
+
+def into_a_rescaling(graph: Graph, call: Call) -> Rewrite | None:
+    """An operation with a number, such as `x + 3`, becomes a Rescaling."""
+    name, kind = call.layer.name, type(call.layer).__name__
+    operation = type(call.layer).__module__ == "keras.src.ops.numpy"
+    if not operation or len(call.inputs) != 1 or len(call.constants) != 1:
+        return None
+    (number,) = call.constants
+    if not isinstance(number, int | float) or kind not in ("Add", "Subtract", "Multiply"):
+        return None
+    scale, offset = (number, 0) if kind == "Multiply" else (1, number)
+    if kind == "Subtract":
+        scale, offset = (-1, number) if call.arguments[0] is number else (1, -number)
+    config = {"scale": float(scale), "offset": float(offset), "name": name}
+    spec = LayerSpec(backend.keras().layers.Rescaling, config)
+    what = f"{name}: a Rescaling in place of the operation {kind} with the number {number:.4g}."
+    return Rewrite(what, (name,), {name: (spec,)})
 
 
 def activation_apart(graph: Graph, call: Call) -> Rewrite | None:

@@ -22,16 +22,17 @@ class Call:
     @property
     def inputs(self) -> list[Any]:
         """The tensors among the arguments, in order."""
-        return [a for a in self._arguments if isinstance(a, backend.keras().KerasTensor)]
+        return [a for a in self.arguments if isinstance(a, backend.keras().KerasTensor)]
 
     @property
     def constants(self) -> list[Any]:
         """The numbers and strings among the arguments: all but tensors, flags and None."""
         kinds = (backend.keras().KerasTensor, bool, type(None))
-        return [a for a in self._arguments if not isinstance(a, kinds)]
+        return [a for a in self.arguments if not isinstance(a, kinds)]
 
     @property
-    def _arguments(self) -> list[Any]:
+    def arguments(self) -> list[Any]:
+        """All arguments, those inside of lists and dicts too, in order."""
         arguments: list[Any] = backend.keras().tree.flatten((self.args, dict(self.kwargs)))
         return arguments
 

@@ -59,7 +59,8 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
             else:
                 if id(layer) not in copies:
                     copies[id(layer)] = copies_of(layer, prefix)
-                value = args[0]
+                # The first argument of an operation may be a number.
+                value = tensors.get(id(call.inputs[0])) if call.inputs else args[0]
                 for number, (copy, _) in enumerate(copies[id(layer)]):
                     # A layer of another class takes other keyword arguments, and no mask.
                     same_class = number == 0 and type(copy) is type(layer)

@@ -77,7 +77,10 @@ class FilterGroups:
             if holds and holds[0] not in (OUTPUT, SKIPPED):
                 some = "stays whole" if len(holds) == len(labels) else f"keeps {len(holds)} filters"
                 layers = dict.fromkeys(filter(None, (name, holds[0].layer)))
-                findings[name] = Finding(tuple(layers), f"{some}: {holds[0].why}", subject=name)
+                why, cause = holds[0].why, holds[0].cause or holds[0].why
+                findings[name] = Finding(
+                    tuple(layers), f"{some}: {why}", subject=name, cause=f"{some}: {cause}"
+                )
         return findings
 
 
@@ -159,7 +162,8 @@ class _ChannelTracer:
             self._set_channels(call.outputs[0], flow.outputs)
             self._add_flow(name, flow)
             return
-        why = Hold(f"'{name}' ({type(call.layer).__name__}) is not followed", name)
+        kind = type(call.layer).__name__
+        why = Hold(f"'{name}' ({kind}) is not followed", name, f"a {kind} is not followed")
         self._lost[name] = why
         for each in inputs:
             self.union.hold(each.labels, why)

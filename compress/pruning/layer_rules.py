@@ -24,6 +24,7 @@ class Hold:
 
     why: str
     layer: str = ""
+    cause: str = ""  # the same without the name of the layer
 
 
 class ChannelUnionFind:

@@ -32,7 +32,8 @@ def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
         try:
             converted(model.keras, scheme, blank)
         except RuntimeError as error:
-            reason = f"cannot be written: {' '.join(str(error).split()).rstrip('.')}"
+            lines = dict.fromkeys(line.strip().rstrip(".") for line in str(error).splitlines())
+            reason = f"cannot be written: {'; '.join(filter(None, lines))}"
             way = "use scheme dynamic" if scheme.startswith("int8") else "use scheme int8"
             raise CannotTreat(Finding((), reason, way, f"scheme {scheme}")) from None
 

@@ -19,6 +19,7 @@ from compress.keras_models.layer_kinds import Kernel
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
 from compress.stage import Stage
+from compress.stages.prune import Prune
 from support.model_zoo import IMAGE, KERAS_3, images, outputs, randomised
 
 
@@ -218,3 +219,20 @@ def test_moving_scale_and_shift_over_a_kernel_is_arithmetic(seed: int, groups: i
     np.testing.assert_allclose(
         convolved(affine.scaled_outputs(kernel, by, Kernel()), x), by * convolved(kernel, x)
     )
+
+
+def test_an_operation_with_a_number_becomes_a_rescaling() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input(IMAGE, name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    gate = keras.layers.ReLU(6.0, name="clipped")(x + 3.0) * (1.0 / 6.0)
+    x = keras.layers.Multiply(name="gated")([x, 1 - gate]) - 0.5
+    scores = keras.layers.Dense(3, name="scores")(keras.layers.Flatten(name="flat")(x))
+    model = KerasModel(randomised(keras.Model(image, scores)))
+    with pytest.raises(CannotTreat, match="each of 4 layers"):
+        Prune().check(model)
+    after, done = fixed(model, [Prune()])
+    assert len(done) == 4
+    assert "a Rescaling in place of the operation Add with the number 3." in done[0].what
+    assert Prune().check(after) == []
+    assert_same_function(model, after)
