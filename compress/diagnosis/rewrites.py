@@ -77,19 +77,19 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
 
 def into_a_rescaling(graph: Graph, call: Call) -> Rewrite | None:
     """An operation with a number, such as `x + 3`, becomes a Rescaling."""
-    name, kind = call.layer.name, type(call.layer).__name__
+    name, does = call.layer.name, kind_of(call.layer).with_number
     operation = type(call.layer).__module__ == "keras.src.ops.numpy"
-    if not operation or len(call.inputs) != 1 or len(call.constants) != 1:
+    if not (operation and does) or len(call.inputs) != 1 or len(call.constants) != 1:
         return None
     (number,) = call.constants
-    if not isinstance(number, int | float) or kind not in ("Add", "Subtract", "Multiply"):
+    if not isinstance(number, int | float):
         return None
-    scale, offset = (number, 0) if kind == "Multiply" else (1, number)
-    if kind == "Subtract":
+    scale, offset = (number, 0) if does == "multiplies" else (1, number)
+    if does == "subtracts":
         scale, offset = (-1, number) if call.arguments[0] is number else (1, -number)
     config = {"scale": float(scale), "offset": float(offset), "name": name}
     spec = LayerSpec(backend.keras().layers.Rescaling, config)
-    what = f"{name}: a Rescaling in place of the operation {kind} with the number {number:.4g}."
+    what = f"{name}: a Rescaling in place of an operation with the number {number:.4g}."
     return Rewrite(what, (name,), {name: (spec,)})
 
 

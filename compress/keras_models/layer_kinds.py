@@ -35,6 +35,8 @@ class LayerKind:
         str, ...
     ] = ()  # attributes that hold a number for each channel that is passed
     operation: bool = False  # the operation of the same name, in `keras.ops` does the same
+    # What the operation of the same name does with a tensor and a number. None: it takes no number.
+    with_number: Literal["adds", "subtracts", "multiplies"] | None = None
     # Rewrites: how doctor/folding reads the scale and shift of each channel from it. None: it does something else.
     affine: Literal["batchnorm", "normalization", "rescaling"] | None = None
     # When a scale and shift of its input channels can be moved behind it. None: never.
@@ -192,7 +194,7 @@ KINDS: dict[str, LayerKind] = {
     "Reshape": LayerKind(channels="reshaped", keras2="same", int8=True, int8_range="input"),
     # Several tensors
     "Add": LayerKind(
-        channels="merged", operation=True, keras2="same", keras2_operation=True, int8=True,
+        channels="merged", operation=True, with_number="adds", keras2="same", keras2_operation=True, int8=True,
         int8_range="own", fuses_relu=True,
     ),
     "Average": LayerKind(channels="merged", keras2="same"),
@@ -204,8 +206,14 @@ KINDS: dict[str, LayerKind] = {
     "Minimum": LayerKind(
         channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="common",
     ),
-    "Multiply": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="own"),
-    "Subtract": LayerKind(channels="merged", operation=True, keras2="same", keras2_operation=True, int8_range="own"),
+    "Multiply": LayerKind(
+        channels="merged", operation=True, with_number="multiplies", keras2="same", keras2_operation=True,
+        int8_range="own",
+    ),
+    "Subtract": LayerKind(
+        channels="merged", operation=True, with_number="subtracts", keras2="same", keras2_operation=True,
+        int8_range="own",
+    ),
     # What cannot be read
     "Lambda": LayerKind(
         no_rewrite="its function cannot be read: use Keras layers (Rescaling, Activation, Reshape)",

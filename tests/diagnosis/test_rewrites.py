@@ -233,6 +233,6 @@ def test_an_operation_with_a_number_becomes_a_rescaling() -> None:
         Prune().check(model)
     after, done = fixed(model, [Prune()])
     assert len(done) == 4
-    assert "a Rescaling in place of the operation Add with the number 3." in done[0].what
+    assert "a Rescaling in place of an operation with the number 3." in done[0].what
     assert Prune().check(after) == []
     assert_same_function(model, after)
