@@ -8,18 +8,26 @@ from typing import Any
 from compress.cli import console
 from compress.cli.options import with_task
 from compress.data.dataset import Dataset
+from compress.files import write_bytes
+from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
+from compress.measurement.measure import digest_of_test, measure
+from compress.measurement.predictions import Predictions
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
 from compress.pipelines import setup
-from compress.report import pair, text
+from compress.report import pair, pair_page, text
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from compress.runs.folder import MANIFEST, RunFolder
 from compress.tasks.task import Task
 
+_Side = tuple[pair.Side, Predictions | None]  # and what it said of every image, if that is known
 
-def compare(first: str, second: str, results: Path, as_json: bool, **values: Any) -> None:
+
+def compare(
+    first: str, second: str, results: Path, html: Path | None, as_json: bool, **values: Any
+) -> None:
     """Hold one model against another and show what parts them.
 
     Raises:
@@ -33,30 +41,57 @@ def compare(first: str, second: str, results: Path, as_json: bool, **values: Any
         suffix_of(file)  # before the data is looked for
     asked = with_task(values)
     task: Task = asked["task"]
-    data = task.load(asked["data"], console.progress().note) if files else None
+    data = task.load(asked["data"], console.progress().note) if files or asked["data"] else None
     sides = [
-        _of_file(Path(word), task, data, asked) if row is None and data
-        else _of_row(row, results)  # type: ignore[arg-type]
+        _of_file(Path(word), task, data, asked) if row is None and data else _of_row(*row)  # type: ignore[misc]
         for word, row in zip(words, found, strict=True)
-    ]  # fmt: skip
-    record = pair.held_against(*sides)
+    ]
+    record = pair.held_against(*(side for side, _ in sides))
+    if html:
+        page = pair_page.pair_page(record, _sheets(record, sides, data))
+        write_bytes(html, page.encode())
+        console.progress().note(f"wrote {html}")
     if as_json:
         console.say_json(record)
         return
     _print(record)
 
 
-def _row(word: str, rows: list[Result], results: Path) -> Result:
-    """The row that a word names: a run folder, the beginning of a run digest, or a label."""
+def _sheets(
+    record: dict[str, Any], sides: list[_Side], data: Dataset | None
+) -> list[tuple[str, list[pair_page.Flip]]]:
+    """The images on which the two part, where what both said of them and the images are at hand."""
+    (one, first), (_, second) = sides
+    if data is None or first is None or second is None:
+        return []
+    split = data.open_test() if record["measured_on"] == "test" else data.validation
+    if split.digest != one.split_digest or split.is_features:
+        return []
+    return [
+        (
+            f"Only the {'second' if won else 'first'} is right, the other surest of itself",
+            pair_page.flips(split.images, first, second, data.classes, won),
+        )
+        for won in (True, False)
+    ]
+
+
+def _row(word: str, rows: list[Result], results: Path) -> tuple[Result, Path | None]:
+    """The row that a word names, and where its predictions are kept.
+
+    The word is a run folder, the beginning of a run digest, or a label.
+    """
     folder = Path(word)
     if (folder / MANIFEST).is_file():
         finished = RunFolder(folder).load()
         if finished:
-            return finished.row
+            return finished.row, RunFolder(folder).predictions_file(finished.row)
     named = [r for r in rows if (len(word) > 3 and r.run.startswith(word)) or r.label == word]
-    runs = {r.run: r for r in named}  # of the same run the last row counts
+    # Of the same run the last row counts; a baseline is measured, not drawn, so that its seed says nothing.
+    runs = {r.run if r.pipeline else r.model: r for r in named}
     if len(runs) == 1:
-        return next(iter(runs.values()))
+        row = next(iter(runs.values()))
+        return row, predictions.file_beside(results, row)
     if not runs:
         raise ValueError(
             f"{word!r} is no model file, no run folder, and no row of {results}; a row is named by its label, such as "
@@ -66,38 +101,28 @@ def _row(word: str, rows: list[Result], results: Path) -> Result:
     raise ValueError(f"{word!r} names {len(runs)} runs of {results}: {which}; name one of them.")
 
 
-def _of_row(row: Result, results: Path) -> pair.Side:
-    path = predictions.file_beside(results, row)
-    labels = predictions.read(path, row).labels if path and path.is_file() else None
-    name = f"{row.label} (run {text.short(row.run)})"
-    return pair.Side(name, row, row.splits[row.measured_on], labels, row.classes)
+def _of_row(row: Result, path: Path | None) -> _Side:
+    said = predictions.read(path, row) if row.predictions and path and path.is_file() else None
+    name, labels = f"{row.label} (run {text.short(row.run)})", said.labels if said else None
+    return pair.Side(name, row, row.splits[row.measured_on], labels, row.classes), said
 
 
-def _of_file(file: Path, task: Task, data: Dataset, asked: dict[str, Any]) -> pair.Side:
-    note = console.progress().note
+def _of_file(file: Path, task: Task, data: Dataset, asked: dict[str, Any]) -> _Side:
     setup.check_declared_shapes(file, task, data)
     model = load_model(file, asked["trust"])
-    measured, _, _ = setup.evaluated(model, task, data, asked["input_scale"], note=note)
-    test = data.open_test()
-    return pair.Side(str(file), measured, test.digest, test.labels, data.classes)
+    fitted_task, found = setup.fitted(model, task, data, asked["input_scale"])
+    for sentence in found:
+        console.progress().note(sentence)
+    exported = model.to_tflite() if isinstance(model, KerasModel) else model
+    measured, said = measure(exported, data, fitted_task.input_scale)
+    split = digest_of_test(data)
+    return pair.Side(str(file), measured, split, said.labels, data.classes), said
 
 
 def _print(record: dict[str, Any]) -> None:
-    console.say(record["verdict"], "")
-    shown = {
-        "top-1, %": lambda s: text.with_interval(s["top1"], s["top1_low"], s["top1_high"]),
-        "cross-entropy": lambda s: text.decimals(s["cross_entropy"], 4),
-        "file": lambda s: text.kilobytes(s["file_bytes"]),
-        "gzip": lambda s: text.kilobytes(s["gzip_bytes"]),
-        "arena": lambda s: text.kilobytes(s["arena_bytes"]),
-    }
-    console.print_records(
-        [
-            {"model": side["name"], **{heading: cell(side) for heading, cell in shown.items()}}
-            for side in (record["a"], record["b"])
-        ]
-    )
     only_a, only_b = f"{record['only_a_right']:,}", f"{record['only_b_right']:,}"
+    console.say(record["verdict"], "")
+    console.print_records(pair_page.models(record))
     console.say(
         "",
         f"Of {record['images']:,} {record['measured_on']} images the first alone gets {only_a} right, the second alone "
@@ -105,15 +130,4 @@ def _print(record: dict[str, Any]) -> None:
     )
     if record["per_class"]:
         console.say("")
-        console.print_records(
-            [
-                {
-                    "class": each["class"],
-                    "images": each["images"],
-                    "first alone right": each["only_a_right"],
-                    "second alone right": each["only_b_right"],
-                    "difference, points": text.points(each["difference"], "+"),
-                }
-                for each in record["per_class"]
-            ]
-        )
+        console.print_records(pair_page.classes(record))

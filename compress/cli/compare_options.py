@@ -6,12 +6,16 @@ from typing import Any
 
 import click
 
-from compress.cli.options import DATA, JSON, PIXELS, RESULTS, TASK, TRUST
+from compress.cli.options import DATA, FILE, JSON, PIXELS, RESULTS, TASK, TRUST
 
 
 @click.command(
     params=[
         click.Argument(["first"]), click.Argument(["second"]),
+        click.Option(
+            ["--html"], type=FILE, help="Write a page to this file too; with the data at hand, also the images of the "
+            "surest errors that one alone makes.",
+        ),
         TASK, DATA, *PIXELS, RESULTS, TRUST, JSON,
     ]
 )  # fmt: skip

@@ -56,8 +56,21 @@ def test_a_word_that_names_nothing_or_too_much_ends_in_a_sentence(results: Path)
     assert done.stderr.count("\n") == 1
 
 
+def test_a_baseline_under_two_seeds_is_one(results: Path) -> None:
+    append_to(results, row(BASE, seed=3, run=digest("c")))
+    assert compared(results, digest("a")[:12], "baseline").exit_code == 0
+
+
 def test_rows_on_other_images_end_in_a_sentence(results: Path) -> None:
     append_to(results, row(bits(880, 1000), data="other", label="train other"))
     done = compared(results, "train other", "baseline")
     assert done.exit_code == 1
     assert "only models measured on the same images are compared" in done.stderr
+
+
+def test_a_page_is_written_beside_what_is_printed(results: Path, tmp_path: Path) -> None:
+    page = tmp_path / "pair.html"
+    done = compared(results, "prune --sparsity 0.5", "baseline", "--html", str(page))
+    assert done.exit_code == 0, done.output
+    assert "is less accurate than baseline" in done.stdout
+    assert "is less accurate than baseline" in page.read_text()

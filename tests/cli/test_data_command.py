@@ -59,3 +59,15 @@ def test_missing_data_end_in_a_sentence(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "none.npz" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_features_are_shown_and_not_compared_as_pixels(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    path = tmp_path / "features.npz"
+    parts = {f"x_{name}": features for name in ("train", "validation", "test")}
+    np.savez(path, **parts, **{f"y_{name[2:]}": np.arange(20) % 2 for name in parts})
+    words = ("--task", "images", "--data", str(path))
+    assert shown(*words).exit_code == 0
+    done = shown(*words, "--check")
+    assert done.exit_code == 1
+    assert "--check compares images" in done.stderr

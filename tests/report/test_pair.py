@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compress.measurement.predictions import Predictions
 from compress.report.pair import Side, held_against
+from compress.report.pair_page import Flip, flips, pair_page
 from compress.rows.result import Result
 from support.report_rows import bits, digest, flipped, pruned, row
 
@@ -50,3 +52,32 @@ def test_models_measured_on_other_images_are_not_compared() -> None:
     other = row(bits(9000), splits={"test": digest("other")})
     with pytest.raises(ValueError, match="only models measured on the same images are compared"):
         held_against(side("a", row(BASE)), side("b", other))
+
+
+# The page
+
+
+def said(classes: list[int], probabilities: list[float]) -> Predictions:
+    answers = np.array(classes, "<u1"), np.array(probabilities, "<f2")
+    return Predictions(np.array([0, 0, 1, 2], "<u1"), *answers)
+
+
+def test_the_surest_errors_come_first_in_either_direction() -> None:
+    images = np.zeros((4, 3, 3, 3), np.uint8)
+    first, second = said([0, 0, 1, 1], [0.5] * 4), said([1, 2, 1, 2], [0.625, 0.875, 0.5, 0.75])
+    names = ["ant", "bee", "cat"]
+    won = flips(images, first, second, names, won=True)
+    assert [(f.label, f.first, f.second) for f in won] == [("cat", "bee 50 %", "cat 75 %")]
+    lost = flips(images, first, second, names, won=False)
+    assert [f.second for f in lost] == ["cat 88 %", "bee 62 %"]
+
+
+def test_a_page_needs_nothing_else_and_escapes_what_rows_hold() -> None:
+    hostile = "<script>alert(1)</script>"
+    record = held_against(side(hostile, pruned(BASE)), side("b", row(BASE), LABELS))
+    text = pair_page(record, [("Sheet", [Flip("AAAA", hostile, hostile, "b")])])
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 4
+    assert 'src="data:image/png;base64,AAAA"' in text
+    assert "http" not in text
+    assert "<td>bee</td>" in text
