@@ -22,7 +22,7 @@ MODELS = {
 }
 STAGES = (
     *("finetune", "quantize", "quantize --scheme int4", "prune", "prune-filters", "qat"),
-    *("cluster", "distill --student {student}", "quantize --scheme int16x8"),
+    *("cluster", "distill --student {student}", "quantize --scheme int16x8", "quantize encode"),
 )
 
 
