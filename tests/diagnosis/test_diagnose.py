@@ -226,7 +226,7 @@ def test_a_finished_file_is_no_patient() -> None:
     assert "m.tflite is a .tflite file; stages start from" in asked("m.tflite").stderr
 
 
-@pytest.mark.parametrize("batch_shape", [(8, 6, 6, 3), (None, None, None, 3), (None, 6, 3)])
+@pytest.mark.parametrize("batch_shape", [(8, 6, 6, 3), (None, None, None, 3), (None, None, 3)])
 def test_what_no_run_takes_is_refused(batch_shape: tuple[int | None, ...]) -> None:
     k = backend.keras().layers
     image = k.Input(batch_shape=batch_shape)
