@@ -82,7 +82,7 @@ def decided(
 def misfit(model: KerasModel, validation: Split, given: float) -> str:
     """Why a model does not take pixels multiplied by `given`, from its first layers or a trial; empty if it may.
 
-    It does not if another scale is clearly better. Features have no scale.
+    It does not if another scale, or pixels from -1 to 1, are clearly better. Features have no scale.
     """
     if validation.is_features:
         return ""
@@ -95,6 +95,12 @@ def misfit(model: KerasModel, validation: Split, given: float) -> str:
         )
     scores = trials(model, validation, model.classes, _candidates(given))
     best = max(scores.values(), key=lambda trial: trial.right)
+    middle = centred(model, validation, model.classes)
+    if middle.clearly_above and middle.interval[0] > best.interval[1]:
+        return (
+            f"scores {middle} on {middle.images} validation images whose pixels are brought to -1 to 1, and "
+            f"{scores[given]} multiplied by {_text(given)}, as this training gives them"
+        )
     if not best.clearly_above or best.interval[0] <= scores[given].interval[1]:
         return ""
     return (

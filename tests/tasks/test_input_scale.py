@@ -216,6 +216,7 @@ def test_a_teacher_of_other_pixels_is_refused_before_any_work(
         [k.Input((12, 12, 3)), k.Rescaling(1 / 255), toy_model.keras]
     )
     files = {"raw": raw, "again": KerasModel(again), "layer": KerasModel(layer), "own": toy_model}
+    files["centred"] = of_centred_pixels(toy_model)
     for name, model in (files | {"guessing": guessing(toy_model)}).items():
         model.save(Path(f"{name}.keras"))
     for name in ("own", "again", "guessing"):
@@ -228,6 +229,10 @@ def test_a_teacher_of_other_pixels_is_refused_before_any_work(
         Finetune(teacher=("own.keras", "raw.keras")).outline(toy_model, toy_view)
     with pytest.raises(CannotTreat, match=r"layer.keras begins with a Rescaling layer that takes"):
         Finetune(teacher=("layer.keras",)).outline(toy_model, toy_view)
+    with pytest.raises(
+        CannotTreat, match=r"centred.keras scores 9\S+ on 150 .* brought to -1 to 1, and"
+    ):
+        Finetune(teacher=("centred.keras",)).outline(toy_model, toy_view)
     Finetune(teacher=("raw.keras",), alpha=0.0).outline(toy_model, toy_view)  # it teaches nothing
     monkeypatch.setattr(task_view, "fit", None)
     done = compress("run", "--task", "toy", "finetune", "--teacher", "raw.keras")
