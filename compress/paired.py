@@ -132,5 +132,6 @@ def paired_t(differences: Sequence[float]) -> tuple[float, float, float]:
         return mean, sd, 2 / 2**n if abs(mean) > 1e-12 else 1.0
     squared = (mean / sd) ** 2 * n
     # The probability that t is farther from 0, by the beta distribution of n - 1 over n - 1 plus t squared.
-    p = beta_below((n - 1) / (n - 1 + squared), (n - 1) / 2, 0.5) if squared else 1.0
+    share = (n - 1) / (n - 1 + squared)
+    p = beta_below(share, (n - 1) / 2, 0.5) if share < 1 else 1.0
     return mean, sd, p

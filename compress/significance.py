@@ -117,7 +117,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 @functools.lru_cache(maxsize=2**16)
 def _beta_quantile(probability: float, a: int, b: int) -> float:
     """Where the beta distribution with parameters `a` and `b` has that much below it."""
-    low, high, x = 0.0, 1.0, a / (a + b)
+    mean = a / (a + b)
+    deviation = math.sqrt(mean * (1 - mean) / (a + b + 1))
+    start = mean + NormalDist().inv_cdf(probability) * deviation
+    low, high, x = 0.0, 1.0, start if 0 < start < 1 else mean
     for _ in range(200):
         value = beta_below(x, a, b)
         density = math.exp(_log_power(x, a, b) - math.log(x) - math.log1p(-x))
@@ -125,7 +128,7 @@ def _beta_quantile(probability: float, a: int, b: int) -> float:
         # Newton's step, or where it would leave the bracket, halving.
         step = x - (value - probability) / density if density else 0.0
         new = step if low < step < high else (low + high) / 2
-        if abs(new - x) <= 1e-15 * x:
+        if abs(new - x) <= 1e-14 * x:
             break
         x = new
     return x

@@ -199,3 +199,6 @@ def test_the_paired_t_test_is_that_of_scipy(differences: list[float]) -> None:
 def test_equal_differences_of_two_seeds_show_nothing() -> None:
     assert paired_t([0.01, 0.01]) == pytest.approx((0.01, 0, 0.5))
     assert paired_t([0.0, 0.0])[2] == 1
+    assert paired_t([0.1, -0.1, 0.2, -0.1 - 0.1])[2] == 1
+    assert paired_t([0.01, -0.01 + 1e-17, 0.03, -0.03])[2] == 1
+    assert paired_t([0.3, -0.1, -0.1, -0.1])[2] == pytest.approx(1)

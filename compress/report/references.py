@@ -120,7 +120,7 @@ def _on_accuracies(validation: PublishedFigure, test: PublishedFigure) -> str:
         return f"The two published accuracies of {validation.name} agree: {measured}."
     return (
         f"The two published accuracies of {validation.name} contradict each other: {measured}. So they fail "
-        f"the check of validation against test that `compress data --check` makes, by {gap} points. "
+        f"the check of validation against test that compress data --check makes, by {gap} points. "
         "Chance does not part two fair measurements of one model that far, so at most one of them "
         "tells how it does on images that had no part in making it. Our own accuracies are "
         "measured on test images; the published test accuracy is their counterpart."

@@ -48,7 +48,7 @@ def test_the_contradiction_is_computed() -> None:
     # 6,947 and 8,543 right: pooled 0.88514, standard error 0.0048705, so z is 14.76.
     assert "14.8 standard errors" in on_accuracy
     assert "p = 2.1e-49" in on_accuracy
-    assert "`compress data --check` makes, by 7.20 (6.28 to 8.10) points." in on_accuracy
+    assert "compress data --check makes, by 7.20 (6.28 to 8.10) points." in on_accuracy
     assert "473,032 bytes as float32" in on_size
     assert on_size.endswith("under 100 KB, neither is.")
 
