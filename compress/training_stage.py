@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import click
 import numpy as np
@@ -28,6 +28,8 @@ from compress.training.recipe_settings import RecipeSetting, values_of
 from compress.training.validation import judged
 
 SELF = "self"  # the word for the incoming model
+ENOUGH = 10_000  # training images; fewer are little data
+LEAST_SHARE = 1 / 3  # of the epochs of a stage that is not given any, for little data
 SHORT = 1000  # steps of a training, below which statistics are looked at
 IMAGES = 4000  # that statistics of BatchNormalization are taken anew from
 WEIGHT = 0.9  # of teachers whose weight is not given
@@ -48,6 +50,9 @@ TEACHER = TeacherFile(exists=True, dir_okay=False)
 class TrainingStage(Stage):
     """A stage that trains. Its own options come first, then these; `training_view` is the task with them applied."""
 
+    most_epochs: ClassVar[int] = (
+        0  # of a stage that trains for fewer on little data, if it is given none
+    )
     teacher: tuple[str, ...] = option(
         (), TEACHER, "Model file that teaches besides the labels, or self: the incoming model; of several, their mean."
     )  # fmt: skip
@@ -120,7 +125,8 @@ class TrainingStage(Stage):
           model: the incoming one.
         """
         task = task.with_recipe_changes(self._recipe_changes())
-        weight = (WEIGHT if self.teacher else 0.0) if self.alpha is None else self.alpha
+        taught = self.teacher or (self.most_epochs and len(task.train) < ENOUGH)
+        weight = (WEIGHT if taught else 0.0) if self.alpha is None else self.alpha
         if not weight:
             return task
         teachers = tuple(model if path == SELF else self.loaded(path) for path in self.teacher)
@@ -129,6 +135,15 @@ class TrainingStage(Stage):
                 teachers=teachers or (model,), method=method, temperature=temperature, weight=weight
             )
         )
+
+    def for_data(self, task: TaskView) -> Self:
+        """The same stage with epochs: if none are given, `most_epochs`, or fewer for little data, to over-fit less."""
+        if getattr(self, "epochs", 0) is not None:
+            return self
+        share = min(1.0, max(LEAST_SHARE, len(task.train) / ENOUGH))
+        epochs = round(self.most_epochs * share)
+        task.record("epochs", epochs)
+        return dataclasses.replace(self, epochs=epochs)  # type: ignore[call-arg]
 
     def with_fit_statistics(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         """The trained `model`; after a short training with BatchNormalization statistics taken anew, if that is better.

@@ -11,6 +11,7 @@ import pytest
 
 from baselines.toy import Toy
 from compress import backend, registry
+from compress.data.dataset import Split
 from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
@@ -149,10 +150,41 @@ def test_the_content_of_a_teacher_counts_and_self_is_no_file(teacher: str) -> No
     assert Prune(teacher=(SELF,)).argv() == ["prune", "--sparsity", "0.5", "--teacher", "self"]
 
 
-def test_a_weight_of_zero_alone_is_the_default_that_it_once_was() -> None:
-    for cls in (Prune, registry.stage("prune-filters")):
-        assert cls(alpha=0.0) == cls()
+def test_a_weight_of_zero_alone_is_the_default_where_nobody_teaches() -> None:
+    filters = registry.stage("prune-filters")
+    assert filters(alpha=0.0) == filters()
     assert Distill(alpha=0.0) != Distill()
+    assert Prune(alpha=0.0) != Prune()
+
+
+def of_size(view: TaskView, images: int) -> TaskView:
+    """The view with that many training images."""
+    train = Split(np.zeros((images, 8, 8, 3), np.uint8), np.zeros(images, np.int64))
+    return dataclasses.replace(view, train=train, recorded={})
+
+
+def test_on_little_data_the_dense_model_teaches_what_is_pruned(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    def teachers(stage: TrainingStage, images: int) -> list[str]:
+        learning = stage.training_view(of_size(toy_view, images), toy_model).distillation
+        return [teacher.digest for teacher in learning.teachers] if learning else []
+
+    assert teachers(Prune(), 9_999) == [toy_model.digest]
+    assert teachers(Prune(), 10_000) == []
+    assert teachers(Prune(alpha=0.0), 9_999) == []
+    assert teachers(Finetune(), 9_999) == []
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(3_000, 15), (5_000, 22), (42_500, 45)])
+def test_little_data_gets_fewer_epochs_unless_they_are_given(
+    images: int, epochs: int, toy_view: TaskView
+) -> None:
+    view = of_size(toy_view, images)
+    assert Prune().for_data(view).epochs == epochs
+    assert view.recorded == {"epochs": epochs}
+    assert Prune(epochs=45).for_data(view) == Prune(epochs=45)
+    assert Prune(epochs=0).for_data(view) == Prune(epochs=0)
 
 
 @pytest.mark.parametrize("name", ["cluster", "qat"])

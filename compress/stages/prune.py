@@ -29,7 +29,7 @@ class Prune(TrainingStage):
     """Set the smallest weights of every kernel to zero, step by step while training on."""
 
     name: ClassVar = "prune"
-    version: ClassVar = 2
+    version: ClassVar = 3
     sparsity: float = option(
         SPARSITY,
         click.FloatRange(0, 1, max_open=True),
@@ -45,10 +45,12 @@ class Prune(TrainingStage):
         click.Choice(["layer", "global"]),
         "Where the fraction is counted: in each kernel, or global, over all kernels that are pruned.",
     )
-    epochs: int = option(
-        45,
+    most_epochs: ClassVar = 45
+    epochs: int | None = option(
+        None,
         click.IntRange(0, MAX_EPOCHS),
-        "Epochs of training while pruning; 0 prunes at once and trains nothing.",
+        f"Epochs of training while pruning, {most_epochs} if not given, fewer for little data; 0 prunes at once and "
+        "trains nothing.",
     )
     learning_rate: float | None = option(
         None,
@@ -70,14 +72,12 @@ class Prune(TrainingStage):
         None,
         click.FloatRange(0, 1),
         f"Weight, in the loss of that training, of --teacher, which is {WEIGHT} if not given; without --teacher, of "
-        "what the dense model says about the images.",
+        "what the dense model says about the images. On little data the dense model teaches unless this is 0.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
-        if not self.alpha and not self.teacher:
-            object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
         if self.begin >= self.end:
             raise ValueError(
                 f"prune: option 'end': {self.end} is not after 'begin', {self.begin}; give a larger end."
@@ -118,7 +118,7 @@ class Prune(TrainingStage):
             option = "option 'renew_statistics': the model"
             finding = Finding((), "has no BatchNormalization", "leave it out", option)
             raise CannotTreat(finding, stage=self.name)
-        if self.epochs:
+        if self.epochs != 0:
             bridge.check(model.keras)
         dense = [
             Finding(
@@ -130,6 +130,8 @@ class Prune(TrainingStage):
         return [*dense, *TrainingStage.check(self, model)]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        if self.epochs is None:
+            return self.for_data(task).apply(model, task, seed)
         self.check(model)
         drops = self._drops(model)
         # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
@@ -219,7 +221,8 @@ class Prune(TrainingStage):
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
         batch = min(task.task.finetuning.batch_size, len(task.train))
-        steps = ramp_steps(self.begin, self.end, self.epochs * (len(task.train) // batch))
+        epochs = self.epochs or 0
+        steps = ramp_steps(self.begin, self.end, epochs * (len(task.train) // batch))
         ramps = {}
         for name, w in kernels.items():
             before = int(np.sum(w == 0))
@@ -233,7 +236,7 @@ class Prune(TrainingStage):
         held = {k: cluster_ids(w) for k, w in at_once.kernels().items()}
         task.fit(
             wrapped,
-            epochs=self.epochs,
+            epochs=epochs,
             learning_rate=self.learning_rate,
             seed=seed,
             untrained=bridge.twin(at_once.keras, seed, held),

@@ -1,0 +1,96 @@
+"""What the incoming model gains as a teacher: short trainings of stages with and without it, on few images.
+
+Usage: python reports/benchmarks/teacher.py MODEL TASK DATA [--images N] [--epochs N] [--seeds N] [STAGE ...]
+
+A STAGE is written as after `compress run`. Both trainings of a pair find their learning rate and
+differ in --alpha alone.
+Adds a record for each pair to teacher.json beside itself: right answers on the validation images, in percent, before
+any training, and after it without and with the teacher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from compress import backend, registry
+from compress.data.dataset import Split
+from compress.files import write_json
+from compress.keras_models.model import KerasModel
+from compress.keras_models.rebuild import flattened
+from compress.model_files.load import load_model
+from compress.pipelines.words import stages_of
+from compress.runs import provenance
+from compress.stage import Stage
+from compress.tasks import images
+from compress.tasks.view import TaskView
+from compress.training.progress_bars import Quiet
+from compress.training.validation import judged
+
+JUDGES = 2_000  # validation images
+FILE = Path(__file__).with_name("teacher.json")
+STAGES = ("finetune", "prune --sparsity 0.5", "prune-filters --macs 0.5", "cluster --clusters 16")
+
+
+def percent(model: KerasModel, view: TaskView) -> float:
+    """Right answers on the validation images, in percent."""
+    copy = model.copy().keras
+    copy.compile(jit_compile=not backend.uses_tensorflow(backend.keras()))
+    return round(100 * judged(copy, view.validation, view.task.input_scale).accuracy, 2)
+
+
+def after(stage: Stage, alpha: float, model: KerasModel, view: TaskView, seed: int) -> float:
+    stage = dataclasses.replace(stage, alpha=alpha)  # type: ignore[call-arg]
+    made = stage.apply(model, dataclasses.replace(view, recorded={}), seed)
+    if not isinstance(made, KerasModel):
+        raise SystemExit(f"{stage.name} gives a file; choose stages that give a Keras model.")
+    return percent(made, view)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("task")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--images", type=int, default=3400)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("stages", nargs="*", default=STAGES)
+    asked = parser.parse_intermixed_args()
+    task = registry.task(asked.task)
+    data = task.load(asked.data, print)
+    loaded = load_model(asked.model)
+    if not isinstance(loaded, KerasModel):
+        raise SystemExit(f"{asked.model} is a .tflite file; give a .keras or .h5 model.")
+    model, _ = flattened(loaded)
+    own = task.baseline_path()
+    vouched = own is not None and own.name == asked.model.name
+    task, _ = images.suited(task, data, model, None, vouched=vouched)
+    few = Split(data.train.images[: asked.images], data.train.labels[: asked.images])
+    judges = Split(data.validation.images[:JUDGES], data.validation.labels[:JUDGES])
+    view = TaskView(task, few, judges, None, Quiet())
+    for words in asked.stages:
+        (stage,) = stages_of(f"{words} --epochs {asked.epochs}")
+        for seed in range(asked.seeds):
+            record = {
+                "model": asked.model.name,
+                "data": data.name,
+                "stage": words,
+                "train_images": len(few),
+                "validation_images": len(judges),
+                "epochs": asked.epochs,
+                "seed": seed,
+                "before": percent(model, view),
+                "without_teacher": after(stage, 0.0, model, view, seed),
+                "with_teacher": after(stage, 0.9, model, view, seed),
+                "commit": provenance.commit(),
+            }
+            print(json.dumps(record), flush=True)
+            kept = json.loads(FILE.read_text()) if FILE.exists() else []
+            write_json(FILE, [*kept, record])
+
+
+if __name__ == "__main__":
+    main()
