@@ -102,7 +102,7 @@ def _interval(only_a: int, only_b: int, n: int, level: float, differ: bool) -> t
     d, confidence = (only_a + only_b) / n, 1 - level
     d_low, d_high = clopper_pearson(only_a + only_b, n, confidence)
     if d == 0:
-        return -d_high, d_high
+        return -float(f"{d_high:.9g}"), float(f"{d_high:.9g}")
     t = only_a / (only_a + only_b)
     t_low, t_high = clopper_pearson(only_a, only_a + only_b, confidence)
     slope = 2 * t - 1
@@ -114,7 +114,8 @@ def _interval(only_a: int, only_b: int, n: int, level: float, differ: bool) -> t
         low = max(low, d_low * (2 * t_low - 1))
     elif differ:
         high = min(high, d_low * (2 * t_high - 1))
-    return max(low, -1.0), min(high, 1.0)
+    # The exact limits are good to about twelve digits: keep fewer, so that every machine gives the same ones.
+    return float(f"{max(low, -1.0):.9g}"), float(f"{min(high, 1.0):.9g}")
 
 
 def paired_t(differences: Sequence[float]) -> tuple[float, float, float]:
