@@ -19,11 +19,12 @@ from compress.training.seeding import seed_dropout, set_seed
 from compress.training.training_data import TrainingData
 from compress.training.validation import Judged, judged
 
-GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 FIRST = 3  # place in the grid of the rate that is tried first
 STEPS = 60  # of a trial, or a tenth of the training if that is less
 FEWEST_STEPS = 20  # of a trial, or the whole training if that is less
 IMAGES = 1000  # of validation, that trials are judged by
+HIGHEST = 0.05  # rate of any training: what long ones of pruned baselines were tuned to
 MOST_TIMES = 5.0  # the rate that trials speak for, in a training that is much longer
 WARMUP = 0.05  # fraction of the steps in which the rate rises from zero
 
@@ -120,14 +121,14 @@ def highest_harmless(untrained: Judged, trial: Callable[[float], Judged]) -> flo
 
 
 def lengthened(rate: float, times: float) -> float:
-    """The rate of a training that is `times` as long as a trial, in which `rate` did no harm: at most five times that.
+    """The rate of a training `times` as long as a trial in which `rate` did no harm: at most five times it, and 0.05.
 
     Short trials speak for low rates, since they end before what a higher one disturbs is learnt again.
 
-    >>> lengthened(0.003, 1), lengthened(0.003, 4), lengthened(0.003, 250), lengthened(0.1, 250)
-    (0.003, 0.006, 0.015, 0.1)
+    >>> lengthened(0.003, 1), lengthened(0.003, 4), lengthened(0.003, 250), lengthened(0.03, 250)
+    (0.003, 0.006, 0.015, 0.05)
     """
-    return float(f"{min(rate * min(times**0.5, MOST_TIMES), GRID[-1]):.2g}")
+    return float(f"{min(rate * min(times**0.5, MOST_TIMES), HIGHEST):.2g}")
 
 
 def rates(recipe: Recipe, steps: int) -> np.ndarray:
