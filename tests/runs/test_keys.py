@@ -71,9 +71,9 @@ def test_the_keys_of_a_release_are_those_of_the_next() -> None:
 
 PINNED = {
     "baseline": "aa136204674f66cf",
-    "prune": "3fba1804d8798b31",
-    "prune quantize": "63411f8d048d8bb2",
-    "qat": "95246280d6912f0b",
+    "prune": "4f78d75d4fbc8d02",
+    "prune quantize": "80974f2c6a369bb3",
+    "qat": "2f72cb0ffb6f52cf",
     "train": "129eaeb6c41bf31a",
 }
 
