@@ -24,6 +24,9 @@ from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, z
 
 DEPTHWISE = {"depthwise/depthwise_kernel", "separable/depthwise_kernel"}
 
+# They are about which values weights share, not about whether training helped.
+pytestmark = pytest.mark.usefixtures("whatever_training_does")
+
 
 def view(folder: Path | None = None, progress: Any = None) -> TaskView:
     return TaskView(Tiny(), drawn(0), drawn(1), folder, progress or Silent(), deterministic=True)
@@ -32,6 +35,7 @@ def view(folder: Path | None = None, progress: Any = None) -> TaskView:
 def cluster(
     model: KerasModel, folder: Path | None = None, progress: Any = None, **options: Any
 ) -> KerasModel:
+    options = {"learning_rate": 0.02} | options
     return Cluster(clusters=8, **options).apply(model, view(folder, progress), seed=1)
 
 
@@ -210,7 +214,7 @@ def test_finetuning_moves_values_and_parts_no_cluster(per_channel: bool) -> None
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_pruning_adds_zeros_and_no_values(clustered: KerasModel, epochs: int) -> None:
     seen = Silent()
-    sparse = prune(clustered, progress=seen, epochs=epochs, sparsity=0.6)
+    sparse = prune(clustered, progress=seen, epochs=epochs, sparsity=0.6, learning_rate=0.02)
     for name, w in clustered.kernels().items():
         after = sparse.kernels()[name]
         assert not after[w == 0].any(), name

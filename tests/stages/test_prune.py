@@ -21,6 +21,9 @@ from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, z
 
 DEPTHWISE = {"depthwise/depthwise_kernel", "separable/depthwise_kernel"}
 
+# They are about which weights go, not about whether training helped.
+pytestmark = pytest.mark.usefixtures("whatever_training_does")
+
 
 @pytest.fixture
 def view(silent: Silent) -> TaskView:
@@ -36,7 +39,7 @@ def incoming() -> KerasModel:
 @pytest.fixture(scope="module")
 def pruned(incoming: KerasModel) -> KerasModel:
     """The residual model after `Prune(epochs=2)`. Tests must not change it."""
-    return prune(incoming, epochs=2)
+    return prune(incoming, epochs=2, learning_rate=0.02)
 
 
 def test_every_kernel_but_depthwise_ones_is_exactly_as_sparse_as_asked(pruned: KerasModel) -> None:
@@ -73,9 +76,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, pruned: KerasM
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prune(residual(), tmp_path, Killed(), epochs=2)
+        prune(residual(), tmp_path, Killed(), epochs=2, learning_rate=0.02)
     goes_on = Silent()
-    resumed = prune(residual(), tmp_path, goes_on, epochs=2)
+    resumed = prune(residual(), tmp_path, goes_on, epochs=2, learning_rate=0.02)
     assert goes_on.done == 1
     assert len(goes_on.rows) == 1
     # What training last validated is what comes out: tfmot had reached the sparsity, not the cut after it.
