@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ def fit(
     title: str = "training",
     keras: Any = None,
     callbacks: Sequence[Any] = (),
+    check: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Train `model` in place and return one row per epoch.
 
@@ -45,6 +46,7 @@ def fit(
       model: of Keras 3, or of tf_keras if `keras` is that module; gives logits, or probabilities if it ends in softmax.
       seed: decides order and augmentation of images, and dropout.
       callbacks: Keras callbacks of the same Keras.
+      check: is called after each epoch with the rows so far; what it raises ends the training.
 
     Returns:
       rows with epoch (from 1), loss, accuracy, cross_entropy, validation_accuracy, validation_cross_entropy,
@@ -101,7 +103,7 @@ def fit(
                 validation_batch_size=500,
                 callbacks=[
                     *([average.callback(keras)] if average else []),
-                    _watch(recipe, state, data.progress, keras),
+                    _watch(recipe, state, data.progress, keras, check),
                     *precision_callbacks,
                     *callbacks,
                 ],
@@ -116,7 +118,13 @@ def fit(
     return state.history
 
 
-def _watch(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) -> Any:
+def _watch(
+    recipe: Recipe,
+    state: Checkpoint,
+    progress: Progress,
+    keras: Any,
+    check: Callable[[History], None],
+) -> Any:
     class Watch(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.monotonic()
@@ -143,5 +151,6 @@ def _watch(recipe: Recipe, state: Checkpoint, progress: Progress, keras: Any) ->
             }
             state.save(row)
             progress.epoch(row)
+            check(state.history)
 
     return Watch()

@@ -14,7 +14,7 @@ from compress import backend
 from compress.files import digest, write_json
 from compress.input_file import regular
 from compress.training.checkpoint import assign
-from compress.training.divergence import Diverged, watch
+from compress.training.divergence import Diverged, far_below, watch
 from compress.training.fit import fit
 from compress.training.learning_rate import Trials, with_warmup
 from compress.training.progress import History
@@ -77,11 +77,17 @@ def fit_recovering(
         note(f"learning rate: {rate:.2g}, found by short trials")
         result.recorded["learning_rate"] = rate
     for _ in range(ATTEMPTS):
-        watching = watch(floor.accuracy, model.output_shape[-1], keras)
+        check = far_below(floor.accuracy, model.output_shape[-1], len(data.validation))
         tried = dataclasses.replace(recipe, learning_rate=rate)
         try:
             result.history = fit(
-                model, tried, data, seed=seed, keras=keras, callbacks=[*callbacks, watching]
+                model,
+                tried,
+                data,
+                seed=seed,
+                keras=keras,
+                callbacks=[*callbacks, watch(keras)],
+                check=check,
             )
             break
         except Diverged as error:
