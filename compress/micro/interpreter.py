@@ -92,7 +92,6 @@ def _run(
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, bytes]:
     check()
-    graph = read(content)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(content)
@@ -103,7 +102,7 @@ def _run(
                 __name__, folder, repr(float(input_scale)), progress=progress, engine=ENGINE
             )
         except CannotRun as error:
-            raise refusal(graph, error.why) from error
+            raise refusal(read(content), error.why) from error
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

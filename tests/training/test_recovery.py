@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compress import backend, registry
+from compress import registry
 from compress.keras_models.model import KerasModel
 from compress.stages.prune import Prune
 from compress.tasks.view import TaskView
 from compress.training import recovery
-from compress.training.divergence import Diverged, watch
+from compress.training.divergence import Diverged, far_below
 from compress.training.fit import fit
 from compress.training.learning_rate import Trials, with_warmup
 from compress.training.recovery import ATTEMPTS, Recovery, fit_recovering
@@ -157,15 +157,23 @@ def test_a_diverged_training_that_then_goes_well_is_kept_and_its_rate_recorded(
     assert rates[3:] == pytest.approx([0.001])  # a resumed run does not diverge again
 
 
+def epochs(*accuracies: float) -> list[dict[str, float]]:
+    return [{"validation_accuracy": accuracy} for accuracy in accuracies]
+
+
 def test_two_epochs_far_below_the_beginning_are_divergence() -> None:
-    watching = watch(0.9, 10, backend.keras())
-    for epoch, accuracy in enumerate((0.3, 0.6, 0.4)):
-        watching.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    check = far_below(0.9, 10, images=1000)
+    check(epochs(0.3, 0.6, 0.4))
     with pytest.raises(Diverged, match=r"was 0\.3000 after 4 epochs, from 0\.9000"):
-        watching.on_epoch_end(3, {"val_accuracy": 0.3})
-    guessing = watch(0.1, 10, backend.keras())
-    for epoch in range(4):
-        guessing.on_epoch_end(epoch, {"val_accuracy": 0.1})
+        check(epochs(0.3, 0.6, 0.4, 0.3))
+    far_below(0.1, 10, images=1000)(epochs(0.1, 0.1, 0.1))
+
+
+def test_what_chance_in_drawing_images_explains_is_no_divergence() -> None:
+    low = epochs(0.34, 0.34)
+    far_below(0.4, 3, images=64)(low)
+    with pytest.raises(Diverged):
+        far_below(0.4, 3, images=6400)(low)
 
 
 @pytest.mark.usefixtures("harming")
