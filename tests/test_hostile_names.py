@@ -110,6 +110,18 @@ def test_a_measured_file_is_described_without_controls(evil_keras: str, evil_tfl
     assert "]0;owned" in shown("evaluate", evil_keras, *TOY).stderr
 
 
+def test_commands_about_a_file_show_its_names_without_controls(
+    evil_keras: str, evil_tflite: str, tmp_path: Path
+) -> None:
+    shown("latency", evil_tflite, "--rounds", "1", "--inputs", "1")
+    shown("export", evil_tflite, "--to", str(tmp_path / "out"))
+    shown("verify", str(tmp_path / "out"))
+    for command in ("latency", "verify", "compare"):
+        assert "]0;owned" in shown(command, *[EVIL] * (1 + (command == "compare"))).stderr
+    assert "]0;owned" in shown("export", EVIL, "--to", "out").stderr
+    assert "]0;owned" in shown("run", *TOY, "--model", evil_keras, "quantize", "encode").stderr
+
+
 # Data
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compress import backend, registry
@@ -25,12 +26,14 @@ from compress.stage import Stage
 from compress.stages import quantize
 from compress.stages.cluster import Cluster
 from compress.stages.distill import Distill
+from compress.stages.encode import Encode
 from compress.stages.finetune import Finetune
 from compress.stages.prune import Prune
 from compress.stages.prune_filters import PruneFilters
 from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tflite import convert
+from compress.tflite.model import TFLiteModel
 from compress.training import fit, recovery
 from compress.training.recipe import Recipe
 from support.pinned_task import FINETUNING, RECIPES, Pinned, short, summary, view
@@ -48,6 +51,7 @@ STAGES: dict[str, Sequence[Stage]] = {
         Distill(student_width=0.5, epochs=2),
         Distill(method="relations", temperature=1.0, epochs=2),
     ],
+    "encode": [Encode(proof=4)],
     "finetune": [Finetune(**LOUD)],
     "prune": [
         Prune(alpha=0.3, **LOUD),
@@ -91,9 +95,19 @@ def pin_of(name: str, start: KerasModel) -> Pin:
     if "learning_rate" in {field.name for field in dataclasses.fields(cls)}:
         versions |= {"training.recovery.VERSION": recovery.VERSION}
     versions |= export if cls.gives == "tflite" else {}
-    outcomes = {" ".join(s.argv()): summary(s.apply(start, view(), SEED), start) for s in stages}
+    incoming = pruned_file(start) if cls.takes == "tflite" else start
+    outcomes = {
+        " ".join(s.argv()): summary(s.apply(incoming, view(), SEED), start)  # type: ignore[arg-type]
+        for s in stages
+    }
     libraries = {library for stage in stages for library in stage.libraries()}
     return pin(versions, libraries, cls, outcomes, INTEGER if cls.gives == "tflite" else FLOAT)
+
+
+def pruned_file(start: KerasModel) -> TFLiteModel:
+    """A file with many zeros, as a stage takes it that makes it smaller."""
+    sparse = Prune(sparsity=0.8, epochs=0).apply(start, view(), SEED)
+    return sparse.to_tflite("int8", view().train.images[:16] * np.float32(1 / 255))
 
 
 def pin(

@@ -22,7 +22,7 @@ from compress.training.recipe import Recipe
 from compress.training.training_data import TrainingData
 from compress.training.validation import Judged
 
-VERSION = 2  # of what `fit_recovering` adds to `fit`: raised, it makes saved runs of stages stale
+VERSION = 3  # of what `fit_recovering` adds to `fit`: raised, it makes saved runs of stages stale
 RATE = "learning_rate.json"  # beside the checkpoint: the rate that was decided on
 ATTEMPTS = 5  # each at a third of the rate of the one before
 

@@ -12,6 +12,7 @@ import numpy as np
 from compress import backend
 from compress.data.dataset import Dataset, Split
 from compress.keras_models.model import KerasModel
+from compress.micro import interpreter
 from compress.tasks.task import Note, Task
 from compress.tasks.view import TaskView
 from compress.tflite.contents import matched_kernels
@@ -123,7 +124,10 @@ def summary(model: KerasModel | TFLiteModel, start: KerasModel) -> dict[str, lis
     images = draw(2, 16).images / np.float32(255)
     if isinstance(model, TFLiteModel):
         arrays = matched_kernels(model.graph, start.kernels())
-        arrays["scores"] = _scores(model, images)
+        if model.graph.encoded:  # only TFLM decodes it
+            arrays["scores"] = interpreter.scores(model.content, draw(2, 16).images, 1 / 255)
+        else:
+            arrays["scores"] = _scores(model, images)
     else:
         arrays = model.kernels() | {"scores": np.array(model.keras(images, training=False))}
     return {name: [short(np.mean(w)), short(np.std(w))] for name, w in arrays.items()}
@@ -135,15 +139,15 @@ def short(value: Any) -> float:
 
 
 def _scores(model: TFLiteModel, images: np.ndarray) -> np.ndarray:
-    interpreter = backend.litert().Interpreter(model_content=model.content)
-    interpreter.allocate_tensors()
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    runner = backend.litert().Interpreter(model_content=model.content)
+    runner.allocate_tensors()
+    (taken,), (given,) = runner.get_input_details(), runner.get_output_details()
     scores = []
     for image in images:
-        interpreter.set_tensor(taken["index"], _as(image[None], taken))
-        interpreter.invoke()
+        runner.set_tensor(taken["index"], _as(image[None], taken))
+        runner.invoke()
         scale, zero = given["quantization"]
-        scores.append((interpreter.get_tensor(given["index"]) - float(zero)) * (scale or 1))
+        scores.append((runner.get_tensor(given["index"]) - float(zero)) * (scale or 1))
     return np.concatenate(scores)
 
 
