@@ -63,7 +63,7 @@ OUT = click.Option(
 )
 MICRO_ACCURACY = click.Option(
     ["--micro-accuracy"], is_flag=True,
-    help="Measure with TFLM too, the interpreter for microcontrollers: about 15 ms an image. Needs tflite-micro.",
+    help="Measure with TFLM too, the interpreter for microcontrollers, which takes longer. Needs tflite-micro.",
 )  # fmt: skip
 RUN_OPTIONS = [
     TASK,

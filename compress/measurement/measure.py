@@ -40,7 +40,7 @@ def measure(
       input_scale: of the task; the model sees float32 pixel * input_scale.
       progress: is called with the number of images done so far.
       on: the split that is measured. The test images are opened only for "test".
-      micro_accuracy: run all images with TFLM too, if it runs the file: about 15 ms each for a small network.
+      micro_accuracy: run all images with TFLM too, if it runs the file, which takes longer than LiteRT.
 
     Raises:
       ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers; or tflite-micro is
