@@ -29,7 +29,7 @@ def plain_form(model: KerasModel) -> Any:
     """A functional Keras 3 model that computes the same and is made of fewer kinds of layers.
 
     A SeparableConv2D is two convolutions, an activation of a layer with a kernel is a layer of its own, and what scales
-    channels anywhere but right after such a layer is a depthwise convolution of one pixel.
+    or shifts channels anywhere but right after such a layer is a depthwise convolution of one pixel.
 
     Raises:
       CannotTreat: a layer has no such form; the sentence says what to do instead.
@@ -51,6 +51,8 @@ def plain_form(model: KerasModel) -> Any:
             is_batchnorm(layer) and not _folds(graph, call)
         ):
             instead[layer.name] = _apart(call)
+        elif _function(layer) == "hard_sigmoid":
+            instead[layer.name] = _hard_sigmoid(layer.name, layer.output.shape[-1])
     return rebuilt(model.keras, instead)
 
 
@@ -128,6 +130,11 @@ def _check(graph: Graph, call: Call) -> None:
             "normalizes what no convolution or Dense gives directly",
             "put it right after one",
         )
+    elif _function(layer) == "hard_sigmoid" and len(layer.output.shape) != 4:
+        why, way = (
+            "has a hard_sigmoid that is not of images, which has no int8 form in training",
+            "use sigmoid, or a Conv2D of one pixel in place of the Dense",
+        )
     if why:
         raise CannotTreat(about_layer(layer.name, kind, why, way))
 
@@ -154,6 +161,8 @@ def _activation(layer: Any) -> list[LayerSpec]:
     if _function(layer) == "linear":
         return []
     name = f"{layer.name}_activation"
+    if _function(layer) == "hard_sigmoid":
+        return _hard_sigmoid(name, layer.output.shape[-1])
     return [
         LayerSpec(
             backend.keras().layers.Activation, {"activation": config["activation"], "name": name}
@@ -183,18 +192,31 @@ def _separated(layer: Any) -> list[LayerSpec]:
 
 def _apart(call: Call) -> list[LayerSpec]:
     """What scales channels, as a depthwise convolution of one pixel; of ones, if a normalization follows it."""
-    k, layer = backend.keras().layers, call.layer
-    channels = call.inputs[0].shape[-1]
-    normalizes = is_batchnorm(layer)
-    scale, shift = (1.0, 0.0) if normalizes else (layer.scale, layer.offset)
+    layer, channels = call.layer, call.inputs[0].shape[-1]
+    if not is_batchnorm(layer):
+        return [_affine(layer.name, channels, layer.scale, layer.offset)]
+    norm = LayerSpec(type(layer), layer.get_config(), layer.get_weights())
+    return [_affine(f"{layer.name}_scale", channels, 1.0, 0.0), norm]
+
+
+def _hard_sigmoid(name: str, channels: int) -> list[LayerSpec]:
+    """min(max(x + 3, 0), 6) / 6, of which TFLite has no operator; the last layer has the name."""
+    relu6 = {"name": f"{name}_relu6", "max_value": 6.0}
+    return [
+        _affine(f"{name}_shift", channels, 1.0, 3.0),
+        LayerSpec(backend.keras().layers.ReLU, relu6),
+        _affine(name, channels, 1 / 6, 0.0),
+    ]
+
+
+def _affine(name: str, channels: int, scale: Any, shift: Any) -> LayerSpec:
+    """A depthwise convolution of one pixel: x * scale + shift, each a number or one for each channel."""
     weights = [
         np.resize(np.asarray(scale, np.float32), (1, 1, channels, 1)),
         np.resize(np.asarray(shift, np.float32), (channels,)),
     ]
-    name = f"{layer.name}_scale" if normalizes else layer.name
     config = {"name": name, "kernel_size": 1, "trainable": False}
-    norm = [LayerSpec(type(layer), layer.get_config(), layer.get_weights())] if normalizes else []
-    return [LayerSpec(k.DepthwiseConv2D, config, weights), *norm]
+    return LayerSpec(backend.keras().layers.DepthwiseConv2D, config, weights)
 
 
 def plain_names(model: KerasModel) -> dict[str, str]:

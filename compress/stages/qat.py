@@ -27,6 +27,8 @@ from compress.tfmot.qat import PREFIX
 from compress.training_stage import TrainingStage
 from compress.weight_sharing import distinct_per_channel, is_clustered
 
+CASTS = ("QUANTIZE", "DEQUANTIZE")  # around operators that compute in float
+
 
 def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> list[str]:
     """A sentence for each clustered kernel with an output channel that has more distinct values after storing.
@@ -213,8 +215,10 @@ def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
         if tensor is not None and tensor.dtype.startswith("float")
     ]
     if floating:
-        layers, first = layers_of(floating, model, PREFIX), floating[0]
-        reason = f"would compute {first.name} ({first.outputs[0].name}) in float"
+        computing = [operator for operator in floating if operator.name not in CASTS] or floating
+        layers, first = layers_of(computing, model, PREFIX), computing[0]
+        where = f"layer '{layers[0]}'" if layers else f"tensor {first.outputs[0].name}"
+        reason = f"would compute {first.name} ({where}) in float"
         way = "build the model without the layer that it belongs to, or use quantize"
         raise CannotTreat(Finding(layers, reason, way, "the integer file"), stage=Qat.name)
     return file

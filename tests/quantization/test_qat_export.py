@@ -107,7 +107,18 @@ def rescaled() -> Any:
     return keras().Model(image, k.Dense(5)(k.GlobalAveragePooling1D()(x)))
 
 
-@pytest.mark.parametrize("build", [mobile, unusual, rescaled, lambda: residual().keras])
+def gated() -> Any:
+    """Gates of hard_sigmoid, in a layer of its own and in a convolution."""
+    k = keras().layers
+    image = k.Input((8, 8, 3))
+    x = k.BatchNormalization()(k.Conv2D(8, 3)(image))
+    x = k.Multiply()([x, k.Activation("hard_sigmoid")(x)])
+    gate = k.Conv2D(4, 1, activation="relu")(k.GlobalAveragePooling2D(keepdims=True)(x))
+    x = k.Multiply()([x, k.Conv2D(8, 1, activation="hard_sigmoid")(gate)])
+    return keras().Model(image, k.Dense(5)(k.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("build", [mobile, unusual, rescaled, gated, lambda: residual().keras])
 def test_the_file_is_integers_and_computes_what_training_simulates(
     build: Callable[[], Any],
 ) -> None:

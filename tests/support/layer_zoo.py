@@ -73,7 +73,7 @@ def _begun_with(first: Any) -> KerasModel:
 def _squeeze_and_excitation(k: Any, x: Any) -> Any:
     gate = k.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x)
     gate = k.Conv2D(2, 1, activation="relu", name="reduce")(gate)
-    gate = k.Conv2D(6, 1, activation="sigmoid", name="excite")(gate)
+    gate = k.Conv2D(6, 1, activation="hard_sigmoid", name="excite")(gate)
     return k.Multiply(name="gated")([x, gate])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
 from compress.stages.qat import Qat
 from compress.tfmot import qat_support
@@ -125,6 +126,8 @@ def test_residual_model_passes() -> None:
 def test_float_that_no_rule_foresees_is_found_in_the_file() -> None:
     model = KerasModel(after(conv(), odd("Activation", "softsign")))
     with pytest.raises(
-        ValueError, match=r"qat: the integer file would compute [A-Z_0-9]+ \(.*\) in float: build"
-    ):
+        CannotTreat,
+        match=r"qat: the integer file would compute [A-Z_0-9]+ \(layer 'odd'\) in float: build",
+    ) as refusal:
         Qat().check(model)
+    assert refusal.value.findings[0].layers == ("odd",)
