@@ -15,6 +15,15 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else " " for c in str(text))
 
 
+def counted(number: float, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "epoch"), counted(2000, "epoch"), counted(0.5, "minute")
+    ('1 epoch', '2,000 epochs', '0.5 minutes')
+    """
+    return f"{number:,g} {noun}{'s' * (number != 1)}"
+
+
 def nearest(word: str, known: Collection[str]) -> str | None:
     """The known name nearest to `word`; None if none is near.
 

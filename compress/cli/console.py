@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compress.text import printable
+from compress.text import counted, printable
 
 if TYPE_CHECKING:
     from compress.training.progress import Row
@@ -23,7 +23,7 @@ class Lines:
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         self.images, self.epochs = steps * batch_size, epochs
         resumed = f", going on after epoch {done}" if done else ""
-        self.note(f"{title}: {epochs} epochs of {self.images:,} images{resumed}")
+        self.note(f"{title}: {counted(epochs, 'epoch')} of {self.images:,} images{resumed}")
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
         """Nothing: a log gets a line an epoch."""

@@ -22,6 +22,7 @@ from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, Stage
 from compress.tasks.view import TaskView
+from compress.text import counted
 from compress.training.learning_rate import GRID, IMAGES, STEPS
 from compress.training.progress import Row
 
@@ -100,11 +101,13 @@ def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: 
         fcntl.lockf(lock, fcntl.LOCK_EX)
         known = _read(context.out / NAME)
         if run not in known:
-            note(f"{stage.name}: timing some steps, to fit its epochs to {minutes:g} minutes, once")
+            note(
+                f"{stage.name}: timing some steps, to fit its epochs to {counted(minutes, 'minute')}, once"
+            )
             epochs = epochs_within(minutes * 60, stage, model, context.view(None), context.seed)
             known = {**dict(list(known.items())[1 - MAX_RUNS :]), run: epochs}
             write_json(context.out / NAME, known)
-    note(f"{stage.name}: {minutes:g} minutes are --epochs {known[run]} here")
+    note(f"{stage.name}: --epochs {known[run]} here take about {counted(minutes, 'minute')}")
     return known[run]
 
 

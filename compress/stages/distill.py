@@ -26,6 +26,7 @@ class Distill(TrainingStage):
     """Train a smaller network, the student, on what the model says about every image."""
 
     name: ClassVar = "distill"
+    version: ClassVar = 2
     needs_tensorflow: ClassVar = False
     keeps_architecture: ClassVar = False
     student_width: float = option(
@@ -55,6 +56,12 @@ class Distill(TrainingStage):
         "Weight of the teacher in the loss; the labels have the rest. 0 is the control: nobody teaches.",
     )
     epochs: int = option(40, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
+    learning_rate: float | None = option(
+        None,
+        click.FloatRange(0, min_open=True),
+        "Highest learning rate of that training; that of the task's recipe if not given, or found by short trials if "
+        "the task has no recipe for training from scratch.",
+    )
     student_network: str | None = option(
         None,
         str,
@@ -110,7 +117,11 @@ class Distill(TrainingStage):
         task = self.training_view(task, model, cast(Method, self.method), self.temperature)
         student = self._student(task, seed)
         task.fit_from_scratch(
-            student.keras, epochs=self.epochs, seed=seed, network=self._network(task)
+            student.keras,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            network=self._network(task),
         )
         return student
 

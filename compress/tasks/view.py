@@ -109,14 +109,25 @@ class TaskView:
         return done.history
 
     def fit_from_scratch(
-        self, model: Any, *, epochs: int, seed: int, network: Network | None = None
+        self,
+        model: Any,
+        *,
+        epochs: int,
+        learning_rate: float | None = None,
+        seed: int,
+        network: Network | None = None,
     ) -> History:
         """Train a new `model` in place, resumably.
 
         Args:
+          learning_rate: the highest one. None: that of the recipe; without one for training from scratch it is found.
           network: whose first recipe is taken; None: that of the task, or its fine-tuning recipe if it has no other.
         """
+        if not self._scratch_recipes(network):
+            return self.fit(model, epochs=epochs, learning_rate=learning_rate, seed=seed)
         recipe = dataclasses.replace(self.scratch_recipe(network), epochs=epochs)
+        if learning_rate is not None:
+            recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
         return fit(model, recipe, self.training_data(), seed=seed)
 
     def training_data(self) -> TrainingData:
@@ -139,6 +150,8 @@ class TaskView:
 
     def scratch_recipe(self, network: Network | None = None) -> Recipe:
         """The recipe of `fit_from_scratch`, with the changes of this view. ValueError if they contradict it."""
-        recipes = self.task.recipes if network is None else network.recipes
-        recipe = next(iter(recipes.values()), self.task.finetuning)
+        recipe = next(iter(self._scratch_recipes(network).values()), self.task.finetuning)
         return dataclasses.replace(recipe, **self.recipe_changes)
+
+    def _scratch_recipes(self, network: Network | None) -> Mapping[str, Recipe]:
+        return self.task.recipes if network is None else network.recipes

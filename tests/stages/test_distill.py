@@ -176,6 +176,22 @@ def test_on_a_task_without_an_architecture_a_student_from_a_file_is_trained_and_
     toy_model.save(tmp_path / "student.keras")
     stage = Distill(student=str(tmp_path / "student.keras"), epochs=1)
     assert stage.apply(toy_model, view, seed=0).digest != toy_model.digest
+    assert view.recorded["learning_rate"] > 0  # found: no recipe of the task says which
+
+
+def test_a_student_trains_at_the_rate_of_the_recipe_or_at_the_one_that_is_given(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    view = replace(toy_view, recorded={})
+    own = view.scratch_recipe().learning_rate
+    stages = (
+        Distill(epochs=1),
+        Distill(epochs=1, learning_rate=own),
+        Distill(epochs=1, learning_rate=own / 2),
+    )
+    first, same, other = (stage.apply(toy_model, view, seed=0).digest for stage in stages)
+    assert first == same != other
+    assert view.recorded == {}
 
 
 def test_a_student_without_a_teacher_is_the_one_that_a_weight_of_zero_gives(
