@@ -43,7 +43,7 @@ def check_shapes(
     if isinstance(model, TFLiteModel):
         return  # measuring opens the file and checks it
     inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
-    wanted = f"{f'task {task}' if task else 'the task'} has {_shape(input_shape)} and {classes}"
+    wanted = _wanted(input_shape, classes, task)
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"model has {len(inputs)} inputs and {len(outputs)} outputs, {wanted}: "
@@ -59,23 +59,30 @@ def check_shapes(
         gives = (
             f"{scores[1]} classes" if len(scores) == 2 else f"outputs of shape {_shape(scores[1:])}"
         )
-        raise _misfit(image, f" and gives {gives}", wanted, _other_way(image, input_shape, task))
+        takes = _misfit(image, gives, wanted, _other_way(image, input_shape, task))
+        raise ValueError(f"model {takes}")
 
 
 def check_header(path: Path, input_shape: tuple[int, ...], classes: int, task: str) -> None:
     """Raise ValueError if the header of a model file says that the model is for others. Keras is not imported."""
     header = header_of(path) if path.suffix.lower() != ".tflite" else None
     if header and (header.image != input_shape or header.classes not in (None, classes)):
-        gives = f" and gives {header.classes} classes" if header.classes else ""
-        wanted = f"task {task} has {_shape(input_shape)} and {classes}"
-        raise _misfit(header.image, gives, wanted, _other_way(header.image, input_shape, task))
+        gives = f"{header.classes} classes" if header.classes else ""
+        wanted, way = (
+            _wanted(input_shape, classes, task),
+            _other_way(header.image, input_shape, task),
+        )
+        raise ValueError(f"model {path} {_misfit(header.image, gives, wanted, way)}")
 
 
-def _misfit(image: Sequence[int], gives: str, wanted: str, way: str) -> ValueError:
+def _wanted(input_shape: Sequence[int], classes: int, task: str) -> str:
+    return f"{f'task {task}' if task else 'the task'} has {_shape(input_shape)} and {classes}"
+
+
+def _misfit(image: Sequence[int], gives: str, wanted: str, way: str) -> str:
     takes = f"{_shape(image)} images" if len(image) == 3 else f"inputs of shape {_shape(image)}"
-    return ValueError(
-        f"model takes {takes}{gives}; {wanted}: give a model built for these images, or {way}."
-    )
+    both = f"{takes} and gives {gives}" if gives else takes
+    return f"takes {both}; {wanted}: give a model built for these images, or {way}."
 
 
 def _other_way(image: Sequence[int], input_shape: Sequence[int], task: str) -> str:

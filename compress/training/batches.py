@@ -37,7 +37,7 @@ class Draws:
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """The images, uint8 [n, h, w, c], mirrored and cropped as drawn. Features come as they are."""
+    """The images, [n, h, w, c], mirrored and cropped as drawn; other features as they are."""
     crop = draws.crop
     if not crop and not draws.mirrored.any():
         return images
@@ -51,11 +51,11 @@ def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def check_augmentation(split: Split, recipe: Recipe) -> None:
-    """Raise ValueError if a recipe would mirror or crop features."""
-    if split.is_features and (recipe.flip or recipe.alternating_flip or recipe.crop):
+    """Raise ValueError if a recipe would mirror or crop what has no height and width."""
+    if split.images.ndim != 4 and (recipe.flip or recipe.alternating_flip or recipe.crop):
         raise ValueError(
-            "flip, alternating_flip and crop are for images, and the data are float32 features: leave them out of the "
-            "recipe, or set them to false and 0 with --set."
+            f"flip, alternating_flip and crop are for images, and the data are features of shape "
+            f"{list(split.images.shape[1:])}: leave them out of the recipe, or set them to false and 0 with --set."
         )
 
 

@@ -190,7 +190,10 @@ def test_a_model_that_does_not_fit_the_task_named_is_refused_as_by_run() -> None
     randomised(backend.keras().Sequential(stack)).save("grey.keras")
     said = asked("grey.keras", "--fix", "out.keras", "--task", "toy", "prune")
     assert said.exit_code == 1
-    assert "model takes 8x8x1 images and gives 3 classes; task toy has 12x12x3 and 3" in said.stderr
+    assert (
+        "model grey.keras takes 8x8x1 images and gives 3 classes; task toy has 12x12x3 and 3"
+        in said.stderr
+    )
     assert not Path("out.keras").exists()
     said = asked("grey.keras", "--fix", "out.keras", "prune")
     assert said.exit_code == 0, said.output

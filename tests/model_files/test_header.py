@@ -73,6 +73,6 @@ def test_a_command_refuses_before_it_imports_tensorflow(words: str) -> None:
         "print(ran.exit_code, sorted({'tensorflow', 'keras'} & set(sys.modules)), ran.stderr)"
     )
     assert printed == (
-        "1 [] Error: model takes 8x8x3 images and gives 3 classes; task toy has 12x12x3 and 3: give a model built for "
-        "these images, or the task that this model was built for."
+        f"1 [] Error: model {file} takes 8x8x3 images and gives 3 classes; task toy has 12x12x3 and 3: give a model "
+        "built for these images, or the task that this model was built for."
     )

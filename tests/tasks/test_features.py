@@ -108,8 +108,8 @@ def test_the_input_of_an_integer_file_has_the_range_of_the_features() -> None:
     assert seen.correct == done.rows[-1].correct
 
 
-def test_features_are_neither_scaled_nor_flipped_nor_cropped() -> None:
-    words = saved("spectrogram")
+def test_features_are_not_scaled_and_windows_neither_flipped_nor_cropped() -> None:
+    words = saved("window")
     scaled = run("run", *words, "--input-scale", "1/255", "quantize")
     assert scaled.exit_code == 1
     assert "float32 features, which are given to models as they are: leave out" in scaled.stderr
@@ -117,7 +117,9 @@ def test_features_are_neither_scaled_nor_flipped_nor_cropped() -> None:
     for field in ("flip=true", "crop=2", "alternating_flip=true"):
         done = run("run", *words, "finetune", "--set", field)
         assert done.exit_code == 1
-        assert "for images, and the data are float32 features" in " ".join(done.stderr.split())
+        assert "for images, and the data are features of shape [12, 4]" in " ".join(
+            done.stderr.split()
+        )
     split = Split(*drawn((5, 2)))
     recipe = Recipe(summary="", epochs=1, learning_rate=1, batch_size=300, optimizer="sgd")
     seen, _ = next(batches(split, 3, recipe, 1.0, seed=0, done=0))

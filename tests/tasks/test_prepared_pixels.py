@@ -84,9 +84,16 @@ def test_size_that_does_not_fit_the_model_says_how_to_resize(model: Any) -> None
     words = ["evaluate", "foreign.keras", "--task", "images", "--data", "large.npz"]
     refused = run(*words, *WORDS)
     assert refused.exit_code == 1
-    assert "model takes 12x12x3 images" in refused.stderr
+    assert "model foreign.keras takes 12x12x3 images" in refused.stderr
     assert "--resize 12x12" in refused.stderr
     assert run(*words, *WORDS, "--resize", "12x12").exit_code == 0
+
+
+def test_normalized_images_are_mirrored_and_cropped_if_asked_for(model: Any) -> None:
+    words = ["run", "--task", "images", "--data", "drawn.npz", "--model", "foreign.keras", *WORDS]
+    training = ["finetune", "--epochs", "1", "--learning-rate", "0.001"]
+    done = run(*words, *training, "--set", "flip=true", "--set", "crop=1")
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from compress.training.batches import Draws, augmented, batches, shares_of
+from compress.data.dataset import Split
+from compress.training.batches import Draws, augmented, batches, check_augmentation, shares_of
 from support.tiny_training import RECIPES, split
 
 SETTINGS = settings(derandomize=True, deadline=None)
@@ -29,6 +31,21 @@ def augment(images: np.ndarray, flip: bool, crop: int, rng: np.random.Generator)
 @given(IMAGES, SEEDS)
 def test_without_flip_and_crop_images_stay_as_they_are(images: np.ndarray, seed: int) -> None:
     assert np.array_equal(augment(images, False, 0, np.random.default_rng(seed)), images)
+
+
+def test_normalized_images_are_mirrored_and_cropped_as_others_are() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
+    exact, normalized = (
+        augment(each, True, 2, np.random.default_rng(1))
+        for each in (images, images / np.float32(255))
+    )
+    assert not np.array_equal(exact, images)
+    assert np.array_equal(normalized, exact / np.float32(255))
+    short = Split(np.zeros((5, 6, 3), np.float32), np.zeros(5, np.int64))
+    with pytest.raises(
+        ValueError, match=r"are for images, and the data are features of shape \[6, 3\]"
+    ):
+        check_augmentation(short, dataclasses.replace(RECIPES["sgd"], flip=True))
 
 
 @SETTINGS
