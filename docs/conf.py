@@ -30,7 +30,6 @@ SHOWN = {
     "baselines/references/README.md": "measured/published",
 }
 LINK = re.compile(r"\]\(([^):#]+)\)")  # to a file, by its place relative to the page
-ANCHOR = re.compile(r"\[(\w+)\]\(#(run-\w+)\)")  # to a place that the page marks in HTML
 
 
 def _read_from_outside(app: Any, page: str, source: list[str]) -> None:
@@ -39,8 +38,7 @@ def _read_from_outside(app: Any, page: str, source: list[str]) -> None:
         if page == inside:
             folder = posixpath.join("../..", posixpath.dirname(outside))
             text = Path(app.srcdir, "..", outside).read_text(encoding="utf-8")
-            text = LINK.sub(rf"]({folder}/\1)", text)
-            source[0] = ANCHOR.sub(r'<a href="#\2">\1</a>', text)
+            source[0] = LINK.sub(rf"]({folder}/\1)", text)
     for outside, inside in SHOWN.items():
         link = posixpath.relpath(outside, posixpath.join("docs", posixpath.dirname(page)))
         source[0] = source[0].replace(f"]({link})", f"](/{inside}.md)")

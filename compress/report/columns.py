@@ -95,7 +95,7 @@ SEED = Column(
 )
 RUN = Column(
     "Run",
-    "digest that names the run folder; it links to the command, commit and machine below.",
+    "digest that names the run folder; its command, commit and machine are in `comparison.csv`.",
     lambda r: text.short(r["run"] or ""),
 )
 TOP1 = Column(
@@ -220,15 +220,10 @@ MEMORY = Column(
     ),
 )
 
-AGAINST_PUBLISHED = (PUBLISHED_TEST, PUBLISHED_VALIDATION)
-BRIEF = (MODEL, DATA, PARAMS, TOP1, DIFFERENCE, SAME, MEASURED["sparsity"], FILE, GZIP, RUN)
-ACCURACY = (
-    MODEL, OF, SEED, TOP1, DIFFERENCE, P, SAME, CONTROLS, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS,
-    LOSS_DIFFERENCE, RUN,
+# What most readers want, and the rest.
+BRIEF = (MODEL, TOP1, DIFFERENCE, SAME, FILE, GZIP, RUN)
+MORE = (
+    OF, DATA, SEED, P, CONTROLS, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS, LOSS_DIFFERENCE, WON, LOST, WORST,
+    CONFUSION, CALIBRATION, PARAMS, *MEASURED.values(), SECONDS, MEMORY,
 )  # fmt: skip
-SIZE = (
-    MODEL, OF, SEED, PARAMS, *MEASURED.values(), FILE, GZIP, SECONDS, MEMORY, RUN,
-)  # fmt: skip
-OF_PREDICTIONS = (WORST, CONFUSION, CALIBRATION)
-HIDDEN = (MODEL, SEED, WON, LOST, WORST, CONFUSION, CALIBRATION, RUN)
-ALL = tuple(dict.fromkeys((MODEL, DATA, *ACCURACY, *HIDDEN, *SIZE)))
+ALL = (*BRIEF, *MORE)

@@ -154,6 +154,8 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
         "versions": json.dumps(row.versions, sort_keys=True),
         "notes": " ".join([*row.notes, *_decided(row)]),
         "remark": "" if baseline else NO_BASELINE,
+        "xz_bytes": (row.coded_bytes or {}).get("xz"),
+        "entropy_bytes": (row.coded_bytes or {}).get("entropy"),
         "networks": families.networks(row, baseline, figures),
         "p": None,
         "p_adjusted": None,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from compress.files import write_bytes
-from compress.report import escape, plots, tables
+from compress.report import escape, front_plot, tables
 from compress.report.behaviour import Readers, behaviours
 from compress.report.compare import figures_beside
 from compress.report.comparison_page import comparison_page
@@ -67,8 +67,8 @@ def write_report(
     figures = figures_beside(rows, read_references(references))
     found = behaviours(rows, readers)
     table = tables.compared(rows, figures, found)
-    page = f"{comparison_page(table, figures, found)}\n{_mark(rows, references, readers)}\n"
-    plots.accuracy_against_bytes(table, figures, folder)
+    page = f"{comparison_page(table, figures)}\n{_mark(rows, references, readers)}\n"
+    front_plot.accuracy_against_bytes(table, figures, folder)
     write_bytes(folder / "comparison.csv", csv(table))
     write_bytes(folder / "comparison.md", page.encode())  # last: it says of what all were made
     return paths(folder)

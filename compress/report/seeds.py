@@ -43,6 +43,23 @@ def spread(records: Sequence[Record]) -> list[Record]:
     return joined_records
 
 
+def sentence(joined: Record) -> str:
+    """A line of `spread` in words: over seeds, and apart from that, over another draw of the images."""
+    shown = [f"top-1 {_plus_minus(joined, 'top1')} %"]
+    if joined["difference_mean"] is not None:
+        shown.append(f"{_plus_minus(joined, 'difference', '+')} points from baseline")
+    low, high = text.points(joined["top1_low"]), text.points(joined["top1_high"])
+    return (
+        f"{columns.name(joined)} over {joined['n']} seeds ({joined['seeds']}), mean and deviation: "
+        f"{', '.join(shown)}. Another draw of the images can move the mean within {low} to {high} %."
+    )
+
+
+def _plus_minus(joined: Record, field: str, signed: str = "") -> str:
+    mean, deviation = joined[f"{field}_mean"], joined[f"{field}_sd"]
+    return f"{text.points(mean, signed)} \N{PLUS-MINUS SIGN} {text.points(deviation)}"
+
+
 def verdicts(records: Sequence[Record]) -> list[str]:
     """Whether each group of seeds in a section beats the one with the next lower mean: a sentence for each pair.
 

@@ -46,6 +46,7 @@ FIELDS = (
     | {"seconds": _REAL, "peak_memory_bytes": _WHOLE}
     | dict.fromkeys(("pipeline", "notes", "tflite_digest", "split_digest"), _TEXT)
     | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
+    | {"xz_bytes": _WHOLE, "entropy_bytes": _WHOLE}
     # A field listed above keeps its place; any other measured field comes last.
     | {name: _WHOLE if number is int else _REAL for name, number in MEASURED.items()}
 )
@@ -107,33 +108,13 @@ def records(table: pd.DataFrame) -> list[Record]:
 
 def display(table: pd.DataFrame, chosen: Sequence[columns.Column] = columns.ALL) -> pd.DataFrame:
     """A comparison as strings under readable headings; what does not apply is an empty string."""
-    lines = records(table)
-    return _frame([{c.heading: c.cell(r) for c in chosen} for r in lines], _headings(chosen))
+    return shown(records(table), chosen)
 
 
-def display_over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `over_seeds` as strings, mean and standard deviation side by side."""
-    plus_minus = "{} \N{PLUS-MINUS SIGN} {}".format
-    shown = []
-    for r in records(table):
-        both = {f: (r[f"{f}_mean"], r[f"{f}_sd"]) for f in SPREAD_OVER}
-        known = {f: None not in pair for f, pair in both.items()}
-        signed = text.points(both["difference"][0], "+"), text.points(both["difference"][1])
-        size, size_sd = both["gzip_bytes"]
-        shown.append(
-            {
-                "Model": columns.name(r),
-                "n": text.count(r["n"]),
-                "Seeds": r["seeds"],
-                "Top-1, %": plus_minus(*map(text.points, both["top1"])),
-                "Test images, %": f"{text.points(r['top1_low'])} to {text.points(r['top1_high'])}",
-                "From baseline, points": plus_minus(*signed) if known["difference"] else "",
-                "Cross-entropy": plus_minus(*(text.decimals(v, 4) for v in both["cross_entropy"])),
-                "Sparsity": plus_minus(*map(text.percent, both["sparsity"])),
-                "gzip": plus_minus(f"{size / 1000:,.1f}", text.kilobytes(size_sd)),
-            }
-        )
-    return _frame(shown, dict.fromkeys(shown[0] if shown else (), _TEXT))
+def shown(lines: Sequence[Record], chosen: Sequence[columns.Column]) -> pd.DataFrame:
+    """Records as a table of strings; see `display`."""
+    headings = {c.heading: _TEXT for c in chosen}
+    return _frame([{c.heading: c.cell(r) for c in chosen} for r in lines], headings)
 
 
 def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
@@ -141,7 +122,7 @@ def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
 
     A line with a name of data and no numbers heads the lines below it: only those are comparable.
     """
-    shown: list[dict[str, str]] = []
+    told: list[dict[str, str]] = []
     head = None
     for r in lines:
         published = r["kind"] == "reference"
@@ -153,11 +134,11 @@ def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
             own += f", trained on {r['trained_on']}"
         section = () if published else tuple(r[field] for field in SECTION)
         if head != (head := (own, section)):
-            shown.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
+            told.append(dict.fromkeys(_COMPACT, "") | {"model": printable(own)})
         label = f"{r['split']}, {images}" if published else columns.name(r)
         cells = (f"  {printable(label)}", *_brief(r))
-        shown.append(dict(zip(_COMPACT, cells, strict=True)))
-    return shown
+        told.append(dict(zip(_COMPACT, cells, strict=True)))
+    return told
 
 
 _COMPACT = ("model", "top-1, %", "from baseline", "sparsity", "file", "gzip")
@@ -177,10 +158,6 @@ def _brief(r: Record) -> tuple[str, ...]:
         difference = "not distinguishable"
     sizes = (text.kilobytes(r["file_bytes"]), text.kilobytes(r["gzip_bytes"]))
     return top1, difference, text.percent(r["sparsity"]), *sizes
-
-
-def _headings(chosen: Sequence[columns.Column]) -> dict[str, str]:
-    return {c.heading: _TEXT for c in chosen}
 
 
 def _frame(lines: Sequence[Record], types: Mapping[str, str]) -> pd.DataFrame:

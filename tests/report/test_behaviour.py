@@ -11,7 +11,7 @@ import pytest
 
 from compress import api
 from compress.measurement.predictions import Predictions, file_beside
-from compress.report import pages, tables
+from compress.report import tables
 from compress.report.behaviour import behaviour, behaviours
 from compress.rows.jsonl import append_to
 from compress.rows.result import Result
@@ -52,22 +52,6 @@ def test_no_class_is_the_worst_where_none_lost() -> None:
     assert behaviour(said(LABELS), said(BEFORE), NAMES).worst_class is None
 
 
-def test_classes_may_have_any_name(tmp_path: Path) -> None:
-    rows, readers = both()
-    rows = [dataclasses.replace(r, classes=["to be %", "Run", "<b>|"]) for r in rows]
-    pages.write_report(rows, [], tmp_path, readers)
-    page = (tmp_path / "comparison.md").read_text()
-    assert "| Model | Seed | to be % | class Run | &#60;b&#62;&#124; | Run |" in page
-
-
-def test_many_classes_have_no_columns_each(tmp_path: Path) -> None:
-    many = np.arange(1000, dtype="<u2")
-    of = Predictions(many, many, np.full(1000, 1, "<f2"))
-    rows = [make(many >= 0, predictions=of.digest) for make in (row, pruned)]
-    pages.write_report(rows, [], tmp_path, {of.digest: lambda: of})
-    assert len((tmp_path / "comparison.md").read_text()) < 20_000
-
-
 def test_the_confusion_that_grew_most_is_named() -> None:
     assert behaviour(said(AFTER), said(BEFORE), NAMES).confusion == "cat taken for dog: 1 to 3"
     assert behaviour(said(BEFORE), said(BEFORE), NAMES).confusion is None
@@ -96,26 +80,11 @@ def test_rows_without_predictions_are_left_out() -> None:
     assert alone.class_changes is None  # the baseline's are not there
 
 
-def test_the_page_and_the_csv_tell_what_accuracy_hides(tmp_path: Path) -> None:
+def test_the_csv_tells_what_accuracy_hides() -> None:
     rows, readers = both()
-    pages.write_report(rows, [], tmp_path, readers)
-    page = (tmp_path / "comparison.md").read_text()
-    hidden = page.split("### What accuracy hides on cifar10")[1].split("### Size")[0]
-    assert "cat -50.00 | cat taken for dog: 1 to 3 | 5.00 |" in hidden
-    assert "| -50.00 | +25.00 | +0.00 |" in hidden
-    assert "| to 80 % |" in hidden
-    assert "75.0: 70.0 (10)" in hidden
     record = tables.records(tables.compared(rows, [], behaviours(rows, readers)))[1]
     assert (record["worst_class"], record["worst_class_change"]) == ("cat", -0.5)
     assert (record["won"], record["lost"]) == (1, 2)
-
-
-def test_flips_are_told_without_predictions(tmp_path: Path) -> None:
-    rows, _ = both()
-    pages.write_report(rows, [], tmp_path)
-    page = (tmp_path / "comparison.md").read_text()
-    assert "| Model | Seed | Wrong to right | Right to wrong | Run |" in page
-    assert "Reliability" not in page
 
 
 def test_predictions_beside_the_rows_are_read_and_pages_are_made_anew_with_them(
@@ -125,14 +94,14 @@ def test_predictions_beside_the_rows_are_read_and_pages_are_made_anew_with_them(
     for made in both()[0]:
         append_to(results, made)
     api.write_pages(results, tmp_path)
-    assert "Reliability" not in (tmp_path / "comparison.md").read_text()
+    assert "cat taken for dog" not in (tmp_path / "comparison.csv").read_text()
     for made, classes in zip(both()[0], (BEFORE, AFTER), strict=True):
         path = file_beside(results, made)
         assert path is not None
         path.parent.mkdir(exist_ok=True)
         said(classes).write(path)
     api.write_pages(results, tmp_path, unless_current=True)
-    assert "cat taken for dog: 1 to 3" in (tmp_path / "comparison.md").read_text()
+    assert "cat taken for dog: 1 to 3" in (tmp_path / "comparison.csv").read_text()
 
 
 def test_predictions_that_are_not_the_row_s_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.report import comparison_page, pages, plots, tables
+from compress.report import comparison_page, front_plot, pages, tables
 from compress.report.compare import figures_beside, row_records
 from compress.report.references import read_references
 from compress.report.seeds import spread
@@ -62,7 +62,7 @@ def test_published_figures_stand_beside_their_own_network_alone() -> None:
     }
     assert held == {"": True, f"one.keras ({digest('one.keras')[:12]})": False}
     assert figures_beside(others, FIGURES) == []
-    assert "as published" not in page(others)
+    assert "Published figures of" not in page(others)
     assert "published" not in str(tables.compact(tables.compared_records(others, FIGURES)))
     assert "The published figures are of another network" in page([*own, *others])
     # The same network trained by somebody else is held against them; another network trained here is not.
@@ -75,7 +75,7 @@ def test_published_figures_stand_beside_their_own_network_alone() -> None:
 
 def test_a_picture_of_a_foreign_model_has_no_published_lines(tmp_path: Path) -> None:
     rows = of_file("one.keras")
-    plots.accuracy_against_bytes(tables.compared(rows, FIGURES), FIGURES, tmp_path)
+    front_plot.accuracy_against_bytes(tables.compared(rows, FIGURES), FIGURES, tmp_path)
     drawn = (tmp_path / "accuracy_against_bytes.svg").read_text()
     assert "published" not in drawn
     pages.write_report(rows, [PUBLISHED], tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn in them, and that the same numbers give the same bytes."""
+"""The curves of a training: what is drawn in them, and that the same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compress.report import plots, tables
-from compress.report.references import read_references
-from compress.rows.result import Result
+from compress.report import plots
 from support.fresh_python import printed_by
-from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
-BASE = bits(9000)
 HISTORY = [
     {
         "epoch": e, "loss": 2 / e, "accuracy": 0.5 + 0.04 * e, "cross_entropy": 1.9 / e,
@@ -22,13 +18,6 @@ HISTORY = [
     }
     for e in range(1, 9)
 ]  # fmt: skip
-
-
-def drawn(folder: Path, *rows: Result) -> str:
-    """The SVG of accuracy against bytes; Matplotlib writes each text it draws into a comment."""
-    figures = read_references([PUBLISHED])
-    _, svg = plots.accuracy_against_bytes(tables.compared(rows, figures), figures, folder)
-    return svg.read_text()
 
 
 def test_curves_are_a_png_and_an_svg(tmp_path: Path) -> None:
@@ -79,54 +68,6 @@ def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
-def test_each_data_set_has_a_panel_and_each_model_a_name(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, *example())
-    for title in ("cifar10: 10,000 test images", "cifar10-sample: 1,000 test images"):
-        assert f"<!-- {title} -->" in svg
-    # "--" may not stand in an XML comment, so Matplotlib parts it.
-    assert "prune - -sparsity 0.9" in svg
-
-
-def test_published_accuracies_are_drawn_as_contradictory_and_only_beside_their_data(
-    tmp_path: Path,
-) -> None:
-    svg = drawn(tmp_path, row(BASE))
-    assert "published, validation: 92.63 %" in svg
-    assert "contradicted by 85.43 % published on test" in svg
-    assert "published size: under 100 KB" in svg
-    assert "published" not in drawn(tmp_path, row(bits(880, 1000), data="cifar10-sample"))
-
-
-def test_seeds_of_one_thing_share_a_name(tmp_path: Path) -> None:
-    rows = [pruned(flipped(BASE, 60, 50, s), seed=s) for s in range(3)]
-    assert drawn(tmp_path, row(BASE), *rows).count("<!-- prune - -sparsity 0.5 -->") == 1
-
-
-def test_two_models_with_the_same_label_are_told_apart(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, row(BASE), row(bits(8000), model=digest("other")))
-    assert f"baseline (of {digest('cnn')[:12]})" in svg
-    assert f"baseline (of {digest('other')[:12]})" in svg
-
-
-def test_a_training_and_its_baseline_are_one_point(tmp_path: Path) -> None:
-    trained = row(BASE, label="train")
-    assert "<!-- train -->" not in drawn(tmp_path, trained, row(BASE))
-    assert "<!-- train -->" in drawn(tmp_path, trained)
-
-
-@pytest.mark.parametrize("label", ["$\\frac{$", "_hidden", "--><script>", "\u4e2d\x00", "x" * 500])
-def test_any_label_can_be_drawn(tmp_path: Path, label: str) -> None:
-    svg = drawn(tmp_path, row(BASE), pruned(flipped(BASE, 60, 50), label=label))
-    ElementTree.fromstring(svg)
-    assert "<script" not in svg
-
-
-def test_many_models_can_be_drawn(tmp_path: Path) -> None:
-    rows = [pruned(flipped(BASE, 9 * i, 0, i), 0.02 * i) for i in range(1, 45)]
-    svg = drawn(tmp_path, row(BASE), *rows)
-    assert svg.count("<!-- prune - -sparsity") == 44
-
-
 def test_drawing_leaves_pyplot_alone() -> None:
     code = (
         "import sys, tempfile, pathlib\n"
@@ -138,16 +79,3 @@ def test_drawing_leaves_pyplot_alone() -> None:
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert printed_by(code) == "False"
-
-
-def test_long_labels_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
-    begun = "prune --sparsity 0.5 --epochs 30 quantize --scheme"
-    rows = [pruned(flipped(BASE, 60, 50), label=f"{begun} {s}") for s in ("int4", "int8")]
-    svg = drawn(tmp_path, row(BASE), *rows)
-    assert "tize - -scheme int4 -->" in svg
-    assert "tize - -scheme int8 -->" in svg
-
-
-def test_a_training_of_another_model_does_not_crowd_the_legend(tmp_path: Path) -> None:
-    svg = drawn(tmp_path, row(BASE), row(bits(8000), label="train --width 0.5", model=digest("x")))
-    assert "<!-- baseline -->" in svg

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.report import columns, tables
+from compress.report import columns, seeds, tables
 from compress.report.compare import MEASURED
 from compress.report.references import read_references
 from compress.rows.result import Result
@@ -109,18 +109,19 @@ def test_every_cell_of_a_display_is_a_string_and_every_column_is_explained() -> 
 def test_seeds_are_shown_with_mean_and_deviation() -> None:
     rows = [row(bits(90, 100)), *(pruned(bits(r, 100), seed=s) for s, r in enumerate((88, 92)))]
     table = tables.over_seeds(tables.comparison(rows, [PUBLISHED]))
-    (record,) = tables.display_over_seeds(table).to_dict("records")
-    assert record["n"] == "2"
-    assert record["Top-1, %"] == "90.00 \N{PLUS-MINUS SIGN} 2.83"
-    assert record["Test images, %"] == "82.56 to 94.48"
-    assert record["From baseline, points"] == "+0.00 \N{PLUS-MINUS SIGN} 2.83"
-    assert record["gzip"] == "264.0 \N{PLUS-MINUS SIGN} 0.0 KB"
+    (joined,) = tables.records(table)
+    said = seeds.sentence(joined)
+    assert "over 2 seeds (0 1)" in said
+    assert "top-1 90.00 \N{PLUS-MINUS SIGN} 2.83 %" in said
+    assert "+0.00 \N{PLUS-MINUS SIGN} 2.83 points from baseline" in said
+    assert "within 82.56 to 94.48 %" in said
+    assert joined["gzip_bytes_sd"] == 0
 
 
 def test_without_several_seeds_the_table_over_seeds_is_empty() -> None:
     table = tables.over_seeds(tables.comparison([row(BASE)], []))
     assert list(table.columns) == list(tables.SPREAD_FIELDS)
-    assert len(tables.display_over_seeds(table)) == 0
+    assert len(table) == 0
 
 
 def compact(rows: Sequence[Result], references: Sequence[Path]) -> list[dict[str, str]]:
