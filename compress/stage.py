@@ -13,6 +13,7 @@ The whole contract of a stage:
   weights, and weights that are zero stay zero. A stage does not print, measure or write files; what it decides while
   it runs it gives to `task.record`.
 - `outline(model, task)` belongs to a stage that makes another network: what the next stages are checked against.
+- `asked_figure()` and `reaching(...)` belong to a stage that is asked for a figure which only the run can measure.
 - `broken_promises(kernels)` reads off the exported file whether the stage kept what it promised.
 """
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import click
@@ -77,6 +78,20 @@ class Stage(ABC):
         A stage that does not keep the architecture makes one; what it raises is raised before any work.
         """
         return model
+
+    def asked_figure(self) -> str | None:
+        """The figure of the run's machine that options ask for, such as "latency"; None if they ask for none."""
+        return None
+
+    def reaching(
+        self, model: KerasModel, task: TaskView, seed: int, figure: Callable[[KerasModel], float]
+    ) -> Stage:
+        """The stage with options that reach the asked figure, in place of the figure; settled before the run's key.
+
+        Args:
+          figure: of a model as this stage gives it.
+        """
+        return self
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         """The promises of this stage that the exported file breaks: one sentence each, naming the tensor.

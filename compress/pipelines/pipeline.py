@@ -15,6 +15,7 @@ from compress.findings import CannotTreat, Finding, as_findings, by_cause
 from compress.keras_models.model import KerasModel
 from compress.pipelines.state import AnyModel, State
 from compress.rows.result import Result
+from compress.runs import figures as reached
 from compress.runs import minutes, precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
@@ -30,7 +31,9 @@ class Pipeline:
     """Stages in order. Each must take the format that the one before gives; the first takes a Keras model."""
 
     stages: tuple[Stage, ...]
-    minutes: tuple[float | None, ...] = ()  # that the epochs of each stage were fitted to
+    settled: tuple[
+        Mapping[str, Any], ...
+    ] = ()  # what each stage was asked for that became other options
 
     def __post_init__(self) -> None:
         format, giver = "keras", "the model"
@@ -73,22 +76,30 @@ class Pipeline:
 
     def prefixes(self) -> list[Pipeline]:
         """The empty pipeline, then one stage more each time, up to this one."""
-        return [Pipeline(self.stages[:n], self.minutes[:n]) for n in range(len(self.stages) + 1)]
+        return [Pipeline(self.stages[:n], self.settled[:n]) for n in range(len(self.stages) + 1)]
 
     def run(self, model: KerasModel, context: RunContext) -> list[Result]:
         """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused.
 
         A single stage that is trained and not measured, on this backend or on JAX, is only measured.
         """
-        for sentence in self.check(model, context.view(None)):
+        return self._ready(model, context)._run(model, context)
+
+    def _ready(self, model: KerasModel, context: RunContext) -> Pipeline:
+        """The checked pipeline whose stages are asked for nothing that has to be measured first."""
+        stages, figures = reached.settled(self.stages, model, context)
+        for sentence in Pipeline(stages).check(model, context.view(None)):
             context.progress.note(sentence)
-        return Pipeline(*minutes.settled(self.stages, model, context))._run(model, context)
+        stages, times = minutes.settled(stages, model, context)
+        asked = ({"minutes": time} if time else {} for time in times)
+        both = (figure | of_time for figure, of_time in zip(figures, asked, strict=True))
+        return Pipeline(stages, tuple(both))
 
     def _run(self, model: KerasModel, context: RunContext) -> list[Result]:
         incoming = model.digest
-        own = self._settled(model, context)
+        own = self._decided(model, context)
         if len(self.stages) == 1:
-            other = self._settled(model, trained.on_jax(context))
+            other = self._decided(model, trained.on_jax(context))
             own = trained.chosen(own, other, lambda each: self._folder(incoming, each))
         context = own
         rows, state = [], State(model)
@@ -119,12 +130,10 @@ class Pipeline:
 
     def keep_unmeasured(self, model: KerasModel, context: RunContext) -> Path:
         """Run the only stage and keep its model in the run folder, which is given. It is measured later."""
-        for sentence in self.check(model, context.view(None)):
-            context.progress.note(sentence)
-        return Pipeline(*minutes.settled(self.stages, model, context))._kept(model, context)
+        return self._ready(model, context)._kept(model, context)
 
     def _kept(self, model: KerasModel, context: RunContext) -> Path:
-        context = self._settled(model, context)
+        context = self._decided(model, context)
         folder = self._folder(model.digest, context)
 
         def train() -> Trained:
@@ -143,7 +152,7 @@ class Pipeline:
         trained.keep(context, folder, self.label, train)
         return folder.path
 
-    def _settled(self, model: KerasModel, context: RunContext) -> RunContext:
+    def _decided(self, model: KerasModel, context: RunContext) -> RunContext:
         training = precision.of_pipeline(self.stages, model.digest, context.keys)
         return precision.settled(context, training, lambda: _network(training, model, context))
 
@@ -192,8 +201,8 @@ class Pipeline:
         after: AnyModel = before
         if stage:
             after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
-        if any(self.minutes[-1:]):
-            view.record("minutes", self.minutes[-1])
+        for name, value in (self.settled[-1] if self.settled else {}).items():
+            view.record(name, value)
         return after, notes, context.keys.decided_for(self.stages) | view.recorded
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:

@@ -103,3 +103,16 @@ def choose(
         ] = False
         total = cost(kept_units)
     return kept_units
+
+
+def fewest(figure: Callable[[int], float], asked: float, most: int) -> int:
+    """The least number of 0 to `most` whose figure is at most `asked`, by bisection; `most` must have such a figure.
+
+    >>> fewest(lambda n: 100 - n, 60, 90), fewest(lambda n: 100 - n, 200, 90), fewest(lambda n: 7 - n, 0, 7)
+    (40, 0, 7)
+    """
+    low, high = -1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if figure(middle) <= asked else (middle, high)
+    return high

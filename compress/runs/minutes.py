@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compress.files import open_lock, write_json
-from compress.input_file import regular
 from compress.keras_models.model import KerasModel
+from compress.runs.remembered import remembered
 from compress.stage import MAX_EPOCHS, Stage
 from compress.tasks.view import TaskView
 from compress.text import counted
@@ -30,8 +26,6 @@ if TYPE_CHECKING:
     from compress.runs.context import RunContext
 
 NAME = ".minutes.json"
-LOCK = ".minutes.lock"
-MAX_RUNS = 2_000  # that are remembered; the oldest go first
 WARM_UP, TIMED = 3, 20  # steps: not counted, as they compile; counted
 TRIALS = 4  # of learning rates, usually
 VALIDATION = 1 / 3  # of the time that training takes for as many images
@@ -97,18 +91,16 @@ def _with_epochs(stage: Stage, epochs: int) -> Stage:
 def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: RunContext) -> int:
     """How many epochs fit, as timed now or before. Another process that asks waits."""
     note = context.progress.note
-    with open_lock(context.out / LOCK) as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        known = _read(context.out / NAME)
-        if run not in known:
-            note(
-                f"{stage.name}: timing some steps, to fit its epochs to {counted(minutes, 'minute')}, once"
-            )
-            epochs = epochs_within(minutes * 60, stage, model, context.view(None), context.seed)
-            known = {**dict(list(known.items())[1 - MAX_RUNS :]), run: epochs}
-            write_json(context.out / NAME, known)
-    note(f"{stage.name}: --epochs {known[run]} here take about {counted(minutes, 'minute')}")
-    return known[run]
+
+    def timed() -> int:
+        note(
+            f"{stage.name}: timing some steps, to fit its epochs to {counted(minutes, 'minute')}, once"
+        )
+        return epochs_within(minutes * 60, stage, model, context.view(None), context.seed)
+
+    epochs: int = remembered(context.out / NAME, run, lambda n: type(n) is int and n > 0, timed)
+    note(f"{stage.name}: --epochs {epochs} here take about {counted(minutes, 'minute')}")
+    return epochs
 
 
 def epochs_within(
@@ -128,14 +120,3 @@ def epochs_within(
     epoch = image * (watch.steps * watch.batch_size + len(view.validation) * VALIDATION)
     left = seconds - (TRIALS * trial if finds_rate else 0.0)
     return max(1, min(MAX_EPOCHS, int(left / epoch)))
-
-
-def _read(path: Path) -> dict[str, int]:
-    """Run -> its epochs; empty if the file cannot be read."""
-    try:
-        content = {} if path.is_symlink() else json.loads(regular(path).read_bytes())
-        return {
-            run: epochs for run, epochs in content.items() if type(epochs) is int and epochs > 0
-        }
-    except (OSError, AttributeError, ValueError, RecursionError):
-        return {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, cast
 
 import click
@@ -13,9 +14,18 @@ from compress import backend
 from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import check_named
 from compress.keras_models.model import KerasModel
-from compress.pruning import importance, surgery
+from compress.measurement.predicted_size import file_bytes, network_sizes
+from compress.pruning import importance, surgery, targets
 from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
-from compress.pruning.selection import Candidates, Cost, Scope, candidates, choose, least_cost
+from compress.pruning.selection import (
+    Candidates,
+    Cost,
+    Scope,
+    candidates,
+    choose,
+    fewest,
+    least_cost,
+)
 from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
 from compress.training.seeding import set_seed
@@ -24,7 +34,9 @@ from compress.training_stage import TrainingStage
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
 TAYLOR_IMAGES = 2048
-NAMES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
+SHARES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
+FIGURES = ("arena", "latency")  # measured by the run, which then gives the macs that reach them
+THOUSANDTHS = 1000  # of the multiply-accumulates, in which a figure is looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +51,22 @@ class PruneFilters(TrainingStage):
     )
     params: float | None = option(None, SHARE, "In its place, fraction of parameters to save.")
     filters: float | None = option(None, SHARE, "In its place, fraction of filters to take out.")
+    flash: int | None = option(
+        None,
+        click.IntRange(1, 2**31 - 1),
+        "In its place, the most bytes that its int8 file may have, as predicted.",
+    )
+    arena: int | None = option(
+        None,
+        click.IntRange(1, 2**31 - 1),
+        "In its place, the most bytes of memory that its int8 file may need in TFLM, as measured once before the run.",
+    )
+    latency: float | None = option(
+        None,
+        click.FloatRange(0, 1, min_open=True, max_open=True),
+        "In its place, the highest fraction of the model's time for one image that its own may be, as measured here "
+        "once before the run.",
+    )
     criterion: str = option(
         "taylor",
         click.Choice(["taylor", "l1", "l2", "batchnorm"]),
@@ -68,12 +96,12 @@ class PruneFilters(TrainingStage):
         TrainingStage.__post_init__(self)
         if not self.alpha and not self.teacher:
             object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
-        targets = [name for name in NAMES if getattr(self, name) is not None]
-        if len(targets) > 1:
+        given = [n for n in (*SHARES, "flash", *FIGURES) if getattr(self, n) is not None]
+        if len(given) > 1:
             raise ValueError(
-                f"prune-filters: option '{targets[1]}' does not go with '{targets[0]}': give one target."
+                f"prune-filters: option '{given[1]}' does not go with '{given[0]}': give one target."
             )
-        if not targets:
+        if not given:
             object.__setattr__(self, "macs", MACS)
 
     def check(self, model: KerasModel) -> list[Finding]:
@@ -95,17 +123,26 @@ class PruneFilters(TrainingStage):
             layers = dict.fromkeys(name for f in findings.values() for name in f.layers)
             because = "".join(f", {finding.clause}" for finding in findings.values())
             way = "ask for less, skip fewer layers, or set another --round-to or --criterion"
-            most = (
-                f"at most {1 - least / whole:.1%} of the {NAMES[self._target_name]} of this model"
+            can, most = (
+                f"can go{because}",
+                f"at most {1 - least / whole:.1%} of the {SHARES.get(self._target_name)} of this model",
             )
-            finding = Finding(tuple(layers), f"can go{because}", way, most)
-            raise CannotTreat(finding, stage=self.name)
+            if self.flash is not None:
+                can = f"is the least that an int8 file of this model can have{because}"
+                way = f"ask for as many, {way.removeprefix('ask for less, ')}"
+                most = f"{least} bytes"
+            raise CannotTreat(Finding(tuple(layers), can, way, most), stage=self.name)
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:
             reason = f"needs a model with one output, this one has {len(model.keras.outputs)}"
             raise CannotTreat(Finding((), reason, "use l2", "criterion taylor"), stage=self.name)
         return [*findings.values(), *TrainingStage.check(self, model)]
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
+        if name := self.asked_figure():
+            raise ValueError(
+                f"{self.name}: option '{name}': a run measures it, and gives macs instead: run the stage with "
+                "compress.run, or give another target."
+            )
         self.check(model)
         groups = self._filter_groups(model)
         result = self._smaller(model, groups, self._scores(model, groups, task, seed))
@@ -134,9 +171,40 @@ class PruneFilters(TrainingStage):
             )
         return surgery.without_filters(model, groups, kept)
 
+    def asked_figure(self) -> str | None:
+        return next((name for name in FIGURES if getattr(self, name) is not None), None)
+
+    def reaching(
+        self, model: KerasModel, task: TaskView, seed: int, figure: Callable[[KerasModel], float]
+    ) -> PruneFilters:
+        """The stage with the fewest macs to save, in thousandths, whose model has at most the figure that is asked for.
+
+        Raises:
+          CannotTreat: the smallest model has more.
+        """
+        name = cast(str, self.asked_figure())
+        asked: float = getattr(self, name)
+        by_macs = replace(self, macs=0.0, **{name: None})  # type: ignore[arg-type]
+        groups = by_macs._filter_groups(model)
+        scores = by_macs._scores(model, groups, task, seed)
+        ordered = by_macs._ordered(groups, scores)
+        _, cost = by_macs._target(model, groups)
+        saved = 1 - least_cost(ordered, groups.units, cost) / cost(np.ones(groups.units, bool))
+
+        def reached(thousandths: int) -> float:
+            smaller = replace(by_macs, macs=thousandths / THOUSANDTHS)
+            return figure(smaller._smaller(model, groups, scores))
+
+        most = int(saved * THOUSANDTHS)
+        if (least := reached(most)) > asked:
+            reason = f"of this model is {least:.6g} where as many filters as can go are gone"
+            way = f"ask for more than --{name} {asked:g}, or skip fewer layers"
+            raise CannotTreat(Finding((), reason, way, f"the {name}"), stage=self.name)
+        return replace(by_macs, macs=fewest(reached, asked, most) / THOUSANDTHS)
+
     @property
     def _target_name(self) -> str:
-        return next(name for name in NAMES if getattr(self, name) is not None)
+        return next((name for name in SHARES if getattr(self, name) is not None), "macs")
 
     def _filter_groups(self, model: KerasModel) -> FilterGroups:
         """The filters of the model in their dependency groups. ValueError if a layer to skip does not exist."""
@@ -154,17 +222,15 @@ class PruneFilters(TrainingStage):
 
     def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
         """The highest cost allowed, and the function that gives the cost of a selection of units, bool [units]."""
-        terms = {
-            "macs": lambda: surgery.mac_terms(model, groups),
-            "params": lambda: surgery.parameter_terms(model, groups),
-            "filters": lambda: surgery.filter_terms(groups),
-        }[self._target_name]()
-
-        def cost(kept: np.ndarray) -> int:
-            return surgery.amount(terms, kept)
-
+        if self.flash is not None:
+            sizes = network_sizes(model.keras)
+            return self.flash, targets.byte_cost(
+                model, groups, sizes, partial(file_bytes, scheme="int8")
+            )
+        cost = targets.cost(self._target_name, model, groups)
         whole = cost(np.ones(groups.units, dtype=bool))
-        return (1 - getattr(self, self._target_name)) * whole, cost
+        # A figure is not known here: the run that measures it gives macs instead.
+        return (1 - (getattr(self, self._target_name) or 0.0)) * whole, cost
 
     def _scores(
         self, model: KerasModel, groups: FilterGroups, task: TaskView, seed: int

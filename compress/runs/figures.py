@@ -1,0 +1,99 @@
+"""Figures that only the run can measure, such as memory or time: settled into options of a stage, before its key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.keras_models.model import KerasModel
+from compress.measurement import latency
+from compress.micro import interpreter as micro
+from compress.runs.remembered import remembered
+from compress.stage import Stage, checked
+from compress.tflite.convert import converted
+
+if TYPE_CHECKING:
+    from compress.runs.context import RunContext
+
+NAME = ".figures.json"
+ROUNDS, INPUTS = 21, 20  # of the timing of a pair of files
+
+Figure = Callable[[KerasModel], float]
+
+
+def arena_bytes(whole: KerasModel) -> Figure:
+    """The arena of a model's int8 file in TFLM. Weights and ranges do not count, so that nothing is calibrated."""
+    micro.check()
+
+    def figure(model: KerasModel) -> float:
+        blank = np.ones((1, *model.input_shape), np.float32)
+        return micro.arena(converted(model.keras, "int8", blank)).total
+
+    return figure
+
+
+def time_ratio(whole: KerasModel) -> Figure:
+    """The time of a model's float32 file for one image, over that of the whole model's."""
+    before = whole.to_tflite().content
+
+    def figure(model: KerasModel) -> float:
+        pair = (before, model.to_tflite().content)
+        return latency.ratio(latency.milliseconds(pair, ROUNDS, INPUTS)).median
+
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[KerasModel], Figure]] = {
+    "arena": arena_bytes,
+    "latency": time_ratio,
+}
+
+
+def settled(
+    stages: Sequence[Stage], model: KerasModel, context: RunContext
+) -> tuple[tuple[Stage, ...], tuple[dict[str, Any], ...]]:
+    """The stages, those asked for a figure with options that reach it instead; and the figure of each.
+
+    Args:
+      model: the one that the first stage gets.
+
+    Raises:
+      CannotTreat, or another ValueError: a stage up to the last that asks cannot treat the model, or not reach it.
+    """
+    incoming, done = model.digest, list[Stage]()
+    asked = [stage.asked_figure() for stage in stages]
+    for number, (stage, name) in enumerate(zip(stages, asked, strict=True)):
+        if any(asked[number:]):
+            _, after = checked(stage, model, context.view(None))
+            if name is not None:
+                run = context.keys.of_pipeline([*done, stage], incoming)
+                stage = _reaching(run, stage, name, model, context)
+                after = stage.outline(model, context.view(None))
+            model = after or model
+        done.append(stage)
+    figures = [{n: getattr(stages[i], n)} if n else {} for i, n in enumerate(asked)]
+    return tuple(done), tuple(figures)
+
+
+def _reaching(run: str, stage: Stage, name: str, model: KerasModel, context: RunContext) -> Stage:
+    """The stage with options that reach its figure, as found now or before."""
+    note = context.progress.note
+
+    def found() -> dict[str, Any]:
+        note(f"{stage.name}: measuring {name}, to find what reaches {getattr(stage, name):g}, once")
+        reaching = stage.reaching(model, context.view(None), context.seed, FIGURES[name](model))
+        before, after = stage.spec(), reaching.spec()
+        return {option: value for option, value in after.items() if value != before[option]}
+
+    def is_valid(options: Any) -> bool:
+        return isinstance(options, dict) and bool(options) and options.keys() <= stage.spec().keys()
+
+    options = remembered(context.out / NAME, run, is_valid, found)
+    result = dataclasses.replace(stage, **options)
+    note(
+        f"{stage.name}: {' '.join(result.argv()[1:])} reaches {name} {getattr(stage, name):g} here"
+    )
+    return result

@@ -1,0 +1,36 @@
+"""What was settled by measuring before runs, kept in their folder, so that the same command stays the same run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compress.files import open_lock, write_json
+from compress.input_file import regular
+
+MAX_RUNS = 2_000  # that are remembered; the oldest go first
+
+
+def remembered(
+    path: Path, run: str, is_valid: Callable[[Any], bool], settle: Callable[[], Any]
+) -> Any:
+    """What was settled for a run: as the JSON file `path` has it, or settled now and put there. Others who ask wait."""
+    with open_lock(path.with_suffix(".lock")) as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        known = _read(path, is_valid)
+        if run not in known:
+            known = {**dict(list(known.items())[1 - MAX_RUNS :]), run: settle()}
+            write_json(path, known)
+    return known[run]
+
+
+def _read(path: Path, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
+    """Run -> what was settled for it; empty if the file cannot be read."""
+    try:
+        content = {} if path.is_symlink() else json.loads(regular(path).read_bytes())
+        return {run: value for run, value in content.items() if is_valid(value)}
+    except (OSError, AttributeError, ValueError, RecursionError):
+        return {}

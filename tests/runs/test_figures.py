@@ -1,0 +1,92 @@
+"""A figure that only a run can measure becomes options of its stage, once, before the run has a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from compress import backend
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.runs import figures
+from compress.runs.context import RunContext
+from compress.stages.finetune import Finetune
+from compress.stages.prune_filters import PruneFilters
+from support import filter_models as zoo
+
+ASKED = {"epochs": 0, "criterion": "l2", "round_to": 1}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The parameters of each model whose latency was asked for; the latency is their share of the whole's."""
+    seen: list[int] = []
+
+    def share(whole: KerasModel) -> Callable[[KerasModel], float]:
+        def figure(model: KerasModel) -> float:
+            seen.append(model.params)
+            return model.params / whole.params
+
+        return figure
+
+    monkeypatch.setattr(figures, "FIGURES", {"latency": share})
+    return seen
+
+
+def test_a_run_measures_once_and_its_row_says_what_was_asked(
+    counted: list[int], context: RunContext, toy_model: KerasModel
+) -> None:
+    row = Pipeline((PruneFilters(latency=0.6, **ASKED),)).run(toy_model, context)[1]
+    assert row.recorded["latency"] == 0.6
+    assert row.pipeline[0]["latency"] is None
+    assert 0 < row.pipeline[0]["macs"] < 1
+    measured = len(counted)
+    again = Pipeline((PruneFilters(latency=0.6, **ASKED),)).run(toy_model, context)[1]
+    same = Pipeline((PruneFilters(macs=row.pipeline[0]["macs"], **ASKED),)).run(toy_model, context)[
+        1
+    ]
+    assert again == same == row
+    assert len(counted) == measured
+
+
+def test_a_figure_is_that_of_the_model_that_comes_into_the_stage(
+    counted: list[int], context: RunContext, toy_model: KerasModel
+) -> None:
+    first = PruneFilters(macs=0.4, **ASKED)
+    stages, asked = figures.settled(
+        (first, PruneFilters(latency=0.7, **ASKED), Finetune(epochs=1)), toy_model, context
+    )
+    assert asked == ({}, {"latency": 0.7}, {})
+    assert stages[0] == first
+    assert max(counted) < toy_model.params
+    (context.out / figures.NAME).write_text('{"a": 1')
+    before = len(counted)
+    assert figures.settled((PruneFilters(latency=0.7, **ASKED),), toy_model, context)
+    assert len(counted) > before
+
+
+def test_stages_that_ask_for_no_figure_are_not_touched(
+    counted: list[int], context: RunContext, toy_model: KerasModel
+) -> None:
+    stages = (PruneFilters(macs=0.4), Finetune(epochs=1))
+    assert figures.settled(stages, toy_model, context) == (stages, ({}, {}))
+    assert counted == []
+
+
+def test_memory_on_a_microcontroller_is_kept_to(context: RunContext) -> None:
+    pytest.importorskip("tflite_micro")
+    k = backend.keras().layers
+    image = k.Input((12, 12, 3))
+    x = k.GlobalAveragePooling2D()(
+        zoo.conv(k, 16, "second")(k.ReLU()(zoo.conv(k, 24, "first")(image)))
+    )
+    model = KerasModel(backend.keras().Model(image, k.Dense(3)(x)))
+    whole = figures.arena_bytes(model)(model)
+    asked = PruneFilters(arena=int(whole * 0.7), epochs=0, criterion="l2")
+    ((stage,), _) = figures.settled((asked,), model, context)
+    smaller = stage.outline(model, context.view(None))
+    assert figures.arena_bytes(model)(smaller) <= asked.arena
+    impossible = PruneFilters(arena=100, epochs=0, criterion="l2")
+    with pytest.raises(ValueError, match=r"prune-filters: the arena of this model is \d+ where"):
+        figures.settled((impossible,), model, context)
