@@ -49,6 +49,7 @@ class Stage(ABC):
     takes: ClassVar[Format] = "keras"
     gives: ClassVar[Format] = "keras"
     keeps_architecture: ClassVar[bool] = True
+    outlines_exactly: ClassVar[bool] = True  # False: `apply` may give layers of other sizes
     # Raise it when the arithmetic or a default changes: finished runs of the stage then go stale.
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = True  # whether its result depends on how the task trains

@@ -46,6 +46,7 @@ class PruneFilters(TrainingStage):
     name: ClassVar = "prune-filters"
     version: ClassVar = 2
     keeps_architecture: ClassVar = False
+    outlines_exactly: ClassVar = False
     macs: float | None = option(
         None, SHARE, f"Fraction of multiply-accumulates to save; {MACS} if no target is given."
     )

@@ -1,0 +1,87 @@
+"""The space that is searched if no file gives one: networks, stages, widths, sparsity, bits and epochs of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from compress import registry, typed_options
+from compress.quantization import int4
+from compress.search import space
+from compress.search.space import Space
+from compress.stage import Stage
+from compress.tasks.task import Task
+
+SOURCE = "the default space"
+WIDTH = "width"  # the option of networks that scales their filters
+SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
+
+
+def default_space(task: Task, *, micro: bool, gzip: bool) -> Space:
+    """Chains of stages that make a file smaller, with the ranges that are worth a trial.
+
+    Args:
+      micro: files are for TFLM, so that zeros may take fewer bytes.
+      gzip: what a file compresses to counts, so that zeros do.
+    """
+    four = _has_int4()
+    chains = [f"{shrunk}{stored}" for shrunk in _shrinking(task) for stored in ("quantize", "qat")]
+    if micro:
+        # TFLM has no 4-bit kernels for Dense layers.
+        four_on_micro = "quantize --scheme int4 --target micro"
+        chains += [f"{shrunk}{four_on_micro}" for shrunk in _shrinking(task) if four]
+        chains += ["prune quantize encode", "prune-filters prune quantize encode"]
+    elif gzip:
+        chains += ["prune quantize", "prune qat"]
+    tables: dict[str, dict[str, Any]] = {
+        "prune-filters": {"macs": _table(0.1, 0.9, 0.05), "epochs": _epochs("prune-filters")},
+        "distill": {"student_width": _table(0.25, 1.0, 0.05), "epochs": _epochs("distill")},
+        "prune": {"sparsity": _table(0.3, 0.9, 0.05), "epochs": _epochs("prune")},
+        "qat": {"bits": ["8", "4"] if four else ["8"], "epochs": _epochs("qat")},
+        "quantize": {"scheme": ["int8", "int4"] if four and not micro else ["int8"]},
+    }
+    used = {word for chain in chains for word in chain.split()}
+    return space.parsed(
+        {space.CHAINS: chains} | {name: t for name, t in tables.items() if name in used}, SOURCE
+    )
+
+
+def _has_int4() -> bool:
+    """Whether the library that stores 4 bits after training is installed."""
+    try:
+        int4.check()
+    except ValueError:
+        return False
+    return True
+
+
+def _shrinking(task: Task) -> Iterator[str]:
+    """What makes the network smaller, before a stage that stores it."""
+    yield ""
+    yield "prune-filters "
+    if not task.recipes:  # it has no network to train from scratch
+        return
+    _, *others = task.networks.values()
+    yield "distill "
+    for network in others:
+        # A width that is named is fixed; other networks have none to choose.
+        width = "" if WIDTH in network.option_names() else " --student-width 0.5"
+        yield f"distill --student-network {network.name}{width} "
+
+
+def _table(low: float, high: float, step: float) -> dict[str, float]:
+    return {"low": low, "high": high, "step": step}
+
+
+def _epochs(name: str) -> dict[str, Any]:
+    """A range of epochs up to what the stage trains for by itself."""
+    most = usual_epochs(registry.stage(name)())
+    return {"low": max(1, most // SHORTEST), "high": most, "log": True}
+
+
+def usual_epochs(stage: Stage) -> int:
+    """How many epochs a stage trains for; 0 if it trains nothing."""
+    if not any(field.name == "epochs" for field in typed_options.fields(stage)):
+        return 0
+    epochs = getattr(stage, "epochs", None)
+    return int(getattr(stage, "most_epochs", 0) if epochs is None else epochs)

@@ -1,0 +1,166 @@
+"""Domains: the values of one option that a search may choose, derived from the option's click type."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import click
+
+from compress import typed_options
+from compress.text import no_such
+
+INSIDE = 0.01  # share of a range that its open end is moved inwards
+DIGITS = 4  # of a number that is chosen from a range; what differs less is the same run
+KEYS = ("low", "high", "step", "log")
+
+
+class Chooser(Protocol):
+    """What chooses values: a trial of Optuna."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[Any, ...]
+
+    def chosen(self, chooser: Chooser, name: str) -> Any:
+        """The value that is chosen. Optuna keeps plain values; a list is kept as its JSON."""
+        word = chooser.suggest_categorical(name, [_plain(value) for value in self.values])
+        return next(value for value in self.values if _plain(value) == word)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values that a smallest file is looked for among: all, as a chooser gives them."""
+        return tuple(map(_plain, self.values))
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    whole: bool = False
+
+    def chosen(self, chooser: Chooser, name: str) -> float:
+        """The number that is chosen, of few digits."""
+        if self.whole:
+            step = 1 if self.step is None else int(self.step)
+            return chooser.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log)
+        number = chooser.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+        return min(self.high, max(self.low, float(f"{number:.{DIGITS}g}")))
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The values that a smallest file is looked for among: both ends."""
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
+
+
+Domain = Choice | Range
+
+
+def parsed(field: dataclasses.Field[Any], given: Any, where: str) -> Domain:
+    """The domain that a space gives an option.
+
+    Args:
+      given: a value; a list of values; or a table with some of low, high, step and log. What it leaves out is that of
+        the option: an empty table is its whole range.
+      where: stage and option, which begin every sentence.
+
+    Raises:
+      ValueError: the option takes no such values.
+    """
+    if isinstance(given, Mapping):
+        return _of_table(field, given, where)
+    # The value of an option that may be repeated is a list itself.
+    alone = typed_options.repeatable(field) and isinstance(given, list) and not _nested(given)
+    values = given if isinstance(given, list) and not alone else [given]
+    if not values:
+        raise ValueError(f"{where}: the list is empty; expected one value at least.")
+    return Choice(tuple(dict.fromkeys(_value(field, value, where) for value in values)))
+
+
+def _of_table(field: dataclasses.Field[Any], table: Mapping[str, Any], where: str) -> Domain:
+    kind = field.metadata["kind"]
+    for key in table:
+        if key not in KEYS:
+            raise ValueError(f"{where}: {no_such('key', key, KEYS)}")
+    if isinstance(kind, click.Choice | click.types.BoolParamType):
+        if table:
+            raise ValueError(f"{where}: it is no number; give a list of values, or {{}} for all.")
+        return Choice((False, True) if not isinstance(kind, click.Choice) else tuple(kind.choices))
+    if not isinstance(kind, click.IntRange | click.FloatRange):
+        raise ValueError(f"{where}: it is no number; give a list of values.")
+    whole = isinstance(kind, click.IntRange)
+    if not isinstance(table.get("log", False), bool):
+        raise ValueError(f"{where}: log is {table['log']!r}; expected true or false.")
+    low = _end(field, table, "low", where)
+    high = _end(field, table, "high", where)
+    step = table.get("step")
+    if step is not None:
+        is_number = type(step) is int or (type(step) is float and not whole)
+        if not is_number or not 0 < step < math.inf:
+            numbers = "a whole number" if whole else "a number"
+            raise ValueError(f"{where}: step is {step!r}; expected {numbers} above 0.")
+    if low > high:
+        raise ValueError(f"{where}: low is {low:g} and high {high:g}; expected low first.")
+    log = bool(table.get("log"))
+    if log and (step is not None or low <= 0):
+        raise ValueError(f"{where}: log goes with a low above 0 and without step.")
+    return Range(low, high, step, log, whole)
+
+
+def _end(field: dataclasses.Field[Any], table: Mapping[str, Any], end: str, where: str) -> float:
+    """An end of a range, as given or that of the option's click type."""
+    if end in table:
+        value: float = _value(field, table[end], where)
+        return value
+    kind = field.metadata["kind"]
+    bound, is_open, other = (
+        (kind.min, kind.min_open, kind.max) if end == "low" else (kind.max, kind.max_open, kind.min)
+    )
+    if bound is None or (is_open and other is None):
+        raise ValueError(f"{where}: the option has no {end} end: give {end}.")
+    if not is_open:
+        return float(bound) if isinstance(kind, click.FloatRange) else int(bound)
+    inside = 1 if isinstance(kind, click.IntRange) else INSIDE * abs(other - bound)
+    return float(bound + (inside if end == "low" else -inside))
+
+
+def _value(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """A value, converted by the option's click type. ValueError if it takes no such value."""
+    kind: click.ParamType = field.metadata["kind"]
+    parts = value if typed_options.repeatable(field) and isinstance(value, list) else [value]
+    try:
+        if any(part is None or isinstance(part, Mapping) for part in parts):
+            raise click.BadParameter(f"{value!r} is no value.")
+        converted = [kind.convert(part, None, None) for part in parts]
+    except click.BadParameter as error:
+        raise ValueError(f"{where}: {error.message}") from None
+    if any(isinstance(each, float) and not math.isfinite(each) for each in converted):
+        raise ValueError(f"{where}: {value} is not a finite number.")
+    return tuple(converted) if typed_options.repeatable(field) else converted[0]
+
+
+def _nested(values: list[Any]) -> bool:
+    return any(isinstance(value, list) for value in values)
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, tuple) else value

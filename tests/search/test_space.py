@@ -1,0 +1,157 @@
+"""The space of a search: chains of stages, and domains that come from the types of options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from baselines.toy import Toy
+from compress import registry, typed_options
+from compress.search import space
+from compress.search.default_space import default_space
+from compress.search.domain import Choice, Range, parsed
+from compress.search.prediction import Fixed
+from compress.tasks.images import Images
+
+SPACE = """
+chains = ["prune-filters quantize", "distill --student-width 0.5 qat"]
+
+[prune-filters]
+macs = {low = 0.2, high = 0.8, step = 0.2}
+epochs = 0
+
+[distill]
+student-width = [0.25, 1.0]
+epochs = {low = 1}
+
+[qat]
+bits = ["8", "4"]
+"""
+
+
+def field(stage: str, name: str) -> Any:
+    fields = typed_options.fields(registry.stage(stage))
+    return next(each for each in fields if each.name == name)
+
+
+def read(tmp_path: Path, text: str) -> space.Space:
+    file = tmp_path / "space.toml"
+    file.write_text(text)
+    return space.read(file)
+
+
+def test_a_file_gives_chains_and_the_domains_of_their_options(tmp_path: Path) -> None:
+    filters, student = read(tmp_path, SPACE).chains
+    assert filters.domains() == {
+        "prune-filters.macs": Range(0.2, 0.8, 0.2),
+        "prune-filters.epochs": Choice((0,)),
+    }
+    # What stands in a chain is fixed there; an end that is left out is that of the option.
+    assert student.domains() == {
+        "distill.epochs": Range(1, 100_000, whole=True),
+        "qat.bits": Choice(("8", "4")),
+    }
+    pipeline = student.pipeline(Fixed({"distill.epochs": 3, "qat.bits": "4"}))
+    assert pipeline.label == "distill --student-width 0.5 --epochs 3 qat --epochs 6 --bits 4"
+
+
+def test_the_same_stage_twice_has_options_of_its_own_each_time() -> None:
+    record = {"chains": ["prune prune"], "prune": {"sparsity": {}}}
+    (chain,) = space.parsed(record, "space").chains
+    pipeline = chain.pipeline(Fixed({"prune.sparsity": 0.25, "prune#2.sparsity": 0.75}))
+    assert [stage.spec()["sparsity"] for stage in pipeline.stages] == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("stage", registry.stage_names())
+def test_an_empty_table_is_the_whole_range_of_an_option(stage: str) -> None:
+    """Of every option of every stage whose type has ends: both ends of the domain are values that it takes."""
+    for each in typed_options.fields(registry.stage(stage)):
+        kind = each.metadata["kind"]
+        closed = isinstance(kind, click.FloatRange | click.IntRange) and None not in (
+            kind.min,
+            kind.max,
+        )
+        if closed or isinstance(kind, click.Choice):
+            ends = parsed(each, {}, each.name).ends
+            assert ends
+            assert [kind.convert(end, None, None) for end in ends] == list(ends)
+
+
+def test_an_open_end_is_not_a_value() -> None:
+    assert parsed(field("prune", "sparsity"), {}, "") == Range(0.0, 0.99)
+
+
+def test_numbers_from_a_range_have_few_digits() -> None:
+    chosen = Range(0.1, 0.9).chosen(Fixed({"x": 0.123456789}), "x")
+    assert chosen == 0.1235
+    assert Range(0.1, 0.90001).chosen(Fixed({"x": 0.900009}), "x") <= 0.90001
+
+
+def test_lists_are_values_of_options_that_repeat() -> None:
+    layers = parsed(field("prune", "skip"), [["conv1"], ["conv1", "conv2"]], "")
+    assert layers == Choice((("conv1",), ("conv1", "conv2")))
+    assert layers.chosen(Fixed({"x": '["conv1", "conv2"]'}), "x") == ("conv1", "conv2")
+    assert parsed(field("prune", "skip"), ["conv1", "conv2"], "") == Choice((("conv1", "conv2"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("chains = 3", "chains is 3; expected pipelines, as chains ="),
+        ("chains = []", "chains is []; expected pipelines"),
+        ("chains = ['']", "a chain is empty"),
+        ("chains = ['prun']", "chain 'prun': no stage 'prun'; stages here: "),
+        ("chains = ['quantize prune']", "put prune before quantize"),
+        ("chains = ['prune --sparsty 1']", "No such option '--sparsty'"),
+        ("chain = ['prune']", "no key 'chain'; keys here: chains, "),
+        ("chains = ['prune']\n[prun]\nsparsity = {}", "Did you mean 'prune'?"),
+        ("chains = ['prune']\n[qat]\nbits = '8'", "qat is in no chain"),
+        ("chains = ['prune']\nprune = 1", "prune is 1; expected a table, as [prune]."),
+        ("chains = ['prune']\n[prune]\nsparsty = 1", "no option 'sparsty'; options here: teacher, "),
+        ("chains = ['prune']\n[prune]\nsparsty = 1", "Did you mean 'sparsity'?"),
+        ("chains = ['prune']\n[prune]\nsparsity = 1.5", "prune.sparsity: 1.5 is not in the range"),
+        ("chains = ['prune']\n[prune]\nsparsity = [0.5, 1]", "1.0 is not in the range 0<=x<1"),
+        ("chains = ['prune']\n[prune]\nsparsity = []", "the list is empty"),
+        ("chains = ['prune']\n[prune]\nsparsity = {lo = 0.1}", "no key 'lo'; keys here: low, high"),
+        ("chains = ['prune']\n[prune]\nsparsity = {low = -1}", "is not in the range 0<=x<1"),
+        ("chains = ['prune']\n[prune]\nsparsity = {low = 0.9, high = 0.1}", "expected low first"),
+        ("chains = ['prune']\n[prune]\nsparsity = {log = true}", "log goes with a low above 0"),
+        ("chains = ['prune']\n[prune]\nsparsity = {log = 1}", "log is 1; expected true or false"),
+        ("chains = ['prune']\n[prune]\nsparsity = {step = 0}", "step is 0; expected a number above 0"),
+        ("chains = ['prune']\n[prune]\nepochs = {step = 0.5}", "expected a whole number above 0"),
+        ("chains = ['prune']\n[prune]\nsparsity = nan", "nan is not a finite number"),
+        ("chains = ['prune']\n[prune]\nscope = {low = 1}", "it is no number; give a list of values"),
+        ("chains = ['prune']\n[prune]\nlearning-rate = {}", "the option has no low end: give low"),
+        ("chains = ['prune']\n[prune]\nskip = {}", "it is no number; give a list of values"),
+        ("chains", "is no TOML file"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_file_is_said_in_one_sentence(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=r"space\.toml") as raised:
+        read(tmp_path, text)
+    assert sentence in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_default_space_has_the_networks_of_a_task_that_has_some() -> None:
+    texts = [chain.text for chain in default_space(Toy(), micro=False, gzip=False).chains]
+    assert {"quantize", "prune-filters qat", "distill quantize"} <= set(texts)
+    assert "distill --student-network residual --student-width 0.5 quantize" in texts
+    own = [chain.text for chain in default_space(Images(), micro=False, gzip=False).chains]
+    assert not any("distill" in text for text in own)
+    assert "prune-filters quantize" in own
+
+
+def test_zeros_are_searched_where_they_save_something() -> None:
+    def texts(**which: bool) -> str:
+        chains = default_space(Toy(), **{"micro": False, "gzip": False, **which}).chains
+        return " / ".join(chain.text for chain in chains)
+
+    assert "prune " not in texts()
+    assert "prune quantize" in texts(gzip=True)
+    assert "prune quantize encode" in texts(micro=True)
