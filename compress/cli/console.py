@@ -33,7 +33,7 @@ class Lines:
         self.note(
             f"epoch {row['epoch']:.0f}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
             f"validation {row['validation_accuracy']:.4f} ({row['validation_cross_entropy']:.4f})  "
-            f"{self.images / max(row['seconds'], 1e-9):,.0f} images/s  {_clock(left)} left"
+            f"{self.images / max(row['seconds'], 1e-9):,.0f} images/s  {clock(left)} left"
         )
 
     def note(self, sentence: str) -> None:
@@ -196,6 +196,7 @@ def _escaped(value: Any) -> str:
     return escape(printable(value))
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time span as hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

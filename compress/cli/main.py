@@ -28,6 +28,7 @@ from compress.cli.options import (
     with_task,
 )
 from compress.cli.param_types import Age, TaskName
+from compress.cli.search_options import search
 from compress.cli.train_options import TRAIN_OPTIONS, Train, network_from
 from compress.pipelines.words import StageGroup, known
 
@@ -206,6 +207,7 @@ def runs(out: Path, prune_older_than: timedelta | None, yes: bool, as_json: bool
 
 cli.add_command(data)
 cli.add_command(compare)
+cli.add_command(search)
 
 
 @cli.command(params=[JSON])

@@ -55,7 +55,7 @@ class RunContext:
     data: Dataset
     seed: int
     out: Path  # run folders go here
-    results: Path  # rows are appended here
+    results: Path | None  # rows are appended here; None: they stay in the run folders
     progress: Progress
     command: str
     deterministic: bool = False
@@ -71,6 +71,7 @@ class RunContext:
     )
     found: tuple[str, ...] = ()  # sentences on the model that came in, for the notes of rows
     recorded: Mapping[str, Any] = field(default_factory=dict)  # the same for what rows record
+    remarks: tuple[str, ...] = ()  # sentences for the notes of rows that are measured now
 
     def __post_init__(self) -> None:
         check_places(self.out, self.results)
@@ -98,7 +99,8 @@ class RunContext:
                 made = make()
                 row, predicted = self.row(made, label, time.monotonic() - began)
                 finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
-                append_row(self.results, folder, row)
+                if self.results is not None:
+                    append_row(self.results, folder, row)
                 return finished
             if not finished.has(self.measured_on, self.micro_accuracy):
                 finished = folder.add(
@@ -125,7 +127,7 @@ class RunContext:
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
         """Measure what a run made on the images of `measured_on`. Only "test" opens the test images."""
         measured, predicted = self._measured(made.exported)
-        notes = [*self.found, *made.notes]
+        notes = [*self.found, *made.notes, *self.remarks]
         row = Result(
             **measured,
             run=made.run,
@@ -152,7 +154,7 @@ class RunContext:
         """The row of a kept file on another split of the same data, or with more measured of it."""
         measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
         on_other = chance.sentence_of(row)
-        notes = [note for note in row.notes if note != on_other]
+        notes = [*(note for note in row.notes if note != on_other), *self.remarks]
         recorded = {k: v for k, v in row.recorded.items() if k != chance.RECORDED}
         row = replace(row, **measured, **self._provenance(), notes=notes, recorded=recorded)
         return self._told_if_at_chance(row), predicted
@@ -192,26 +194,28 @@ class RunContext:
         }
 
 
-def check_places(out: Path, results: Path) -> None:
+def check_places(out: Path, results: Path | None) -> None:
     """Raise, before any work, OSError if a folder cannot be written, ValueError if the file of rows is damaged."""
-    for folder in (out, results.parent):
+    for folder in (out, *([results.parent] if results else [])):
         try:
             write_json(folder / ".writable", {})
-            (folder / ".writable").unlink()
+            (folder / ".writable").unlink(missing_ok=True)  # another process may do the same
         except OSError as error:
             raise OSError(
                 f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
             ) from error
-    if results.exists():
+    if results and results.exists():
         read_from(results)  # the report will want every row
 
 
-def add_kept_row(results: Path, label: str, folder: RunFolder, row: Result, note: Note) -> None:
-    """Note that a finished run is reused. Append its row to `results` if it is missing there."""
+def add_kept_row(
+    results: Path | None, label: str, folder: RunFolder, row: Result, note: Note
+) -> None:
+    """Note that a finished run is reused. Append its row to `results`, if such a file is named and lacks it."""
     note(f"{label}: reused from {folder.path}")
     if sentence := chance.sentence_of(row):
         note(sentence)
-    if not results.exists() or row not in read_from(results):
+    if results and (not results.exists() or row not in read_from(results)):
         append_row(results, folder, row)
 
 

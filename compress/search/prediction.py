@@ -88,20 +88,16 @@ def check_possible(space: Space, limits: Limits, predict: Predictor) -> None:
     if not smallest:
         _raise_refusal(space, predict)
     for name, most in limits.given.items():
-        found = [(predict(pipeline, [name]), pipeline) for pipeline in smallest]
-        known = [(p.amounts.get(name), p, pipeline) for p, pipeline in found]
-        if any(amount is None or not p.refusal(limits_of(name, most)) for amount, p, _ in known):
+        tried = [(predict(pipeline, [name]), pipeline) for pipeline in smallest]
+        known = [(p.amounts.get(name), p, pipeline) for p, pipeline in tried]
+        alone = Limits(**{name: most})
+        if any(amount is None or not p.refusal(alone) for amount, p, _ in known):
             continue
         least, _, pipeline = min(known, key=lambda each: each[0] or 0)
         raise ValueError(
             f"{FLAGS[name]} {most:,} is less than anything in this space takes: the smallest, {pipeline.label!r}, "
             f"takes about {least:,} {UNITS[name]}. Give {FLAGS[name]} {least:,} or more, or a space of smaller ones."
         )
-
-
-def limits_of(name: str, most: int) -> Limits:
-    """One limit alone."""
-    return Limits(**{name: most})
 
 
 class Fixed:

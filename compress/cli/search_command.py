@@ -1,0 +1,210 @@
+"""What `compress search` does. Imported when it runs, never for help."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from compress.cli import console, search_output
+from compress.cli.commands import run_context
+from compress.cli.options import run_options
+from compress.keras_models.model import KerasModel
+from compress.micro import interpreter
+from compress.pipelines import setup
+from compress.runs.context import RunContext
+from compress.runs.options import RunOptions
+from compress.search import default_space, definition, finalists, space, storage, workers
+from compress.search.definition import Definition
+from compress.search.limits import Limits
+from compress.search.loop import Budget, work
+from compress.search.prediction import Predictor, check_possible
+from compress.search.standing import Standing, standing
+from compress.search.trial_rows import TrialRows
+from compress.search.trial_run import TrialRun
+
+# Options of all runs, which a search keeps; what is a path is kept as an absolute one.
+KEPT = (
+    "task", "data", "input_scale", "mean", "std", "bgr", "resize", "seed", "deterministic", "precision",
+    "model", "trust", "results",
+)  # fmt: skip
+PATHS = ("data", "model", "results")
+POLL = 0.5  # seconds between two looks at the workers
+
+
+class Searching:
+    """A search at work in this process: its study, and the model and data once they are needed."""
+
+    def __init__(self, found: Definition, out: Path) -> None:
+        self.definition, self.out = found, out
+        self.folder = definition.folder_of(out, found.name)
+        self.study = storage.open_study(found, out)
+        self.rows = TrialRows(self.folder, out)
+        self.progress = console.progress()
+
+    @cached_property
+    def options(self) -> RunOptions:
+        """The options of its runs."""
+        return run_options(_restored(self.definition.options, self.out))
+
+    @cached_property
+    def start(self) -> tuple[KerasModel, RunContext]:
+        """The model that trials begin with, and the context in which they run: measured on validation, without rows."""
+        context = run_context(self.options)
+        model, context = setup.start(
+            self.options, dataclasses.replace(context, progress=self.progress)
+        )
+        return model, dataclasses.replace(context, results=None)
+
+    def standing(self) -> Standing:
+        """What it has found so far."""
+        return standing(self.study, self.definition)
+
+    def check_possible(self) -> None:
+        """Raise ValueError if a limit is below all that the space can give."""
+        if self.definition.limits:
+            model, context = self.start
+            limits = self.definition.parsed_limits()
+            predict = Predictor(model, context.view(None))
+            check_possible(self.definition.parsed_space(), limits, predict)
+
+    def run_trials(self, budget: Budget, told: Callable[[Any, Standing], None]) -> None:
+        """Run trials in this process until the budget is used up."""
+        if not budget.is_used_up(self.standing()):
+            trial_run = TrialRun(self.definition, *self.start, budget.is_over)
+            if why := work(self.study, self.definition, trial_run, budget, told):
+                self.progress.note(why)
+
+    def run_workers(self, jobs: int, told: Callable[[Any, Standing], None]) -> None:
+        """Let other processes run trials until the budget is used up, and tell of those that end."""
+        budget = Budget.of(self.definition, self.standing())
+        if budget.is_used_up(self.standing()):
+            return
+        ended = self._ended()
+        with workers.at_work(self.definition.name, self.out, self.folder, jobs) as processes:
+            busy = processes
+            while busy:
+                time.sleep(POLL)
+                busy = [worker for worker in processes if worker.look_after()]
+                for number, trial in self._ended().items():
+                    if number not in ended:
+                        told(trial, self.standing())
+                ended = self._ended()
+
+    def _ended(self) -> dict[int, Any]:
+        return {t.number: t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()}
+
+
+def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
+    """Begin a search, or go on with it, and show what it found."""
+    storage.check_installed()
+    out = Path(values["out"])
+    if values["resume"]:
+        found = definition.load(out, values["resume"])
+    else:
+        found = _new(values)
+        path = definition.folder_of(out, found.name) / definition.FILE
+        if path.exists():
+            known = definition.load(out, found.name)
+            if known.digest != found.digest:
+                raise ValueError(
+                    f"search {found.name} is there already, with other words: give this one another --name, or go on "
+                    f"with that one by --resume {found.name}."
+                )
+            found = known
+    found = found.with_budget(
+        values["minutes"] if "minutes" in typed else None,
+        values["trials"] if "trials" in typed else None,
+    )
+    if values["worker"] is None:
+        found.save(out)
+    searching = Searching(found, out)
+    if values["worker"] is not None:
+        budget = Budget.of(found, searching.standing(), parent=values["worker"])
+        searching.run_trials(budget, lambda trial, so_far: None)
+        return
+    _drive(searching, values["jobs"], values["as_json"])
+
+
+def _drive(searching: Searching, jobs: int, as_json: bool) -> None:
+    """Run trials, write their rows, measure the finalists and show the outcome."""
+    found, note = searching.definition, searching.progress.note
+    searching.rows.add(searching.study)
+    so_far = searching.standing()
+    budget = Budget.of(found, so_far)
+    note(f"search {found.name}: {search_output.begun(found, so_far)}")
+    if not budget.is_used_up(so_far):
+        searching.check_possible()
+
+    def told(trial: Any, so_far: Standing) -> None:
+        searching.rows.add(searching.study)
+        if line := search_output.line(trial, so_far, found, budget.seconds_left):
+            note(line)
+
+    if jobs > 1:
+        searching.run_workers(jobs, told)
+    else:
+        searching.run_trials(budget, told)
+    searching.rows.add(searching.study)
+    so_far = searching.standing()
+    rows = []
+    if so_far.best:
+        rows = finalists.measured(found, so_far, *searching.start, searching.options.results)
+        finalists.export(found, so_far.best, searching.out)
+    search_output.show(found, so_far, rows, searching.out, as_json)
+
+
+def status(name: str, out: Path, as_json: bool) -> None:
+    """Show what a search has found so far, from its storage alone."""
+    storage.check_installed()
+    found = definition.load(out, name)
+    so_far = standing(storage.open_study(found, out), found)
+    search_output.show(found, so_far, [], out, as_json)
+
+
+def _new(values: Mapping[str, Any]) -> Definition:
+    """The search that the words of a command ask for, everything in them checked."""
+    options = run_options({k: v for k, v in values.items() if k in (*KEPT, "out", "as_json")})
+    limits = Limits(flash=values["max_flash"], arena=values["max_arena"], macs=values["max_macs"])
+    objectives = tuple(dict.fromkeys(values["objectives"])) or ("top1",)
+    if limits.arena or "arena_bytes" in objectives:
+        interpreter.check()
+    if values["space"]:
+        searched = space.read(values["space"])
+    else:
+        micro = bool(limits.arena) or "arena_bytes" in objectives
+        gzip = "gzip_bytes" in objectives
+        searched = default_space.default_space(options.task, micro=micro, gzip=gzip)
+    if values["storage"]:
+        storage.check_url(values["storage"])
+    found = Definition(
+        name="",
+        space=dict(searched.record),
+        objectives=objectives,
+        limits=limits.given,
+        options=_kept(values),
+        minutes=values["minutes"],
+        trials=values["trials"],
+        storage=values["storage"],
+        lease=values["lease"],
+    )
+    name = values["name"] or definition.default_name(values["task"], found)
+    definition.folder_of(Path(), name)
+    return dataclasses.replace(found, name=name)
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of all runs as JSON."""
+    kept = {name: values[name] for name in KEPT}
+    kept |= {name: str(Path(kept[name]).absolute()) for name in PATHS if kept[name] is not None}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
+
+
+def _restored(kept: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """The options of all runs as a command line gives them."""
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    values |= {name: Path(kept[name]) for name in PATHS if kept[name] is not None}
+    return {**values, "out": out, "measured_on": "validation"}

@@ -1,0 +1,107 @@
+"""`compress search`: its options, and which of them go together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from compress.cli.options import FILE, JSON, MODEL, RUN_OPTIONS, TRUST
+from compress.cli.param_types import Finite
+
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
+NOT_HERE = ("fresh", "measured_on", "micro_accuracy", "as_json")
+# What may be typed for a search that is there already; all else comes from its file.
+FOR_RESUME = ("resume", "minutes", "trials", "jobs", "out", "as_json", "worker")
+FOR_STATUS = ("status", "out", "as_json")
+
+
+class Amount(click.ParamType):
+    """A whole number, or one with a unit: 65536, 64KB, 64KiB, 1.5M."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?) ?(\w*)", str(value), re.ASCII)
+        unit = match[2].upper() if match else ""
+        scale = UNITS.get(unit, UNITS.get(f"{unit}B"))
+        amount = round(float(match[1]) * scale) if match and scale else 0
+        if amount < 1:
+            self.fail(
+                f"{value!r:.100} is no amount such as 65536, 64KB (1 KB = 1000) or 64KiB.",
+                param,
+                ctx,
+            )
+        return amount
+
+
+SEARCH_OPTIONS: list[click.Parameter] = [
+    click.Option(["--max-flash"], type=Amount(), help="Most bytes of the file, as 64KB (64,000) or 64KiB (65,536)."),
+    click.Option(["--max-arena"], type=Amount(), help="Most RAM that TFLM takes to run the file. Needs tflite-micro."),
+    click.Option(["--max-macs"], type=Amount(), help="Most multiply-accumulates for one image, such as 5M."),
+    click.Option(
+        ["--minutes"], type=Finite(0, 1_000_000, min_open=True), help="End after so many minutes of trials."
+    ),
+    click.Option(["--trials"], type=click.IntRange(1, 1_000_000), help="End after so many trials."),
+    click.Option(
+        ["--objective", "objectives"], multiple=True,
+        type=click.Choice(["top1", "file_bytes", "gzip_bytes", "arena_bytes", "macs"]),
+        help="What is to be best; top1 if not given. May be repeated: then a front is searched.",
+    ),
+    click.Option(["--space"], type=FILE, help="TOML file of chains of stages and ranges of their options."),
+    click.Option(["--name"], help="Name of the search; made from its words if not given."),
+    click.Option(["--resume"], metavar="NAME", help="Go on with a search; --minutes and --trials change its budget."),
+    click.Option(["--status"], metavar="NAME", help="Only show what a search has found so far."),
+    click.Option(["--jobs"], type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes at work."),
+    click.Option(
+        ["--storage"], metavar="URL",
+        help="Database of the trials, as postgresql+psycopg://user@host/name; SQLite in the folder if not given.",
+    ),
+    click.Option(
+        ["--lease"], type=Finite(2, 86_400), default=60, show_default=True,
+        help="Seconds without a sign of life after which a trial of a lost process is run by another.",
+    ),
+    click.Option(["--worker"], type=int, hidden=True),
+]  # fmt: skip
+_KEPT = [option for option in RUN_OPTIONS if option.name not in NOT_HERE]
+
+
+@click.command(params=[*SEARCH_OPTIONS, MODEL, TRUST, *_KEPT, JSON])
+@click.pass_context
+def search(ctx: click.Context, **values: Any) -> None:
+    """Find the stages and options that make the best file within limits.
+
+    Trials are ordinary runs, measured on validation images; the best is measured on test images once. Killed at any
+    moment, the same command goes on.
+
+    For instance: compress search --max-flash 64KB --max-arena 48KB --minutes 480
+    """
+    typed = {
+        name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if values["status"]:
+        _only(typed, FOR_STATUS, "--status", ctx)
+    elif values["resume"]:
+        _only(typed, FOR_RESUME, "--resume", ctx)
+    elif values["minutes"] is None and values["trials"] is None:
+        raise click.UsageError("a search needs a budget: give --minutes or --trials.", ctx)
+    from compress.cli import search_command
+
+    out, as_json = Path(values["out"]), bool(values["as_json"])
+    if values["status"]:
+        search_command.status(values["status"], out, as_json)
+    else:
+        search_command.search(values, typed)
+
+
+def _only(typed: set[str], allowed: tuple[str, ...], flag: str, ctx: click.Context) -> None:
+    """Raise click.UsageError if something was typed that does not go with a flag."""
+    for option in ctx.command.params:
+        if option.name in typed - set(allowed):
+            raise click.UsageError(
+                f"{flag} takes {option.opts[0]} from the search: leave it out, or begin a new one.",
+                ctx,
+            )

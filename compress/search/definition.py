@@ -1,0 +1,127 @@
+"""Definition: what a search is, kept as JSON in the search's own folder so that it can be resumed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from compress.files import check_own, digest, write_json
+from compress.input_file import regular
+from compress.search import space
+from compress.search.limits import Limits
+from compress.search.space import Space
+from compress.text import no_such
+
+VERSION = 1  # of the file; another one is refused
+FOLDER = "searches"  # in the folder of runs
+FILE = "search.json"
+MAX_BYTES = 10_000_000
+PATHS = ("data", "model", "results")  # options that differ between machines of one search
+LEASE = 60.0  # seconds without a sign of life after which a trial is another's
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}", re.ASCII)
+# Objective, as a field of a row -> which way is better.
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "top1": "maximize",
+    "file_bytes": "minimize",
+    "gzip_bytes": "minimize",
+    "arena_bytes": "minimize",
+    "macs": "minimize",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A search: its space, objectives, limits and budget, and the options of its runs."""
+
+    name: str
+    space: Mapping[str, Any]  # the record of a `Space`
+    objectives: tuple[str, ...]
+    limits: Mapping[str, int]
+    options: Mapping[str, Any]  # of all runs, as parsed from the command line, in JSON
+    minutes: float | None = None
+    trials: int | None = None
+    storage: str | None = None  # URL; None: SQLite in the folder of the search
+    lease: float = LEASE
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of what decides the trials: all but name, budget, storage and paths."""
+        parts = {name: getattr(self, name) for name in ("space", "objectives", "limits")}
+        options = {k: v for k, v in self.options.items() if k not in PATHS}
+        return digest({**parts, "objectives": list(self.objectives), "options": options})
+
+    def parsed_space(self) -> Space:
+        """The space itself."""
+        return space.parsed(self.space, self.name)
+
+    def parsed_limits(self) -> Limits:
+        """The limits themselves."""
+        return Limits.from_record(self.limits)
+
+    def with_budget(self, minutes: float | None, trials: int | None) -> Self:
+        """The same search with another budget, where one is given."""
+        if minutes is None and trials is None:
+            return self
+        return replace(self, minutes=minutes, trials=trials)
+
+    def save(self, out: Path) -> None:
+        """Write it to its folder in `out`."""
+        write_json(folder_of(out, self.name) / FILE, {"version": VERSION, **asdict(self)})
+
+
+def folder_of(out: Path, name: str) -> Path:
+    """The folder of a search, in the folder of runs. ValueError if the name is none."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r:.100} is no name of a search: expected letters, digits and . _ + - of ASCII, at most 80."
+        )
+    return out / FOLDER / name
+
+
+def default_name(task: str, definition: Definition) -> str:
+    """The name of a search that is given none: the same words have the same."""
+    options = {k: str(definition.options.get(k)) for k in PATHS[:2]}
+    short = digest({"definition": definition.digest, **options})[:8]
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', task).strip('-')}-{short}"
+
+
+def load(out: Path, name: str) -> Definition:
+    """The search of that name. ValueError, with the nearest name, if there is none, or if its file is damaged."""
+    path = folder_of(out, name) / FILE
+    check_own(path)
+    if not path.is_file():
+        known = sorted(each.parent.name for each in out.glob(f"{FOLDER}/*/{FILE}"))
+        raise ValueError(f"{no_such('search', name, known)} They are kept in {out / FOLDER}.")
+    try:
+        if regular(path).stat().st_size > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        record = json.loads(path.read_bytes())
+        version = record.pop("version")
+        if version != VERSION:
+            raise ValueError(f"it is of version {version!r}, expected {VERSION}")
+        found = Definition(**{**record, "objectives": tuple(record["objectives"])})
+        _check(found, name)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not the file of a search ({str(error).rstrip('.')}): search anew under another --name."
+        ) from error
+    return found
+
+
+def _check(found: Definition, name: str) -> None:
+    """Raise ValueError or TypeError if a damaged or foreign file gave something else than a search."""
+    if found.name != name:
+        raise ValueError(f"it is of search {found.name!r:.100}")
+    if not found.objectives or set(found.objectives) - set(OBJECTIVES):
+        raise ValueError("it has an unknown objective")
+    numbers = (found.minutes, found.trials, found.lease, *found.limits.values())
+    if not all(n is None or (isinstance(n, int | float) and n > 0) for n in numbers):
+        raise ValueError("a budget, lease or limit is no number above 0")
+    if not isinstance(found.options, dict) or not isinstance(found.storage, str | None):
+        raise ValueError("its options or its storage are not what they should be")
+    found.parsed_space()
+    found.parsed_limits()

@@ -1,0 +1,89 @@
+"""Loop: trials one after another until the budget is used up, by Optuna's own loop with its leases."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.search.definition import Definition
+from compress.search.standing import REFUSED, Standing, standing
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+    from compress.search.trial_run import TrialRun
+
+IN_VAIN = (
+    100  # proposals in a row that are refused, or were tried before, after which a search ends
+)
+
+Told = Callable[["FrozenTrial", Standing], None]  # is called after each trial
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a process may still use: until when, and how many trials of the search in all."""
+
+    until: float | None  # of `time.monotonic`
+    trials: int | None
+    parent: int | None = None  # process that this one works for, and ends with
+
+    @classmethod
+    def of(cls, definition: Definition, so_far: Standing, parent: int | None = None) -> Budget:
+        """What is left of a search's budget."""
+        left = None if definition.minutes is None else definition.minutes * 60 - so_far.seconds
+        until = None if left is None else time.monotonic() + left
+        return cls(until, definition.trials, parent)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds that are left; None: any number."""
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
+
+    def is_over(self) -> bool:
+        """Whether no time is left, or the process that this one works for has gone."""
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        return orphaned or self.seconds_left == 0
+
+    def is_used_up(self, so_far: Standing) -> bool:
+        """Whether no trial may begin any more."""
+        enough = self.trials is not None and so_far.tried >= self.trials
+        return enough or self.is_over()
+
+
+def work(
+    study: Study, definition: Definition, run: TrialRun, budget: Budget, told: Told
+) -> str | None:
+    """Run trials until the budget is used up. Gives a sentence if it ended before that."""
+    in_vain = 0
+    why: str | None = None
+
+    def after(study: Study, trial: FrozenTrial) -> None:
+        nonlocal in_vain, why
+        run.at_work = None
+        so_far = standing(study, definition)
+        in_vain = in_vain + 1 if REFUSED in trial.user_attrs else 0
+        told(trial, so_far)
+        if budget.is_used_up(so_far):
+            study.stop()
+        elif in_vain >= IN_VAIN:
+            why = (
+                f"the last {IN_VAIN} proposals were refused or had been tried before: the space is used up, or little "
+                f"of it fits. The last one: {trial.user_attrs[REFUSED]}."
+            )
+            study.stop()
+
+    while not budget.is_used_up(standing(study, definition)) and why is None:
+        try:
+            # One trial that fails, whatever the reason, does not keep the others from running.
+            study.optimize(run, catch=(Exception,), callbacks=[after])
+        except ValueError:
+            if run.at_work is None:
+                raise
+            # The lease of the trial ran out, as when a machine sleeps: it is another's now, and its run is kept.
+            run.at_work = None
+    return why

@@ -1,0 +1,178 @@
+"""Storage: the study of a search in a database, through Optuna, which keeps every trial there.
+
+The database holds numbers, texts and JSON. Optuna pickles nothing with the samplers and storages that are used here.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compress.search.definition import OBJECTIVES, Definition, folder_of
+from compress.search.limits import BEYOND
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+FILE = "storage.db"
+DATABASES = ("sqlite", "postgresql")
+RETRIES = 3  # of a trial whose worker was lost
+BUSY = 60  # seconds to wait for another process that writes to SQLite
+POPULATION = 20  # of NSGA-II
+STARTUP, WARM_UP = 5, 2  # trials, and tenths of a trial, in which none is stopped
+EXCESSES, DEFINITION = "excesses", "definition"  # attributes of a trial and of a study
+
+
+def check_installed() -> None:
+    """Raise ValueError, with the command that helps, unless Optuna is installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "a search needs Optuna, which is not installed: pip install 'compress-cnn[search]'."
+        ) from None
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError unless it is the URL of a database that can be used, without a password."""
+    check_installed()
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        raise ValueError(
+            f"{url!r:.200} is no URL of a database, as postgresql+psycopg://user@host/name or sqlite:///file.db."
+        ) from None
+    if parts.password is not None:
+        raise ValueError(
+            "a password in --storage would be kept and shown: leave it out, and set PGPASSWORD or write ~/.pgpass."
+        )
+    if parts.get_backend_name() not in DATABASES:
+        raise ValueError(
+            f"--storage {url!r:.200}: a search is kept in {' or '.join(DATABASES)}, not in {parts.get_backend_name()}."
+        )
+
+
+def open_study(definition: Definition, out: Path) -> Study:
+    """The study of a search, created if it is not there.
+
+    Raises:
+      ValueError: the storage cannot be reached, is of another version, or has another search of that name.
+    """
+    check_installed()
+    import optuna
+
+    optuna.logging.disable_default_handler()  # the console prints
+    path = (folder_of(out, definition.name) / FILE).absolute()
+    url = definition.storage or f"sqlite:///{path}"
+    with _sentences(definition.storage or str(path)), _experimental():
+        study = optuna.create_study(
+            study_name=definition.name,
+            storage=_database(url, definition.lease),
+            directions=[OBJECTIVES[name] for name in definition.objectives],
+            load_if_exists=True,
+        )
+        known = study.user_attrs.get(DEFINITION)
+        if known is None:
+            study.set_user_attr(DEFINITION, definition.digest)
+        elif known != definition.digest:
+            raise ValueError(
+                f"the storage has another search called {definition.name}: give this one another --name."
+            )
+        study.sampler = _sampler(definition, len(study.get_trials(deepcopy=False)))
+        study.pruner = _pruner(definition)
+    return study
+
+
+def _database(url: str, lease: float) -> RDBStorage:
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+
+    waits = {"connect_args": {"timeout": BUSY}} if url.startswith("sqlite") else {}
+    return RDBStorage(
+        url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
+        engine_kwargs=waits,
+        heartbeat_interval=max(1, int(lease / 3)),
+        grace_period=max(2, int(lease)),
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+    )
+
+
+def _sampler(definition: Definition, trials: int) -> BaseSampler:
+    """TPE for one objective, NSGA-II for several. One that goes on does not propose the same again."""
+    from optuna.samplers import NSGAIISampler, TPESampler
+
+    seed = definition.options.get("seed", 0)
+    mixed = np.random.SeedSequence([seed] if not trials else [seed, trials, os.getpid()])
+    number = int(mixed.generate_state(1)[0])
+    constraints: Callable[[FrozenTrial], list[float]] | None = None
+    if definition.limits:
+        beyond = [BEYOND] * len(definition.limits)
+
+        def constraints(trial: FrozenTrial) -> list[float]:
+            found: list[float] = trial.user_attrs.get(EXCESSES, beyond)
+            return found
+
+    if len(definition.objectives) > 1:
+        return NSGAIISampler(population_size=POPULATION, seed=number, constraints_func=constraints)
+    return TPESampler(seed=number, constant_liar=True, constraints_func=constraints)
+
+
+def _pruner(definition: Definition) -> BasePruner:
+    """Stops a trial that is below the median of the others at the same part of its training."""
+    from optuna.pruners import MedianPruner, NopPruner
+
+    if not is_pruned(definition):
+        return NopPruner()
+    return MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARM_UP)
+
+
+def is_pruned(definition: Definition) -> bool:
+    """Whether trials are stopped early: with several objectives Optuna cannot, and accuracy is what is seen early."""
+    return tuple(definition.objectives) == ("top1",)
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Without Optuna's warnings that constraints and leases may change in later releases; its version is bounded."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+@contextmanager
+def _sentences(where: str) -> Iterator[None]:
+    """Errors of a database as sentences."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(
+            f"--storage {where} needs a package that is not installed ({error}): pip install 'psycopg[binary]' for "
+            "PostgreSQL, with a URL as postgresql+psycopg://user@host/name."
+        ) from error
+    except RuntimeError as error:  # Optuna's word for tables of another version
+        raise ValueError(
+            f"storage {where} was written by another version of Optuna: `optuna storage upgrade` brings it to this "
+            "one, or search anew under another --name."
+        ) from error
+    except (SQLAlchemyError, StorageInternalError, AssertionError) as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise ValueError(
+            f"storage {where} cannot be used: {reason:.200}. Expected a database of a search, or one that is new."
+        ) from error

@@ -1,0 +1,147 @@
+"""Run of a trial: the pipeline that Optuna proposes, checked before any work, then run and measured on validation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from compress.findings import CannotTreat
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.rows.result import Result
+from compress.runs.context import RunContext
+from compress.runs.folder import RunFolder
+from compress.search.default_space import usual_epochs
+from compress.search.definition import Definition
+from compress.search.limits import BEYOND
+from compress.search.prediction import Predictor
+from compress.search.standing import FACTS, FAILED, REFUSED, RESULT, WORDS, kind
+from compress.search.storage import EXCESSES, is_pruned
+from compress.search.trial_progress import OutOfTime, TrialProgress
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+
+class TrialRun:
+    """What Optuna calls with each trial. It gives the values of the objectives."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        model: KerasModel,
+        context: RunContext,
+        is_over: Callable[[], bool],
+    ) -> None:
+        """
+        Args:
+          context: measures on validation; rows stay in the run folders.
+          is_over: whether no time is left.
+        """
+        self.definition, self.model, self.context, self.is_over = (
+            definition, model, context, is_over,
+        )  # fmt: skip
+        self.space, self.limits = definition.parsed_space(), definition.parsed_limits()
+        self.predict = Predictor(model, context.view(None))
+        self.at_work: int | None = None  # number of the trial that is not told to Optuna yet
+        self._looked_at: dict[str, tuple[str | None, list[float]]] = {}  # see `_ahead`
+
+    def __call__(self, trial: Trial) -> tuple[float, ...]:
+        """Run the trial.
+
+        Raises:
+          optuna.TrialPruned: it was refused before any work, or stopped in training.
+          OutOfTime, KeyboardInterrupt: it is proposed again when the search goes on.
+        """
+        import optuna
+
+        self.at_work = trial.number
+        try:
+            return self._values(trial)
+        except optuna.TrialPruned:
+            raise
+        except (OutOfTime, KeyboardInterrupt):
+            trial.study.enqueue_trial(trial.params)
+            raise
+        except BaseException as error:
+            trial.set_user_attr(FAILED, f"{type(error).__name__}: {error}")
+            raise
+
+    def _values(self, trial: Trial) -> tuple[float, ...]:
+        try:
+            pipeline = self.space.pipeline(trial)
+        except ValueError as error:  # options that do not go together
+            raise self._refused(trial, str(error)) from None
+        words = pipeline.label
+        trial.set_user_attr(WORDS, words)
+        if (number := self._tried_as(trial, words)) is not None:
+            raise self._refused(trial, f"the same as trial {number}")
+        refusal, excesses = self._ahead(words, pipeline)
+        trial.set_user_attr(EXCESSES, excesses)
+        if refusal:
+            raise self._refused(trial, refusal)
+        try:
+            row = self._row(trial, pipeline)
+        except CannotTreat as error:
+            raise self._refused(trial, str(error)) from None
+        values = [getattr(row, name) for name in self.definition.objectives]
+        trial.set_user_attr(EXCESSES, self.limits.excesses(row))
+        if None in values:
+            raise self._refused(trial, f"it has no arena: {row.on_micro}")
+        folder = self._folder(pipeline, row.run).path.name
+        facts = {name: getattr(row, name) for name in FACTS if name != "folder"}
+        trial.set_user_attr(RESULT, {**facts, "folder": folder})
+        return tuple(float(value) for value in values)
+
+    def _row(self, trial: Trial, pipeline: Pipeline) -> Result:
+        """The row of the pipeline on validation."""
+        progress = TrialProgress(
+            self.context.progress,
+            trial if is_pruned(self.definition) else None,
+            sum(map(usual_epochs, pipeline.stages)),
+            self._epochs_before(pipeline),
+            self.is_over,
+        )
+        if self.is_over():
+            raise OutOfTime
+        return pipeline.run(self.model, dataclasses.replace(self.context, progress=progress))[-1]
+
+    def _ahead(self, words: str, pipeline: Pipeline) -> tuple[str | None, list[float]]:
+        """Why the pipeline is not tried, None if it may fit; and how far above each limit it is predicted to be."""
+        if self.limits.given and words not in self._looked_at:
+            try:
+                found = self.predict(pipeline, list(self.limits.given))
+            except ValueError as error:
+                self._looked_at[words] = str(error), [BEYOND] * len(self.limits.given)
+            else:
+                excesses = self.limits.excesses_of(found.amounts)
+                self._looked_at[words] = found.refusal(self.limits), excesses
+        return self._looked_at.get(words, (None, []))
+
+    def _refused(self, trial: Trial, why: str) -> Any:
+        """The exception by which Optuna is told that a trial was refused."""
+        import optuna
+
+        trial.set_user_attr(REFUSED, why)
+        return optuna.TrialPruned(why)
+
+    def _tried_as(self, trial: Trial, words: str) -> int | None:
+        """The number of the trial that had the same words and came to an end; None if none had."""
+        for other in trial.study.get_trials(deepcopy=False):
+            if other.user_attrs.get(WORDS) == words and kind(other) in ("finished", "stopped"):
+                return other.number
+        return None
+
+    def _epochs_before(self, pipeline: Pipeline) -> int:
+        """The epochs of stages at the beginning whose runs are finished."""
+        done = 0
+        for prefix in pipeline.prefixes()[1:]:
+            run = self.context.keys.of_pipeline(prefix.stages, self.model.digest)
+            if not self._folder(prefix, run).has_manifest():
+                break
+            done += usual_epochs(prefix.stages[-1])
+        return done
+
+    def _folder(self, pipeline: Pipeline, run: str) -> RunFolder:
+        return RunFolder.named(self.context.out, pipeline.folder_name(run))

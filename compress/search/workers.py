@@ -1,0 +1,108 @@
+"""Workers: more processes at work on a search, each with its share of the processors; lost ones are started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+RESTARTS = 3  # of each worker that is lost
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+LOG = "worker-{}.log"
+
+
+@dataclass
+class Worker:
+    """A process that runs trials, with the processors that it may use."""
+
+    number: int
+    command: Sequence[str]
+    cores: Sequence[int]
+    log: Path
+    starts: int = 0
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self.process = started(self.command, self.cores, log)
+
+    def look_after(self) -> bool:
+        """Whether it is at work. One that was lost is started again.
+
+        Raises:
+          ValueError: it was lost too often.
+        """
+        code = self.process.poll() if self.process else None
+        if code is None:
+            return True
+        if code == 0:
+            return False
+        if self.starts > RESTARTS:
+            last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise ValueError(
+                f"worker {self.number} ended {self.starts} times with exit code {code}: {''.join(last)!r:.300}; "
+                f"see {self.log}."
+            )
+        self.start()
+        return True
+
+
+def started(
+    command: Sequence[str], cores: Sequence[int], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """A process whose threads stay on these processors."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **dict.fromkeys(THREADS, str(len(cores)))},
+        start_new_session=True,  # an interrupt of the terminal reaches the driver, which ends its workers
+    )
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(process.pid, cores)  # long before it imports TensorFlow
+    return process
+
+
+@contextlib.contextmanager
+def at_work(name: str, out: Path, folder: Path, jobs: int) -> Iterator[list[Worker]]:
+    """So many workers at work on a search; they end with the block."""
+    shares = shares_of(available(), jobs)
+    words = [sys.executable, "-m", "compress", "search", "--resume", name, "--out", str(out)]
+    workers = [
+        Worker(n, [*words, "--worker", str(os.getpid())], cores, folder / LOG.format(n))
+        for n, cores in enumerate(shares, start=1)
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        yield workers
+    finally:
+        for worker in workers:
+            if worker.process and worker.process.poll() is None:
+                worker.process.terminate()
+                worker.process.wait()
+
+
+def shares_of(cores: Sequence[int], jobs: int) -> list[list[int]]:
+    """The processors of each of some jobs: as many for each as there are, at least one.
+
+    >>> shares_of([0, 1, 2, 3, 4], 2), shares_of([0, 1], 3)
+    ([[0, 2, 4], [1, 3]], [[0], [1], [0]])
+    """
+    return [list(cores[n::jobs]) or [cores[n % len(cores)]] for n in range(jobs)]
+
+
+def available() -> list[int]:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
