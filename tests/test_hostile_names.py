@@ -248,6 +248,9 @@ WORDS = [
     ["slim", EVIL],
     ["round", EVIL],
     ["inspect", "m.keras", EVIL],
+    ["search", "--resume", EVIL],
+    ["search", "--trials", "1", "--space", EVIL],
+    ["search", "--trials", "1", "--storage", EVIL, *TOY],
 ]
 
 

@@ -25,6 +25,8 @@ DOORS = {
     "tensorflow_model_optimization": ("compress/tfmot/*",),
     "pandas": ("compress/report/*", "compress/api.py"),
     "matplotlib": ("compress/report/*",),
+    "optuna": ("compress/search/*",),
+    "sqlalchemy": ("compress/search/storage.py",),
 }
 NETWORK = ("urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "socket")
 CODE_FROM_DATA = ("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads")

@@ -14,7 +14,7 @@ from compress.input_file import regular
 from compress.search import space
 from compress.search.limits import Limits
 from compress.search.space import Space
-from compress.text import no_such
+from compress.text import nearest
 
 VERSION = 1  # of the file; another one is refused
 FOLDER = "searches"  # in the folder of runs
@@ -95,7 +95,10 @@ def load(out: Path, name: str) -> Definition:
     check_own(path)
     if not path.is_file():
         known = sorted(each.parent.name for each in out.glob(f"{FOLDER}/*/{FILE}"))
-        raise ValueError(f"{no_such('search', name, known)} They are kept in {out / FOLDER}.")
+        near = nearest(name, known)
+        there = f"; there are {', '.join(known)}" if known else ""
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise ValueError(f"no search {name!r} in {out / FOLDER}{there}.{hint}")
     try:
         if regular(path).stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES:,} bytes")

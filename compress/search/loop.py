@@ -81,7 +81,10 @@ def work(
         try:
             # One trial that fails, whatever the reason, does not keep the others from running.
             study.optimize(run, catch=(Exception,), callbacks=[after])
-        except ValueError:
+        except (
+            AssertionError,
+            ValueError,
+        ):  # which Optuna raises of a trial that it is not at work on
             if run.at_work is None:
                 raise
             # The lease of the trial ran out, as when a machine sleeps: it is another's now, and its run is kept.

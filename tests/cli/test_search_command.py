@@ -1,0 +1,307 @@
+"""`compress search` as a user types it, on the toy task."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from baselines.toy import Toy
+from compress.cli.main import cli
+from compress.data.dataset import Dataset
+from compress.rows.jsonl import read_from
+from compress.search import definition, loop, storage, workers
+from compress.search.standing import kind
+
+pytest.importorskip("optuna", reason="extra search")
+
+SPACE = """
+chains = ["prune", "quantize"]
+[prune]
+sparsity = {low = 0.1, high = 0.9}
+epochs = 0
+"""
+WORDS = ["search", "--task", "toy", "--space", "space.toml", "--name", "one", "--json"]
+
+
+def compress(folder: Path, *words: str) -> Result:
+    old = Path.cwd()
+    os.chdir(folder)
+    try:
+        return CliRunner().invoke(cli, list(words))
+    finally:
+        os.chdir(old)
+
+
+def searched(folder: Path, *words: str) -> dict[str, Any]:
+    (folder / "space.toml").write_text(SPACE)
+    done = compress(folder, *words)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def opened() -> list[int]:
+    """How many trials were finished each time that the test images were opened."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def one(
+    tmp_path_factory: pytest.TempPathFactory, opened: list[int]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder in which three trials were run, and the JSON of that search."""
+    folder = tmp_path_factory.mktemp("search")
+    load = Toy.load
+
+    def watched(self: Toy, path: Path | None, note: Any) -> Dataset:
+        data = load(self, path, note)
+
+        def open_test() -> Any:
+            opened.append(len(ended(folder)))
+            return data.open_test()
+
+        return Dataset(data.name, data.classes, data.train, data.validation, open_test)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Toy, "load", watched)
+        patch.setenv("COMPRESS_OFFLINE", "1")
+        yield folder, searched(folder, *WORDS, "--trials", "3")
+
+
+def trials(folder: Path, name: str = "one") -> list[Any]:
+    out = folder / "runs"
+    return storage.open_study(definition.load(out, name), out).trials
+
+
+def ended(folder: Path) -> list[Any]:
+    return [trial for trial in trials(folder) if kind(trial) == "finished"]
+
+
+def rows(folder: Path, name: str = "one") -> list[Any]:
+    return read_from(folder / "runs" / "searches" / name / "trials.jsonl")
+
+
+def test_the_test_images_stay_closed_until_all_trials_are_done(
+    one: tuple[Path, dict[str, Any]], opened: list[int]
+) -> None:
+    assert opened
+    assert set(opened) == {3}
+
+
+def test_the_best_is_that_of_the_trials_and_its_file_is_put_at_a_known_place(
+    one: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, found = one
+    assert found["finished"] == 3
+    assert found["best"]["top1"] == max(trial.value for trial in ended(folder))
+    assert found["best"] == found["front"][0]
+    file = folder / found["file"]
+    assert file == folder / "runs" / "searches" / "one" / "best.tflite"
+    (run,) = (folder / "runs").glob(f"{found['best']['folder']}/model.tflite")
+    assert file.read_bytes() == run.read_bytes()
+
+
+def test_trials_have_a_row_each_on_validation_in_the_folder_of_the_search(
+    one: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, _ = one
+    assert {row.measured_on for row in rows(folder)} == {"validation"}
+    runs = [row.run for row in rows(folder)]
+    assert sorted(runs) == sorted({t.user_attrs["result"]["run"] for t in ended(folder)})
+
+
+def test_only_the_finalist_has_a_row_on_test_and_it_says_how_it_was_found(
+    one: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, found = one
+    baseline, best = read_from(folder / "reports" / "results.jsonl")
+    assert (baseline.label, best.label) == ("baseline", found["best"]["stages"])
+    assert best.measured_on == "test"
+    assert best.run == found["best"]["run"]
+    assert any("Found by search one" in n and "among 3 trials" in n for n in best.notes)
+    assert not any("search" in note for note in baseline.notes)
+    assert [row["run"] for row in found["on_test"]] == [baseline.run, best.run]
+
+
+def test_the_same_words_again_do_nothing_again(one: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = one
+    files = sorted(folder.glob("runs/*/manifest.json"))
+    times = [file.stat().st_mtime_ns for file in files]
+    again = searched(folder, *WORDS, "--trials", "3")
+    assert again == found
+    assert sorted(folder.glob("runs/*/manifest.json")) == files
+    assert [file.stat().st_mtime_ns for file in files] == times
+    assert len(read_from(folder / "reports" / "results.jsonl")) == 2
+
+
+def test_the_command_that_is_shown_gives_the_best_without_searching(
+    one: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, found = one
+    program, *words = shlex.split(found["command"])
+    assert program == "compress"
+    done = compress(folder, *words, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)[-1]["run"] == found["best"]["run"]
+    assert "reused from" in done.stderr
+
+
+def test_status_shows_what_was_found_from_the_storage_alone(
+    one: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, found = one
+    shown = json.loads(compress(folder, "search", "--status", "one", "--json").stdout)
+    assert {k: v for k, v in shown.items() if k != "on_test"} == {
+        k: v for k, v in found.items() if k != "on_test"
+    }
+    text = compress(folder, "search", "--status", "one")
+    assert "3 finished" in text.stdout
+    assert found["command"] in text.stdout
+
+
+def test_another_search_of_the_same_name_is_refused(one: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = one
+    done = compress(folder, *WORDS, "--trials", "3", "--max-flash", "9KB")
+    assert done.exit_code == 1
+    assert "search one is there already, with other words" in done.stderr
+
+
+def test_several_objectives_give_a_front_whose_every_point_is_measured_on_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = searched(
+        tmp_path, *WORDS, "--trials", "3", "--objective", "top1", "--objective", "gzip_bytes"
+    )
+    labels = {row.label for row in read_from(tmp_path / "reports" / "results.jsonl")}
+    assert labels == {"baseline", *(each["stages"] for each in found["front"])}
+    assert len(found["front"]) >= 2  # fewer zeros are more accurate and compress less
+
+
+def process(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "compress", *words],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def killed_after(working: subprocess.Popen[str], text: str) -> None:
+    """Read what the process says until it says `text`, then kill it."""
+    assert working.stderr is not None
+    said = []
+    for line in working.stderr:
+        said.append(line)
+        if text in line:
+            working.send_signal(signal.SIGKILL)
+            break
+    else:
+        raise AssertionError("".join(said))
+    working.communicate()
+
+
+def assert_whole(folder: Path, finished: list[Any], name: str = "one") -> None:
+    """Nothing is lost, nothing is done twice, and every row is whole."""
+    now = {t.number: t for t in trials(folder, name)}
+    for trial in finished:
+        assert now[trial.number].user_attrs["result"] == trial.user_attrs["result"]
+    results = [t.user_attrs["result"] for t in now.values() if kind(t) == "finished"]
+    runs = [each["run"] for each in results]
+    assert sorted(row.run for row in rows(folder, name)) == sorted(set(runs))
+    assert len(set(runs)) == len(runs)
+
+
+def test_a_search_that_is_killed_goes_on_and_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text(SPACE)
+    words = [*WORDS, "--trials", "3", "--lease", "2"]
+    killed_after(process(tmp_path, *words), "trial 0: ")
+    before = ended(tmp_path)
+    assert len(before) >= 1
+    found = searched(tmp_path, "search", "--resume", "one", "--json")
+    assert found["finished"] >= 3
+    assert_whole(tmp_path, before)
+
+
+def test_two_workers_share_the_trials_and_the_driver_alone_writes_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = searched(tmp_path, *WORDS, "--trials", "4", "--jobs", "2")
+    assert found["finished"] >= 4
+    assert_whole(tmp_path, [])
+    logs = sorted((tmp_path / "runs" / "searches" / "one").glob("worker-*.log"))
+    assert [log.name for log in logs] == ["worker-1.log", "worker-2.log"]
+    labels = [row.label for row in read_from(tmp_path / "reports" / "results.jsonl")]
+    assert labels == ["baseline", found["best"]["stages"]]
+
+
+def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
+    budget = loop.Budget(None, 10, parent=os.getppid())
+    assert not budget.is_over()
+    assert loop.Budget(None, 10, parent=2**22).is_over()
+
+
+def test_a_worker_that_is_lost_too_often_ends_the_search_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
+    worker = workers.Worker(1, broken, workers.available(), tmp_path / "worker-1.log")
+    worker.start()
+
+    def look_after() -> None:
+        while worker.process is not None:
+            worker.process.wait()
+            worker.look_after()
+
+    with pytest.raises(ValueError, match="ended 4 times with exit code 1: 'no memory'"):
+        look_after()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ([], 2, "a search needs a budget: give --minutes or --trials."),
+        (["--minutes", "0"], 2, "0.0 is not in the range 0<x<=1000000"),
+        (["--minutes", "nan"], 2, "nan is not a finite number"),
+        (["--trials", "0"], 2, "0 is not in the range"),
+        (["--trials", "1", "--max-flash", "much"], 2, "'much' is no amount such as 65536, 64KB"),
+        (["--trials", "1", "--max-flash", "-4"], 2, "is no amount"),
+        (["--trials", "1", "--max-flash", "64XB"], 2, "is no amount"),
+        (["--trials", "1", "--jobs", "0"], 2, "0 is not in the range"),
+        (["--trials", "1", "--objective", "speed"], 2, "'speed' is not one of 'top1'"),
+        (["--trials", "1", "--name", "../x"], 1, "is no name of a search"),
+        (["--trials", "1", "--space", "absent.toml"], 1, "absent.toml: No such file"),
+        (["--trials", "1", "--storage", "nonsense"], 1, "'nonsense' is no URL of a database"),
+        (["--trials", "1", "--max-flash", "100"], 1, "less than anything in this space takes"),
+        (["--resume", "absent"], 1, "no search 'absent' in runs/searches."),
+        (["--status", "absent"], 1, "no search 'absent' in runs/searches."),
+        (["--resume", "x", "--seed", "3"], 2, "--resume takes --seed from the search"),
+        (["--status", "x", "--trials", "3"], 2, "--status takes --trials from the search"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(words: list[str], code: int, sentence: str) -> None:
+    task = [] if {"--resume", "--status"} & set(words) else ["--task", "toy"]
+    done = CliRunner().invoke(cli, ["search", *task, *words])
+    assert done.exit_code == code, done.output
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+    assert sentence in done.stderr.strip().splitlines()[-1]
+    assert not any(Path("runs").glob("prune-*"))
+
+
+def test_help_imports_neither_tensorflow_nor_optuna() -> None:
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom compress.cli.main import cli\n"
+        "assert CliRunner().invoke(cli, ['search', '--help']).exit_code == 0\n"
+        "print(*{'tensorflow', 'keras', 'optuna', 'sqlalchemy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

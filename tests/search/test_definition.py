@@ -1,0 +1,97 @@
+"""The file of a search: what it holds, and what is said of one that is damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from compress.cli.search_options import SEARCH_OPTIONS
+from compress.search import definition
+from compress.search.definition import OBJECTIVES, Definition
+
+ONE = Definition(
+    name="one",
+    space={"chains": ["quantize"]},
+    objectives=("top1", "macs"),
+    limits={"flash": 8000},
+    options={"seed": 0, "data": "/a", "task": "toy"},
+    trials=3,
+)
+
+
+def file_of(out: Path) -> Path:
+    return definition.folder_of(out, "one") / definition.FILE
+
+
+def test_a_search_that_is_kept_is_the_same_search(tmp_path: Path) -> None:
+    ONE.save(tmp_path)
+    assert definition.load(tmp_path, "one") == ONE
+
+
+def test_the_same_words_have_the_same_name_and_others_another() -> None:
+    def name(**changed: object) -> str:
+        return definition.default_name("toy", dataclasses.replace(ONE, **changed))  # type: ignore[arg-type]
+
+    assert name() == name(minutes=5.0, trials=None, storage="sqlite:///x.db") == name(name="two")
+    others = {name(limits={}), name(objectives=("top1",)), name(options={"seed": 1})}
+    assert len({name(), *others}) == 4
+
+
+def test_a_budget_that_is_given_takes_the_place_of_the_old_one() -> None:
+    assert ONE.with_budget(None, None) == ONE
+    assert ONE.with_budget(5.0, None) == dataclasses.replace(ONE, minutes=5.0, trials=None)
+
+
+def test_a_search_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+    ONE.save(tmp_path)
+    with pytest.raises(ValueError, match="no search 'onw' in ") as raised:
+        definition.load(tmp_path, "onw")
+    assert str(raised.value).endswith("; there are one. Did you mean 'one'?")
+
+
+@pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "x" * 81, "ä"])
+def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is no name of a search"):
+        definition.load(tmp_path, name)
+
+
+def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    ONE.save(tmp_path)
+    real = file_of(tmp_path).rename(tmp_path / "elsewhere.json")
+    file_of(tmp_path).symlink_to(real)
+    with pytest.raises(ValueError, match="is a link"):
+        definition.load(tmp_path, "one")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": 99}, "it is of version 99, expected 1"),
+        ({"objectives": []}, "unknown objective"),
+        ({"objectives": ["speed"]}, "unknown objective"),
+        ({"minutes": -1}, "no number above 0"),
+        ({"limits": {"flash": "many"}}, "no number above 0"),
+        ({"limits": {"speed": 3}}, "unexpected keyword"),
+        ({"space": {"chains": ["prun"]}}, "no stage 'prun'"),
+        ({"name": "two"}, "it is of search 'two'"),
+        ({"surplus": 1}, "unexpected keyword"),
+        ({"storage": 3}, "are not what they should be"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_path(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    ONE.save(tmp_path)
+    record = json.loads(file_of(tmp_path).read_text())
+    file_of(tmp_path).write_text(json.dumps(record | change))
+    with pytest.raises(ValueError, match="is not the file of a search") as raised:
+        definition.load(tmp_path, "one")
+    assert reason in str(raised.value)
+
+
+def test_the_command_offers_every_objective() -> None:
+    (option,) = [each for each in SEARCH_OPTIONS if each.name == "objectives"]
+    assert list(option.type.choices) == list(OBJECTIVES)  # type: ignore[attr-defined]

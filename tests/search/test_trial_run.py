@@ -1,0 +1,226 @@
+"""One trial: refused before any work, run as any pipeline, stopped early, or broken off and proposed again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.keras_models.model import KerasModel
+from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.words import stages_of
+from compress.runs.context import RunContext
+from compress.runs.folder import RunFolder
+from compress.search import loop, storage
+from compress.search.definition import Definition
+from compress.search.loop import Budget, work
+from compress.search.standing import Standing, kind, standing
+from compress.search.trial_progress import OutOfTime, TrialProgress
+from compress.search.trial_run import TrialRun
+from conftest import Silent
+
+optuna = pytest.importorskip("optuna", reason="extra search")
+
+PRUNE = {
+    "chains": ["prune"],
+    "prune": {"sparsity": [0.25, 0.75], "epochs": 0, "skip": [["conv1"]]},
+}
+
+
+def never() -> bool:
+    return False
+
+
+class Search:
+    """A search in this process, as the command makes it."""
+
+    def __init__(self, model: KerasModel, context: RunContext, **what: Any) -> None:
+        fields = {"space": PRUNE, "objectives": ("top1",), "limits": {}, "options": {"seed": 0}}
+        self.definition = Definition(name="one", **{**fields, **what})
+        self.definition.save(context.out)
+        self.context = dataclasses.replace(context, measured_on="validation", results=None)
+        self.model = model
+        self.study = storage.open_study(self.definition, context.out)
+
+    def work(self, trials: int, is_over: Callable[[], bool] = never) -> Standing:
+        run = TrialRun(self.definition, self.model, self.context, is_over)
+        self.why = work(self.study, self.definition, run, Budget(None, trials), lambda *_: None)
+        return standing(self.study, self.definition)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind(trial) for trial in self.study.trials]
+
+
+@pytest.fixture
+def search(toy_model: KerasModel, context: RunContext) -> Callable[..., Search]:
+    return lambda **what: Search(toy_model, context, **what)
+
+
+def test_a_trial_is_an_ordinary_run_measured_on_validation(
+    search: Callable[..., Search], context: RunContext, toy_model: KerasModel
+) -> None:
+    so_far = search().work(trials=1)
+    assert so_far.best is not None
+    folder = RunFolder(context.out / so_far.best.facts["folder"])
+    finished = folder.load()
+    assert finished is not None
+    assert set(finished.rows) == {"validation"}
+    row = finished.rows["validation"]
+    assert (row.run, row.top1) == (so_far.best.facts["run"], so_far.best.facts["top1"])
+    assert not context.results.exists()  # type: ignore[union-attr]
+    # The same words find it.
+    made = dict.fromkeys(context.out.glob("*/manifest.json"))
+    again = dataclasses.replace(context, measured_on="validation")
+    rows = Pipeline(stages_of(so_far.best.words)).run(toy_model, again)
+    assert rows[-1] == row
+    assert dict.fromkeys(context.out.glob("*/manifest.json")) == made
+
+
+def test_what_was_tried_before_is_not_run_again_and_an_exhausted_space_ends_the_search(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "IN_VAIN", 5)
+    one = search()
+    so_far = one.work(trials=50)
+    assert so_far.finished == 2  # one for each value
+    assert one.kinds.count("refused") >= 5
+    assert one.why is not None
+    assert "the same as trial" in one.why
+
+
+def test_what_cannot_fit_is_refused_before_any_work(
+    search: Callable[..., Search], context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "IN_VAIN", 3)
+    one = search(limits={"flash": 500})
+    so_far = one.work(trials=50)
+    assert (so_far.tried, so_far.refused) == (0, 3)
+    assert list(context.out.glob("prune-*")) == []
+    assert one.why is not None
+    assert "over --max-flash 500" in one.why
+    assert so_far.best is None
+
+
+def test_a_trial_that_a_stage_refuses_is_refused(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "IN_VAIN", 1)
+    one = search(space={"chains": ["prune"], "prune": {"skip": ["conv1", "conv2", "logits"]}})
+    one.work(trials=1)
+    assert one.kinds == ["refused"]
+
+
+def test_a_trial_that_fails_does_not_keep_others_from_running(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Pipeline.run, []
+
+    def broken(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("a defect")
+        return real(*arguments)
+
+    monkeypatch.setattr(Pipeline, "run", broken)
+    one = search()
+    so_far = one.work(trials=2)
+    assert (so_far.failed, so_far.finished) == (1, 1)
+    assert one.study.trials[0].user_attrs["failed"] == "KeyError: 'a defect'"
+
+
+def test_a_trial_that_time_runs_out_for_is_the_first_when_the_search_goes_on(
+    search: Callable[..., Search],
+) -> None:
+    one = search(space={"chains": ["finetune"], "finetune": {"epochs": [1], "learning-rate": 0.01}})
+    looked = []
+
+    def is_over() -> bool:
+        looked.append(1)
+        return len(looked) > 4  # in the middle of the training
+
+    run = TrialRun(one.definition, one.model, one.context, is_over)
+    with pytest.raises(OutOfTime):
+        one.study.optimize(run, n_trials=1)
+    assert one.kinds == ["interrupted", "interrupted"]
+    so_far = one.work(trials=1)
+    assert so_far.finished == 1
+    assert one.kinds == ["interrupted", "finished"]
+
+
+def test_values_are_those_of_the_objectives(search: Callable[..., Search]) -> None:
+    one = search(space={"chains": ["quantize"]}, objectives=("top1", "file_bytes"))
+    so_far = one.work(trials=1)
+    assert so_far.best is not None
+    assert one.study.trials[0].values == [
+        so_far.best.facts["top1"], so_far.best.facts["file_bytes"],
+    ]  # fmt: skip
+
+
+class Asked:
+    """A trial of Optuna that remembers what it was told, and is to be stopped at a step."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.told: dict[int, float] = {}
+        self.stop_at = stop_at
+
+    def report(self, value: float, step: int) -> None:
+        assert step not in self.told
+        self.told[step] = value
+
+    def should_prune(self) -> bool:
+        return max(self.told) >= self.stop_at
+
+
+def epochs(progress: TrialProgress, count: int, first: int = 1) -> None:
+    for epoch in range(first, first + count):
+        progress.epoch({"epoch": epoch, "validation_accuracy": epoch / 10})
+
+
+def test_the_pruner_is_told_of_each_tenth_of_all_epochs_once() -> None:
+    asked: Any = Asked(stop_at=99)
+    progress = TrialProgress(Silent(), asked, epochs=5, done=1, is_over=never)
+    progress.begin("first", 2, 1, 1, 0)
+    epochs(progress, 2)
+    assert sorted(asked.told) == [1, 2, 3, 4, 5, 6]
+    progress.begin("second", 2, 1, 1, 0)
+    epochs(progress, 2)
+    assert sorted(asked.told) == list(range(1, 11))
+    assert asked.told[8] == 0.1
+
+
+def test_a_trial_below_the_others_is_stopped_and_one_at_its_end_is_not() -> None:
+    asked: Any = Asked(stop_at=5)
+    progress = TrialProgress(Silent(), asked, epochs=4, done=0, is_over=never)
+    progress.begin("training", 4, 1, 1, 0)
+    epochs(progress, 1)
+    with pytest.raises(optuna.TrialPruned):
+        epochs(progress, 1, first=2)
+    at_end: Any = Asked(stop_at=10)
+    progress = TrialProgress(Silent(), at_end, epochs=1, done=0, is_over=never)
+    progress.begin("training", 1, 1, 1, 0)
+    epochs(progress, 1)
+
+
+def test_a_trial_whose_lease_ran_out_meanwhile_does_not_end_the_search(
+    search: Callable[..., Search], tmp_path: Path
+) -> None:
+    """As after a machine slept: another process failed the trial, so Optuna refuses to be told of it."""
+    one = search()
+    run = TrialRun(one.definition, one.model, one.context, never)
+    real = run._values
+
+    def slept(trial: Any) -> Any:
+        values = real(trial)
+        if trial.number == 0:
+            failed = optuna.trial.TrialState.FAIL
+            one.study._storage.set_trial_state_values(trial._trial_id, failed)
+        return values
+
+    run._values = slept  # type: ignore[method-assign]
+    work(one.study, one.definition, run, Budget(None, 1), lambda *_: None)
+    assert one.kinds[0] == "interrupted"
+    assert standing(one.study, one.definition).finished == 1
