@@ -154,6 +154,7 @@ def _drive(searching: Searching, jobs: int, as_json: bool) -> None:
     if so_far.best:
         rows = finalists.measured(found, so_far, *searching.start, searching.options.results)
         finalists.export(found, so_far.best, searching.out)
+        search_output.draw(found, so_far, searching.out)
     search_output.show(found, so_far, rows, searching.out, as_json)
 
 

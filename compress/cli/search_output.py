@@ -17,6 +17,8 @@ from compress.search.definition import Definition
 from compress.search.limits import FLAGS
 from compress.search.standing import FAILED, RESULT, WORDS, Found, Standing, axes, kind
 
+FRONT = "front"  # the picture, without the suffix of its format
+
 
 def begun(found: Definition, so_far: Standing) -> str:
     """What a search is after, and how far it is."""
@@ -83,8 +85,27 @@ def show(
         return
     console.say("", f"Best: {best.words}")
     if file.exists():
-        console.say(f"File: {file}")
+        console.say(f"File: {file}. Front: {folder / FRONT}.png.")
     console.say("The same without searching:", f"  {again}")
+
+
+def draw(found: Definition, so_far: Standing, out: Path) -> None:
+    """Draw the front of a search and all trials that fit into its folder, by its first two objectives."""
+    from compress.report.plots import search_front
+
+    up, across = axes(found.objectives)[:2]
+
+    def points(several: Sequence[Found]) -> list[tuple[float, float]]:
+        amounts = [(each.facts[across], each.facts[up]) for each in several]
+        return [pair for pair in amounts if None not in pair]
+
+    names = (_axis(across), _axis(up))
+    path = definition.folder_of(out, found.name) / FRONT
+    search_front(points(so_far.fitting), points(so_far.front), names, path)
+
+
+def _axis(objective: str) -> str:
+    return "top-1 on validation images" if objective == "top1" else objective.replace("_", " ")
 
 
 def command_again(found: Definition, words: str, out: Path) -> str:

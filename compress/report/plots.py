@@ -64,6 +64,29 @@ def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> list[
         return save(picture, path)
 
 
+def search_front(
+    trials: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
+    names: tuple[str, str],
+    path: Path,
+) -> list[Path]:
+    """Draw the trials of a search, and its front as a line, into a PNG and an SVG.
+
+    Args:
+      trials, front: (across, up) each.
+      names: of what goes across and up.
+      path: of both files, without their suffixes.
+    """
+    with picture_of(7, 4.2) as picture:
+        axes = picture.subplots()
+        axes.plot(*zip(*trials, strict=True), "o", color=COLOURS[5], mfc="white", label="trials")
+        line = sorted(front)
+        axes.plot(*zip(*line, strict=True), "o-", color=COLOURS[0], label="front")
+        axes.set(xlabel=names[0], ylabel=names[1])
+        axes.legend()
+        return save(picture, path)
+
+
 @contextmanager
 def picture_of(width: float, height: float, constrained: bool = True) -> Iterator[Picture]:
     """A picture of that size in inches, whatever style the user's own settings ask for."""

@@ -54,6 +54,7 @@ class Standing:
     failed: int
     running: int  # or lost, until their lease runs out
     seconds: float  # in which a trial that came to an end was at work
+    fitting: tuple[Found, ...]  # finished trials that keep to every limit, each run once
     best: Found | None
     front: tuple[
         Found, ...
@@ -98,6 +99,7 @@ def standing(study: Study, definition: Definition) -> Standing:
     return Standing(
         **{name: states.count(name) for name in (*ended, "failed", "running")},
         seconds=covered(spans),
+        fitting=tuple(order),
         best=order[0] if order else None,
         front=front(order, axes(definition.objectives)),
     )

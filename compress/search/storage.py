@@ -5,6 +5,7 @@ The database holds numbers, texts and JSON. Optuna pickles nothing with the samp
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -68,6 +69,8 @@ def check_url(url: str) -> None:
 def open_study(definition: Definition, out: Path) -> Study:
     """The study of a search, created if it is not there.
 
+    Proposals of whoever creates it depend on the seed alone. Those of others, and of one that goes on, must differ.
+
     Raises:
       ValueError: the storage cannot be reached, is of another version, or has another search of that name.
     """
@@ -75,6 +78,7 @@ def open_study(definition: Definition, out: Path) -> Study:
     import optuna
 
     optuna.logging.disable_default_handler()  # the console prints
+    logging.getLogger("optuna").addHandler(logging.NullHandler())
     path = (folder_of(out, definition.name) / FILE).absolute()
     url = definition.storage or f"sqlite:///{path}"
     with _sentences(definition.storage or str(path)), _experimental():
@@ -91,7 +95,8 @@ def open_study(definition: Definition, out: Path) -> Study:
             raise ValueError(
                 f"the storage has another search called {definition.name}: give this one another --name."
             )
-        study.sampler = _sampler(definition, len(study.get_trials(deepcopy=False)))
+        trials = len(study.get_trials(deepcopy=False))
+        study.sampler = _sampler(definition, [] if known is None else [trials, os.getpid()])
         study.pruner = _pruner(definition)
     return study
 
@@ -109,12 +114,15 @@ def _database(url: str, lease: float) -> RDBStorage:
     )
 
 
-def _sampler(definition: Definition, trials: int) -> BaseSampler:
-    """TPE for one objective, NSGA-II for several. One that goes on does not propose the same again."""
+def _sampler(definition: Definition, mixed_in: list[int]) -> BaseSampler:
+    """TPE for one objective, NSGA-II for several.
+
+    Args:
+      mixed_in: numbers besides the seed.
+    """
     from optuna.samplers import NSGAIISampler, TPESampler
 
-    seed = definition.options.get("seed", 0)
-    mixed = np.random.SeedSequence([seed] if not trials else [seed, trials, os.getpid()])
+    mixed = np.random.SeedSequence([definition.options.get("seed", 0), *mixed_in])
     number = int(mixed.generate_state(1)[0])
     constraints: Callable[[FrozenTrial], list[float]] | None = None
     if definition.limits:

@@ -127,9 +127,10 @@ class TrialRun:
         return optuna.TrialPruned(why)
 
     def _tried_as(self, trial: Trial, words: str) -> int | None:
-        """The number of the trial that had the same words and came to an end; None if none had."""
-        for other in trial.study.get_trials(deepcopy=False):
-            if other.user_attrs.get(WORDS) == words and kind(other) in ("finished", "stopped"):
+        """The number of a trial before it that had the same words, and ended or is at work; None if there is none."""
+        for other in trial.study.get_trials(deepcopy=False)[: trial.number]:
+            same = other.user_attrs.get(WORDS) == words
+            if same and kind(other) in ("finished", "stopped", "running"):
                 return other.number
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,14 @@ HISTORY = [
     }
     for e in range(1, 9)
 ]  # fmt: skip
+
+
+def test_the_front_of_a_search_is_drawn_with_its_axes(tmp_path: Path) -> None:
+    trials = [(1000.0, 0.5), (2000.0, 0.9), (3000.0, 0.6)]
+    png, svg = plots.search_front(trials, trials[:2], ("file bytes", "top-1"), tmp_path / "front")
+    assert png.read_bytes().startswith(b"\x89PNG\r\n")
+    shown = set(re.findall(r"<!-- (.*?) -->", svg.read_text()))
+    assert {"file bytes", "top-1", "front", "trials"} <= shown
 
 
 def test_curves_are_a_png_and_an_svg(tmp_path: Path) -> None:

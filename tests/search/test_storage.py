@@ -144,3 +144,15 @@ def test_a_trial_without_a_sign_of_life_is_run_again_with_the_same_options(out: 
     study.optimize(objective, n_trials=1)
     assert seen[1] == chosen
     assert [t.state.name for t in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_processes_at_work_together_do_not_begin_with_the_same_proposals(out: Path) -> None:
+    seen = []
+
+    def objective(trial: Any) -> float:
+        seen.append(trial.suggest_float("x", 0, 1))
+        return 0.0
+
+    for study in [storage.open_study(ONE, out) for _ in range(2)]:
+        study.optimize(objective, n_trials=1)
+    assert seen[0] != seen[1]

@@ -1,0 +1,95 @@
+"""Fifty random kills of a search and of its workers: nothing is lost, nothing is done twice, every row is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.rows.jsonl import read_from
+from compress.search import definition, storage
+from compress.search.standing import kind
+
+pytest.importorskip("optuna", reason="extra search")
+
+SPACE = """
+chains = ["finetune quantize"]
+[finetune]
+epochs = [1, 2, 3]
+learning-rate = {low = 0.001, high = 0.1, log = true}
+"""
+WORDS = [
+    "--task",
+    "toy",
+    "--space",
+    "space.toml",
+    "--name",
+    "one",
+    "--trials",
+    "60",
+    "--jobs",
+    "2",
+    "--lease",
+    "5",
+]
+KILLS = 50
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that are there."""
+    with contextlib.suppress(OSError):
+        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def finished(folder: Path) -> dict[int, Any]:
+    out = folder / "runs"
+    if not (definition.folder_of(out, "one") / storage.FILE).exists():
+        return {}
+    trials = storage.open_study(definition.load(out, "one"), out).trials
+    return {t.number: t.user_attrs["result"] for t in trials if kind(t) == "finished"}
+
+
+def searching(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "compress", "search", *WORDS],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in /proc")
+def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text(SPACE)
+    rng = random.Random(0)
+    driver, seen = searching(tmp_path), dict[int, Any]()
+    for _ in range(KILLS):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.wait(timeout=rng.uniform(1, 20))
+        victims = [driver.pid, *children(driver.pid)] if driver.poll() is None else []
+        if victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(victims), signal.SIGKILL)
+        now = finished(tmp_path)
+        assert {number: now.get(number) for number in seen} == seen
+        seen = now
+        if driver.poll() is not None:
+            driver = searching(tmp_path)
+    while len(finished(tmp_path)) < 60:
+        driver.wait()
+        driver = searching(tmp_path)
+    assert driver.wait() == 0
+    runs = [each["run"] for each in finished(tmp_path).values()]
+    assert len(set(runs)) == len(runs)
+    rows = read_from(tmp_path / "runs" / "searches" / "one" / "trials.jsonl")
+    assert sorted(row.run for row in rows) == sorted(runs)
+    lines = (tmp_path / "reports" / "results.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["run"] for line in lines}) == len(lines)

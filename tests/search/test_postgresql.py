@@ -1,0 +1,105 @@
+"""A search whose trials are in PostgreSQL, started here on a socket of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.search import storage
+from compress.search.definition import Definition
+
+pytest.importorskip("optuna", reason="extra search")
+pytest.importorskip("psycopg", reason="the driver of PostgreSQL")
+
+
+def program(name: str) -> str | None:
+    """The path of a program of PostgreSQL, which Debian puts where no shell looks."""
+    kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(kept[-1]) if kept else None)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of an empty database."""
+    initdb, pg_ctl = program("initdb"), program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("PostgreSQL is not installed")
+    user = "postgres" if os.geteuid() == 0 else getpass.getuser()  # it does not run as root
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket's path is short
+    if os.geteuid() == 0:
+        shutil.chown(folder, user)
+
+    def run(*words: str) -> None:
+        subprocess.run(
+            words, check=True, cwd=folder, user=user if os.geteuid() == 0 else None,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    data = str(folder / "data")
+    run(initdb, "-D", data, "-U", user, "--no-sync", "-A", "trust")
+    own = f"-c listen_addresses= -c fsync=off -k {folder}"
+    run(pg_ctl, "-D", data, "-w", "-o", own, "-l", str(folder / "log"), "start")
+    try:
+        yield f"postgresql+psycopg://{user}@/postgres?host={folder}"
+    finally:
+        run(pg_ctl, "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def test_two_processes_share_a_search_and_take_over_what_is_lost(tmp_path: Path, url: str) -> None:
+    storage.check_url(url)
+    one = Definition(
+        name="one", space={}, objectives=("top1",), limits={"flash": 8000}, options={"seed": 0},
+        storage=url,
+    )  # fmt: skip
+    ours, theirs = (storage.open_study(one, tmp_path / n) for n in ("ours", "theirs"))
+    seen = []
+
+    def objective(trial: Any) -> float:
+        seen.append(trial.suggest_float("x", 0, 1))
+        trial.set_user_attr(storage.EXCESSES, [-0.5])
+        return 0.5
+
+    for study in (ours, theirs, ours):
+        study.optimize(objective, n_trials=1)
+    assert [trial.params["x"] for trial in theirs.trials] == seen
+    assert len(set(seen)) == 3
+    with pytest.raises(ValueError, match="another search called one"):
+        storage.open_study(dataclasses.replace(one, limits={}), tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Connections are closed at the end, which else the end of the process does."""
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
+
+    opened = []
+
+    def note(connection: Any, record: Any) -> None:
+        opened.append(connection)
+
+    event.listen(Pool, "connect", note)
+    yield
+    event.remove(Pool, "connect", note)
+    for connection in opened:
+        connection.close()
+
+
+def test_a_server_that_is_not_there_is_said_in_one_sentence(tmp_path: Path) -> None:
+    one = Definition(
+        name="one", space={}, objectives=("top1",), limits={}, options={},
+        storage=f"postgresql+psycopg://nobody@/none?host={tmp_path}",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="cannot be used: connection is bad") as raised:
+        storage.open_study(one, tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
