@@ -18,9 +18,10 @@ from compress.pipelines import setup
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.search import default_space, definition, finalists, space, storage, workers
+from compress.search.budget import Budget
 from compress.search.definition import Definition
 from compress.search.limits import Limits
-from compress.search.loop import Budget, work
+from compress.search.loop import begin_with_the_shortest, work
 from compress.search.prediction import Predictor, check_possible
 from compress.search.standing import Standing, standing
 from compress.search.trial_rows import TrialRows
@@ -74,7 +75,7 @@ class Searching:
     def run_trials(self, budget: Budget, told: Callable[[Any, Standing], None]) -> None:
         """Run trials in this process until the budget is used up."""
         if not budget.is_used_up(self.standing()):
-            trial_run = TrialRun(self.definition, *self.start, budget.is_over)
+            trial_run = TrialRun(self.definition, *self.start, budget)
             if why := work(self.study, self.definition, trial_run, budget, told):
                 self.progress.note(why)
 
@@ -138,6 +139,8 @@ def _drive(searching: Searching, jobs: int, as_json: bool) -> None:
     note(f"search {found.name}: {search_output.begun(found, so_far)}")
     if not budget.is_used_up(so_far):
         searching.check_possible()
+        if found.minutes is not None and not searching.study.get_trials(deepcopy=False):
+            begin_with_the_shortest(searching.study, found)
 
     def told(trial: Any, so_far: Standing) -> None:
         searching.rows.add(searching.study)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compress.search.budget import Budget
 from compress.search.definition import Definition
+from compress.search.space import CHAIN
 from compress.search.standing import REFUSED, Standing, standing
 
 if TYPE_CHECKING:
@@ -24,35 +23,11 @@ IN_VAIN = (
 Told = Callable[["FrozenTrial", Standing], None]  # is called after each trial
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a process may still use: until when, and how many trials of the search in all."""
-
-    until: float | None  # of `time.monotonic`
-    trials: int | None
-    parent: int | None = None  # process that this one works for, and ends with
-
-    @classmethod
-    def of(cls, definition: Definition, so_far: Standing, parent: int | None = None) -> Budget:
-        """What is left of a search's budget."""
-        left = None if definition.minutes is None else definition.minutes * 60 - so_far.seconds
-        until = None if left is None else time.monotonic() + left
-        return cls(until, definition.trials, parent)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds that are left; None: any number."""
-        return None if self.until is None else max(0.0, self.until - time.monotonic())
-
-    def is_over(self) -> bool:
-        """Whether no time is left, or the process that this one works for has gone."""
-        orphaned = self.parent is not None and os.getppid() != self.parent
-        return orphaned or self.seconds_left == 0
-
-    def is_used_up(self, so_far: Standing) -> bool:
-        """Whether no trial may begin any more."""
-        enough = self.trials is not None and so_far.tried >= self.trials
-        return enough or self.is_over()
+def begin_with_the_shortest(study: Study, definition: Definition) -> None:
+    """Let the first trials have the fewest epochs of each chain: there is something soon, and a pace to go by."""
+    for chain in definition.parsed_space().chains:
+        epochs = {n: min(d.ends) for n, d in chain.domains().items() if n.endswith(".epochs")}
+        study.enqueue_trial({CHAIN: chain.text, **epochs})
 
 
 def work(

@@ -36,6 +36,7 @@ class TrialProgress:
         """
         self.shown, self.trial, self.epochs, self.is_over = shown, trial, epochs, is_over
         self.before, self.current, self.reported = done, 0, 0
+        self.trained, self.seconds = 0, 0.0  # epochs in this process, and their time
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         """See `Progress`."""
@@ -52,6 +53,7 @@ class TrialProgress:
         """See `Progress`. Raises optuna.TrialPruned if the trial is to be stopped."""
         self.shown.epoch(row)
         self.current = int(row["epoch"])
+        self.trained, self.seconds = self.trained + 1, self.seconds + row["seconds"]
         if self.trial is None:
             return
         reached = part(self.before + self.current, self.epochs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from compress.findings import CannotTreat
@@ -12,6 +12,7 @@ from compress.pipelines.pipeline import Pipeline
 from compress.rows.result import Result
 from compress.runs.context import RunContext
 from compress.runs.folder import RunFolder
+from compress.search.budget import Budget
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
 from compress.search.limits import BEYOND
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 
+PACE = "pace"  # attribute of a trial: seconds an epoch
+
+
+class NoTime(Exception):
+    """Raised before a trial that would not end in the time that is left."""
+
+
 class TrialRun:
     """What Optuna calls with each trial. It gives the values of the objectives."""
 
@@ -32,16 +40,13 @@ class TrialRun:
         definition: Definition,
         model: KerasModel,
         context: RunContext,
-        is_over: Callable[[], bool],
+        budget: Budget,
     ) -> None:
         """
         Args:
           context: measures on validation; rows stay in the run folders.
-          is_over: whether no time is left.
         """
-        self.definition, self.model, self.context, self.is_over = (
-            definition, model, context, is_over,
-        )  # fmt: skip
+        self.definition, self.model, self.context, self.budget = definition, model, context, budget
         self.space, self.limits = definition.parsed_space(), definition.parsed_limits()
         self.predict = Predictor(model, context.view(None))
         self.at_work: int | None = None  # number of the trial that is not told to Optuna yet
@@ -52,6 +57,7 @@ class TrialRun:
 
         Raises:
           optuna.TrialPruned: it was refused before any work, or stopped in training.
+          NoTime: it would not end in time; a search that has more time may propose it again.
           OutOfTime, KeyboardInterrupt: it is proposed again when the search goes on.
         """
         import optuna
@@ -60,6 +66,8 @@ class TrialRun:
         try:
             return self._values(trial)
         except optuna.TrialPruned:
+            raise
+        except NoTime:
             raise
         except (OutOfTime, KeyboardInterrupt):
             trial.study.enqueue_trial(trial.params)
@@ -95,17 +103,31 @@ class TrialRun:
         return tuple(float(value) for value in values)
 
     def _row(self, trial: Trial, pipeline: Pipeline) -> Result:
-        """The row of the pipeline on validation."""
+        """The row of the pipeline on validation. Raises OutOfTime, or NoTime if it would not end in time."""
+        epochs, done = sum(map(usual_epochs, pipeline.stages)), self._epochs_before(pipeline)
+        self._check_time(trial, epochs - done)
+        reported_to = trial if is_pruned(self.definition) else None
         progress = TrialProgress(
-            self.context.progress,
-            trial if is_pruned(self.definition) else None,
-            sum(map(usual_epochs, pipeline.stages)),
-            self._epochs_before(pipeline),
-            self.is_over,
+            self.context.progress, reported_to, epochs, done, self.budget.is_over
         )
-        if self.is_over():
+        try:
+            context = dataclasses.replace(self.context, progress=progress)
+            return pipeline.run(self.model, context)[-1]
+        finally:
+            if progress.trained and not self.budget.is_over():
+                trial.set_user_attr(PACE, progress.seconds / progress.trained)
+
+    def _check_time(self, trial: Trial, epochs: int) -> None:
+        """Raise OutOfTime if no time is left, NoTime if so many epochs would take more, as others took."""
+        if self.budget.is_over():
             raise OutOfTime
-        return pipeline.run(self.model, dataclasses.replace(self.context, progress=progress))[-1]
+        left = self.budget.seconds_left
+        others = trial.study.get_trials(deepcopy=False)
+        paces = [other.user_attrs[PACE] for other in others if PACE in other.user_attrs]
+        if left is not None and paces and (seconds := epochs * statistics.median(paces)) > left:
+            why = f"it would take about {seconds / 60:.1f} minutes, and {left / 60:.1f} are left"
+            trial.set_user_attr(REFUSED, why)
+            raise NoTime(why)
 
     def _ahead(self, words: str, pipeline: Pipeline) -> tuple[str | None, list[float]]:
         """Why the pipeline is not tried, None if it may fit; and how far above each limit it is predicted to be."""

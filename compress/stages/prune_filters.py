@@ -224,10 +224,8 @@ class PruneFilters(TrainingStage):
     def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
         """The highest cost allowed, and the function that gives the cost of a selection of units, bool [units]."""
         if self.flash is not None:
-            sizes = network_sizes(model.keras)
-            return self.flash, targets.byte_cost(
-                model, groups, sizes, partial(file_bytes, scheme="int8")
-            )
+            sizes, bytes_of = network_sizes(model.keras), partial(file_bytes, scheme="int8")
+            return self.flash, targets.byte_cost(model, groups, sizes, bytes_of)
         cost = targets.cost(self._target_name, model, groups)
         whole = cost(np.ones(groups.units, dtype=bool))
         # A figure is not known here: the run that measures it gives macs instead.

@@ -19,7 +19,7 @@ from baselines.toy import Toy
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.rows.jsonl import read_from
-from compress.search import definition, loop, storage, workers
+from compress.search import budget, definition, storage, workers
 from compress.search.standing import kind
 
 pytest.importorskip("optuna", reason="extra search")
@@ -244,9 +244,9 @@ def test_two_workers_share_the_trials_and_the_driver_alone_writes_rows(
 
 
 def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
-    budget = loop.Budget(None, 10, parent=os.getppid())
-    assert not budget.is_over()
-    assert loop.Budget(None, 10, parent=2**22).is_over()
+    ours = budget.Budget(None, 10, parent=os.getppid())
+    assert not ours.is_over()
+    assert budget.Budget(None, 10, parent=2**22).is_over()
 
 
 def test_a_worker_that_is_lost_too_often_ends_the_search_with_its_last_words(

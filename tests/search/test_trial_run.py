@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from compress.pipelines.words import stages_of
 from compress.runs.context import RunContext
 from compress.runs.folder import RunFolder
 from compress.search import loop, storage
+from compress.search.budget import Budget
 from compress.search.definition import Definition
-from compress.search.loop import Budget, work
+from compress.search.loop import begin_with_the_shortest, work
 from compress.search.standing import Standing, kind, standing
 from compress.search.trial_progress import OutOfTime, TrialProgress
 from compress.search.trial_run import TrialRun
@@ -45,9 +47,10 @@ class Search:
         self.model = model
         self.study = storage.open_study(self.definition, context.out)
 
-    def work(self, trials: int, is_over: Callable[[], bool] = never) -> Standing:
-        run = TrialRun(self.definition, self.model, self.context, is_over)
-        self.why = work(self.study, self.definition, run, Budget(None, trials), lambda *_: None)
+    def work(self, trials: int, until: float | None = None) -> Standing:
+        budget = Budget(until, trials)
+        run = TrialRun(self.definition, self.model, self.context, budget)
+        self.why = work(self.study, self.definition, run, budget, lambda *_: None)
         return standing(self.study, self.definition)
 
     @property
@@ -138,11 +141,12 @@ def test_a_trial_that_time_runs_out_for_is_the_first_when_the_search_goes_on(
     one = search(space={"chains": ["finetune"], "finetune": {"epochs": [1], "learning-rate": 0.01}})
     looked = []
 
-    def is_over() -> bool:
-        looked.append(1)
-        return len(looked) > 4  # in the middle of the training
+    class Over(Budget):
+        def is_over(self) -> bool:
+            looked.append(1)
+            return 4 < len(looked) < 7  # in the middle of the training
 
-    run = TrialRun(one.definition, one.model, one.context, is_over)
+    run = TrialRun(one.definition, one.model, one.context, Over())
     with pytest.raises(OutOfTime):
         one.study.optimize(run, n_trials=1)
     assert one.kinds == ["interrupted", "interrupted"]
@@ -177,7 +181,7 @@ class Asked:
 
 def epochs(progress: TrialProgress, count: int, first: int = 1) -> None:
     for epoch in range(first, first + count):
-        progress.epoch({"epoch": epoch, "validation_accuracy": epoch / 10})
+        progress.epoch({"epoch": epoch, "validation_accuracy": epoch / 10, "seconds": 2.0})
 
 
 def test_the_pruner_is_told_of_each_tenth_of_all_epochs_once() -> None:
@@ -210,7 +214,7 @@ def test_a_trial_whose_lease_ran_out_meanwhile_does_not_end_the_search(
 ) -> None:
     """As after a machine slept: another process failed the trial, so Optuna refuses to be told of it."""
     one = search()
-    run = TrialRun(one.definition, one.model, one.context, never)
+    run = TrialRun(one.definition, one.model, one.context, Budget())
     real = run._values
 
     def slept(trial: Any) -> Any:
@@ -224,3 +228,36 @@ def test_a_trial_whose_lease_ran_out_meanwhile_does_not_end_the_search(
     work(one.study, one.definition, run, Budget(None, 1), lambda *_: None)
     assert one.kinds[0] == "interrupted"
     assert standing(one.study, one.definition).finished == 1
+
+
+def test_a_trial_that_would_not_end_in_time_is_not_begun(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the pace of those before. It is no bad trial for that: when there is more time it is proposed again."""
+    monkeypatch.setattr(loop, "IN_VAIN", 1)
+    one = search(
+        space={"chains": ["finetune"], "finetune": {"epochs": [50], "learning-rate": 0.01}}
+    )
+    one.study.add_trial(
+        optuna.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs={"pace": 60.0})
+    )
+    one.work(trials=1, until=time.monotonic() + 600)
+    assert one.kinds == ["interrupted", "interrupted"]
+    assert one.why is not None
+    assert "it would take about 50.0 minutes, and" in one.why
+
+
+def test_a_search_by_the_clock_begins_with_the_fewest_epochs_of_each_chain(
+    search: Callable[..., Search],
+) -> None:
+    space = {
+        "chains": ["finetune", "prune quantize"],
+        "finetune": {"epochs": {"low": 3, "high": 9}},
+        "prune": {"epochs": [4, 2], "sparsity": [0.5]},
+    }
+    one = search(space=space)
+    begin_with_the_shortest(one.study, one.definition)
+    assert [trial.system_attrs["fixed_params"] for trial in one.study.trials] == [
+        {"chain": "finetune", "finetune.epochs": 3},
+        {"chain": "prune quantize", "prune.epochs": 2},
+    ]
