@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from compress import zoo
+
 
 def regular(path: Path) -> Path:
     """The path itself. ValueError if it is a device, a pipe or a socket, or a link to one."""
@@ -31,3 +33,14 @@ class FilePath(click.Path):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return path
+
+
+class ModelPath(FilePath):
+    """An option that names a model: a file, or `zoo:NAME`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            model = zoo.named(value) if isinstance(value, str) else None
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return FilePath.convert(self, str(model.file) if model else value, param, ctx)

@@ -12,7 +12,7 @@ import numpy as np
 
 from compress import backend
 from compress.findings import CannotTreat, Finding
-from compress.input_file import FilePath
+from compress.input_file import ModelPath
 from compress.keras_models.batchnorm import has_statistics, recalibrated
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
@@ -33,14 +33,16 @@ LEAST_SHARE = 1 / 3  # of the epochs of a stage that is not given any, for littl
 SHORT = 1000  # steps of a training, below which statistics are looked at
 IMAGES = 4000  # that statistics of BatchNormalization are taken anew from
 WEIGHT = 0.9  # of teachers whose weight is not given
-MODEL = FilePath(exists=True, dir_okay=False)
+MODEL = ModelPath(exists=True, dir_okay=False)
+RATE = click.FloatRange(0, min_open=True)
+FOUND_RATE = "Highest learning rate of that training; found by short trials if not given."
 
 
-class TeacherFile(FilePath):
+class TeacherFile(ModelPath):
     """A model file, or `self`, the incoming model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == SELF else FilePath.convert(self, value, param, ctx)
+        return value if value == SELF else ModelPath.convert(self, value, param, ctx)
 
 
 TEACHER = TeacherFile(exists=True, dir_okay=False)

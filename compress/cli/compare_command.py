@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from compress import zoo
 from compress.cli import console
 from compress.cli.options import with_task
 from compress.data.dataset import Dataset
@@ -33,7 +34,7 @@ def compare(
     Raises:
       ValueError: a word names no model, or the two were not measured on the same images.
     """
-    words = (first, second)
+    words = [str(model.file) if (model := zoo.named(w)) else w for w in (first, second)]
     rows = read_from(results) if results.exists() else []
     found = [None if Path(word).is_file() else _row(word, rows, results) for word in words]
     files = [Path(word) for word, row in zip(words, found, strict=True) if row is None]

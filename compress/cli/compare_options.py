@@ -22,8 +22,8 @@ from compress.cli.options import DATA, FILE, JSON, PIXELS, RESULTS, TASK, TRUST
 def compare(**values: Any) -> None:
     """Hold one model against another on the same images.
 
-    FIRST and SECOND are model files, run folders, or rows of --results, named by label or by run. Files are measured on
-    the test images; rows are as they were measured.
+    FIRST and SECOND are model files, models of the zoo such as zoo:baseline, run folders, or rows of --results, named
+    by label or by run. Files are measured on the test images; rows are as they were measured.
 
     For instance: compress compare 'prune --sparsity 0.5' 'quantize --scheme int8'
     """

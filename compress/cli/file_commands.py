@@ -12,6 +12,7 @@ from compress.cli.options import (
     FILE,
     INSPECT_OPTIONS,
     JSON,
+    MODEL_FILE,
     OUT,
     PIXELS,
     RESULTS,
@@ -20,14 +21,14 @@ from compress.cli.options import (
 )
 from compress.cli.param_types import TaskName
 
-MODEL_FILE = click.Argument(["file"], type=FILE)
+MODEL = click.Argument(["file"], type=MODEL_FILE)
 SOURCE = click.Argument(["source"])
 OF_TASK = click.Option(
     ["--task"], type=TaskName(), help="Task whose data are taken; that of the row if not given."
 )
 
 
-@click.command(params=[MODEL_FILE, *EVALUATE_OPTIONS])
+@click.command(params=[MODEL, *EVALUATE_OPTIONS])
 def evaluate(**values: Any) -> None:
     """Measure a .keras, .h5 or .tflite FILE on the test images."""
     from compress.cli import commands
@@ -35,7 +36,7 @@ def evaluate(**values: Any) -> None:
     commands.evaluate(**with_task(values), task_name=values["task"])
 
 
-@click.command(params=[MODEL_FILE, *INSPECT_OPTIONS])
+@click.command(params=[MODEL, *INSPECT_OPTIONS])
 def inspect(**values: Any) -> None:
     """Show a model FILE layer by layer: shapes, parameters, MACs, bytes."""
     from compress.cli import inspect_command
@@ -43,7 +44,7 @@ def inspect(**values: Any) -> None:
     inspect_command.inspect(**values)
 
 
-@click.command(params=[MODEL_FILE, SLIM_OUT, JSON])
+@click.command(params=[MODEL, SLIM_OUT, JSON])
 def slim(**values: Any) -> None:
     """Write a .tflite FILE in fewer bytes that computes the same."""
     from compress.cli import slim_command
@@ -53,9 +54,10 @@ def slim(**values: Any) -> None:
 
 @click.command(
     params=[
-        MODEL_FILE,
+        MODEL,
         click.Option(
-            ["--against"], type=FILE, help="File that it is held against: the ratio is FILE's time over that one's."
+            ["--against"], type=MODEL_FILE,
+            help="File that it is held against: the ratio is FILE's time over that one's."
         ),
         click.Option(
             ["--rounds"], type=click.IntRange(1, 10_000), default=30, show_default=True,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from compress import zoo
 from compress.cli import console
 from compress.cli.options import with_task
 from compress.data.dataset import Dataset
@@ -19,6 +20,7 @@ from compress.handover.export import export as write
 from compress.handover.verify import Check, file_checks, measured_again, row_checks
 from compress.input_file import regular
 from compress.model_files.file_kind import suffix_of
+from compress.model_files.load import load_model
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from compress.runs.folder import MANIFEST, RunFolder
@@ -126,7 +128,11 @@ def _show(checks: list[Check], source: str, as_json: bool) -> None:
 
 
 def _source(source: str, out: Path) -> _Source:
-    """A `.tflite` file, a run folder, or the run in `out` whose key begins with these digits."""
+    """A `.tflite` file, a run folder, a model of the zoo, or the run in `out` whose key begins with these digits."""
+    if model := zoo.named(source):
+        loaded = load_model(model.file)
+        file = loaded if isinstance(loaded, TFLiteModel) else loaded.to_tflite()
+        return _Source(name=model.name, model=file, row=Result.from_record(model.row))
     path = Path(source)
     if not path.exists() and re.fullmatch(r"[0-9a-f]{6,64}", source):
         found = sorted(out.glob(f"*-{source[:12]}*"))
@@ -137,8 +143,8 @@ def _source(source: str, out: Path) -> _Source:
         (path,) = found
     finished = RunFolder(path).load() if (path / MANIFEST).exists() else None
     if finished is not None:
-        model = TFLiteModel.load(RunFolder(path).model_file("tflite"))
-        return _Source(name="model", model=model, row=finished.row)
+        kept = TFLiteModel.load(RunFolder(path).model_file("tflite"))
+        return _Source(name="model", model=kept, row=finished.row)
     if not path.is_file():
         raise ValueError(f"{source}: no .tflite file, no run folder, and no run in {out}.")
     suffix = suffix_of(path)

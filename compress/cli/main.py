@@ -16,6 +16,7 @@ from compress.cli.options import (
     JSON,
     MICRO,
     MODEL,
+    MODEL_FILE,
     NO_MEASURE,
     OUT,
     PIXELS,
@@ -129,7 +130,7 @@ for command in file_commands.COMMANDS:
     cls=FileThenStages,
     chain=True,
     params=[
-        click.Argument(["file"], type=FILE),
+        click.Argument(["file"], type=MODEL_FILE),
         click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same to this .keras file."),
         click.Option(
             ["--task"], type=TaskName(),
@@ -225,6 +226,14 @@ def tasks() -> None:
 
     for name in registry.task_names():
         console.say(f"{name}  {(type(registry.task(name)).__doc__ or '').strip().splitlines()[0]}")
+
+
+@cli.command(params=[JSON])
+def zoo(as_json: bool) -> None:
+    """List trained models that are installed; other commands take them as zoo:NAME."""
+    from compress.cli import zoo_command
+
+    zoo_command.show(as_json)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import click
 from compress import registry
 from compress.cli.errors import errors_as_sentences
 from compress.cli.param_types import Numbers, Scale, Size, TaskName
-from compress.input_file import FilePath
+from compress.input_file import FilePath, ModelPath
 from compress.pipelines.stage_command import StageCommand
 from compress.pipelines.words import SEED, StageGroup, build_stage, known
 
@@ -26,6 +26,7 @@ TARGETS = (
     *(f"ethos-{name}" for name in ("u55-32", "u55-64", "u55-128", "u55-256", "u65-256", "u65-512")),
 )
 FILE = FilePath(path_type=Path)
+MODEL_FILE = ModelPath(path_type=Path)
 USUAL_TASK = "cifar10"
 TASK = click.Option(
     ["--task"], type=TaskName(), default=USUAL_TASK, show_default=True,
@@ -101,7 +102,9 @@ SLIM_OUT = click.Option(
     ["--out"], type=FILE, help="File to write; beside FILE, as .slim.tflite, if not given."
 )
 MODEL = click.Option(
-    ["--model"], type=FILE, help="Model file to compress; the task's baseline if not given."
+    ["--model"],
+    type=MODEL_FILE,
+    help="Model file to compress, or zoo:NAME; the task's baseline if not given.",
 )
 NO_MEASURE = click.Option(
     ["--no-measure"], is_flag=True,

@@ -34,6 +34,16 @@ def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
     return mask.reshape(w.shape)
 
 
+def in_random_order(kernels: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Magnitudes by chance for the weights of each kernel, from 1 to 2; 0 for those that are zero.
+
+    >>> in_random_order({"a": np.array([0.0, 5.0, 0.1])}, seed=0)["a"].round(2).tolist()
+    [0.0, 1.27, 1.04]
+    """
+    rng = np.random.default_rng(seed)
+    return {name: np.where(w == 0, 0, rng.uniform(1, 2, w.shape)) for name, w in kernels.items()}
+
+
 def lamp_scores(w: np.ndarray) -> np.ndarray:
     """LAMP score of each weight: its square over the sum of squares of the weights of `w` that are not smaller.
 
@@ -89,6 +99,26 @@ def drops_overall(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[st
     dropped = owners[np.argsort(scores, kind="stable")[:drops]]
     counts = np.bincount(dropped, minlength=len(kernels))
     return {name: int(count) for name, count in zip(kernels, counts, strict=True)}
+
+
+def lacking_zeros(kernels: Mapping[str, np.ndarray], sparsity: float, together: bool) -> list[str]:
+    """A sentence for each kernel that is less sparse than asked; one for all of them if they count together.
+
+    >>> lacking_zeros({"a": np.array([0.0, 1.0, 2.0, 3.0])}, 0.5, together=False)
+    ['a has 1 zeros in 4 weights, expected 2']
+    """
+    asked = drops_by_layer(kernels, sparsity)
+    zeros = {name: int(np.sum(w == 0)) for name, w in kernels.items()}
+    sizes = {name: w.size for name, w in kernels.items()}
+    if together:
+        whole = f"all of {', '.join(kernels)}"
+        sizes = {whole: sum(sizes.values())}
+        zeros, asked = {whole: sum(zeros.values())}, {whole: round(sparsity * sizes[whole])}
+    return [
+        f"{name} has {zeros[name]} zeros in {sizes[name]} weights, expected {asked[name]}"
+        for name in asked
+        if zeros[name] < asked[name]
+    ]
 
 
 def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:

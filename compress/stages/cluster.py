@@ -18,7 +18,7 @@ from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
 from compress.tfmot import clustering as tfmot_clustering
-from compress.training_stage import TrainingStage
+from compress.training_stage import FOUND_RATE, RATE, TrainingStage
 from compress.weight_sharing import MAX_VALUES, cluster_ids, distinct, distinct_per_channel, nearest
 
 
@@ -46,11 +46,7 @@ class Cluster(TrainingStage):
         click.IntRange(0, MAX_EPOCHS),
         "Epochs of training while clustered; 0 clusters at once and trains nothing.",
     )
-    learning_rate: float | None = option(
-        None,
-        click.FloatRange(0, min_open=True),
-        "Highest learning rate of that training; found by short trials if not given.",
-    )
+    learning_rate: float | None = option(None, RATE, FOUND_RATE)
     skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
 
     def libraries(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from compress.tasks.view import TaskView
 from compress.training.distillation import Method
 from compress.training.distillation_losses import LOSSES
 from compress.training.recipe import Recipe
-from compress.training_stage import MODEL, TEACHER, TrainingStage
+from compress.training_stage import MODEL, RATE, TEACHER, TrainingStage
 from compress.typed_options import ForwardedOption
 
 WIDTH = 0.5  # of a student that is not asked for another
@@ -58,7 +58,7 @@ class Distill(TrainingStage):
     epochs: int = option(40, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
     learning_rate: float | None = option(
         None,
-        click.FloatRange(0, min_open=True),
+        RATE,
         "Highest learning rate of that training; that of the task's recipe if not given, or found by short trials if "
         "the task has no recipe for training from scratch.",
     )

@@ -10,7 +10,7 @@ import click
 from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
-from compress.training_stage import TrainingStage
+from compress.training_stage import FOUND_RATE, RATE, TrainingStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,7 @@ class Finetune(TrainingStage):
     version: ClassVar = 2
     needs_tensorflow: ClassVar = False
     epochs: int = option(12, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
-    learning_rate: float | None = option(
-        None,
-        click.FloatRange(0, min_open=True),
-        "Highest learning rate of that training; found by short trials if not given.",
-    )
+    learning_rate: float | None = option(None, RATE, FOUND_RATE)
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         result = model.trainable_copy()

@@ -13,12 +13,19 @@ from compress.findings import CannotTreat, Finding
 from compress.keras_models.batchnorm import has_statistics, recalibrated
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
-from compress.pruning.magnitude import drops_by_layer, drops_overall, ramp_steps, without_smallest
+from compress.pruning.magnitude import (
+    drops_by_layer,
+    drops_overall,
+    in_random_order,
+    lacking_zeros,
+    ramp_steps,
+    without_smallest,
+)
 from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
-from compress.training_stage import IMAGES, WEIGHT, TrainingStage
+from compress.training_stage import FOUND_RATE, IMAGES, RATE, WEIGHT, TrainingStage
 from compress.weight_sharing import cluster_ids, is_clustered
 
 SPARSITY = 0.5
@@ -45,6 +52,11 @@ class Prune(TrainingStage):
         click.Choice(["layer", "global"]),
         "Where the fraction is counted: in each kernel, or global, over all kernels that are pruned.",
     )
+    criterion: str = option(
+        "magnitude",
+        click.Choice(["magnitude", "random"]),
+        "Which weights go: the smallest, or, as a control, any, all at once before the training.",
+    )
     most_epochs: ClassVar = 45
     epochs: int | None = option(
         None,
@@ -52,11 +64,7 @@ class Prune(TrainingStage):
         f"Epochs of training while pruning, {most_epochs} if not given, fewer for little data; 0 prunes at once and "
         "trains nothing.",
     )
-    learning_rate: float | None = option(
-        None,
-        click.FloatRange(0, min_open=True),
-        "Highest learning rate of that training; found by short trials if not given.",
-    )
+    learning_rate: float | None = option(None, RATE, FOUND_RATE)
     begin: float = option(
         0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
     )
@@ -95,6 +103,9 @@ class Prune(TrainingStage):
                     "which sets the zeros of every group; leave one of them out."
                 )
             object.__setattr__(self, "sparsity", zeros / group)
+        if self.criterion == "random" and (self.pattern or self.scope == "global"):
+            text = "random goes with neither 'pattern' nor scope global; leave them out"
+            raise ValueError(f"prune: option 'criterion': {text}.")
 
     def libraries(self) -> tuple[str, ...]:
         return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
@@ -135,12 +146,12 @@ class Prune(TrainingStage):
         self.check(model)
         drops = self._drops(model)
         # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
-        at_once = self.pattern or not self.epochs
+        at_once = self.pattern or not self.epochs or self.criterion == "random"
         kernels = model.kernels()
         task = self.training_view(task, model)
-        model = self._pruned_copy(
-            model, {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
-        )
+        first = {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
+        ranked = in_random_order(kernels, seed) if self.criterion == "random" else kernels
+        model = self._pruned_copy(model, first, ranked)
         if self.epochs:
             model = self._trained(model, drops, task, seed)
         # Prune again after training: tfmot keeps more weights than asked where magnitudes are equal.
@@ -159,21 +170,7 @@ class Prune(TrainingStage):
                 for name, (broken, groups) in counts.items()
                 if broken
             ]
-        asked = drops_by_layer(pruned, self.sparsity)
-        zeros = {name: int(np.sum(w == 0)) for name, w in pruned.items()}
-        sizes = {name: w.size for name, w in pruned.items()}
-        if self.scope == "global":
-            whole = f"all of {', '.join(pruned)}"
-            sizes = {whole: sum(sizes.values())}
-            zeros, asked = (
-                {whole: sum(zeros.values())},
-                {whole: round(self.sparsity * sizes[whole])},
-            )
-        return [
-            f"{name} has {zeros[name]} zeros in {sizes[name]} weights, expected {asked[name]}"
-            for name in asked
-            if zeros[name] < asked[name]
-        ]
+        return lacking_zeros(pruned, self.sparsity, together=self.scope == "global")
 
     def _why_dense(self, name: str, shape: tuple[int, ...]) -> str:
         """Why a kernel that is not skipped is not pruned; empty if it is pruned."""
@@ -188,10 +185,7 @@ class Prune(TrainingStage):
         return layer_of(name) not in self.skip and not self._why_dense(name, shape)
 
     def _drops(self, model: KerasModel) -> dict[str, int]:
-        """Kernel name -> how many of its weights become zero, for each kernel that is pruned.
-
-        Weights that are zero already count among them, because they are the smallest.
-        """
+        """Kernel name -> how many of its weights become zero, those that are zero included; of the pruned kernels."""
         kernels = {k: w for k, w in model.kernels().items() if self._prunes(k, w.shape)}
         if self.scope == "layer":
             return drops_by_layer(kernels, self.sparsity)
@@ -205,13 +199,21 @@ class Prune(TrainingStage):
         """Which weights to keep."""
         return pattern_mask(w, self.pattern) if self.pattern else without_smallest(w, drops)
 
-    def _pruned_copy(self, model: KerasModel, drops: Mapping[str, int]) -> KerasModel:
-        """A copy of `model` in which each kernel in `drops` has that many zeros, or the zeros of the pattern."""
-        copy, kernels = model.copy(), model.kernels()
-        variables = copy.kernel_variables()
+    def _pruned_copy(
+        self,
+        model: KerasModel,
+        drops: Mapping[str, int],
+        ranked: Mapping[str, np.ndarray] | None = None,
+    ) -> KerasModel:
+        """A copy of `model` in which each kernel in `drops` has that many zeros, or the zeros of the pattern.
+
+        The smallest of the kernel go, or those where its array in `ranked` is smallest.
+        """
+        copy = model.copy()
+        variables, kernels = copy.kernel_variables(), model.kernels()
         for name, count in drops.items():
-            w = kernels[name]
-            variables[name].assign(np.where(self._mask(w, count), w, np.float32(0)))
+            kept = self._mask((ranked or kernels)[name], count)
+            variables[name].assign(np.where(kept, kernels[name], np.float32(0)))
         return copy
 
     def _trained(

@@ -29,7 +29,7 @@ from compress.pruning.selection import (
 from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
 from compress.training.seeding import set_seed
-from compress.training_stage import TrainingStage
+from compress.training_stage import FOUND_RATE, RATE, TrainingStage
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
@@ -70,8 +70,8 @@ class PruneFilters(TrainingStage):
     )
     criterion: str = option(
         "taylor",
-        click.Choice(["taylor", "l1", "l2", "batchnorm"]),
-        "What makes a filter important: see the page of this stage.",
+        click.Choice(["taylor", "l1", "l2", "batchnorm", "random"]),
+        "What makes a filter important, or, as a control, chance: see the page of this stage.",
     )
     scope: str = option(
         "global",
@@ -87,11 +87,7 @@ class PruneFilters(TrainingStage):
     epochs: int = option(
         60, click.IntRange(0, MAX_EPOCHS), "Epochs of training afterwards; 0 trains nothing."
     )
-    learning_rate: float | None = option(
-        None,
-        click.FloatRange(0, min_open=True),
-        "Highest learning rate of that training; found by short trials if not given.",
-    )
+    learning_rate: float | None = option(None, RATE, FOUND_RATE)
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
@@ -245,5 +241,6 @@ class PruneFilters(TrainingStage):
             "l1": lambda: importance.norm_scores(model, groups, 1),
             "l2": lambda: importance.norm_scores(model, groups, 2),
             "batchnorm": lambda: importance.batchnorm_gamma_scores(model, groups),
+            "random": lambda: np.random.default_rng(seed).random(groups.units),
         }
         return scores[self.criterion]()

@@ -24,7 +24,7 @@ from compress.tflite.model import TFLiteModel
 from compress.tflite.slim_proof import slim_export
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
-from compress.training_stage import TrainingStage
+from compress.training_stage import FOUND_RATE, RATE, TrainingStage
 from compress.weight_sharing import distinct_per_channel, is_clustered
 
 CASTS = ("QUANTIZE", "DEQUANTIZE")  # around operators that compute in float
@@ -63,11 +63,7 @@ class Qat(TrainingStage):
     epochs: int = option(
         6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
     )
-    learning_rate: float | None = option(
-        None,
-        click.FloatRange(0, min_open=True),
-        "Highest learning rate of that training; found by short trials if not given.",
-    )
+    learning_rate: float | None = option(None, RATE, FOUND_RATE)
     calibration: int = option(
         500,
         click.IntRange(1, 1_000_000),

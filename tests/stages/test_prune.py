@@ -144,6 +144,29 @@ def test_one_shot_keeps_the_largest_weights_as_they_were_and_needs_no_training()
         np.testing.assert_array_equal(after[name], np.where(keep, w, 0))
 
 
+def test_at_random_other_weights_go_as_many_and_by_the_seed(view: TaskView) -> None:
+    model = residual()
+    kernels = [
+        Prune(criterion="random", epochs=epochs).apply(model, view, seed=seed).kernels()
+        for epochs, seed in ((0, 1), (0, 1), (0, 2), (1, 1))
+    ]
+    smallest = Prune(epochs=0).apply(model, view, seed=1).kernels()
+    zeros = [{name: w == 0 for name, w in each.items()} for each in (*kernels, smallest)]
+    first, same, other, trained, by_magnitude = zeros
+    for name, holes in first.items():
+        assert np.array_equal(holes, same[name])
+        assert np.array_equal(holes, trained[name])
+        assert holes.sum() == by_magnitude[name].sum()
+    assert any(not np.array_equal(holes, other[name]) for name, holes in first.items())
+    assert any(not np.array_equal(holes, by_magnitude[name]) for name, holes in first.items())
+
+
+def test_random_goes_with_neither_pattern_nor_a_global_scope() -> None:
+    for options in ({"pattern": "2:4"}, {"scope": "global"}):
+        with pytest.raises(ValueError, match="random goes with neither 'pattern' nor scope global"):
+            Prune(criterion="random", **options)
+
+
 def test_pruning_further_keeps_a_subset() -> None:
     half = prune(residual(), epochs=0, sparsity=0.5)
     more = prune(half, epochs=0, sparsity=0.8)

@@ -1,0 +1,8 @@
+"""Where the trained models are that ship with this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+FOLDERS = (_HERE, _HERE.parent / "trained")

@@ -1,0 +1,34 @@
+"""`compress zoo`: the trained models that are installed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from compress import zoo
+from compress.cli import console
+
+
+def show(as_json: bool) -> None:
+    """List the models of the zoo with what was measured of them."""
+    models = zoo.models().values()
+    if as_json:
+        console.say_json([asdict(model) | {"file": str(model.file)} for model in models])
+        return
+    console.print_records([_table_row(model) for model in models])
+    console.say(
+        "",
+        "Any command takes one in place of a model file, as in: compress run --model zoo:baseline quantize",
+    )
+
+
+def _table_row(model: zoo.ZooModel) -> dict[str, object]:
+    row = model.row
+    measured = f"{row['test_images']:,} {row.get('measured_on', 'test')} images of {row['data']}"
+    return {
+        "model": f"{zoo.PREFIX}{model.name}",
+        "parameters": row["stored_params"],
+        ".tflite bytes": row["file_bytes"],
+        "top-1, %": f"{100 * row['top1']:.2f}",
+        "measured on": measured,
+        "what": model.about or row["label"],
+    }

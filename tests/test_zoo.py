@@ -1,0 +1,99 @@
+"""Models of the zoo are named anywhere a model file is, and their rows are what measuring them gives."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from compress import registry, zoo
+from compress.cli.main import cli
+
+TOY = ["--task", "toy"]
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(cli, list(words))
+
+
+def test_every_model_of_the_zoo_is_there_with_the_row_that_was_measured_of_it() -> None:
+    listed = json.loads(run("zoo", "--json").stdout)
+    assert {"baseline", "toy"} <= {model["name"] for model in listed}
+    for model in listed:
+        assert Path(model["file"]).is_file()
+        assert model["row"]["task"] in registry.task_names()
+    said = run("zoo").stdout
+    assert "zoo:baseline" in said
+    assert "90.09" in said
+
+
+def test_commands_take_a_model_of_the_zoo_for_a_file() -> None:
+    for words in (
+        ["evaluate", "zoo:toy", *TOY],
+        ["inspect", "zoo:toy"],
+        ["run", *TOY, "--model", "zoo:toy", "prune", "--epochs", "0"],
+        ["compare", "zoo:toy", "zoo:toy", *TOY],
+        ["run", *TOY, "distill", "--teacher", "zoo:toy", "--epochs", "1"],
+    ):
+        done = run(*words)
+        assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    "words", [["inspect"], ["run", *TOY, "quantize", "--model"], ["compare", "zoo:toy"], ["verify"]]
+)
+def test_a_name_that_is_not_in_the_zoo_is_refused_with_the_nearest(words: list[str]) -> None:
+    done = (
+        run(*words[:1], *words[1:], "zoo:tooy")
+        if "--model" not in words
+        else run("run", *TOY, "--model", "zoo:tooy", "quantize")
+    )
+    assert done.exit_code in (1, 2)
+    assert "no zoo model 'tooy'" in done.stderr
+    assert "Did you mean 'toy'?" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_an_output_is_no_model_of_the_zoo() -> None:
+    done = run("doctor", "zoo:toy", "--fix", "zoo:toy", "prune")
+    assert "the zoo" not in done.output
+    assert not zoo.models()["toy"].file.with_suffix(".keras.tmp").exists()
+
+
+def test_the_row_of_a_model_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("run", *TOY, "quantize").exit_code == 0
+    (folder,) = Path("runs").glob("quantize*")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (tmp_path / "small.tflite").write_bytes((folder / "model.tflite").read_bytes())
+    of_zoo = zoo.ZooModel("small", tmp_path / "small.tflite", "", manifest["result"])
+    monkeypatch.setattr(zoo, "models", lambda: {"small": of_zoo})
+    assert run("verify", "zoo:small", *TOY).exit_code == 0
+    of_zoo.row["file_bytes"] += 1
+    changed = run("verify", "zoo:small", *TOY)
+    assert changed.exit_code == 1
+    assert "file_bytes" in changed.stderr
+
+
+def test_two_models_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = zoo.models()["toy"].file
+    for suffix in (".keras", ".json"):
+        (tmp_path / f"toy{suffix}").write_bytes(toy.with_suffix(suffix).read_bytes())
+
+    class Point(EntryPoint):
+        def load(self) -> Any:
+            return (tmp_path, toy.parent)
+
+    points = [Point("all", "baselines.zoo.folders:FOLDERS", "compress.zoos")]
+    monkeypatch.setattr(zoo, "entry_points", lambda group: points)
+    with pytest.raises(
+        ValueError, match=r"two models of the zoo are called 'toy': .*toy\.keras and"
+    ):
+        zoo.models()
