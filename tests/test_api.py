@@ -95,6 +95,6 @@ def test_doctor_asks_the_stages_that_are_named(first: compress.api.Results) -> N
 def test_the_names_are_there_without_importing_tensorflow() -> None:
     code = (
         "import compress, sys; [getattr(compress, n) for n in compress.__all__];"
-        "print(sorted({'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)))"
+        "print(sorted({'tensorflow', 'keras', 'pandas', 'matplotlib', 'altair'} & set(sys.modules)))"
     )
     assert printed_by(code) == "[]"

@@ -27,6 +27,8 @@ DOORS = {
     "matplotlib": ("compress/report/*",),
     "optuna": ("compress/search/*",),
     "sqlalchemy": ("compress/search/storage.py",),
+    "altair": ("compress/report/*",),
+    "vl_convert": ("compress/report/*",),
 }
 NETWORK = ("urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "socket")
 CODE_FROM_DATA = ("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads")

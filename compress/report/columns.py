@@ -95,7 +95,7 @@ SEED = Column(
 )
 RUN = Column(
     "Run",
-    "digest that names the run folder; its command, commit and machine are in `comparison.csv`.",
+    "digest that names the run folder; its command, commit and machine are in `comparison.html` and `comparison.csv`.",
     lambda r: text.short(r["run"] or ""),
 )
 TOP1 = Column(

@@ -1,4 +1,4 @@
-"""Rows to pages: comparison.md, comparison.csv and a picture, the same bytes for the same rows."""
+"""Rows to pages: comparison.md, .html and .csv, and a picture, the same bytes for the same rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from compress.report import escape, front_plot, tables
 from compress.report.behaviour import Readers, behaviours
 from compress.report.compare import figures_beside
 from compress.report.comparison_page import comparison_page
+from compress.report.html import page
 from compress.report.references import read_references
 from compress.rows.result import Result
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 NO_READERS: Readers = MappingProxyType({})
-PAGES = ("comparison.md", "comparison.csv")
+PAGES = ("comparison.md", "comparison.html", "comparison.csv")
 PICTURES = ("accuracy_against_bytes.png", "accuracy_against_bytes.svg")
 MARK = "<!-- made of rows and figures with digest {} -->"
 
@@ -59,7 +60,7 @@ def write_report(
     folder: Path,
     readers: Readers = NO_READERS,
 ) -> list[Path]:
-    """Write comparison.md, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
+    """Write comparison.md, comparison.html, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
 
     What accuracy hides is told of the rows whose predictions can be read. Each file is replaced whole. ValueError,
     saying what to run, if there are no rows.
@@ -67,10 +68,12 @@ def write_report(
     figures = figures_beside(rows, read_references(references))
     found = behaviours(rows, readers)
     table = tables.compared(rows, figures, found)
-    page = f"{comparison_page(table, figures)}\n{_mark(rows, references, readers)}\n"
+    markdown = f"{comparison_page(table, figures)}\n{_mark(rows, references, readers)}\n"
+    html = page.page(tables.records(table), rows, figures, found)
     front_plot.accuracy_against_bytes(table, figures, folder)
     write_bytes(folder / "comparison.csv", csv(table))
-    write_bytes(folder / "comparison.md", page.encode())  # last: it says of what all were made
+    write_bytes(folder / "comparison.html", html.encode())
+    write_bytes(folder / "comparison.md", markdown.encode())  # last: it says of what all were made
     return paths(folder)
 
 

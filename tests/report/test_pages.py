@@ -57,7 +57,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_report_is_a_page_numbers_and_a_picture_and_nothing_else(tmp_path: Path) -> None:
     written = pages.write_report(example(), [PUBLISHED], tmp_path)
     assert [p.name for p in written] == [
-        "comparison.md", "comparison.csv", "accuracy_against_bytes.png",
+        "comparison.md", "comparison.html", "comparison.csv", "accuracy_against_bytes.png",
         "accuracy_against_bytes.svg",
     ]  # fmt: skip
     assert sorted(tmp_path.iterdir()) == sorted(written)
@@ -189,7 +189,7 @@ def test_a_report_that_cannot_be_made_leaves_the_last_one(
 def test_importing_the_report_imports_nothing_heavy() -> None:
     code = (
         "import sys, compress.report.pages, compress.significance\n"
-        "heavy = {'pandas', 'matplotlib', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
+        "heavy = {'pandas', 'matplotlib', 'altair', 'vl_convert', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert printed_by(code) == "[]"

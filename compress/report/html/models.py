@@ -1,0 +1,89 @@
+"""What rows and sidecars tell of one model: its layers, where its bytes are, its classes, its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compress.report import columns, text
+from compress.report.behaviour import Behaviour
+from compress.report.compare import Record
+from compress.rows.result import Result
+
+MOST_LINES = 100  # of a table, such as one of classes
+Table = dict[str, Any]
+
+
+def about(
+    r: Record, row: Result, found: Mapping[tuple[str, str], Behaviour], anchor: str
+) -> dict[str, Any]:
+    """The tables on a model, and what is missing.
+
+    Each line of a table is a name, a number as it is shown, and the length of its bar, from 0 to 100.
+    """
+    behaviour = found.get((r["run"], r["split_digest"]))
+    tables = [_layers(row), _bytes(row), _types(row)]
+    tables += [_classes(behaviour), _calibration(behaviour)] if behaviour else []
+    missing = [] if row.file_parts else ["the ledger of the file"]
+    missing += [] if behaviour else ["predictions, and so classes and calibration"]
+    return {
+        "name": columns.name(r),
+        "to": anchor,
+        "tables": [t for t in tables if t and t["lines"]],
+        "missing": " and ".join(missing),
+    }
+
+
+def _layers(row: Result) -> Table:
+    lines = [
+        (name, text.percent(sparsity), 100 * sparsity)
+        for name, sparsity in sorted(row.kernel_sparsity.items())
+    ]
+    return _table("Zeros by layer", ("Kernel", "Zeros"), lines)
+
+
+def _bytes(row: Result) -> Table:
+    parts = (row.file_parts or {}).items()
+    lines = [(k, text.count(v), 100 * v / row.file_bytes) for k, v in sorted(parts)]
+    coded = {"xz": "the file after xz", "entropy": "weights and biases, coded at best"}
+    for key, size in sorted((row.coded_bytes or {}).items()):
+        lines.append((coded.get(key, key), text.count(size), 100 * size / row.file_bytes))
+    return _table("Where the bytes are", ("Part", "Bytes"), lines)
+
+
+def _types(row: Result) -> Table:
+    kinds = sorted(row.weight_types.items())
+    lines = [(k, text.count(v), 100 * v / max(1, row.stored_params)) for k, v in kinds]
+    return _table("Stored numbers by type", ("Type", "Numbers"), lines)
+
+
+def _classes(behaviour: Behaviour) -> Table:
+    changes = sorted((behaviour.class_changes or {}).items(), key=lambda item: (item[1], item[0]))
+    most = max((abs(change) for _, change in changes), default=0) or 1
+    lines = [(name, text.points(change, "+"), 100 * abs(change) / most) for name, change in changes]
+    return _table("Change by class, worst first", ("Class", "Points"), lines)
+
+
+def _calibration(behaviour: Behaviour) -> Table:
+    lines = [
+        (
+            f"{100 * each.confidence:.1f} %",
+            f"{100 * each.accuracy:.1f} % of {each.images:,}",
+            100 * each.accuracy,
+        )
+        for each in behaviour.curve
+    ]
+    error = f"Calibration, ECE {text.points(behaviour.ece)} %"
+    return _table(error, ("Sure, on the mean", "Right"), lines)
+
+
+def _table(heading: str, names: tuple[str, str], lines: list[tuple[str, str, float]]) -> Table:
+    return {
+        "heading": heading,
+        "names": names,
+        "lines": [
+            {"name": name, "shown": shown, "bar": round(min(100.0, bar), 1)}
+            for name, shown, bar in lines[:MOST_LINES]
+        ],
+        "more": max(0, len(lines) - MOST_LINES),
+    }

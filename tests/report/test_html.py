@@ -1,0 +1,268 @@
+"""The page in HTML: one file, the same for the same rows, harmless whatever they hold, and no number of its own."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress import registry
+from compress.measurement import predictions
+from compress.report import pages, tables, text
+from compress.report.behaviour import Predictions, behaviours
+from compress.report.compare import figures_beside
+from compress.report.html import page, picture
+from compress.report.references import read_references
+from compress.rows.jsonl import read_from
+from compress.rows.result import Result
+from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
+
+ROOT = Path(__file__).parents[2]
+BASE = bits(9000)
+HOSTILE = "</script><script>top.pwned=1</script>\u2028<img src=x onerror=top.pwned=1> '+alert(1)+' {{7*7}} \u202e"
+
+
+def made(*rows: Result) -> str:
+    figures = figures_beside(rows, read_references([PUBLISHED]))
+    return page.page(tables.records(tables.compared(rows, figures)), rows, figures, {})
+
+
+def data_of(content: str) -> dict[str, Any]:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', content)
+    loaded: dict[str, Any] = json.loads(found)
+    return loaded
+
+
+def test_the_page_is_rebuilt_the_same() -> None:
+    assert made(*example()) == made(*example())
+
+
+def test_the_page_is_one_file_that_the_network_is_forbidden_to() -> None:
+    content = made(*example())
+    assert len(content) < 4_000_000
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', content)[0])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", content, re.S)
+    assert len(scripts) == 2
+    for script in scripts:
+        allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{allowed}'" in policy
+    markup = re.sub(r"<script.*?</script>", "", content, flags=re.S)
+    assert re.findall(r"(?:src|href)=\"(?!#)[^\"]*", markup) == []
+
+
+def test_hostile_text_is_text_everywhere() -> None:
+    hostile = pruned(
+        flipped(BASE, 60, 50), file_bytes=90_000, label=HOSTILE, data="cifar10", command=HOSTILE,
+        machine=HOSTILE, notes=[HOSTILE], versions={HOSTILE: HOSTILE}, commit=HOSTILE,
+        kernel_sparsity={HOSTILE: 0.5}, recorded={HOSTILE: HOSTILE}, model_file=HOSTILE,
+    )  # fmt: skip
+    content = made(row(BASE, model_file=HOSTILE), hostile)
+    assert content.count("<script") == 3
+    assert content.lower().count("</script>") == 3
+    own = content.replace(picture.libraries(), "")
+    assert "<img" not in own
+    assert not {"\u2028", "\u202e"} & set(own)
+    assert "{{7*7}}" in content
+    assert HOSTILE[:20] in json.dumps(data_of(content)["sections"], ensure_ascii=False)
+
+
+def test_no_text_of_a_row_is_in_an_expression_of_the_picture() -> None:
+    frame = json.dumps(picture.frame())
+    expressions = re.findall(r'"expr": "([^"]*)"', frame)
+    assert sorted(set(expressions)) == ["datum.align", "datum.dx", "datum.dy"]
+    assert picture.frame() == data_of(made(row(BASE, label="baseline")))["frame"]
+
+
+def test_the_picture_is_valid_vega_lite() -> None:
+    import altair
+
+    data = data_of(made(*example()))
+    for choices in data["sections"]:
+        for choice in choices:
+            spec = json.loads(json.dumps(data["frame"]))
+            spec["layer"][0]["encoding"]["x"]["scale"]["domain"] = choice["x"]
+            spec["datasets"] = choice["data"] | {
+                k: choice["layouts"][0][k] for k in ("levels", "names", "bestnames")
+            }
+            altair.LayerChart.from_dict(spec)
+
+
+def test_each_axis_that_rows_have_is_offered_and_has_its_answer() -> None:
+    small = pruned(flipped(BASE, 60, 50), file_bytes=90_000, macs=9_000_000)
+    ((file, gzip, macs),) = data_of(made(row(BASE), small))["sections"]
+    assert [c["field"] for c in (file, gzip, macs)] == ["file_bytes", "gzip_bytes", "macs"]
+    assert "".join(part for part, _ in macs["answer"]).startswith(
+        "Ship prune --sparsity 0.5: 9,000,000 multiply-accumulates, 48.8 % of"
+    )
+    assert [s["name"] for s in macs["ladder"]] == ["baseline", "prune --sparsity 0.5"]
+
+
+def test_links_of_the_page_lead_to_rows_that_tell_their_command() -> None:
+    content = made(*example())
+    anchors = set(re.findall(r'id="([^"]+)"', content))
+    links = re.findall(r'href="#([^"]+)"', content)
+    assert links
+    assert set(links) <= anchors
+    for each in example():
+        assert f"run-{each.run[:12]}" in links
+    assert content.count("<code>compress run prune --sparsity 0.9</code>") == 1
+
+
+def test_a_run_on_two_splits_has_two_places() -> None:
+    chosen = dataclasses.replace(row(bits(7000, 7500), run=digest("0")), measured_on="validation")
+    content = made(chosen, row(BASE, run=digest("0")))
+    ids = re.findall(r'id="([^"]+)"', content)
+    assert len(ids) == len(set(ids))
+    assert f"run-{digest('0')[:12]}-2" in ids
+
+
+def test_what_a_row_does_not_hold_is_said() -> None:
+    content = made(row(BASE), pruned(flipped(BASE, 60, 50), file_bytes=90_000))
+    assert "there are no training curves" in content
+    assert "does not hold the ledger of the file and predictions" in content
+
+
+def test_of_very_many_rows_the_page_has_those_that_matter() -> None:
+    one = pruned(flipped(BASE, 60, 50))
+    records = tables.compared_records([row(BASE), one], [])
+    many = [records[0]] + [
+        {**records[1], "run": digest(str(i)), "top1": 0.5 + i / 100_000, "file_bytes": 10_000 + i}
+        for i in range(3000)
+    ]
+    rows = [row(BASE)] + [dataclasses.replace(one, run=digest(str(i))) for i in range(3000)]
+    content = page.page(many, rows, [], {})
+    assert len(content) < 4_000_000
+    assert f"{page.MOST_ROWS} of 3001 rows are here" in content
+    assert content.count('class="run"') == page.MOST_ROWS
+
+
+# Every number is that of a row
+
+SHOWN = ("answer", "ladder", "outside", "rows", "model", "run")
+NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+class Texts(HTMLParser):
+    """The texts of the elements that show what rows hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.within: list[bool] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "input", "br"):
+            classes = (dict(attrs).get("class") or "").split()
+            self.within.append(
+                bool(set(classes) & set(SHOWN)) or (bool(self.within) and self.within[-1])
+            )
+            if tag in ("thead", "caption", "script", "style"):
+                self.within[-1] = False
+
+    def handle_endtag(self, tag: str) -> None:
+        self.within.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.within and self.within[-1]:
+            self.texts.append(data)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """All values and names in a JSON value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    else:
+        yield value
+
+
+def shown_as(value: Any) -> Iterator[str]:
+    """How a value of a row may be written."""
+    if isinstance(value, bool) or value is None:
+        return
+    if isinstance(value, str):
+        yield from (found.group() for found in NUMBER.finditer(value))
+        yield from NUMBER.findall(value[:12])
+    else:
+        for number in (value, 100 * value):
+            for digits in (0, 1, 2, 4):
+                yield from (f"{number:,.{digits}f}", f"{number:+,.{digits}f}")
+        yield from (text.end(value), text.end(value, "+"), text.p_value(value))
+        yield from (f"{value / 1000:,.1f}", f"{value / 1e9:.2f}", str(value))
+
+
+def readers(results: Path) -> dict[str, Callable[[], Predictions]]:
+    """Digest -> how to read the predictions that are kept beside rows."""
+    found: dict[str, Callable[[], Predictions]] = {}
+    for r in read_from(results):
+        path = predictions.file_beside(results, r)
+        if r.predictions and path and path.is_file():
+            found[r.predictions] = functools.partial(predictions.read, path, r)
+    return found
+
+
+@pytest.mark.parametrize("results", ["reports/results.jsonl", "reports/strangers/results.jsonl"])
+def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results: str) -> None:
+    content = (ROOT / results).with_name("comparison.html").read_text()
+    rows = read_from(ROOT / results)
+    names = sorted({r.task for r in rows})
+    figures = read_references([p for n in names for p in registry.task(n).references()])
+    beside = figures_beside(rows, figures)
+    # What follows from rows alone, as comparison.csv has it: differences, intervals, p values, shares of the baseline.
+    derived = tables.compared_records(rows, beside)
+    said = [dataclasses.asdict(b) for b in behaviours(rows, readers(ROOT / results)).values()]
+    published = [dataclasses.asdict(f) for f in beside]
+    known = set()
+    for value in leaves([*(r.record() for r in rows), *derived, *said, *published]):
+        known.update(shown_as(value))
+    csv = (ROOT / results).with_name("comparison.csv").read_text()
+    for value in NUMBER.findall(csv):
+        known.update(shown_as(float(value.replace(",", ""))))
+    reader = Texts()
+    reader.feed(re.sub(r"<script.*?</script>", "", content, flags=re.S))
+    found = [n for t in reader.texts for n in NUMBER.findall(t)]
+    assert len(found) > 1000
+    strange = {n for n in found if n not in known and n.lstrip("+-") not in known}
+    assert strange == set()
+
+
+def test_points_of_the_picture_are_those_of_rows() -> None:
+    content = (ROOT / "reports" / "comparison.html").read_text()
+    rows = read_from(ROOT / "reports" / "results.jsonl")
+    held = {
+        (round(100 * r.top1, 6), round(100 * r.top1_low, 6), round(100 * r.top1_high, 6)): r for r in rows
+    }  # fmt: skip
+    (choices,) = data_of(content)["sections"]
+    file = choices[0]["data"]
+    points = [p for kind in ("others", "named", "best", "base") for p in file[kind]]
+    assert len(points) >= 18
+    for p in points:
+        assert (p["y"], p["low"], p["high"]) in held
+    assert {p["x"] for p in points} <= {r.file_bytes / 1000 for r in rows}
+
+
+def test_the_committed_page_is_that_of_the_rows(tmp_path: Path) -> None:
+    rows = read_from(ROOT / "reports" / "results.jsonl")
+    references = [p for n in sorted({r.task for r in rows}) for p in registry.task(n).references()]
+    pages.write_report(rows, references, tmp_path)
+    kept, new = (
+        re.sub(r"<script>.*?</script>|script-src [^;]*", "", path.read_text(), flags=re.S)
+        for path in (ROOT / "reports" / "comparison.html", tmp_path / "comparison.html")
+    )
+    assert new == kept
