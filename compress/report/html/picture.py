@@ -23,7 +23,8 @@ def libraries() -> str:
     """Vega, Vega-Lite and Vega-Embed as JavaScript, by vl-convert."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(None)).replace("</script", "<\\/script")
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script")
 
 
 @functools.cache
