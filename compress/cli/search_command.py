@@ -179,9 +179,7 @@ def _new(values: Mapping[str, Any]) -> Definition:
     if values["space"]:
         searched = space.read(values["space"])
     else:
-        micro = bool(limits.arena) or "arena_bytes" in objectives
-        gzip = "gzip_bytes" in objectives
-        searched = default_space.default_space(options.task, micro=micro, gzip=gzip)
+        searched = default_space.default_space(options.task, limits, objectives)
     if values["storage"]:
         storage.check_url(values["storage"])
     found = Definition(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from compress import registry, typed_options
 from compress.quantization import int4
 from compress.search import space
+from compress.search.limits import Limits
 from compress.search.space import Space
 from compress.stage import Stage
 from compress.tasks.task import Task
@@ -17,22 +18,23 @@ WIDTH = "width"  # the option of networks that scales their filters
 SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
 
 
-def default_space(task: Task, *, micro: bool, gzip: bool) -> Space:
+def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Space:
     """Chains of stages that make a file smaller, with the ranges that are worth a trial.
 
-    Args:
-      micro: files are for TFLM, so that zeros may take fewer bytes.
-      gzip: what a file compresses to counts, so that zeros do.
+    Zeros are searched where they save something: in what a file compresses to, and in files for TFLM.
     """
     four = _has_int4()
+    micro = limits.arena is not None or "arena_bytes" in objectives
     chains = [f"{shrunk}{stored}" for shrunk in _shrinking(task) for stored in ("quantize", "qat")]
     if micro:
         # TFLM has no 4-bit kernels for Dense layers.
         four_on_micro = "quantize --scheme int4 --target micro"
         chains += [f"{shrunk}{four_on_micro}" for shrunk in _shrinking(task) if four]
         chains += ["prune quantize encode", "prune-filters prune quantize encode"]
-    elif gzip:
+    elif "gzip_bytes" in objectives:
         chains += ["prune quantize", "prune qat"]
+    for name in sorted({"flash", "arena"} & set(limits.given)):  # just as many filters go as must
+        chains.append(f"prune-filters --{name} {limits.given[name]} quantize")
     tables: dict[str, dict[str, Any]] = {
         "prune-filters": {"macs": _table(0.1, 0.9, 0.05), "epochs": _epochs("prune-filters")},
         "distill": {"student_width": _table(0.25, 1.0, 0.05), "epochs": _epochs("distill")},

@@ -48,6 +48,8 @@ class Predictor:
 
     def __call__(self, pipeline: Pipeline, names: Sequence[str]) -> Prediction:
         """What the pipeline's file will take of `names`. ValueError if a stage refuses the model."""
+        if any(stage.asked_figure() for stage in pipeline.stages):
+            return Prediction({}, False)  # how many filters go is found out when it is run
         model, exact = self.model, True
         for stage in pipeline.stages:
             if stage.takes == KerasModel.format:
@@ -134,7 +136,9 @@ def _smallest(chain: Chain, predict: Predictor) -> Pipeline | None:
             amounts = predict(pipeline, []).amounts
         except ValueError:
             continue  # these options do not go together, or not with this model
-        order = (amounts["flash"] or 0, amounts["macs"] or 0)
+        if not amounts:
+            return None  # it is only known when it is run
+        order = (amounts.get("flash") or 0, amounts.get("macs") or 0)
         if best is None or order < best[0]:
             best, values = (order, pipeline), tried
     return best and best[1]

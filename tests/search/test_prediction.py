@@ -46,6 +46,12 @@ def test_what_filters_stay_is_only_known_about(predict: Predictor) -> None:
     assert not predict(pipeline("prune-filters quantize"), []).exact
 
 
+def test_what_is_found_out_when_it_is_run_is_not_predicted(predict: Predictor) -> None:
+    found = predict(pipeline("prune-filters --arena 8000 quantize"), ["arena"])
+    assert found.amounts == {}
+    assert found.refusal(Limits(flash=1, arena=1, macs=1)) is None
+
+
 def test_bytes_that_the_size_model_does_not_know_are_not_predicted(predict: Predictor) -> None:
     for words in ("quantize --scheme float16", "prune quantize encode"):
         assert predict(pipeline(words), []).amounts["flash"] is None
@@ -79,6 +85,12 @@ def test_an_impossible_limit_says_the_smallest_that_would_fit(predict: Predictor
     check_possible(SPACE, Limits(flash=least), predict)
     with pytest.raises(ValueError, match="Give --max-macs 20,"):
         check_possible(SPACE, Limits(flash=least, macs=10), predict)
+
+
+def test_a_chain_of_which_nothing_is_known_makes_no_limit_possible(predict: Predictor) -> None:
+    chains = ["quantize", "prune-filters --arena 8000 quantize"]
+    with pytest.raises(ValueError, match="less than anything in this space takes"):
+        check_possible(space.parsed({"chains": chains}, "space"), Limits(macs=10), predict)
 
 
 def test_a_model_that_every_chain_refuses_is_refused_with_the_reason(toy_view: TaskView) -> None:

@@ -13,6 +13,7 @@ from compress import registry, typed_options
 from compress.search import space
 from compress.search.default_space import default_space
 from compress.search.domain import Choice, Range, parsed
+from compress.search.limits import Limits
 from compress.search.prediction import Fixed
 from compress.tasks.images import Images
 
@@ -139,19 +140,29 @@ def test_what_is_wrong_in_a_file_is_said_in_one_sentence(
 
 
 def test_the_default_space_has_the_networks_of_a_task_that_has_some() -> None:
-    texts = [chain.text for chain in default_space(Toy(), micro=False, gzip=False).chains]
+    texts = [chain.text for chain in default_space(Toy(), Limits(), ["top1"]).chains]
     assert {"quantize", "prune-filters qat", "distill quantize"} <= set(texts)
     assert "distill --student-network residual --student-width 0.5 quantize" in texts
-    own = [chain.text for chain in default_space(Images(), micro=False, gzip=False).chains]
+    own = [chain.text for chain in default_space(Images(), Limits(), ["top1"]).chains]
     assert not any("distill" in text for text in own)
     assert "prune-filters quantize" in own
 
 
 def test_zeros_are_searched_where_they_save_something() -> None:
-    def texts(**which: bool) -> str:
-        chains = default_space(Toy(), **{"micro": False, "gzip": False, **which}).chains
-        return " / ".join(chain.text for chain in chains)
+    def texts(limits: Limits, *objectives: str) -> set[str]:
+        return {chain.text for chain in default_space(Toy(), limits, objectives).chains}
 
-    assert "prune " not in texts()
-    assert "prune quantize" in texts(gzip=True)
-    assert "prune quantize encode" in texts(micro=True)
+    assert "prune quantize" not in texts(Limits(flash=9000), "top1")
+    assert "prune quantize" in texts(Limits(), "top1", "gzip_bytes")
+    assert "prune quantize encode" in texts(Limits(arena=9000), "top1")
+    assert "prune quantize encode" in texts(Limits(), "arena_bytes")
+
+
+def test_filters_are_taken_out_until_a_limit_is_kept() -> None:
+    space = default_space(Toy(), Limits(flash=9000, arena=8000), ["top1"])
+    texts = [chain.text for chain in space.chains]
+    assert texts[-2:] == [
+        "prune-filters --arena 8000 quantize",
+        "prune-filters --flash 9000 quantize",
+    ]
+    assert set(space.chains[-1].domains()) == {"prune-filters.epochs", "quantize.scheme"}
