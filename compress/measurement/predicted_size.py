@@ -98,8 +98,8 @@ def predicted_size(model: KerasModel) -> PredictedSize:
       ValueError: the image size is open.
     """
     network = flattened(model)[0].keras
-    sizes = network_sizes(network)
-    kernels, unfolded = list(sizes.kernels.values()), list(sizes.unfolded.values())
+    folded, unfolded = _normalizations(network)
+    kernels = [size for layer in network.layers for size in _kernel_sizes(layer, folded)]
     macs = list(macs_by_layer(network).values())
     if None in macs:
         raise ValueError(
@@ -115,45 +115,29 @@ def predicted_size(model: KerasModel) -> PredictedSize:
     )
 
 
-@dataclass(frozen=True)
-class NetworkSizes:
-    """What of a network decides the size of its files."""
-
-    kernels: dict[str, KernelSize]  # by the names of `KerasModel.kernels`
-    unfolded: dict[str, int]  # channels of each BatchNormalization that does not fold, by its name
-
-
-def network_sizes(network: Any) -> NetworkSizes:
-    """The sizes of a flat Keras network, whose image shape may be open."""
-    folded, unfolded = _normalizations(network)
-    layers = [each for layer in network.layers for each in _kernel_sizes(layer, folded)]
-    return NetworkSizes(dict(layers), unfolded)
-
-
-def _normalizations(network: Any) -> tuple[set[str], dict[str, int]]:
+def _normalizations(network: Any) -> tuple[set[str], list[int]]:
     """The layers that a BatchNormalization folds into, and the channels of each one that does not fold."""
-    graph, folded, unfolded = graph_of(network), set[str](), dict[str, int]()
+    graph, folded, unfolded = graph_of(network), set[str](), list[int]()
     for call in graph.calls:
         if is_batchnorm(call.layer):
             before = graph.makers.get(id(call.inputs[0]))
             if before is not None and kernel_names(before.layer):
                 folded.add(before.layer.name)
             else:
-                unfolded[call.layer.name] = call.layer.moving_mean.shape[0]
+                unfolded.append(call.layer.moving_mean.shape[0])
     return folded, unfolded
 
 
-def _kernel_sizes(layer: Any, folded: Collection[str]) -> Iterator[tuple[str, KernelSize]]:
+def _kernel_sizes(layer: Any, folded: Collection[str]) -> Iterator[KernelSize]:
     for name, attribute in kernel_names(layer).items():
         shape, depthwise = getattr(layer, attribute).shape, is_depthwise(name)
         channels = shape[-2] * shape[-1] if depthwise else layer.output.shape[-1]
         biased = getattr(layer, "use_bias", True) or layer.name in folded
         dense = isinstance(layer, backend.keras().layers.Dense)
-        size = KernelSize(
+        yield KernelSize(
             weights=math.prod(shape),
             channels=channels,
             depthwise=depthwise,
             biased=biased,
             dense=dense,
         )
-        yield name, size

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from compress import backend
-from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import copy_of, give_weights, kernel_names
 from compress.keras_models.macs import macs_by_layer
 from compress.keras_models.model import KerasModel
@@ -53,7 +52,7 @@ def without_filters(model: KerasModel, groups: FilterGroups, kept_units: np.ndar
 def parameter_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
     """Terms that add up to the parameters of the model as Keras counts them."""
     return [
-        term(groups, layer, weight, 1)
+        _term(groups, layer, weight, 1)
         for layer in model.keras.layers
         for weight in layer.weights
         if math.prod(weight.shape)
@@ -73,7 +72,7 @@ def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
         layer = model.keras.get_layer(name) if "/" not in name else None
         kernels = [getattr(layer, a) for a in kernel_names(layer).values()] if layer else []
         weights = sum(math.prod(kernel.shape) for kernel in kernels)
-        terms += [term(groups, layer, kernel, macs // weights) for kernel in kernels]
+        terms += [_term(groups, layer, kernel, macs // weights) for kernel in kernels]
         if macs and not kernels:
             terms.append(Term(macs))  # in a model inside the model, which is not followed
     return terms
@@ -82,25 +81,6 @@ def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
 def filter_terms(groups: FilterGroups) -> list[Term]:
     """Terms that add up to the filters of the model: output channels of convolutions and Dense layers."""
     return [Term(1, (labels,)) for labels in groups.makers().values()]
-
-
-def kernel_terms(model: KerasModel, groups: FilterGroups) -> dict[str, tuple[Term, Term]]:
-    """Kernel name -> the term of its weights, and that of the output channels it makes."""
-    terms = {}
-    for layer in model.keras.layers:
-        for (name, attribute), kind in zip(
-            kernel_names(layer).items(), kind_of(layer).kernels, strict=True
-        ):
-            kernel = getattr(layer, attribute)
-            axes = {
-                axis % len(kernel.shape): units for axis, units in axes_of(groups, layer, kernel)
-            }
-            outputs = -2 if kind.depthwise else kind.outputs
-            channels = kernel.shape[outputs] * (kernel.shape[-1] if kind.depthwise else 1)
-            units = axes.get(outputs % len(kernel.shape))
-            made = Term(channels) if units is None else Term(channels // len(units), (units,))
-            terms[name] = term(groups, layer, kernel, 1), made
-    return terms
 
 
 def amount(terms: list[Term], kept_units: np.ndarray) -> int:
@@ -116,8 +96,7 @@ def axes_of(groups: FilterGroups, layer: Any, weight: Any) -> Iterator[tuple[int
             yield axis, labels
 
 
-def term(groups: FilterGroups, layer: Any, weight: Any, factor: int = 1) -> Term:
-    """The term of `factor` times the numbers in a weight of a layer."""
+def _term(groups: FilterGroups, layer: Any, weight: Any, factor: int) -> Term:
     axes = dict(axes_of(groups, layer, weight))
     shape = list(weight.shape)
     for axis in axes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, cast
 
 import click
@@ -14,8 +13,7 @@ from compress import backend
 from compress.findings import CannotTreat, Finding
 from compress.keras_models.layers import check_named
 from compress.keras_models.model import KerasModel
-from compress.measurement.predicted_size import file_bytes, network_sizes
-from compress.pruning import importance, surgery, targets
+from compress.pruning import importance, surgery
 from compress.pruning.dependency_graph import FilterGroups, build_dependency_graph
 from compress.pruning.selection import (
     Candidates,
@@ -35,7 +33,11 @@ SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
 TAYLOR_IMAGES = 2048
 SHARES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
-FIGURES = ("arena", "latency")  # measured by the run, which then gives the macs that reach them
+FIGURES = (
+    "flash",
+    "arena",
+    "latency",
+)  # measured by the run, which then gives the macs that reach them
 THOUSANDTHS = 1000  # of the multiply-accumulates, in which a figure is looked for
 
 
@@ -55,7 +57,7 @@ class PruneFilters(TrainingStage):
     flash: int | None = option(
         None,
         click.IntRange(1, 2**31 - 1),
-        "In its place, the most bytes that its int8 file may have, as predicted.",
+        "In its place, the most bytes that its int8 file may have, as written once before the run.",
     )
     arena: int | None = option(
         None,
@@ -93,7 +95,7 @@ class PruneFilters(TrainingStage):
         TrainingStage.__post_init__(self)
         if not self.alpha and not self.teacher:
             object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
-        given = [n for n in (*SHARES, "flash", *FIGURES) if getattr(self, n) is not None]
+        given = [n for n in (*SHARES, *FIGURES) if getattr(self, n) is not None]
         if len(given) > 1:
             raise ValueError(
                 f"prune-filters: option '{given[1]}' does not go with '{given[0]}': give one target."
@@ -120,15 +122,11 @@ class PruneFilters(TrainingStage):
             layers = dict.fromkeys(name for f in findings.values() for name in f.layers)
             because = "".join(f", {finding.clause}" for finding in findings.values())
             way = "ask for less, skip fewer layers, or set another --round-to or --criterion"
-            can, most = (
-                f"can go{because}",
-                f"at most {1 - least / whole:.1%} of the {SHARES.get(self._target_name)} of this model",
+            most = (
+                f"at most {1 - least / whole:.1%} of the {SHARES[self._target_name]} of this model"
             )
-            if self.flash is not None:
-                can = f"is the least that an int8 file of this model can have{because}"
-                way = f"ask for as many, {way.removeprefix('ask for less, ')}"
-                most = f"{least} bytes"
-            raise CannotTreat(Finding(tuple(layers), can, way, most), stage=self.name)
+            finding = Finding(tuple(layers), f"can go{because}", way, most)
+            raise CannotTreat(finding, stage=self.name)
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:
             reason = f"needs a model with one output, this one has {len(model.keras.outputs)}"
             raise CannotTreat(Finding((), reason, "use l2", "criterion taylor"), stage=self.name)
@@ -219,10 +217,15 @@ class PruneFilters(TrainingStage):
 
     def _target(self, model: KerasModel, groups: FilterGroups) -> tuple[float, Cost]:
         """The highest cost allowed, and the function that gives the cost of a selection of units, bool [units]."""
-        if self.flash is not None:
-            sizes, bytes_of = network_sizes(model.keras), partial(file_bytes, scheme="int8")
-            return self.flash, targets.byte_cost(model, groups, sizes, bytes_of)
-        cost = targets.cost(self._target_name, model, groups)
+        terms = {
+            "macs": lambda: surgery.mac_terms(model, groups),
+            "params": lambda: surgery.parameter_terms(model, groups),
+            "filters": lambda: surgery.filter_terms(groups),
+        }[self._target_name]()
+
+        def cost(kept: np.ndarray) -> int:
+            return surgery.amount(terms, kept)
+
         whole = cost(np.ones(groups.units, dtype=bool))
         # A figure is not known here: the run that measures it gives macs instead.
         return (1 - (getattr(self, self._target_name) or 0.0)) * whole, cost

@@ -13,7 +13,9 @@ from compress.runs import figures
 from compress.runs.context import RunContext
 from compress.stages.finetune import Finetune
 from compress.stages.prune_filters import PruneFilters
+from compress.stages.quantize import Quantize
 from support import filter_models as zoo
+from support.model_zoo import randomised
 
 ASKED = {"epochs": 0, "criterion": "l2", "round_to": 1}
 
@@ -74,19 +76,37 @@ def test_stages_that_ask_for_no_figure_are_not_touched(
     assert counted == []
 
 
-def test_memory_on_a_microcontroller_is_kept_to(context: RunContext) -> None:
-    pytest.importorskip("tflite_micro")
+@pytest.fixture(scope="module")
+def wide() -> KerasModel:
     k = backend.keras().layers
     image = k.Input((12, 12, 3))
-    x = k.GlobalAveragePooling2D()(
-        zoo.conv(k, 16, "second")(k.ReLU()(zoo.conv(k, 24, "first")(image)))
-    )
-    model = KerasModel(backend.keras().Model(image, k.Dense(3)(x)))
-    whole = figures.arena_bytes(model)(model)
+    x = k.ReLU()(k.BatchNormalization()(zoo.conv(k, 24, "first")(image)))
+    x = k.GlobalAveragePooling2D()(zoo.conv(k, 16, "second")(x))
+    return KerasModel(randomised(backend.keras().Model(image, k.Dense(3)(x))))
+
+
+def test_memory_on_a_microcontroller_is_kept_to(context: RunContext, wide: KerasModel) -> None:
+    pytest.importorskip("tflite_micro")
+    whole = figures.arena_bytes(wide)(wide)
     asked = PruneFilters(arena=int(whole * 0.7), epochs=0, criterion="l2")
-    ((stage,), _) = figures.settled((asked,), model, context)
-    smaller = stage.outline(model, context.view(None))
-    assert figures.arena_bytes(model)(smaller) <= asked.arena
+    ((stage,), _) = figures.settled((asked,), wide, context)
+    smaller = stage.outline(wide, context.view(None))
+    assert figures.arena_bytes(wide)(smaller) <= asked.arena
     impossible = PruneFilters(arena=100, epochs=0, criterion="l2")
     with pytest.raises(ValueError, match=r"prune-filters: the arena of this model is \d+ where"):
-        figures.settled((impossible,), model, context)
+        figures.settled((impossible,), wide, context)
+
+
+def test_the_int8_file_has_at_most_the_bytes_asked_for(
+    context: RunContext, wide: KerasModel
+) -> None:
+    asked = int(figures.int8_bytes(wide)(wide) * 0.8)
+    pipeline = Pipeline((PruneFilters(flash=asked, **ASKED), Quantize()))
+    rows = pipeline.run(wide, context)
+    assert asked * 0.9 < rows[2].file_bytes <= asked
+    assert rows[1].recorded["flash"] == asked
+
+
+def test_the_time_of_a_model_is_a_share_of_that_of_the_whole(wide: KerasModel) -> None:
+    share = figures.time_ratio(wide)
+    assert share(wide) > 0

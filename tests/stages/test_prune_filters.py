@@ -13,7 +13,6 @@ from compress import backend, registry
 from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
-from compress.measurement.predicted_size import predicted_size
 from compress.pruning.dependency_graph import build_dependency_graph
 from compress.pruning.surgery import amount, filter_terms
 from compress.stages.prune_filters import PruneFilters
@@ -61,20 +60,6 @@ def test_the_target_is_met_to_one_filter(by: str, scope: str, share: float) -> N
     # No filter is worth more than all that its layer and the next one hold, over the filters of its layer.
     worth = {"macs": 64 * 9 * (3 + 20), "params": 9 * (20 + 28) + 5, "filters": 1}[by]
     assert (1 - share) * whole - worth < left <= (1 - share) * whole
-
-
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_the_int8_file_has_at_most_the_bytes_asked_for(scope: str) -> None:
-    model = zoo.functional(wide)
-    whole = predicted_size(model).int8_bytes
-    asked = whole * 2 // 3
-    left = predicted_size(pruned(model, flash=asked, scope=scope, criterion="l2", round_to=1))
-    # A filter of the last layer: its weights, those of the Dense after it, bias and scales.
-    assert asked - 9 * (20 + 28) - 5 - 60 < left.int8_bytes <= asked
-    with pytest.raises(
-        ValueError, match=r"prune-filters: \d+ bytes is the least that an int8 file"
-    ):
-        PruneFilters(flash=100).check(model)
 
 
 def test_a_figure_is_reached_with_the_fewest_macs_saved() -> None:
