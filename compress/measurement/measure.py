@@ -20,7 +20,7 @@ from compress.measurement.scores import (
 from compress.micro import interpreter as micro_interpreter
 from compress.rows import bits
 from compress.rows.measurement import RUNS, MeasuredOn, Measurement
-from compress.significance import wilson_interval
+from compress.statistics.significance import wilson_interval
 from compress.tflite import contents, interpreter, ledger
 from compress.tflite.graph import Graph
 from compress.tflite.model import TFLiteModel

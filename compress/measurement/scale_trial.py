@@ -12,7 +12,7 @@ from compress.keras_models.model import KerasModel
 from compress.measurement import chance
 from compress.measurement.scores import is_correct
 from compress.micro import interpreter as micro_interpreter
-from compress.significance import wilson_interval
+from compress.statistics.significance import wilson_interval
 from compress.tflite import interpreter
 from compress.tflite.model import TFLiteModel
 

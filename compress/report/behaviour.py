@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from compress.calibration import Bin, expected_error, reliability
 from compress.report.compare import Record, sections
 from compress.rows.result import Result
+from compress.statistics.calibration import Bin, expected_error, reliability
 
 
 class Predictions(Protocol):

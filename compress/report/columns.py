@@ -9,7 +9,7 @@ from compress.report import text
 from compress.report.compare import Record
 from compress.rows.field_check import Fraction, kinds_of, number_of
 from compress.rows.measurement import Measurement
-from compress.significance import SIGNIFICANCE
+from compress.statistics.significance import SIGNIFICANCE
 
 
 @dataclass(frozen=True)

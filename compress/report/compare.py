@@ -8,14 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from compress.paired import discordant, equivalence_margin, holm_steps, mcnemar_p, paired_difference
 from compress.report import controls, families
 from compress.report.references import PublishedFigure, accuracies, find
 from compress.rows.bits import unpack_bits
 from compress.rows.field_check import kinds_of, number_of
 from compress.rows.measurement import Measurement
 from compress.rows.result import Result
-from compress.significance import holm, two_proportion_difference, wilson_interval
+from compress.statistics.paired import (
+    discordant,
+    equivalence_margin,
+    holm_steps,
+    mcnemar_p,
+    paired_difference,
+)
+from compress.statistics.significance import holm, two_proportion_difference, wilson_interval
 
 Record = dict[str, Any]
 NO_BASELINE = "no baseline among the rows"

@@ -8,7 +8,7 @@ from typing import Any
 from compress.report import text
 from compress.report.references import PublishedFigure, accuracies
 from compress.rows.result import Result
-from compress.significance import (
+from compress.statistics.significance import (
     SIGNIFICANCE,
     two_proportion_difference,
     two_proportion_p,

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from compress.paired import discordant, holm_steps, mcnemar_p, paired_difference
 from compress.report import text
 from compress.rows.bits import unpack_bits
 from compress.rows.result import Result
+from compress.statistics.paired import discordant, holm_steps, mcnemar_p, paired_difference
 
 Held = Sequence[tuple[Result, Result | None]]  # rows, each with its baseline
 _Key = tuple[Any, ...]

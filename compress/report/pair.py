@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from compress.paired import discordant, equivalence_margin, mcnemar_p, paired_difference
 from compress.report import text
 from compress.rows.bits import unpack_bits
 from compress.rows.measurement import Measurement
-from compress.significance import SIGNIFICANCE
+from compress.statistics.paired import discordant, equivalence_margin, mcnemar_p, paired_difference
+from compress.statistics.significance import SIGNIFICANCE
 
 
 @dataclass(frozen=True, eq=False)

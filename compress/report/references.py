@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compress.report.text import p_value, with_interval
-from compress.significance import (
+from compress.statistics.significance import (
     SIGNIFICANCE,
     two_proportion_difference,
     two_proportion_p,

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from compress.paired import paired_t
 from compress.report import columns, text
 from compress.report.compare import Record
-from compress.significance import SIGNIFICANCE, wilson_interval
+from compress.statistics.paired import paired_t
+from compress.statistics.significance import SIGNIFICANCE, wilson_interval
 
 Group = dict[int, Record]  # seed -> its run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.significance import SIGNIFICANCE
+from compress.statistics.significance import SIGNIFICANCE
 
 MISSING = ""
 

@@ -17,7 +17,7 @@ from compress.runs import precision, provenance, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.trained import Trained
-from compress.significance import wilson_interval
+from compress.statistics.significance import wilson_interval
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.text import no_such

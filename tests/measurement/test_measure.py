@@ -23,7 +23,7 @@ from compress.measurement.scores import is_correct, log_softmax
 from compress.rows.bits import unpack_bits
 from compress.rows.measurement import RUNS
 from compress.rows.result import Result
-from compress.significance import wilson_interval
+from compress.statistics.significance import wilson_interval
 from compress.tflite import contents
 from compress.tflite.flatbuffer import read
 from compress.tflite.model import TFLiteModel

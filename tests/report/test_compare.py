@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 
-from compress.paired import equivalence_margin, mcnemar_p, paired_difference
 from compress.report.compare import NO_BASELINE, Record, row_records
 from compress.report.references import read_references
 from compress.report.seeds import spread, verdicts
 from compress.rows.bits import pack_bits
 from compress.rows.result import Result
-from compress.significance import SIGNIFICANCE, holm, wilson_interval
+from compress.statistics.paired import equivalence_margin, mcnemar_p, paired_difference
+from compress.statistics.significance import SIGNIFICANCE, holm, wilson_interval
 from support.report_rows import IMAGES, PUBLISHED, bits, digest, flipped, pruned, row
 
 BASE = bits(9000)

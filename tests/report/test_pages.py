@@ -188,7 +188,7 @@ def test_a_report_that_cannot_be_made_leaves_the_last_one(
 
 def test_importing_the_report_imports_nothing_heavy() -> None:
     code = (
-        "import sys, compress.report.pages, compress.significance\n"
+        "import sys, compress.report.pages, compress.statistics.significance\n"
         "heavy = {'pandas', 'matplotlib', 'altair', 'vl_convert', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

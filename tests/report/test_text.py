@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.report import text
-from compress.significance import SIGNIFICANCE
+from compress.statistics.significance import SIGNIFICANCE
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 
 from compress.rows.bits import pack_bits
 from compress.rows.result import Result
-from compress.significance import wilson_interval
+from compress.statistics.significance import wilson_interval
 
 PUBLISHED = Path(__file__).parents[2] / "baselines" / "references" / "published.csv"
 IMAGES = 10_000

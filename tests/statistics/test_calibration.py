@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.calibration import expected_error, reliability
+from compress.statistics.calibration import expected_error, reliability
 
 SAID = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=50)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compress.significance import SIGNIFICANCE, beta_below, clopper_pearson, holm
+from compress.statistics.significance import SIGNIFICANCE, beta_below, clopper_pearson, holm
 
 
 def discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
-from compress.paired import (
+from compress.statistics.paired import (
     discordant,
     equivalence_margin,
     holm_steps,
@@ -18,7 +18,7 @@ from compress.paired import (
     paired_difference,
     paired_t,
 )
-from compress.significance import SIGNIFICANCE, holm, two_proportion_difference
+from compress.statistics.significance import SIGNIFICANCE, holm, two_proportion_difference
 
 # Counts of images that one model alone gets right, the other alone, and all others.
 TABLES = st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 2000))

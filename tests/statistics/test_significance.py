@@ -9,7 +9,7 @@ from scipy.stats import chi2_contingency
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from compress.significance import (
+from compress.statistics.significance import (
     SIGNIFICANCE,
     clopper_pearson,
     holm,
