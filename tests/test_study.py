@@ -1,0 +1,62 @@
+"""The study of ours beside scripts by hand: what it names is there, and its scripts use nothing of the toolkit."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from compress.pipelines.words import stages_of
+
+FOLDER = Path(__file__).parents[1] / "reports" / "study"
+MATCHES = tomllib.loads((FOLDER / "study.toml").read_text())["match"]
+SCRIPTS = sorted((FOLDER / "by_hand").glob("*.py"))
+
+
+def test_every_pipeline_can_be_run_and_every_script_is_there() -> None:
+    assert len(MATCHES) > 5
+    for match in MATCHES:
+        for words in (match["ours"], *match.get("controls", [])):
+            assert stages_of(words)
+        for words in match.get("by_hand", []):
+            assert FOLDER / "by_hand" / shlex.split(words)[0] in SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_by_hand_uses_nothing_of_the_toolkit(script: Path) -> None:
+    tree = ast.parse(script.read_text())
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert names
+    assert {name.partition(".")[0] for name in names} & {"compress", "baselines"} == set()
+
+
+@pytest.mark.slow
+def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(
+        """seeds = [0]
+        [[match]]
+        ours = "quantize"
+        by_hand = ["converter_int8.py", "quantizer.py --bits 8"]
+        [[match]]
+        ours = "prune --sparsity 0.8 --epochs 0 quantize"
+        by_hand = ["tfmot_prune.py --sparsity 0.8"]
+        controls = ["prune --sparsity 0.8 --criterion random --epochs 0 quantize"]
+        """
+    )
+    command = [sys.executable, FOLDER / "study.py", study, "--work", tmp_path / "work"]
+    made = []
+    for _ in range(2):
+        subprocess.run(command, check=True)
+        made.append((tmp_path / "work" / "study.csv").read_bytes())
+    assert made[0] == made[1]
+    rows = (tmp_path / "work" / "ours.jsonl").read_text().splitlines()
+    assert len(json.loads(rows[0])["correct"]) > 0
+    assert (tmp_path / "work" / "study.md").read_text().count("by hand") == 3
