@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from compress.micro import interpreter
 from compress.pipelines import setup
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
-from compress.search import default_space, definition, finalists, space, storage, workers
+from compress.search import default_space, definition, finalists, on_ray, space, storage, workers
 from compress.search.budget import Budget
 from compress.search.definition import Definition
 from compress.search.limits import Limits
 from compress.search.loop import begin_with_the_shortest, work
+from compress.search.on_ray import Cluster, RayWorker, cluster_of
 from compress.search.prediction import Predictor, check_possible
 from compress.search.standing import Standing, standing
 from compress.search.trial_rows import TrialRows
 from compress.search.trial_run import TrialRun
+from compress.search.workers import Worker
 
 # Options of all runs, which a search keeps; what is a path is kept as an absolute one.
 KEPT = (
@@ -79,14 +81,17 @@ class Searching:
             if why := work(self.study, self.definition, trial_run, budget, told):
                 self.progress.note(why)
 
-    def run_workers(self, jobs: int, told: Callable[[Any, Standing], None]) -> None:
-        """Let other processes run trials until the budget is used up, and tell of those that end."""
+    def run_workers(
+        self, jobs: int, cluster: Cluster | None, told: Callable[[Any, Standing], None]
+    ) -> None:
+        """Let other processes, here or on a cluster, run trials until the budget is used up; tell of those that end."""
         budget = Budget.of(self.definition, self.standing())
         if budget.is_used_up(self.standing()):
             return
         ended = self._ended()
-        with workers.at_work(self.definition.name, self.out, self.folder, jobs) as processes:
-            busy = processes
+        where = (self.definition.name, self.out, self.folder, jobs)
+        with on_ray.at_work(*where, cluster) if cluster else workers.at_work(*where) as processes:
+            busy: Sequence[Worker | RayWorker] = processes
             while busy:
                 time.sleep(POLL)
                 busy = [worker for worker in processes if worker.look_after()]
@@ -110,7 +115,7 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         path = definition.folder_of(out, found.name) / definition.FILE
         if path.exists():
             known = definition.load(out, found.name)
-            if known.digest != found.digest:
+            if not known.is_same_as(found):
                 raise ValueError(
                     f"search {found.name} is there already, with other words: give this one another --name, or go on "
                     f"with that one by --resume {found.name}."
@@ -120,6 +125,9 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         values["minutes"] if "minutes" in typed else None,
         values["trials"] if "trials" in typed else None,
     )
+    cluster = None
+    if values["on"]:
+        cluster = cluster_of(values["on"], values["cpus"], values["gpus"], found.storage)
     if values["worker"] is None:
         found.save(out)
     searching = Searching(found, out)
@@ -127,10 +135,10 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         budget = Budget.of(found, searching.standing(), parent=values["worker"])
         searching.run_trials(budget, lambda trial, so_far: None)
         return
-    _drive(searching, values["jobs"], values["as_json"])
+    _drive(searching, values["jobs"], cluster, values["as_json"])
 
 
-def _drive(searching: Searching, jobs: int, as_json: bool) -> None:
+def _drive(searching: Searching, jobs: int, cluster: Cluster | None, as_json: bool) -> None:
     """Run trials, write their rows, measure the finalists and show the outcome."""
     found, note = searching.definition, searching.progress.note
     searching.rows.add(searching.study)
@@ -147,8 +155,8 @@ def _drive(searching: Searching, jobs: int, as_json: bool) -> None:
         if line := search_output.line(trial, so_far, found, budget.seconds_left):
             note(line)
 
-    if jobs > 1:
-        searching.run_workers(jobs, told)
+    if jobs > 1 or cluster:
+        searching.run_workers(jobs, cluster, told)
     else:
         searching.run_trials(budget, told)
     searching.rows.add(searching.study)

@@ -15,7 +15,9 @@ from compress.cli.param_types import Finite
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
 NOT_HERE = ("fresh", "measured_on", "micro_accuracy", "as_json")
 # What may be typed for a search that is there already; all else comes from its file.
-FOR_RESUME = ("resume", "minutes", "trials", "jobs", "out", "as_json", "worker")
+FOR_RESUME = (
+    "resume", "minutes", "trials", "jobs", "on", "cpus", "gpus", "out", "as_json", "worker",
+)  # fmt: skip
 FOR_STATUS = ("status", "out", "as_json")
 
 
@@ -56,6 +58,13 @@ SEARCH_OPTIONS: list[click.Parameter] = [
     click.Option(["--resume"], metavar="NAME", help="Go on with a search; --minutes and --trials change its budget."),
     click.Option(["--status"], metavar="NAME", help="Only show what a search has found so far."),
     click.Option(["--jobs"], type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes at work."),
+    click.Option(["--on"], metavar="WHERE", help="Work on Ray: ray, of this machine, or ray://HOST:PORT."),
+    click.Option(
+        ["--cpus"], type=click.IntRange(1, 1024), default=1, show_default=True, help="With --on, CPUs of each job."
+    ),
+    click.Option(
+        ["--gpus"], type=Finite(0, 64), default=0, show_default=True, help="With --on, GPUs of each job."
+    ),
     click.Option(
         ["--storage"], metavar="URL",
         help="Database of the trials, as postgresql+psycopg://user@host/name; SQLite in the folder if not given.",

@@ -54,6 +54,14 @@ class Definition:
         options = {k: v for k, v in self.options.items() if k not in PATHS}
         return digest({**parts, "objectives": list(self.objectives), "options": options})
 
+    def is_same_as(self, other: Definition) -> bool:
+        """Whether the same words asked for both, whatever the budget."""
+        ours, theirs = (
+            [each.digest, each.storage, *(each.options.get(name) for name in PATHS)]
+            for each in (self, other)
+        )
+        return ours == theirs
+
     def parsed_space(self) -> Space:
         """The space itself."""
         return space.parsed(self.space, self.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from compress.measurement.predicted_size import PredictedSize, predicted_size
 from compress.pipelines.pipeline import Pipeline
 from compress.search.limits import FLAGS, UNITS, Limits
 from compress.search.space import CHAIN, Chain, Space
+from compress.stage import Stage
 from compress.tasks.view import TaskView
 
 # How far above a limit a prediction must be to refuse a trial: the size model is that good for a network that is known,
@@ -40,34 +42,47 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts what files will take of a model on a task. What it exported once it remembers."""
+    """Predicts what files will take of a model on a task. What it looked at once it remembers."""
 
     def __init__(self, model: KerasModel, view: TaskView) -> None:
         self.model, self.view = model, view
+        self._sizes: dict[str, PredictedSize] = {}  # see `_key`
         self._arenas: dict[str, int | None] = {}
 
     def __call__(self, pipeline: Pipeline, names: Sequence[str]) -> Prediction:
         """What the pipeline's file will take of `names`. ValueError if a stage refuses the model."""
-        if any(stage.asked_figure() for stage in pipeline.stages):
+        stages = [stage for stage in pipeline.stages if stage.gives == KerasModel.format]
+        if any(stage.asked_figure() for stage in stages):
             return Prediction({}, False)  # how many filters go is found out when it is run
-        model, exact = self.model, True
-        for stage in pipeline.stages:
-            if stage.takes == KerasModel.format:
-                model = stage.outline(model, self.view)
-                exact = exact and stage.outlines_exactly
-        size = predicted_size(model)
-        amounts: dict[str, int | None] = {"macs": size.macs, "flash": flash(pipeline, size)}
+        key, outline = _key(stages), None
+        if key not in self._sizes:
+            outline = self._outline(stages)
+            self._sizes[key] = predicted_size(outline)
+        if "arena" in names and key not in self._arenas:
+            self._arenas[key] = _arena(outline or self._outline(stages))
+        size = self._sizes[key]
+        amounts = {"macs": size.macs, "flash": flash(pipeline, size)}
         if "arena" in names:
-            amounts["arena"] = self._arena(model)
-        return Prediction(amounts, exact)
+            amounts["arena"] = self._arenas[key]
+        return Prediction(amounts, all(stage.outlines_exactly for stage in stages))
 
-    def _arena(self, model: KerasModel) -> int | None:
-        """The arena of the int8 file of the untrained model; None if TFLM does not run it, which measuring will say."""
-        key = model.architecture_digest
-        if key not in self._arenas:
-            found = on_micro(model)
-            self._arenas[key] = found["arena_bytes"] if found["runs"] else None
-        return self._arenas[key]
+    def _outline(self, stages: Sequence[Stage]) -> KerasModel:
+        model = self.model
+        for stage in stages:
+            model = stage.outline(model, self.view)
+        return model
+
+
+def _key(stages: Sequence[Stage]) -> str:
+    """A text that is the same for stages that give networks of the same size."""
+    specs = [{k: v for k, v in stage.spec().items() if k not in TRAINING} for stage in stages]
+    return json.dumps(specs, default=list)
+
+
+def _arena(model: KerasModel) -> int | None:
+    """The arena of the int8 file of an untrained model; None if TFLM does not run it, which measuring will say."""
+    found = on_micro(model)
+    return found["arena_bytes"] if found["runs"] else None
 
 
 def flash(pipeline: Pipeline, size: PredictedSize) -> int | None:

@@ -76,10 +76,9 @@ def started(
 def at_work(name: str, out: Path, folder: Path, jobs: int) -> Iterator[list[Worker]]:
     """So many workers at work on a search; they end with the block."""
     shares = shares_of(available(), jobs)
-    words = [sys.executable, "-m", "compress", "search", "--resume", name, "--out", str(out)]
+    words = [sys.executable, *command(name, out), "--worker", str(os.getpid())]
     workers = [
-        Worker(n, [*words, "--worker", str(os.getpid())], cores, folder / LOG.format(n))
-        for n, cores in enumerate(shares, start=1)
+        Worker(n, words, cores, folder / LOG.format(n)) for n, cores in enumerate(shares, start=1)
     ]
     try:
         for worker in workers:
@@ -90,6 +89,11 @@ def at_work(name: str, out: Path, folder: Path, jobs: int) -> Iterator[list[Work
             if worker.process and worker.process.poll() is None:
                 worker.process.terminate()
                 worker.process.wait()
+
+
+def command(name: str, out: Path) -> list[str]:
+    """What a worker is started with, without the program and without whom it works for."""
+    return ["-m", "compress", "search", "--resume", name, "--out", str(out)]
 
 
 def shares_of(cores: Sequence[int], jobs: int) -> list[list[int]]:

@@ -26,21 +26,8 @@ chains = ["finetune quantize"]
 epochs = [1, 2, 3]
 learning-rate = {low = 0.001, high = 0.1, log = true}
 """
-WORDS = [
-    "--task",
-    "toy",
-    "--space",
-    "space.toml",
-    "--name",
-    "one",
-    "--trials",
-    "60",
-    "--jobs",
-    "2",
-    "--lease",
-    "5",
-]
-KILLS = 50
+KILLS, TRIALS = 50, 30
+WORDS = f"--task toy --space space.toml --name one --trials {TRIALS} --jobs 2 --lease 5".split()
 
 
 def children(pid: int) -> list[int]:
@@ -73,7 +60,7 @@ def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) ->
     driver, seen = searching(tmp_path), dict[int, Any]()
     for _ in range(KILLS):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            driver.wait(timeout=rng.uniform(1, 20))
+            driver.wait(timeout=rng.uniform(5, 30))
         victims = [driver.pid, *children(driver.pid)] if driver.poll() is None else []
         if victims:
             with contextlib.suppress(ProcessLookupError):
@@ -83,7 +70,7 @@ def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) ->
         seen = now
         if driver.poll() is not None:
             driver = searching(tmp_path)
-    while len(finished(tmp_path)) < 60:
+    while len(finished(tmp_path)) < TRIALS:
         driver.wait()
         driver = searching(tmp_path)
     assert driver.wait() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,23 @@ def test_the_same_words_have_the_same_name_and_others_another() -> None:
     assert name() == name(minutes=5.0, trials=None, storage="sqlite:///x.db") == name(name="two")
     others = {name(limits={}), name(objectives=("top1",)), name(options={"seed": 1})}
     assert len({name(), *others}) == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"minutes": 9.0, "lease": 5.0}, True),
+        ({"limits": {}}, False),
+        ({"storage": "sqlite:///x.db"}, False),
+        ({"options": {**ONE.options, "model": "/b.keras"}}, False),
+        ({"options": {**ONE.options, "data": "/b"}}, False),
+        ({"options": {**ONE.options, "results": "/b.jsonl"}}, False),
+    ],
+)
+def test_other_words_are_another_search_but_for_its_budget(
+    changed: dict[str, Any], same: bool
+) -> None:
+    assert ONE.is_same_as(dataclasses.replace(ONE, **changed)) == same
 
 
 def test_a_budget_that_is_given_takes_the_place_of_the_old_one() -> None:

@@ -10,6 +10,7 @@ from compress.pipelines.words import stages_of
 from compress.search import space
 from compress.search.limits import Limits
 from compress.search.prediction import Predictor, check_possible
+from compress.stages.prune_filters import PruneFilters
 from compress.tasks.view import TaskView
 from support.small_convnet import model as small_convnet
 
@@ -66,6 +67,23 @@ def test_the_arena_is_that_of_the_exported_untrained_network(
     file = pipeline("quantize").stages[0].apply(toy_model, toy_view, 0)
     predicted = predict(pipeline("quantize"), ["arena"]).amounts["arena"]
     assert predicted == on_micro(file)["arena_bytes"]  # type: ignore[arg-type]
+
+
+def test_networks_of_the_same_size_are_looked_at_once(
+    predict: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+    outline = PruneFilters.outline
+
+    def counted(self: PruneFilters, model: KerasModel, task: TaskView) -> KerasModel:
+        looked.append(self.macs or 0)
+        return outline(self, model, task)
+
+    monkeypatch.setattr(PruneFilters, "outline", counted)
+    for stored in ("quantize", "qat --bits 4", "quantize --scheme int4"):
+        predict(pipeline(f"prune-filters --macs 0.25 --epochs {len(stored)} {stored}"), [])
+    predict(pipeline("prune-filters --macs 0.5 quantize"), [])
+    assert looked == [0.25, 0.5]
 
 
 def test_a_refusal_says_how_much_and_of_what(predict: Predictor) -> None:

@@ -1,0 +1,136 @@
+"""Ray: the workers of a search as tasks of a cluster, one of this machine or one that is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.search.workers import LOG, RESTARTS, THREADS, command
+
+LOCAL, REMOTE = "ray", "ray://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where to work, and what each worker is given there."""
+
+    address: (
+        str | None
+    )  # of the cluster's client port, as ray://host:10001; None: a cluster of this machine alone
+    cpus: int
+    gpus: float
+
+
+@dataclass
+class RayWorker:
+    """A task that runs trials until the budget of the search is used up."""
+
+    number: int
+    task: Any  # what to start, with its arguments
+    arguments: Sequence[Any]
+    reference: Any = None
+
+    def start(self) -> None:
+        """Submit it. Ray starts it again, elsewhere too, if its process or its machine is lost."""
+        self.reference = self.task.remote(*self.arguments)
+
+    def look_after(self) -> bool:
+        """Whether it is at work. ValueError if it failed, or was lost too often."""
+        import ray
+
+        ended, _ = ray.wait([self.reference], timeout=0)
+        if not ended:
+            return True
+        try:
+            ray.get(self.reference)
+        except ray.exceptions.RayError as error:
+            reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1:]
+            raise ValueError(
+                f"worker {self.number} on Ray failed: {''.join(reason):.300}"
+            ) from error
+        return False
+
+
+def cluster_of(where: str, cpus: int, gpus: float, storage: str | None) -> Cluster:
+    """The cluster that `--on` names. ValueError if it names none, or its machines could not share the storage."""
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "--on ray needs Ray, which is not installed: pip install 'compress-cnn[ray]'."
+        ) from None
+    if where == LOCAL:
+        return Cluster(address=None, cpus=cpus, gpus=gpus)
+    if not where.startswith(REMOTE) or where == REMOTE:
+        raise ValueError(f"--on {where!r:.100}: expected ray, or ray://HOST:PORT of a cluster.")
+    if storage is None or storage.startswith("sqlite"):
+        raise ValueError(
+            f"--on {where}: machines cannot share SQLite safely: give --storage postgresql+psycopg://user@host/name."
+        )
+    return Cluster(address=where, cpus=cpus, gpus=gpus)
+
+
+@contextlib.contextmanager
+def at_work(
+    name: str, out: Path, folder: Path, jobs: int, cluster: Cluster
+) -> Iterator[list[RayWorker]]:
+    """So many workers at work on a search on a cluster; they end with the block."""
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray asks the net otherwise
+    own: dict[str, Any] = {"num_cpus": jobs * cluster.cpus, "include_dashboard": False}
+    try:
+        ray.init(
+            cluster.address,
+            log_to_driver=False,
+            configure_logging=False,
+            **({} if cluster.address else own),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"no Ray cluster at {cluster.address or 'this machine'}: {error}"
+        ) from error
+    task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RESTARTS)(
+        run_worker
+    )
+    workers = [
+        RayWorker(n, task, [command(name, out.absolute()), os.getcwd(), str(log), cluster.cpus])
+        for n in range(1, jobs + 1)
+        for log in [folder.absolute() / LOG.format(n)]
+    ]
+    try:
+        # Ray prints of what it lost; standard output is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            for worker in workers:
+                worker.start()
+            yield workers
+    finally:
+        for worker in workers:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.cancel(worker.reference, force=True)
+        ray.shutdown()
+
+
+def run_worker(words: Sequence[str], folder: str, log: str, cpus: int) -> None:
+    """Run a worker of a search to its end, in a process of its own that ends with this one.
+
+    Args:
+      words: its command, without the program and without whom it works for.
+      folder: that it works in.
+    """
+    threads = dict.fromkeys(THREADS, str(cpus))
+    with open(log, "ab") as written:
+        done = subprocess.run(
+            [sys.executable, *words, "--worker", str(os.getpid())],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=written, stderr=written,
+            env={**os.environ, **threads}, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        last = Path(log).read_text(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"exit code {done.returncode}: {''.join(last):.200}; see {log}.")

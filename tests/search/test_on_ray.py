@@ -1,0 +1,109 @@
+"""Workers of a search as tasks of Ray, on a cluster of this machine that the test starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.rows.jsonl import read_from
+from compress.search.on_ray import Cluster, cluster_of
+
+pytest.importorskip("optuna", reason="extra search")
+pytest.importorskip("ray", reason="extra ray")
+
+SPACE = """
+chains = ["finetune quantize"]
+[finetune]
+epochs = [3, 4]
+learning-rate = [0.01, 0.02]
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "storage", "sentence"),
+    [
+        ("rey", None, "expected ray, or ray://HOST:PORT of a cluster"),
+        ("ray://", None, "expected ray, or ray://HOST:PORT of a cluster"),
+        ("ray://host:10001", None, "machines cannot share SQLite safely"),
+        ("ray://host:10001", "sqlite:///x.db", "machines cannot share SQLite safely"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(where: str, storage: str | None, sentence: str) -> None:
+    with pytest.raises(ValueError, match="--on") as raised:
+        cluster_of(where, 1, 0.0, storage)
+    assert sentence in str(raised.value)
+
+
+def test_a_cluster_that_is_there_is_named_by_its_address() -> None:
+    found = cluster_of("ray://host:10001", 2, 0.5, "postgresql+psycopg://u@host/name")
+    assert found == Cluster(address="ray://host:10001", cpus=2, gpus=0.5)
+    assert cluster_of("ray", 1, 0.0, None).address is None
+
+
+def searching(folder: Path, name: str, *more: str) -> subprocess.Popen[str]:
+    words = [
+        "--task",
+        "toy",
+        "--space",
+        "space.toml",
+        "--name",
+        name,
+        "--trials",
+        "4",
+        "--lease",
+        "2",
+    ]
+    (folder / "space.toml").write_text(SPACE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "compress", "search", *words, "--deterministic", "--json", *more],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "HOME": str(folder)},
+    )  # fmt: skip
+
+
+def parents_of_workers(name: str) -> list[int]:
+    """The processes of Ray that wait for a worker of that search."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (each / "cmdline").read_bytes().split(b"\0")
+            if b"--worker" in words and name.encode() in words:
+                found.append(int((each / "stat").read_text().rpartition(")")[2].split()[1]))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in /proc")
+def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing_of_the_result(
+    tmp_path: Path,
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    said, errors = searching(whole, "unbroken").communicate()
+    unbroken: dict[str, Any] = json.loads(said)
+    working = searching(broken, "broken", "--on", "ray", "--jobs", "2")
+    assert working.stderr is not None
+    for line in working.stderr:
+        if line.startswith("trial "):  # the next is under way
+            os.kill(parents_of_workers("broken")[0], signal.SIGKILL)
+            break
+    said, errors = working.communicate()
+    assert working.returncode == 0, errors
+    found: dict[str, Any] = json.loads(said)
+
+    def of(outcome: dict[str, Any]) -> set[tuple[Any, ...]]:
+        return {(each["stages"], each["top1"], each["run"]) for each in outcome["front"]}
+
+    assert of(found) == of(unbroken)
+    rows = read_from(broken / "runs" / "searches" / "broken" / "trials.jsonl")
+    assert len(rows) == len({row.run for row in rows}) == 4
