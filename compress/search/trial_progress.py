@@ -39,7 +39,9 @@ class TrialProgress:
         self.trained, self.seconds = 0, 0.0  # epochs in this process, and their time
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
-        """See `Progress`."""
+        """See `Progress`. Raises OutOfTime."""
+        if self.is_over():
+            raise OutOfTime
         self.before, self.current = self.before + self.current, done
         self.shown.begin(title, epochs, steps, batch_size, done)
 

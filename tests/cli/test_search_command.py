@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from baselines.toy import Toy
+from compress.cli import search_command, search_options
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.rows.jsonl import read_from
@@ -308,3 +309,10 @@ def test_help_imports_neither_tensorflow_nor_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_every_option_of_runs_is_kept_with_the_search() -> None:
+    """Else a search that is resumed, or its workers, would run with another value."""
+    kept = {*search_command.KEPT, "out", "as_json"}
+    own = {option.name for option in search_options.SEARCH_OPTIONS}
+    assert {option.name for option in search_options.search.params} == kept | own

@@ -144,7 +144,7 @@ def test_a_trial_that_time_runs_out_for_is_the_first_when_the_search_goes_on(
     class Over(Budget):
         def is_over(self) -> bool:
             looked.append(1)
-            return 4 < len(looked) < 7  # in the middle of the training
+            return 5 < len(looked) < 8  # in the middle of the training
 
     run = TrialRun(one.definition, one.model, one.context, Over())
     with pytest.raises(OutOfTime):
@@ -228,6 +228,14 @@ def test_a_trial_whose_lease_ran_out_meanwhile_does_not_end_the_search(
     work(one.study, one.definition, run, Budget(None, 1), lambda *_: None)
     assert one.kinds[0] == "interrupted"
     assert standing(one.study, one.definition).finished == 1
+
+
+def test_a_training_does_not_begin_when_the_time_is_over() -> None:
+    progress = TrialProgress(Silent(), None, epochs=1, done=0, is_over=lambda: True)
+    with pytest.raises(OutOfTime):
+        progress.begin("training", 1, 1, 1, 0)
+    with pytest.raises(OutOfTime):
+        progress.step(1, 0.0, 0.0)
 
 
 def test_a_trial_that_would_not_end_in_time_is_not_begun(
