@@ -88,7 +88,8 @@ def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing_of_the_result(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         folder.mkdir()
-    unbroken, _ = searching(whole, "unbroken").communicate()
+    # One after another, with as many threads: another number of threads adds in another order.
+    unbroken, _ = searching(whole, "unbroken", "--on", "ray", "--jobs", "1").communicate()
     working = searching(broken, "broken", "--on", "ray", "--jobs", "2")
     assert working.stderr is not None
     for line in working.stderr:
