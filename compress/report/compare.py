@@ -80,8 +80,12 @@ def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> l
             _record(row, baseline, figures) | shared | {"controls": beaten.get(row.run)}
             for row, baseline in held
         ]
-        for model in dict.fromkeys(r["model"] for r in made):
-            _test([r for r in made if r["model"] == model and r["p"] is not None])
+        tested: dict[str, list[Record]] = {}
+        for r in made:
+            if r["p"] is not None:
+                tested.setdefault(r["model"], []).append(r)
+        for family in tested.values():
+            _test(family)
         records += made
     return records
 
@@ -108,8 +112,7 @@ def sections(
         key = (*_where(row), trained, foreign.get(row.model, ""))
         together.setdefault(key, []).append(row)
     return {
-        key: [(row, _baseline(row, together[key])) for row in _in_order(together[key])]
-        for key in sorted(together)
+        key: _with_baselines(_in_order(together[key]), together[key]) for key in sorted(together)
     }
 
 
@@ -131,18 +134,25 @@ def _counting(rows: Sequence[Result]) -> list[Result]:
 
 
 def _in_order(section: Sequence[Result]) -> list[Result]:
-    families = list(dict.fromkeys(r.model for r in section))
+    models = dict.fromkeys(r.model for r in section)
+    families = {model: index for index, model in enumerate(models)}
     # Sorting is stable: rows that are alike in all this stay in the order of the file.
-    return sorted(
-        section, key=lambda r: (families.index(r.model), len(r.pipeline), r.label, r.seed)
-    )
+    return sorted(section, key=lambda r: (families[r.model], len(r.pipeline), r.label, r.seed))
 
 
-def _baseline(row: Result, section: Sequence[Result]) -> Result | None:
-    """The row of the model that `row` was made of, on the same images."""
-    candidates = [r for r in section if r.model == row.model and not r.pipeline]
-    # A row of `compress train` measures the same file and stands in where "baseline" is missing.
-    return max(candidates, key=lambda r: r.label == "baseline", default=None)
+def _with_baselines(
+    ordered: Sequence[Result], section: Sequence[Result]
+) -> list[tuple[Result, Result | None]]:
+    """The rows of a section, each with the row of the model that it was made of, on the same images."""
+    found: dict[str, Result] = {}
+    for r in section:
+        # A row of `compress train` measures the same file and stands in where "baseline" is missing.
+        known = found.get(r.model)
+        if not r.pipeline and (
+            known is None or (r.label == "baseline" and known.label != "baseline")
+        ):
+            found[r.model] = r
+    return [(row, found.get(row.model)) for row in ordered]
 
 
 def _decided(row: Result) -> list[str]:

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> str:
     """The page on a comparison, in Markdown."""
-    measured = [r for r in tables.records(table) if r["kind"] != "reference"]
+    records = tables.records(table)
+    measured = [r for r in records if r["kind"] != "reference"]
+    published = [r for r in records if r["kind"] == "reference"]
     names = dict.fromkeys(f.name for f in figures)
     return _template().render(
         rows=len(measured),
         references=[{"name": name, "source": _source(name, figures)} for name in names],
         published_data=", ".join(dict.fromkeys(f.data for f in figures)),
         judgements=judgements(figures),
-        sections=[_section(table, rows) for rows in by_section(measured)],
+        sections=[_section(published, rows) for rows in by_section(measured)],
         free_within=text.points(front.FREE_WITHIN),
         columns=columns.BRIEF,
     )
@@ -66,9 +68,8 @@ def _source(name: str, figures: Sequence[PublishedFigure]) -> str:
     return "; ".join(dict.fromkeys(f.source for f in figures if f.name == name))
 
 
-def _section(table: pd.DataFrame, rows: Sequence[Record]) -> dict[str, Any]:
+def _section(references: Sequence[Record], rows: Sequence[Record]) -> dict[str, Any]:
     first = rows[0]
-    references = [r for r in tables.records(table) if r["kind"] == "reference"]
     same_data = [r for r in references if r["data"] == first["data"]]
     held = any(r[f"from_published_{s}"] is not None for r in rows for s in ("test", "validation"))
     published = [r for r in same_data if held and first["split"] in ("test", r["split"])]

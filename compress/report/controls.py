@@ -41,6 +41,7 @@ def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
     for row, _ in held:
         for key in _gives(row):
             known.setdefault(key, []).append(row)
+    best: dict[tuple[_Key, int], Result] = {}
     controls = {row.run for rows in known.values() for row in rows}
     for row, baseline in held:
         if not row.pipeline or row.run in controls:
@@ -48,8 +49,10 @@ def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
         for key in _wants(row, baseline):
             if candidates := known.get(key):
                 # Of several the one with the same seed counts, then the most accurate.
-                best = max(candidates, key=lambda r: (r.seed == row.seed, r.top1))
-                yield row, best, str(key[0])
+                asked = key, row.seed
+                if asked not in best:
+                    best[asked] = max(candidates, key=lambda r: (r.seed == asked[1], r.top1))
+                yield row, best[asked], str(key[0])
 
 
 def _gives(row: Result) -> Iterator[_Key]:

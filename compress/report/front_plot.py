@@ -54,14 +54,13 @@ def _panel(
     seen = scene(rows, front.main_axis(rows), figures)
     if seen is None:  # every row has bytes, so there are no rows
         return
-    for r in seen.others:
-        _point(axes, seen.axis, r, GREY, 4, 0.55)
+    _points(axes, seen.axis, seen.others, GREY, 4, 0.55)
     steps = [(seen.axis.of(r), 100 * r["top1"]) for r in seen.front]
     axes.step(*zip(*steps[::-1], strict=True), where="post", color=BLUE, lw=1.6, zorder=3)
     on_front = {id(r) for r in seen.front}
     for r in [*seen.front, *seen.named]:
         colour = RED if r is seen.best else BLUE if id(r) in on_front else GREY
-        _point(axes, seen.axis, r, colour, 7, 1)
+        _points(axes, seen.axis, [r], colour, 7, 1)
     _published(axes, seen)
     axes.set_xscale("log")
     axes.set_xlim(*seen.x)
@@ -85,12 +84,15 @@ def title(rows: Sequence[Record]) -> str:
     return f"{foreign}{data}: {first['images']:,} {first['split']} images{more}"
 
 
-def _point(axes: Axes, axis: front.Axis, r: Record, colour: str, size: float, alpha: float) -> None:
-    y = 100 * r["top1"]
-    spread = [[y - 100 * r["top1_low"]], [100 * r["top1_high"] - y]]
+def _points(
+    axes: Axes, axis: front.Axis, rows: Sequence[Record], colour: str, size: float, alpha: float
+) -> None:
+    y = [100 * r["top1"] for r in rows]
+    below = [100 * (r["top1"] - r["top1_low"]) for r in rows]
+    above = [100 * (r["top1_high"] - r["top1"]) for r in rows]
     axes.errorbar(
-        axis.of(r), y, yerr=spread, fmt="o", color=colour, ms=size, lw=1, capsize=2,
-        alpha=alpha, zorder=4 if alpha == 1 else 2,
+        [axis.of(r) for r in rows], y, yerr=[below, above], fmt="o", color=colour, ms=size, lw=1,
+        capsize=2, alpha=alpha, zorder=4 if alpha == 1 else 2,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 WIDTH, HEIGHT = 6.2, 14.0  # of a sign and of a line, at 11 pixels
 GAP = 11.0  # between a point and its label
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -54,12 +56,12 @@ def placed(
       bars: boxes to keep clear of, such as intervals.
       sign: the width of a sign.
     """
-    taken = [*bars, *((x - 8, y - 8, x + 8, y + 8) for x, y in points)]
+    taken = np.array([*bars, *((x - 8, y - 8, x + 8, y + 8) for x, y in points)])
     found = []
     for (x, y), lines in zip(points, labels, strict=True):
         tries = [(label, box((x, y), label, lines, sign)) for label in _tries(HEIGHT * len(lines))]
         label, covered = min(tries, key=lambda each: _cost(each[1], taken, bounds))
-        taken.append(covered)
+        taken = np.vstack([taken, covered])
         found.append(label)
     return found
 
@@ -86,13 +88,12 @@ def box(point: tuple[float, float], label: Label, lines: Sequence[str], sign: fl
     return left, middle - height / 2, left + width, middle + height / 2
 
 
-def _cost(covered: Box, taken: Sequence[Box], bounds: tuple[float, float]) -> float:
+def _cost(covered: Box, taken: np.ndarray, bounds: tuple[float, float]) -> float:
     """The area that a box shares with others, and, weighing more, with what lies outside."""
     left, top, right, bottom = covered
-    over = sum(
-        max(0.0, min(right, r) - max(left, x)) * max(0.0, min(bottom, b) - max(top, y))
-        for x, y, r, b in taken
-    )
+    wide = np.minimum(right, taken[:, 2]) - np.maximum(left, taken[:, 0])
+    high = np.minimum(bottom, taken[:, 3]) - np.maximum(top, taken[:, 1])
+    over = float((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
     out = max(0.0, -left) + max(0.0, right - bounds[0])
     out += max(0.0, -top) + max(0.0, bottom - bounds[1])
     return over + 100 * out

@@ -117,10 +117,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 @functools.lru_cache(maxsize=2**16)
 def _beta_quantile(probability: float, a: int, b: int) -> float:
     """Where the beta distribution with parameters `a` and `b` has that much below it."""
-    mean = a / (a + b)
-    deviation = math.sqrt(mean * (1 - mean) / (a + b + 1))
-    start = mean + NormalDist().inv_cdf(probability) * deviation
-    low, high, x = 0.0, 1.0, start if 0 < start < 1 else mean
+    low, high, x = 0.0, 1.0, _about_beta_quantile(probability, a, b)
     for _ in range(200):
         value = beta_below(x, a, b)
         density = math.exp(_log_power(x, a, b) - math.log(x) - math.log1p(-x))
@@ -128,10 +125,26 @@ def _beta_quantile(probability: float, a: int, b: int) -> float:
         # Newton's step, or where it would leave the bracket, halving.
         step = x - (value - probability) / density if density else 0.0
         new = step if low < step < high else (low + high) / 2
-        if abs(new - x) <= 1e-14 * x:
-            break
+        # Newton's steps square the error: after one as small as this nothing is left of it.
+        if abs(new - x) <= 1e-11 * x:
+            return new
         x = new
     return x
+
+
+def _about_beta_quantile(probability: float, a: int, b: int) -> float:
+    """Nearly the same: Abramowitz and Stegun 1964, 26.5.22."""
+    mean = a / (a + b)
+    if min(a, b) <= 1:
+        return mean
+    y = NormalDist().inv_cdf(1 - probability)
+    inverse_a, inverse_b = 1 / (2 * a - 1), 1 / (2 * b - 1)
+    h, bend = 2 / (inverse_a + inverse_b), (y * y - 3) / 6
+    if h + bend <= 0:
+        return mean
+    w = y * math.sqrt(h + bend) / h - (inverse_b - inverse_a) * (bend + 5 / 6 - 2 / (3 * h))
+    x = a / (a + b * math.exp(2 * w)) if w < 300 else 0.0
+    return x if 0 < x < 1 else mean
 
 
 def beta_below(x: float, a: float, b: float) -> float:
