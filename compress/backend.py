@@ -82,6 +82,8 @@ def tensorflow() -> Any:
         import tensorflow
 
         tensorflow.config.list_logical_devices()  # the CUDA probe complains here, once
+    # Its warnings are hints to who writes TensorFlow code, such as on retracing; errors come as exceptions.
+    tensorflow.get_logger().setLevel("ERROR")
     return tensorflow
 
 

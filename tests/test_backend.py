@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -50,3 +51,7 @@ def test_the_backend_of_keras_is_known_without_importing_it(
         (tmp_path / "keras.json").write_text(file)
     assert backend.name() == name
     assert "keras" not in sys.modules
+
+
+def test_hints_of_tensorflow_on_how_to_write_code_are_not_shown() -> None:
+    assert not backend.tensorflow().get_logger().isEnabledFor(logging.WARNING)
