@@ -259,7 +259,9 @@ def test_words_come_back_without_controls(words: list[str]) -> None:
     assert shown(*words).exit_code in (1, 2)
 
 
-@pytest.mark.parametrize("words", [["stages"], ["stages", "--json"], ["tasks"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [["stages"], ["stages", "--json"], ["tasks"], ["zoo"], ["--help"]]
+)
 def test_lists_have_no_controls(words: list[str]) -> None:
     assert shown(*words).exit_code == 0
 

@@ -70,11 +70,12 @@ def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) ->
         seen = now
         if driver.poll() is not None:
             driver = searching(tmp_path)
-    while len(finished(tmp_path)) < TRIALS:
-        driver.wait()
+    while driver.wait():
         driver = searching(tmp_path)
-    assert driver.wait() == 0
-    runs = [each["run"] for each in finished(tmp_path).values()]
+    now = finished(tmp_path)
+    assert {number: now.get(number) for number in seen} == seen
+    runs = [each["run"] for each in now.values()]
+    assert len(runs) >= TRIALS // 2  # others were stopped early
     assert len(set(runs)) == len(runs)
     rows = read_from(tmp_path / "runs" / "searches" / "one" / "trials.jsonl")
     assert sorted(row.run for row in rows) == sorted(runs)
