@@ -34,6 +34,7 @@ class Scene:
     published: list[PublishedFigure]  # all that was published of the network
     below: list[Record]  # rows that lie below the picture
     hidden: int  # rows that are left out because there are many
+    unknown: int  # rows that have no value on the axis
     several: bool  # whether the rows are of several models that came in
 
     def name(self, r: Record) -> str:
@@ -53,6 +54,9 @@ class Scene:
             told.append(f"{count:,} {are} below the picture: {names}{more}.")
         if self.hidden:
             told.append(f"{self.hidden:,} more rows off the front are not drawn.")
+        if self.unknown:
+            have = "row has" if self.unknown == 1 else "rows have"
+            told.append(f"{self.unknown:,} {have} no value on this axis.")
         return " ".join(told)
 
 
@@ -86,6 +90,7 @@ def scene(rows: Sequence[Record], axis: Axis, figures: Sequence[PublishedFigure]
         levels=[f for f in levels if y[0] <= f.value <= y[1]],
         published=published,
         below=[r for r in drawn if r["top1"] < y[0]],
+        unknown=sum(not r[axis.field] for r in rows),
         several=len({r["model"] for r in drawn if not r["label"].startswith("train ")}) > 1,
         hidden=max(0, len(others) - MOST_OTHERS),
     )

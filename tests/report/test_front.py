@@ -159,3 +159,13 @@ def test_a_label_breaks_between_stages_and_keeps_an_option_with_its_value() -> N
     assert placing.lines_of("baseline") == ["baseline"]
     assert placing.lines_of(" ") == [""]
     assert np.shape(placing.lines_of("prune --pattern 2:4 encode")) == (2,)
+
+
+def test_rows_without_a_value_on_an_axis_are_counted() -> None:
+    coded = [
+        made(60 + i, 50, 300 - i, coded_bytes={"xz": 70_000 + i, "entropy": 60_000}) for i in (0, 1)
+    ]
+    xz = next(a for a in front.AXES if a.field == "xz_bytes")
+    seen = scene(records(row(BASE), *coded), xz, [])
+    assert seen is not None
+    assert seen.outside == "1 row has no value on this axis."

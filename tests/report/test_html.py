@@ -266,3 +266,17 @@ def test_the_committed_page_is_that_of_the_rows(tmp_path: Path) -> None:
         for path in (ROOT / "reports" / "comparison.html", tmp_path / "comparison.html")
     )
     assert new == kept
+
+
+def test_of_very_many_data_sets_the_rest_is_named() -> None:
+    made_of = [
+        row(bits(80 + i % 9, 100), data=f"set-{i:02}") for i in range(page.MOST_SECTIONS + 3)
+    ]
+    content = made(*made_of)
+    assert (
+        content.count('class="comparison"')
+        == page.MOST_SECTIONS
+        == len(data_of(content)["sections"])
+    )
+    told = re.findall(r"Left out, and in comparison.csv: ([^<]*)", content)
+    assert told == ["set-20: 100 test images; set-21: 100 test images; set-22: 100 test images."]

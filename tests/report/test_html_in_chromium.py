@@ -191,10 +191,11 @@ def test_axe_finds_nothing(driver: Any, width: int, scheme: str) -> None:
 
 
 def test_print_leaves_out_what_cannot_be_pressed(driver: Any) -> None:
-    opened(driver, COMMITTED)
+    opened(driver, COMMITTED, 800)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not find(driver, ".filter").is_displayed()
     assert find(driver, ".rows").is_displayed()
+    assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
