@@ -12,6 +12,7 @@ from compress.data.dataset import Dataset
 from compress.files import write_bytes
 from compress.keras_models.model import KerasModel
 from compress.measurement import predictions
+from compress.measurement.latency import milliseconds, ratio
 from compress.measurement.measure import digest_of_test, measure
 from compress.measurement.predictions import Predictions
 from compress.model_files.file_kind import suffix_of
@@ -23,16 +24,25 @@ from compress.rows.result import Result
 from compress.runs.folder import MANIFEST, RunFolder
 from compress.tasks.task import Task
 
+ROUNDS, INPUTS = 21, 20  # of timing
+
 _Side = tuple[pair.Side, Predictions | None]  # and what it said of every image, if that is known
 
 
 def compare(
-    first: str, second: str, results: Path, html: Path | None, as_json: bool, **values: Any
+    first: str,
+    second: str,
+    results: Path,
+    html: Path | None,
+    latency: bool,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Hold one model against another and show what parts them.
 
     Raises:
-      ValueError: a word names no model, or the two were not measured on the same images.
+      ValueError: a word names no model, or the two were not measured on the same images, or a model to time has no
+        file here.
     """
     words = [str(model.file) if (model := zoo.named(w)) else w for w in (first, second)]
     rows = read_from(results) if results.exists() else []
@@ -41,6 +51,7 @@ def compare(
     for file in files:
         suffix_of(file)  # before the data is looked for
     asked = with_task(values)
+    contents = [_content(word, asked["trust"]) for word in words] if latency else []
     task: Task = asked["task"]
     data = task.load(asked["data"], console.progress().note) if files or asked["data"] else None
     sides = [
@@ -48,6 +59,8 @@ def compare(
         for word, row in zip(words, found, strict=True)
     ]
     record = pair.held_against(*(side for side, _ in sides))
+    if latency:
+        record = pair.with_latency(record, ratio(milliseconds(contents[::-1], ROUNDS, INPUTS)))
     if html:
         page = pair_page.pair_page(record, _sheets(record, sides, data))
         write_bytes(html, page.encode())
@@ -56,6 +69,19 @@ def compare(
         console.say_json(record)
         return
     _print(record)
+
+
+def _content(word: str, trust: bool) -> bytes:
+    """The `.tflite` file of a model file or a run folder."""
+    path = Path(word)
+    if path.is_dir():
+        path = RunFolder(path).model_file("tflite")
+    if not path.is_file():
+        raise ValueError(
+            f"--latency times files, and {word!r} is a row: name its run folder or its file."
+        )
+    model = load_model(path, trust)
+    return (model.to_tflite() if isinstance(model, KerasModel) else model).content
 
 
 def _sheets(

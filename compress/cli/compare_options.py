@@ -16,6 +16,7 @@ from compress.cli.options import DATA, FILE, JSON, PIXELS, RESULTS, TASK, TRUST
             ["--html"], type=FILE, help="Write a page to this file too; with the data at hand, also the images of the "
             "surest errors that one alone makes.",
         ),
+        click.Option(["--latency"], is_flag=True, help="Time the two files in turn too; the machine must be quiet."),
         TASK, DATA, *PIXELS, RESULTS, TRUST, JSON,
     ]
 )  # fmt: skip

@@ -62,6 +62,13 @@ def held_against(a: Side, b: Side) -> dict[str, Any]:
     return {"verdict": verdict(record), **record}
 
 
+def with_latency(record: dict[str, Any], ratio: Any) -> dict[str, Any]:
+    """The comparison with the time of `a` over that of `b`: a median, and the ends of its interval."""
+    latency = {"ratio": ratio.median, "low": ratio.low, "high": ratio.high}
+    record = record | {"latency": latency}
+    return record | {"verdict": verdict(record)}
+
+
 def verdict(record: dict[str, Any]) -> str:
     """The comparison in a sentence."""
     a, b = record["a"], record["b"]
@@ -76,7 +83,11 @@ def verdict(record: dict[str, Any]) -> str:
             f"{within} points"
         )
     share = a["file_bytes"] / b["file_bytes"]
-    return f"{a['name']} {accuracy}, at {text.percent(share)} of its bytes."
+    cost = f"at {text.percent(share)} of its bytes"
+    if latency := record.get("latency"):
+        interval = f"{text.percent(latency['low'])} to {text.percent(latency['high'])}"
+        cost += f" and {text.percent(latency['ratio'])} of its time ({interval}) here"
+    return f"{a['name']} {accuracy}, {cost}."
 
 
 def _of(side: Side) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from compress.cli import compare_command
 from compress.cli.main import cli
 from compress.rows.jsonl import append_to
 from support.report_rows import bits, digest, flipped, pruned, row
@@ -74,3 +77,29 @@ def test_a_page_is_written_beside_what_is_printed(results: Path, tmp_path: Path)
     assert done.exit_code == 0, done.output
     assert "is less accurate than baseline" in done.stdout
     assert "is less accurate than baseline" in page.read_text()
+
+
+def test_files_are_timed_in_turn_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[tuple[int, ...]] = []
+
+    def first_takes_half(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray:
+        timed.append(tuple(map(len, files)))
+        return np.array([[2.0, 1.0]] * rounds)
+
+    monkeypatch.setattr(compare_command, "milliseconds", first_takes_half)
+    words = ["run", "--task", "toy", "prune-filters", "--epochs", "0"]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    (folder,) = Path("runs").glob("prune-filters*")
+    words = ["compare", str(folder), "zoo:toy", "--task", "toy", "--latency", "--json"]
+    record = json.loads(CliRunner().invoke(cli, words).stdout)
+    assert record["latency"] == {"ratio": 0.5, "low": 0.5, "high": 0.5}
+    assert record["verdict"].endswith(
+        "of its bytes and 50.0 % of its time (50.0 % to 50.0 %) here."
+    )
+    assert timed == [(record["b"]["file_bytes"], record["a"]["file_bytes"])]
+
+
+def test_a_row_without_a_file_is_not_timed(results: Path) -> None:
+    done = compared(results, "baseline", "prune --sparsity 0.5", "--latency")
+    assert done.exit_code == 1
+    assert "--latency times files, and 'baseline' is a row: name its run folder" in done.stderr
