@@ -34,7 +34,7 @@ from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from compress.tflite import convert
 from compress.tflite.model import TFLiteModel
-from compress.training import fit, recovery
+from compress.training import fit, recovery, views
 from compress.training.recipe import Recipe
 from support.pinned_task import FINETUNING, RECIPES, Pinned, short, summary, view
 
@@ -83,7 +83,8 @@ def pin_of(name: str, start: KerasModel) -> Pin:
     """What is pinned of a name: its versions and defaults, and what it computes, with which libraries."""
     if name == "train":
         outcomes = {recipe: trained(RECIPES[recipe], start) for recipe in RECIPES}
-        return pin({"training.fit.VERSION": fit.VERSION}, TRAINING_LIBRARIES, Recipe, outcomes)
+        versions = {"training.fit.VERSION": fit.VERSION, "training.views.VERSION": views.VERSION}
+        return pin(versions, TRAINING_LIBRARIES, Recipe, outcomes)
     export = {"tflite.convert.EXPORT_VERSION": convert.EXPORT_VERSION}
     if name == "export":
         outcomes = {"float32": summary(start.to_tflite(), start)}

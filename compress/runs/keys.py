@@ -15,7 +15,7 @@ from compress.stage import Stage
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.tflite import convert
-from compress.training import fit, recovery
+from compress.training import fit, recovery, views
 from compress.training.recipe import Recipe
 
 FORMAT = 2  # of keys; another number makes every kept run stale
@@ -57,6 +57,8 @@ class KeyContext:
                 "finetuning": self.task.finetuning.changed_fields(),
                 "from_scratch": from_scratch and from_scratch.changed_fields(),
             }
+            if any(getattr(stage, "views", None) for stage in stages):
+                parts["training"]["views"] = views.VERSION
         names = {name for stage in stages for name in stage.networks()}
         if networks := [self.task.network(name) for name in sorted(names)]:
             parts["networks"] = [self._network(network) for network in networks]
@@ -75,6 +77,8 @@ class KeyContext:
             "recipe": recipe.changed_fields(),
             "width": options.pop("width", 1.0),
         }
+        if recipe.views:
+            training["views"] = views.VERSION
         first = network.name == next(iter(self.task.networks))
         if not first or options:
             code = [] if first else [network.name, *code_of(type(network))]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from compress.data.dataset import Split
     from compress.training.recipe import Recipe
 
+VERSION = (
+    2  # of what views show: raised, it makes saved runs of trainings by views stale, and no others
+)
 Batch = tuple[np.ndarray, np.ndarray]
 
 

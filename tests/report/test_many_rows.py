@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import compress.report
-from compress import significance
 from compress.report import comparison_page, front, tables
 from compress.report.scene import scene
 from compress.rows.result import Result
+from compress.statistics import significance
 from support.report_rows import bits, digest, flipped, pruned, row
 
 REPORT = str(Path(compress.report.__file__).parent)

@@ -27,7 +27,7 @@ from compress.tasks.images import Images
 from compress.tasks.network import Network
 from compress.tasks.task import BaselineNetwork
 from compress.tflite import convert
-from compress.training import fit
+from compress.training import fit, views
 from compress.training.param_groups import ParamGroup
 from compress.training.recipe import Recipe
 
@@ -209,12 +209,16 @@ def test_how_a_task_trains_counts_for_the_stages_that_train() -> None:
     assert of(context=slow) == of(context=fast)
 
 
+VIEWED = ["prune by views", "train by views"]
+
+
 @pytest.mark.parametrize(
     ("module", "name", "stale"),
     [
-        (fit, "VERSION", ["prune", "train"]),
-        (convert, "EXPORT_VERSION", ["baseline", "prune", "quantize", "train"]),
-        (keys, "FORMAT", ["baseline", "prune", "quantize", "train"]),
+        (fit, "VERSION", ["prune", "train", *VIEWED]),
+        (views, "VERSION", VIEWED),
+        (convert, "EXPORT_VERSION", ["baseline", "prune", "quantize", "train", *VIEWED]),
+        (keys, "FORMAT", ["baseline", "prune", "quantize", "train", *VIEWED]),
     ],
 )
 def test_each_version_makes_stale_what_it_stands_for(
@@ -228,6 +232,8 @@ def test_each_version_makes_stale_what_it_stands_for(
             "prune": of(Prune()),
             "quantize": of(Quantize()),
             "train": trained,
+            "prune by views": of(Prune(views=4)),
+            "train by views": CONTEXT.of_training(dataclasses.replace(recipe, views=4), WHOLE),
         }
 
     before = every()
