@@ -26,6 +26,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # Pages of the repository outside this folder, and the pages of the site that show them.
 SHOWN = {
     "reports/comparison.md": "measured/comparison",
+    "reports/teaching/comparison.md": "measured/teaching",
     "reports/benchmarks/README.md": "measured/benchmarks",
     "baselines/references/README.md": "measured/published",
 }
