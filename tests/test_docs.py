@@ -96,7 +96,7 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
     baseline.parent.mkdir(parents=True)
     baseline.write_bytes(Toy().baseline_path().read_bytes())
     for _, name, *words in commands:
-        takes_task = name not in ("inspect", "report", "runs", "stages", "tasks")
+        takes_task = name not in ("inspect", "report", "runs", "stages", "tasks", "zoo")
         done = CliRunner().invoke(cli, [name, *(["--task", "toy"] if takes_task else []), *words])
         assert done.exit_code == 0, (name, words, done.output)
         assert done.stdout
