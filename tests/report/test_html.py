@@ -87,6 +87,7 @@ def test_no_text_of_a_row_is_in_an_expression_of_the_picture() -> None:
 
 def test_the_picture_is_valid_vega_lite() -> None:
     import altair
+    import jsonschema
 
     data = data_of(made(*example()))
     for choices in data["sections"]:
@@ -96,7 +97,11 @@ def test_the_picture_is_valid_vega_lite() -> None:
             spec["datasets"] = choice["data"] | {
                 k: choice["layouts"][0][k] for k in ("levels", "names", "bestnames")
             }
-            altair.LayerChart.from_dict(spec)
+            chart = altair.LayerChart.from_dict(spec)  # raises if the schema does not allow it
+            assert chart.to_dict()["layer"]
+    del spec["layer"][0]["mark"]
+    with pytest.raises(jsonschema.ValidationError):
+        altair.LayerChart.from_dict(spec)
 
 
 def test_each_axis_that_rows_have_is_offered_and_has_its_answer() -> None:
