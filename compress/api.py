@@ -20,6 +20,7 @@ from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
 from compress.report import pages, references, tables
 from compress.rows.jsonl import read_from
+from compress.rows.latency import read_latencies
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.rows.result import Result
 from compress.runs.folder import RunFolder
@@ -203,6 +204,8 @@ def write_report(
 def write_pages(results: Path, out: Path, *, unless_current: bool = False) -> list[Path]:
     """Write the pages of a file of rows, beside the figures published for their tasks. Gives the paths.
 
+    Comparisons that `compress latency` kept in `latency.jsonl`, beside the file of rows, are shown with them.
+
     Args:
       unless_current: leave pages alone that were made of these very rows.
     """
@@ -216,9 +219,11 @@ def write_pages(results: Path, out: Path, *, unless_current: bool = False) -> li
         for digest, (path, row) in beside.items()
         if digest and path and path.is_file()
     }
-    if unless_current and pages.are_current(rows, figures, out, readers):
+    kept = results.with_name("latency.jsonl")
+    times = read_latencies(kept) if kept.is_file() else []
+    if unless_current and pages.are_current(rows, figures, out, readers, times):
         return pages.paths(out)
-    return pages.write_report(rows, figures, out, readers)
+    return pages.write_report(rows, figures, out, readers, times)
 
 
 def _task(task: str | Task) -> Task:

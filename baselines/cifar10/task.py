@@ -64,5 +64,5 @@ class Cifar10(Task):
         return path if path.exists() else None
 
     def references(self) -> Sequence[Path]:
-        """The figures published for this CNN."""
-        return [HERE / "references" / "published.csv"]
+        """The figures published for this CNN, and results that others published for other networks."""
+        return [HERE / "references" / name for name in ("published.csv", "field.csv")]

@@ -206,6 +206,16 @@ GZIP = Column(
     "the baseline's.",
     _size("gzip"),
 )
+TIME = Column(
+    "Time",
+    "time for an image as a share of the main baseline's, with its 95 % interval, where `compress latency` "
+    "compared the two files; a ratio of one processor says nothing of another.",
+    lambda r: (
+        text.MISSING
+        if r["latency"] is None
+        else f"{text.percent(r['latency'])} ({text.percent(r['latency_low'])} to {text.percent(r['latency_high'])})"
+    ),
+)
 SECONDS = Column(
     "Seconds",
     "wall time of the row's last stage and its export, or of all epochs of a training; measuring "
@@ -224,6 +234,6 @@ MEMORY = Column(
 BRIEF = (MODEL, TOP1, DIFFERENCE, SAME, FILE, GZIP, RUN)
 MORE = (
     OF, DATA, SEED, P, CONTROLS, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS, LOSS_DIFFERENCE, WON, LOST, WORST,
-    CONFUSION, CALIBRATION, PARAMS, *MEASURED.values(), SECONDS, MEMORY,
+    CONFUSION, CALIBRATION, PARAMS, *MEASURED.values(), TIME, SECONDS, MEMORY,
 )  # fmt: skip
 ALL = (*BRIEF, *MORE)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from compress.report import columns, escape, front, seeds, tables, text
 from compress.report.compare import SECTION, Record
-from compress.report.references import PublishedFigure, judgements
+from compress.report.references import PublishedFigure, judgements, of_others, other_networks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +22,14 @@ def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> 
     records = tables.records(table)
     measured = [r for r in records if r["kind"] != "reference"]
     published = [r for r in records if r["kind"] == "reference"]
-    names = dict.fromkeys(f.name for f in figures)
+    others = other_networks(figures)
+    held = [f for f in figures if f not in others]
+    names = dict.fromkeys(f.name for f in held)
     return _template().render(
         rows=len(measured),
-        references=[{"name": name, "source": _source(name, figures)} for name in names],
-        published_data=", ".join(dict.fromkeys(f.data for f in figures)),
+        references=[{"name": name, "source": _source(name, held)} for name in names],
+        others=of_others(others),
+        published_data=", ".join(dict.fromkeys(f.data for f in held)),
         judgements=judgements(figures),
         sections=[_section(published, rows) for rows in by_section(measured)],
         free_within=text.points(front.FREE_WITHIN),
@@ -89,5 +92,9 @@ def notes(rows: Sequence[Record]) -> list[str]:
     said = [seeds.sentence(each) for each in seeds.spread(rows)] + seeds.verdicts(rows)
     said += [
         f"{columns.name(r)}, seed {r['seed']}: {r['controls']}." for r in rows if r["controls"]
+    ]
+    said += [
+        f"Times against the baseline's are those of {each}."
+        for each in dict.fromkeys(r["latency_on"] for r in rows if r["latency_on"])
     ]
     return said + [f"{text.short(r['run'])}: {r['notes']}" for r in rows if r["notes"]]

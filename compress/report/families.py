@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compress.report.references import PublishedFigure, find
+from compress.report.references import PublishedFigure, find, other_networks
 from compress.report.text import short
 from compress.rows.result import Result
 
@@ -36,7 +36,8 @@ def networks(row: Result, baseline: Result | None, figures: Sequence[PublishedFi
     """
     params = baseline.params if baseline else None
     own = row.model_file is None
-    names = dict.fromkeys(f.name for f in figures)
+    others = {f.name for f in other_networks(figures)}
+    names = dict.fromkeys(f.name for f in figures if f.name not in others)
     published = {name: find(figures, name, "params") for name in names}
     return [
         name

@@ -26,6 +26,7 @@ class Axis:
     title: str
     scale: float = 1000  # a value in the unit of the title, times this, is that of the record
     shown: Callable[[Any], str] = text.kilobytes
+    relative: bool = False  # whether a value is a share of the baseline's already
 
     def of(self, record: Record) -> float:
         """The value in the unit of the title."""
@@ -43,6 +44,14 @@ AXES = (
     ),
     Axis("arena_bytes", " of RAM", "RAM on a microcontroller (arena of TFLM), KB"),
     Axis("macs", " multiply-accumulates", "Multiply-accumulates, million", 1e6, text.count),
+    Axis(
+        "latency",
+        " of the baseline's time",
+        "Time for an image, % of the baseline's",
+        0.01,
+        text.percent,
+        relative=True,
+    ),
 )
 
 
@@ -162,7 +171,7 @@ def _named(r: Record) -> Part:
 
 def _size(r: Record, base: Record, axis: Axis) -> str:
     shown = f"{axis.shown(r[axis.field])}{axis.name}"
-    if not base[axis.field]:
+    if not base[axis.field] or axis.relative:
         return shown
     share = text.percent(r[axis.field] / base[axis.field])
     return f"{shown}, {share} of the baseline's {axis.shown(base[axis.field])}"

@@ -103,22 +103,37 @@ def _name(axes: Axes, seen: Scene, size: tuple[int, int]) -> None:
         [*placing.lines_of(escape.for_picture(seen.name(r), 90)), front.brief(r, seen.axis)]
         for r in seen.named
     ]
-    points = [pixels.point(r) for r in seen.named]
+    labels += [[escape.for_picture(m.name, 60)] for m in seen.marks]
+    at = [(seen.axis.of(r), 100 * r["top1"]) for r in seen.named]
+    at += [(m.size / seen.axis.scale, 100 * m.top1) for m in seen.marks]
+    colours = [RED if r is seen.best else "black" for r in seen.named] + [PURPLE] * len(seen.marks)
+    points = [*map(pixels.point, seen.named), *map(pixels.mark, seen.marks)]
     places = placing.placed(points, labels, size, pixels.obstacles(), SIGN)
-    for r, label, place in zip(seen.named, labels, places, strict=True):
+    for xy, label, place, colour in zip(at, labels, places, colours, strict=True):
         axes.annotate(
-            "\n".join(label), (seen.axis.of(r), 100 * r["top1"]),
-            (0.72 * place.dx, -0.72 * place.dy), textcoords="offset points",
-            ha=place.align, va="center", fontsize=8, zorder=6,
-            color=RED if r is seen.best else "black",
-            fontweight="bold" if r is seen.best else "normal",
+            "\n".join(label), xy, (0.72 * place.dx, -0.72 * place.dy), textcoords="offset points",
+            ha=place.align, va="center", fontsize=8, zorder=6, color=colour,
+            fontweight="bold" if colour == RED else "normal",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.4},
             arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6} if place.far else None,
         )  # fmt: skip
 
 
 def _published(axes: Axes, seen: Scene) -> None:
-    """Draw lines at the published figures. Two accuracies that contradict each other say so."""
+    """Draw lines at the published figures, and diamonds at those of other networks.
+
+    Two accuracies that contradict each other say so.
+    """
+    for mark in seen.marks:
+        axes.plot(
+            mark.size / seen.axis.scale,
+            100 * mark.top1,
+            "D",
+            ms=5,
+            mec=PURPLE,
+            mfc="white",
+            zorder=5,
+        )
     small: dict[str, Any] = {"fontsize": 8, "color": PURPLE, "zorder": 5}
     for figure in seen.levels:
         axes.axhline(100 * figure.value, ls=(0, (5, 3)), color=PURPLE, lw=1.2)
@@ -148,13 +163,21 @@ def level_name(figure: PublishedFigure, seen: Scene) -> str:
 
 
 def _legend(axes: Axes, seen: Scene) -> None:
-    """At most three entries: models are named at their points."""
+    """At most four entries: models are named at their points."""
     entries = [(BLUE, "o-", "no other row is smaller and as accurate")]
     entries += [(RED, "o", "the smallest that costs nothing")] if seen.best else []
     entries += [(GREY, "o", "the others")] if seen.others else []
+    entries += [(PURPLE, "D", "other networks, as published")] if seen.marks else []
     for colour, mark, label in entries:
-        axes.plot([], [], mark, color=colour, ms=5, label=label)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.19), ncols=3, fontsize=9)
+        face = "white" if mark == "D" else colour
+        axes.plot([], [], mark, color=colour, mfc=face, ms=5, label=label)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.19),
+        ncols=len(entries),
+        fontsize=8,
+        columnspacing=1.2,
+    )
 
 
 def _ticks(axes: Axes) -> None:

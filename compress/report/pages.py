@@ -14,7 +14,8 @@ from compress.report.behaviour import Readers, behaviours
 from compress.report.compare import figures_beside
 from compress.report.comparison_page import comparison_page
 from compress.report.html import page
-from compress.report.references import read_references
+from compress.report.references import other_networks, read_references
+from compress.rows.latency import LatencyRow
 from compress.rows.result import Result
 
 if TYPE_CHECKING:
@@ -37,17 +38,24 @@ def are_current(
     references: Sequence[Path],
     folder: Path,
     readers: Readers = NO_READERS,
+    times: Sequence[LatencyRow] = (),
 ) -> bool:
-    """Whether the files in `folder` were made of these very rows, published figures and predictions."""
+    """Whether the files in `folder` were made of these very rows, published figures, predictions and times."""
     if not all(path.is_file() for path in paths(folder)):
         return False
-    return _mark(rows, references, readers) in paths(folder)[0].read_text(
+    return _mark(rows, references, readers, times) in paths(folder)[0].read_text(
         encoding="utf-8", errors="replace"
     )
 
 
-def _mark(rows: Sequence[Result], references: Sequence[Path], readers: Readers) -> str:
-    sha = hashlib.sha256("\n".join(row.to_json() for row in rows).encode())
+def _mark(
+    rows: Sequence[Result],
+    references: Sequence[Path],
+    readers: Readers,
+    times: Sequence[LatencyRow],
+) -> str:
+    lines = [row.to_json() for row in rows] + [row.to_json() for row in times]
+    sha = hashlib.sha256("\n".join(lines).encode())
     sha.update("".join(sorted(readers)).encode())
     for path in references:
         sha.update(path.read_bytes())
@@ -59,16 +67,20 @@ def write_report(
     references: Sequence[Path],
     folder: Path,
     readers: Readers = NO_READERS,
+    times: Sequence[LatencyRow] = (),
 ) -> list[Path]:
     """Write comparison.md, comparison.html, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
 
     What accuracy hides is told of the rows whose predictions can be read. Each file is replaced whole. ValueError,
     saying what to run, if there are no rows.
     """
-    figures = figures_beside(rows, read_references(references))
+    published = read_references(references)
+    data = {row.data for row in rows}
+    figures = figures_beside(rows, published)
+    figures += [f for f in other_networks(published) if f.data in data]
     found = behaviours(rows, readers)
-    table = tables.compared(rows, figures, found)
-    markdown = f"{comparison_page(table, figures)}\n{_mark(rows, references, readers)}\n"
+    table = tables.compared(rows, figures, found, times)
+    markdown = f"{comparison_page(table, figures)}\n{_mark(rows, references, readers, times)}\n"
     html = page.page(tables.records(table), rows, figures, found)
     front_plot.accuracy_against_bytes(table, figures, folder)
     write_bytes(folder / "comparison.csv", csv(table))

@@ -17,6 +17,10 @@ from compress.statistics.significance import (
     two_proportion_z,
 )
 
+# Quantity -> the field of a record that it is drawn beside. A published model that has one is another network than
+# that of the task: it stands in pictures as a mark of its own, and no row is held against it.
+SIZES = {"file_bytes": "file_bytes", "coded_bytes": "entropy_bytes", "macs": "macs"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFigure:
@@ -52,6 +56,48 @@ def read_references(paths: Sequence[Path]) -> list[PublishedFigure]:
     return figures
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A published result of another network, as a point of a picture."""
+
+    name: str
+    top1: float
+    size: float  # in the unit of the record's field that it is drawn beside
+    as_published: str
+
+
+def other_networks(figures: Sequence[PublishedFigure]) -> list[PublishedFigure]:
+    """Those of published models that are other networks than that of the task; see `SIZES`."""
+    names = {f.name for f in figures if f.quantity in SIZES}
+    return [f for f in figures if f.name in names]
+
+
+def marks(figures: Sequence[PublishedFigure], data: str, field: str) -> list[Mark]:
+    """The published results of other networks on test images of `data` that have a size of that field of a record."""
+    found = []
+    for figure in other_networks(figures):
+        accuracy = find(figures, figure.name, "accuracy", "test")
+        if accuracy and SIZES.get(figure.quantity) == field and figure.data == data:
+            told = f"{figure.as_published}, {accuracy.as_published}"
+            found.append(Mark(figure.name, accuracy.value, figure.value, told))
+    return found
+
+
+def of_others(figures: Sequence[PublishedFigure]) -> list[str]:
+    """A sentence for each source of published results of other networks."""
+    named: dict[str, list[str]] = {}  # sources -> what they say
+    others = other_networks(figures)
+    for name in dict.fromkeys(f.name for f in others):
+        its = [f for f in others if f.name == name]
+        sources = "; ".join(dict.fromkeys(f.source for f in its))
+        told = ", ".join(f.as_published for f in its)
+        named.setdefault(sources, []).append(f"{name}: {told}")
+    return [
+        f"Published for other networks, as given and not verified: {'; '.join(told)}. From: {sources}."
+        for sources, told in named.items()
+    ]
+
+
 def _figure(line: dict[str, str]) -> PublishedFigure:
     # csv.DictReader puts surplus fields under the key None, and fills missing fields with None.
     if None in line or None in line.values():
@@ -60,6 +106,8 @@ def _figure(line: dict[str, str]) -> PublishedFigure:
     value = float(line["value"])
     if not math.isfinite(value):
         raise ValueError(f"the value {line['value']} is not a finite number.")
+    if line["quantity"] in SIZES and value <= 0:
+        raise ValueError(f"a size needs a value above 0, not {line['value']}.")
     if line["quantity"] == "accuracy" and not (0 <= value <= 1 and images and images > 0):
         raise ValueError("an accuracy needs a value from 0 to 1 and a number of images above 0.")
     texts = {k: line[k].strip() for k in ("name", "data", "quantity", "split")}
@@ -72,9 +120,12 @@ def accuracies(
 ) -> list[PublishedFigure]:
     """The published accuracies, on `data` only if it is given, that rows measured on a split are shown beside.
 
-    Rows on test images stand beside all of them, those on validation images beside none that is on others.
+    Rows on test images stand beside all of them, those on validation images beside none that is on others. Those of
+    other networks are not among them.
     """
+    others = {f.name for f in other_networks(figures)}
     published = [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
+    published = [f for f in published if f.name not in others]
     return [f for f in published if measured_on == "test" or f.split == measured_on]
 
 

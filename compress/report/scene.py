@@ -11,7 +11,7 @@ from compress.report import columns, front, text
 from compress.report.compare import Record
 from compress.report.front import Axis
 from compress.report.placing import Box
-from compress.report.references import PublishedFigure, accuracies
+from compress.report.references import Mark, PublishedFigure, accuracies, marks
 
 # Rows farther below the best one are left out of a picture; with them, those a point below would nearly touch.
 WINDOW = 0.12
@@ -32,6 +32,8 @@ class Scene:
     best: Record | None  # the row to ship
     levels: list[PublishedFigure]  # published accuracies
     published: list[PublishedFigure]  # all that was published of the network
+    marks: list[Mark]  # published results of other networks
+    far_marks: list[Mark]  # those that lie outside
     below: list[Record]  # rows that lie below the picture
     hidden: int  # rows that are left out because there are many
     unknown: int  # rows that have no value on the axis
@@ -57,6 +59,9 @@ class Scene:
         if self.unknown:
             have = "row has" if self.unknown == 1 else "rows have"
             told.append(f"{self.unknown:,} {have} no value on this axis.")
+        if self.far_marks:
+            names = ", ".join(mark.name for mark in self.far_marks)
+            told.append(f"Published for other networks, and outside the picture: {names}.")
         return " ".join(told)
 
 
@@ -70,18 +75,22 @@ def scene(rows: Sequence[Record], axis: Axis, figures: Sequence[PublishedFigure]
     levels = accuracies(published, measured_on=rows[0]["split"])
     line = front.undominated(drawn, axis)
     marked = {id(r): r for r in (*line, best, base) if r is not None}
-    y = _range(drawn, list(marked.values()), [f.value for f in levels])
+    known = marks(figures, rows[0]["data"], axis.field) if rows[0]["split"] == "test" else []
+    beside = [f.value for f in levels] + [m.top1 for m in known]
+    y = _range(drawn, list(marked.values()), beside)
     inside = [r for r in drawn if r["top1"] >= y[0]]
     line = [r for r in line if r["top1"] >= y[0]]
     named = {id(r): r for r in front.numbered(line, best)}
     named |= {id(r): r for r in (best, base) if r is not None and r["top1"] >= y[0]}
     others = [r for r in inside if id(r) not in {id(f) for f in line}]
     sizes = [axis.of(r) for r in inside]
+    x = min(sizes) / 1.25, max(sizes) * 1.25
+    near = [m for m in known if x[0] < m.size / axis.scale < x[1] and y[0] < m.top1 < y[1]]
     many = len(others) > MOST_OTHERS
     spread = [others[i * len(others) // MOST_OTHERS] for i in range(MOST_OTHERS if many else 0)]
     return Scene(
         axis=axis,
-        x=(min(sizes) / 1.25, max(sizes) * 1.25),
+        x=x,
         y=y,
         front=line,
         others=spread if many else others,
@@ -89,6 +98,8 @@ def scene(rows: Sequence[Record], axis: Axis, figures: Sequence[PublishedFigure]
         best=best,
         levels=[f for f in levels if y[0] <= f.value <= y[1]],
         published=published,
+        marks=near,
+        far_marks=[m for m in known if m not in near],
         below=[r for r in drawn if r["top1"] < y[0]],
         unknown=sum(not r[axis.field] for r in rows),
         several=len({r["model"] for r in drawn if not r["label"].startswith("train ")}) > 1,
@@ -139,6 +150,10 @@ class Pixels:
         """Of a row."""
         return self.across(self.seen.axis.of(r)), self.down(r["top1"])
 
+    def mark(self, mark: Mark) -> tuple[float, float]:
+        """Of a published result."""
+        return self.across(mark.size / self.seen.axis.scale), self.down(mark.top1)
+
     def interval(self, r: Record) -> Box:
         """The box of a row's interval."""
         x = self.across(self.seen.axis.of(r))
@@ -149,6 +164,8 @@ class Pixels:
         boxes = [self.interval(r) for r in self.seen.named]
         for y in (self.down(f.value) for f in self.seen.levels):
             boxes.append((0, y - 14, self.size[0], y + 2))
+        for x, y in map(self.mark, self.seen.marks):
+            boxes.append((x - 6, y - 6, x + 6, y + 6))
         for x, y in map(self.point, self.seen.others):
             boxes.append((x - 3, y - 3, x + 3, y + 3))
         for right, left in itertools.pairwise(self.seen.front):

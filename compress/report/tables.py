@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.report import columns, text
+from compress.report import columns, latency, text
 from compress.report.behaviour import Behaviour
 from compress.report.compare import (
     MEASURED,
@@ -18,6 +18,7 @@ from compress.report.compare import (
 )
 from compress.report.references import PublishedFigure, read_references
 from compress.report.seeds import SPREAD_OVER, WHERE, spread
+from compress.rows.latency import LatencyRow
 from compress.rows.result import Result
 from compress.text import printable
 
@@ -47,6 +48,7 @@ FIELDS = (
     | dict.fromkeys(("pipeline", "notes", "tflite_digest", "split_digest"), _TEXT)
     | dict.fromkeys(("commit", "time", "machine", "versions", "command"), _TEXT)
     | {"xz_bytes": _WHOLE, "entropy_bytes": _WHOLE}
+    | {name: _TEXT if name == "latency_on" else _REAL for name in latency.FIELDS}
     # A field listed above keeps its place; any other measured field comes last.
     | {name: _WHOLE if number is int else _REAL for name, number in MEASURED.items()}
 )
@@ -69,11 +71,13 @@ def compared(
     rows: Sequence[Result],
     figures: Sequence[PublishedFigure],
     found: Mapping[tuple[str, str], Behaviour] | None = None,
+    times: Sequence[LatencyRow] = (),
 ) -> pd.DataFrame:
     """See `comparison`. ValueError, saying what to run, if there are no rows.
 
     Args:
       found: as `behaviour.behaviours` gives it.
+      times: comparisons of files; those of others than the rows' do not count.
     """
     if not rows:
         raise ValueError(
@@ -83,6 +87,7 @@ def compared(
     for line in lines:
         if found and (line["run"], line["split_digest"]) in found:
             line |= found[line["run"], line["split_digest"]].fields()
+    latency.put(lines, times)
     return _frame(lines, FIELDS)
 
 

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from compress.input_file import regular
+from compress.rows.field_check import Count, NotNegative, check
 
 KIND = "latency"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyRow:
-    """What one comparison found. Times are those of one machine at one time; the ratio is the figure."""
+    """What one comparison found. Times are those of one machine at one time; the ratio is the figure.
+
+    Raises:
+      ValueError: a field is of another type than stands beside it here, or contradicts another.
+    """
 
     files: list[
         dict[str, Any]
     ]  # name, digest, bytes, macs and input type of each; the second is held against the first
     ratio: (
-        float | None
+        NotNegative | None
     )  # of the second one's time to the first one's: the median over rounds; None for a single file
-    ratio_low: float | None  # 95 % interval, bootstrap over rounds
-    ratio_high: float | None
-    milliseconds: list[list[float]]  # [rounds][files], the mean for one input
-    inputs_a_round: int
+    ratio_low: NotNegative | None  # 95 % interval, bootstrap over rounds
+    ratio_high: NotNegative | None
+    milliseconds: list[list[NotNegative]]  # [rounds][files], the mean for one input
+    inputs_a_round: Count
     engine: str
     instruction_sets: list[str]
     machine: str
@@ -32,8 +41,46 @@ class LatencyRow:
     command: str
     time: str  # UTC, ISO 8601
 
+    def __post_init__(self) -> None:
+        check(self, self._contradictions())
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if not all(isinstance(file.get("digest"), str) for file in self.files):
+            yield "files", "objects that each have the 'digest' of a file"
+        ratios = (self.ratio, self.ratio_low, self.ratio_high)
+        if any((value is not None) != (len(self.files) == 2) for value in ratios):
+            yield "ratio", "a number, with its interval, if and only if two files are there"
+
     def to_json(self) -> str:
         """One line of JSON, keys sorted."""
         return json.dumps(
             {"kind": KIND} | dataclasses.asdict(self), sort_keys=True, allow_nan=False
         )
+
+    @classmethod
+    def from_json(cls, line: bytes) -> LatencyRow:
+        """The row that `to_json` wrote. ValueError saying what is wrong."""
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise ValueError("that is not a line of JSON.") from error
+        if not isinstance(values, dict) or values.pop("kind", None) != KIND:
+            raise ValueError("that is not a row that `compress latency` wrote.")
+        wanted = {field.name for field in dataclasses.fields(cls)}
+        if wrong := wanted ^ values.keys():
+            names = ", ".join(sorted(map(str, wrong)))
+            raise ValueError(f"fields are missing, or too many: {names}.")
+        return cls(**values)
+
+
+def read_latencies(path: Path) -> list[LatencyRow]:
+    """All rows of a file, oldest first. ValueError naming the line of a row that cannot be read."""
+    rows = []
+    for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
+        try:
+            rows.append(LatencyRow.from_json(line))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
+            ) from error
+    return rows

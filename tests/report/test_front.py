@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,40 @@ def test_bad_rows_do_not_squash_the_picture_and_are_told() -> None:
     assert seen.outside.startswith("3 rows lie below the picture: prune --sparsity 0.9, 30.02 %; ")
     assert seen.outside.endswith("; and 1 more.")
     assert seen.x == pytest.approx((300 / 1.25, 480 * 1.25))
+
+
+def test_results_of_other_networks_are_in_the_picture_where_its_rows_are(tmp_path: Path) -> None:
+    field = tmp_path / "field.csv"
+    field.write_text(
+        "name,data,quantity,split,images,value,as_published,source\n"
+        "near,cifar10,accuracy,test,10000,0.93,93 %,a page\n"
+        "near,cifar10,file_bytes,,,400000,400 KB,a page\n"
+        "large,cifar10,accuracy,test,10000,0.9,90 %,a page\n"
+        "large,cifar10,file_bytes,,,900000,900 KB,a page\n"
+    )
+    figures = read_references([field])
+    rows = records(row(BASE), made(60, 50, 300))
+    seen = scene(rows, FILE, figures)
+    assert seen is not None
+    assert [m.name for m in seen.marks] == ["near"]
+    assert seen.y[1] > 0.93
+    assert seen.outside == "Published for other networks, and outside the picture: large."
+    x, y = Pixels(seen, (700, 350)).mark(seen.marks[0])
+    assert 0 < x < 700
+    assert 0 < y < 30
+    validation = [{**r, "split": "validation"} for r in rows]
+    assert not (scene(validation, FILE, figures) or seen).marks
+
+
+def test_a_share_of_the_time_is_told_once() -> None:
+    axis = next(a for a in front.AXES if a.field == "latency")
+    fields = zip(records(row(BASE), made(60, 50, 300)), (1.0, 0.25), strict=True)
+    rows = [{**r, "latency": ratio} for r, ratio in fields]
+    told = front.plain(front.answer(rows, axis))
+    assert told.startswith("Ship prune --sparsity 0.5: 25.0 % of the baseline's time, and no cost")
+    seen = scene(rows, axis, [])
+    assert seen is not None
+    assert seen.x == pytest.approx((25 / 1.25, 100 * 1.25))
 
 
 def test_of_many_rows_some_are_drawn_and_the_rest_counted() -> None:

@@ -22,7 +22,7 @@ from compress.report import pages, tables, text
 from compress.report.behaviour import Predictions, behaviours
 from compress.report.compare import figures_beside
 from compress.report.html import page, picture
-from compress.report.references import read_references
+from compress.report.references import other_networks, read_references
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
@@ -232,8 +232,9 @@ def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results
     # What follows from rows alone, as comparison.csv has it: differences, intervals, p values, shares of the baseline.
     derived = tables.compared_records(rows, beside)
     said = [dataclasses.asdict(b) for b in behaviours(rows, readers(ROOT / results)).values()]
-    published = [dataclasses.asdict(f) for f in beside]
-    known = set()
+    shown = [*beside, *other_networks(figures)]
+    published = [dataclasses.asdict(f) for f in shown]
+    known = {n for f in shown for n in NUMBER.findall(f"{f.name} {f.as_published} {f.source}")}
     for value in leaves([*(r.record() for r in rows), *derived, *said, *published]):
         known.update(shown_as(value))
     csv = (ROOT / results).with_name("comparison.csv").read_text()
@@ -245,6 +246,26 @@ def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results
     assert len(found) > 1000
     strange = {n for n in found if n not in known and n.lstrip("+-") not in known}
     assert strange == set()
+
+
+def test_results_of_other_networks_are_marks_with_letters_and_never_rows(tmp_path: Path) -> None:
+    named = "name,data,quantity,split,images,value,as_published,source\n"
+    field = tmp_path / "field.csv"
+    field.write_text(
+        f"{named}<b>net</b>,cifar10,accuracy,test,10000,0.91,91 %,a page\n"
+        "<b>net</b>,cifar10,file_bytes,,,300000,300 KB,a page\n"
+    )
+    rows = [row(BASE), pruned(flipped(BASE, 60, 50), file_bytes=200_000)]
+    figures = read_references([PUBLISHED, field])
+    content = page.page(tables.records(tables.compared(rows, figures)), rows, figures, {})
+    file, gzip = data_of(content)["sections"][0][:2]
+    assert file["data"]["marks"] == [{"x": 300, "y": 91, "tip": "<b>net</b>: 300 KB, 91 %"}]
+    assert file["marks"] == ["A: <b>net</b>, 300 KB, 91 %"]
+    assert [each["lines"] for each in file["layouts"][0]["marknames"]] == [["A"]]
+    assert gzip["data"]["marks"] == gzip["marks"] == []
+    assert "<li>A: &lt;b&gt;net&lt;/b&gt;, 300 KB, 91 %</li>" in content
+    assert "net&lt;/b&gt;: 91 %, 300 KB. From: a page." in content
+    assert "net&lt;/b&gt;, published" not in content
 
 
 def test_points_of_the_picture_are_those_of_rows() -> None:

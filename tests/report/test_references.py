@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from compress.report.references import contradicts, find, judgements, read_references
+from baselines.cifar10.task import Cifar10
+from compress.report.references import (
+    Mark,
+    accuracies,
+    contradicts,
+    find,
+    judgements,
+    marks,
+    of_others,
+    read_references,
+)
 from support.report_rows import PUBLISHED
 
 HEAD = "name,data,quantity,split,images,value,as_published,source\n"
@@ -85,6 +95,34 @@ def test_figures_of_two_models_are_not_held_against_each_other(tmp_path: Path) -
     assert not contradicts(figures[0], figures[1])
 
 
+def test_a_published_model_with_a_size_is_another_network_and_a_mark(tmp_path: Path) -> None:
+    figures = read_references([written(
+        tmp_path,
+        "ours,toy,accuracy,test,100,0.9,90 %,a page",
+        "other,toy,accuracy,test,100,0.8,80 %,a page",
+        "other,toy,accuracy,validation,100,0.85,85 %,a page",
+        "other,toy,macs,,,5000,5 k,a table",
+        "sizes,toy,file_bytes,,,10,10 bytes,a page",
+    )])  # fmt: skip
+    assert [f.name for f in accuracies(figures)] == ["ours"]
+    assert marks(figures, "toy", "macs") == [Mark("other", 0.8, 5000, "5 k, 80 %")]
+    assert marks(figures, "toy", "file_bytes") == []  # without an accuracy there is no point
+    assert marks(figures, "else", "macs") == []
+    told = "Published for other networks, as given and not verified: "
+    assert of_others(figures) == [
+        f"{told}other: 80 %, 85 %, 5 k. From: a page; a table.",
+        f"{told}sizes: 10 bytes. From: a page.",
+    ]
+    everything = read_references(Cifar10().references())
+    assert {f.name for f in accuracies(everything)} == {"cnn-118k"}
+    drawn = [
+        m
+        for field in ("file_bytes", "entropy_bytes", "macs")
+        for m in marks(everything, "cifar10", field)
+    ]
+    assert {m.name for m in drawn} == {f.name for f in everything} - {"cnn-118k"}
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -92,6 +130,7 @@ def test_figures_of_two_models_are_not_held_against_each_other(tmp_path: Path) -
         ("net,toy,accuracy,test,,0.5,50 %,page", "a number of images above 0"),
         ("net,toy,params,,,many,many,page", "many"),
         ("net,toy,params,,,nan,nan,page", "not a finite number"),
+        ("net,toy,macs,,,0,none,page", "a size needs a value above 0"),
         ("net,toy,params,,x,1,1,page", "'x'"),
         ("net,toy,params", "8 fields"),
         ("net,toy,params,,,1,1,page,more", "8 fields"),

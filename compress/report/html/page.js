@@ -21,8 +21,8 @@
     y.scale.domain = choice.y;
     spec.width = layout.width;
     spec.height = layout.height;
-    const { levels, names, bestnames } = layout;
-    spec.datasets = { ...choice.data, levels, names, bestnames };
+    const { levels, names, bestnames, marknames } = layout;
+    spec.datasets = { ...choice.data, levels, names, bestnames, marknames };
     return spec;
   };
 
@@ -52,6 +52,13 @@
       return step;
     });
     section.querySelector(".ladder").replaceChildren(...steps);
+    const others = choice.marks.map((told) => {
+      const each = document.createElement("li");
+      each.textContent = told;
+      return each;
+    });
+    section.querySelector(".others").replaceChildren(...others);
+    for (const each of section.querySelectorAll(".of-others")) each.hidden = !others.length;
     section.querySelector(".outside").textContent = choice.outside;
     section.querySelector(".of-published").hidden = !choice.layouts[0].levels.length && !choice.data.limits.length;
     draw(section, choice);

@@ -17,7 +17,7 @@ from compress.report.behaviour import Behaviour
 from compress.report.compare import Record
 from compress.report.comparison_page import by_section, notes
 from compress.report.html import models, picture
-from compress.report.references import PublishedFigure, judgements
+from compress.report.references import PublishedFigure, judgements, of_others, other_networks
 from compress.report.scene import scene
 from compress.rows.result import Result
 from compress.text import printable
@@ -63,7 +63,10 @@ def page(
         sections=sections,
         left_out=[_heading(part[0]) for part in parts[MOST_SECTIONS:]],
         judgements=judgements(figures),
-        sources=dict.fromkeys(f"{f.name}: {f.source}" for f in figures),
+        sources=dict.fromkeys(
+            f"{f.name}: {f.source}" for f in figures if f not in other_networks(figures)
+        ),
+        others=of_others(figures),
         columns=columns.ALL,
         free_within=text.points(front.FREE_WITHIN),
     )

@@ -62,6 +62,8 @@ def frame() -> dict[str, Any]:
         layer("limit", "limits", "rule", strokeDash=[2, 3], encoding={"x": "x:Q"}),
         layer("limitname", "limits", "text", align="left", baseline="bottom", dx=4, dy=-4,
               encoding={"x": "x:Q", "y": alt.value("height"), "text": "label:N"}),
+        layer("mark", "marks", "point", shape="diamond", size=70, encoding={**at, **tip}),
+        layer("markname", "marknames", "text", fontSize=11, baseline="middle", **shift, encoding=text_at),
         layer("line", "front", "line", interpolate="step-after", encoding=at),
         layer("span", "named", "rule", encoding=interval),
         layer("bestspan", "best", "rule", encoding=interval),
@@ -119,6 +121,10 @@ def _choice(rows: Sequence[Record], seen: Scene, anchors: dict[int, str]) -> dic
             }
             for r in seen.named
         ],
+        "marks": [
+            printable(f"{_letter(i)}: {m.name}, {m.as_published}")
+            for i, m in enumerate(seen.marks)
+        ],
         "x": seen.x,
         "y": [_percent(y) for y in seen.y],
         "ticks": _ticks(*seen.x),
@@ -128,6 +134,10 @@ def _choice(rows: Sequence[Record], seen: Scene, anchors: dict[int, str]) -> dic
             "named": [point(r) for r in seen.named if r is not seen.best],
             "best": [point(r) for r in seen.named if r is seen.best],
             "base": [point(r) for r in seen.named if r is base and id(r) not in on_front],
+            "marks": [
+                {"x": m.size / axis.scale, "y": _percent(m.top1), "tip": printable(f"{m.name}: {m.as_published}")}
+                for m in seen.marks
+            ],
             "limits": [
                 {"x": f.value / 1000, "label": printable(f"published: {f.as_published}")}
                 for f in seen.published
@@ -150,14 +160,18 @@ def _told(r: Record, base: Record | None, seen: Scene, on_front: bool) -> str:
 def _layout(seen: Scene, size: tuple[int, int]) -> dict[str, Any]:
     """Where the names stand in a picture of that size."""
     pixels = Pixels(seen, size)
-    points = [pixels.point(r) for r in seen.named]
+    at = [(seen.axis.of(r), r["top1"]) for r in seen.named]
+    at += [(m.size / seen.axis.scale, m.top1) for m in seen.marks]
+    points = [*map(pixels.point, seen.named), *map(pixels.mark, seen.marks)]
     labels = [_lines(i, r, seen, size[0]) for i, r in enumerate(seen.named, 1)]
+    labels += [[_letter(i)] for i in range(len(seen.marks))]
     places = placing.placed(points, labels, size, pixels.obstacles())
     made = [
-        {"x": seen.axis.of(r), "y": _percent(r["top1"]), "lines": lines, "align": p.align, "dx": p.dx,
+        {"x": x, "y": _percent(top1), "lines": lines, "align": p.align, "dx": p.dx,
          "dy": p.dy - placing.HEIGHT / 2 * (len(lines) - 1)}  # Vega begins at the first line
-        for r, lines, p in zip(seen.named, labels, places, strict=True)
+        for (x, top1), lines, p in zip(at, labels, places, strict=True)
     ]  # fmt: skip
+    made, of_marks = made[: len(seen.named)], made[len(seen.named) :]
     best = [r is seen.best for r in seen.named]
     return {
         "width": size[0],
@@ -168,6 +182,7 @@ def _layout(seen: Scene, size: tuple[int, int]) -> dict[str, Any]:
         ],
         "names": [m for m, b in zip(made, best, strict=True) if not b],
         "bestnames": [m for m, b in zip(made, best, strict=True) if b],
+        "marknames": of_marks,
     }
 
 
@@ -176,6 +191,12 @@ def _lines(number: int, r: Record, seen: Scene, width: int) -> list[str]:
         return [str(number)]
     first, *rest = placing.lines_of(printable(columns.name(r)[:160]))
     return [f"{number} {first}", *rest, front.brief(r, seen.axis)]
+
+
+def _letter(index: int) -> str:
+    """What a published result of another network is called in the picture: A, B, ... Z, A2, ..."""
+    turn, place = divmod(index, 26)
+    return chr(ord("A") + place) + (str(turn + 1) if turn else "")
 
 
 def _level(figure: PublishedFigure, seen: Scene, brief: bool) -> str:

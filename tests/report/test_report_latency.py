@@ -1,0 +1,61 @@
+"""Times of files beside their rows: of the right files, against the right baseline, of one processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compress.report import columns, comparison_page, tables
+from compress.report.compare import Record
+from compress.rows.latency import LatencyRow
+from support.report_rows import bits, digest, flipped, pruned, row
+
+BASE = bits(9000)
+AVX2, VNNI = ["AVX2"], ["AVX2", "AVX512-VNNI"]
+
+
+def time_of(ratio: float | None, *files: str, sets: list[str] = AVX2, **fields: Any) -> LatencyRow:
+    """A comparison of files that `digest` names; of one file without a ratio."""
+    made: dict[str, Any] = {
+        "files": [{"digest": digest(name)} for name in files], "ratio": ratio,
+        "ratio_low": ratio and ratio * 0.9, "ratio_high": ratio and ratio * 1.1, "milliseconds": [[1.0] * len(files)],
+        "inputs_a_round": 8, "engine": "an engine", "instruction_sets": sets, "machine": "a machine", "versions": {},
+        "commit": "", "command": "compress latency", "time": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    return LatencyRow(**(made | fields))
+
+
+def records(*times: LatencyRow) -> list[Record]:
+    """The baseline, and two made of it."""
+    rows = [
+        row(BASE),
+        pruned(flipped(BASE, 60, 50), 0.5, tflite_digest=digest("half")),
+        pruned(flipped(BASE, 60, 50), 0.8, tflite_digest=digest("most")),
+    ]
+    return tables.records(tables.compared(rows, [], None, times))
+
+
+def test_a_row_has_the_time_of_its_file_against_that_of_the_baseline() -> None:
+    base, half, most = records(time_of(0.5, "file", "half"), time_of(0.4, "half", "most"))
+    assert (base["latency"], half["latency"], most["latency"]) == (1, 0.5, None)
+    assert columns.TIME.cell(half) == "50.0 % (45.0 % to 55.0 %)"
+    assert columns.TIME.cell(most) == ""
+    told = "Times against the baseline's are those of a machine, with AVX2: an engine."
+    assert told in comparison_page.notes([base, half, most])
+
+
+def test_without_times_no_row_has_one() -> None:
+    lines = records(time_of(None, "half"), time_of(0.5, "other", "half"))
+    assert [r["latency"] for r in lines] == [None] * 3
+    assert not [n for n in comparison_page.notes(lines) if n.startswith("Times")]
+
+
+def test_only_times_of_the_processor_with_most_files_count_and_of_two_the_later() -> None:
+    times = [
+        time_of(0.2, "file", "half", sets=VNNI),
+        time_of(0.5, "file", "half"),
+        time_of(0.6, "file", "half"),
+        time_of(0.7, "file", "most"),
+    ]
+    _, half, most = records(*times)
+    assert (half["latency"], most["latency"]) == (0.6, 0.7)
+    assert half["latency_on"] == most["latency_on"] == "a machine, with AVX2: an engine"
