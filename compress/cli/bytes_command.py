@@ -53,6 +53,7 @@ def size_ledger(model: TFLiteModel) -> dict[str, Any]:
     parts = {**ledger.file_parts(model), "file": len(model.content)}
     packed = {
         "file, gzip -9": ledger.gzip_bytes(model.content),
+        "file, zstd -22": ledger.zstd_bytes(model.content),
         "file, xz -9e": coded["xz"],
         "weights and biases, entropy bound": coded["entropy"],
     }

@@ -80,6 +80,7 @@ def measure(
         weight_types=contents.weight_types(stored),
         file_parts=ledger.file_parts(model),
         coded_bytes=ledger.coded_bytes(model, stored),
+        zstd_bytes=ledger.zstd_bytes(model.content),
         weight_coding=ledger.weight_coding(stored),
         tflite_digest=model.digest,
         measured_on=on,

@@ -36,6 +36,7 @@ class Axis:
 AXES = (
     Axis("file_bytes", "", "File, KB (1 KB = 1000 bytes)"),
     Axis("gzip_bytes", " after gzip", "File after gzip -9, KB"),
+    Axis("zstd_bytes", " after zstd", "File after zstd, KB"),
     Axis("xz_bytes", " after xz", "File after xz, KB"),
     Axis(
         "entropy_bytes",

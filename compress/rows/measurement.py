@@ -75,6 +75,13 @@ class Measurement:
         None  # what bytes are for -> how many; they add up to file_bytes
     )
     coded_bytes: dict[str, Count] | None = None  # by xz, and the bound of entropy
+    zstd_bytes: Count | None = field(
+        default=None,
+        metadata={
+            "heading": "zstd",
+            "note": "bytes of the file after zstd at its highest level, 22.",
+        },
+    )
     weight_coding: dict[str, NotNegative] | None = (
         None  # of kernels: bits a weight, distinct weights
     )

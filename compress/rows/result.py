@@ -12,6 +12,7 @@ from compress.rows.field_check import (
     Between,
     Count,
     Digest,
+    Fraction,
     Name,
     NotNegative,
     Time,
@@ -53,6 +54,8 @@ class Result(Measurement):
     model_file: Name | None = None
     trained_on: TrainedOn = "train"
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
+    # Accuracy on validation images after each epoch of the training of its last stage; None if there was none.
+    curve: list[Fraction] | None = None
     classes: list[str] | None = None  # names of the classes, in the order of labels
     predictions: Digest | None = (
         None  # of what it said of every image: see measurement/predictions.py

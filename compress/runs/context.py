@@ -98,6 +98,7 @@ class RunContext:
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
                 row, predicted = self.row(made, label, time.monotonic() - began)
+                row = replace(row, curve=folder.curve())
                 finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
                 if self.results is not None:
                     append_row(self.results, folder, row)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import zstandard
 
 from compress import backend
 from compress.tflite import contents
@@ -105,6 +106,11 @@ def weight_coding(stored: Sequence[StoredTensor]) -> dict[str, float]:
         "entropy_bits": 8 * sum(size.entropy_bytes for size in sizes) / numbers,
         "most_distinct": max((size.distinct for size in sizes), default=0),
     }
+
+
+def zstd_bytes(content: bytes) -> int:
+    """Length in bytes after zstd at its highest level, 22, as one frame that tells its size."""
+    return len(zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL).compress(content))
 
 
 def gzip_bytes(content: bytes) -> int:

@@ -105,6 +105,14 @@ def epochs_logged(folder: Path) -> int:
     return max(0, len(log.read_bytes().splitlines()) - 1)
 
 
+def accuracies_logged(log: Path) -> list[float] | None:
+    """Accuracy on validation images, from 0 to 1, after each epoch of a log; None without a log. A link is no log."""
+    if log.is_symlink() or not log.is_file():
+        return None
+    with log.open(newline="") as file:
+        return [float(row["validation_accuracy"]) for row in csv.DictReader(file)]
+
+
 def seconds_logged(folder: Path) -> float:
     """Seconds of all epochs in the log of this folder; 0 without a log."""
     log = folder / LOG

@@ -135,8 +135,20 @@ def test_a_run_on_two_splits_has_two_places() -> None:
 
 def test_what_a_row_does_not_hold_is_said() -> None:
     content = made(row(BASE), pruned(flipped(BASE, 60, 50), file_bytes=90_000))
-    assert "there are no training curves" in content
     assert "does not hold the ledger of the file and predictions" in content
+    trained = made(row(BASE, label="train --epochs 9"))
+    assert "does not hold the ledger of the file and the curve of its training and" in trained
+
+
+def test_the_curve_of_a_training_is_drawn_and_told() -> None:
+    content = made(row(BASE, label="train --epochs 3", curve=[0.5, 0.75, 0.7]))
+    assert 'points="0.0,100.0 50.0,0.0 100.0,20.0"' in content
+    told = (
+        "50.00 % after the first of 3 epochs, 70.00 % after the last; best 75.00 % after epoch 2."
+    )
+    assert told in content
+    assert "the curve of its training" not in content
+    assert 'points="50.0,100.0"' in made(row(BASE, label="train --epochs 1", curve=[0.5]))
 
 
 def test_of_very_many_rows_the_page_has_those_that_matter() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 from compress import backend
 from compress.tflite import contents, ledger
@@ -112,6 +113,14 @@ def test_bounds_of_a_tensor_are_worked_out_by_hand() -> None:
         "entropy_bits": pytest.approx(2.0),
         "most_distinct": 5,
     }
+
+
+def test_zstd_gives_the_same_bytes_back() -> None:
+    content = bytes(range(256)) * 40
+    assert ledger.zstd_bytes(content) < 600
+    packed = zstandard.ZstdCompressor(level=22).compress(content)
+    assert ledger.zstd_bytes(content) == len(packed)
+    assert zstandard.ZstdDecompressor().decompress(packed) == content
 
 
 @pytest.mark.parametrize("name", ATTACKS)

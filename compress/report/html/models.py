@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.report import columns, text
@@ -25,13 +25,36 @@ def about(
     tables = [_layers(row), _bytes(row), _types(row)]
     tables += [_classes(behaviour), _calibration(behaviour)] if behaviour else []
     missing = [] if row.file_parts else ["the ledger of the file"]
+    missing += [] if row.curve or not _trained(row) else ["the curve of its training"]
     missing += [] if behaviour else ["predictions, and so classes and calibration"]
     return {
         "name": columns.name(r),
         "to": anchor,
+        "curve": _curve(row.curve) if row.curve else None,
         "tables": [t for t in tables if t and t["lines"]],
         "missing": " and ".join(missing),
     }
+
+
+def _trained(row: Result) -> bool:
+    return row.label.startswith("train ") or bool(row.pipeline and row.pipeline[-1].get("epochs"))
+
+
+def _curve(accuracies: Sequence[float]) -> dict[str, str]:
+    """A training in words, and as points of a line in a box of 100 by 100, from the lowest accuracy to the highest."""
+    last, low = len(accuracies) - 1, min(accuracies)
+    height = max(accuracies) - low or 1.0
+    points = [
+        f"{100 * i / last if last else 50:.1f},{100 * (1 - (a - low) / height):.1f}"
+        for i, a in enumerate(accuracies)
+    ]
+    best = max(range(len(accuracies)), key=lambda i: accuracies[i])
+    told = (
+        f"{text.points(accuracies[0])} % after the first of {text.count(len(accuracies))} epochs, "
+    )
+    told += f"{text.points(accuracies[-1])} % after the last; "
+    told += f"best {text.points(accuracies[best])} % after epoch {best + 1}"
+    return {"points": " ".join(points), "told": told}
 
 
 def _layers(row: Result) -> Table:
