@@ -125,14 +125,12 @@ def as_found(trial: FrozenTrial) -> Found:
 def front(found: Iterable[Found], objectives: Sequence[str]) -> tuple[Found, ...]:
     """Those that no other is better than: as good in every objective and better in one. Equals are kept once."""
     points = {tuple(each.amount(o) for o in objectives): each for each in reversed(list(found))}
-    kept = [
-        point
-        for point in points
-        if not any(
-            all(a <= b for a, b in zip(p, point, strict=True)) and p != point for p in points
-        )
-    ]
-    return tuple(points[point] for point in sorted(kept))
+    kept: list[tuple[float, ...]] = []
+    # In this order no point is better in everything than one before it, so those kept are all to compare with.
+    for point in sorted(points):
+        if not any(all(a <= b for a, b in zip(p, point, strict=True)) for p in kept):
+            kept.append(point)
+    return tuple(points[point] for point in kept)
 
 
 def covered(spans: Iterable[tuple[datetime, datetime]]) -> float:

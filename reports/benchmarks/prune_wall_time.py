@@ -9,37 +9,19 @@ cores together) and peak memory of both, the ratios pair by pair and their media
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+from whole_process import timed
 
 from baselines.cifar10.task import Cifar10
 from compress.files import write_json
 from compress.runs import provenance
 
 HERE = Path(__file__).parent
-
-
-def timed(words: list[str], folder: Path) -> dict[str, float]:
-    """Wall seconds, CPU seconds and peak memory of one process, which must succeed."""
-    log = folder / "log.txt"
-    began = time.monotonic()
-    with log.open("w") as file:
-        process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{shlex.join(words)} failed:\n{log.read_text()}")
-    return {
-        "seconds": round(time.monotonic() - began, 2),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-    }
 
 
 def main() -> None:

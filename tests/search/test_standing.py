@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compress.search.standing import Found, Standing, axes, front, kind, standing
 from compress.search.storage import EXCESSES
@@ -44,6 +46,20 @@ def complete(number: int, top1: float, excess: float) -> Any:
 def test_the_front_has_those_that_none_is_better_than() -> None:
     several = [found(0, 0.9, 100), found(1, 0.8, 50), found(2, 0.8, 60), found(3, 0.7, 50)]
     assert [each.number for each in front(several, ("top1", "file_bytes"))] == [0, 1]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 3), max_size=40))
+def test_the_front_is_that_of_comparing_all_with_all(points: list[tuple[int, int, int]]) -> None:
+    names = ("file_bytes", "gzip_bytes", "macs")
+    several = [
+        Found(number=n, words="w", facts=dict(zip(names, point, strict=True)), fits=True)
+        for n, point in enumerate(points)
+    ]
+    best = {
+        p for p in points if not any(q != p and all(map(int.__le__, q, p)) for q in points)
+    }  # fmt: skip
+    kept = front(several, names)
+    assert [tuple(each.facts[n] for n in names) for each in kept] == sorted(best)
 
 
 def test_of_equals_the_first_is_on_the_front() -> None:

@@ -1,0 +1,76 @@
+"""Write docs/measured/growth.md from growth.json, many_trials.json and search_workers.json. `python growth_page.py`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "measured" / "growth.md"
+HEAD = """# What more work costs
+
+Seconds and peak memory of whole processes, TensorFlow's start included. In each table one number grows and the rest
+stays. Seconds of another machine differ; how they grow with the work does not.
+`python reports/benchmarks/growth_page.py` writes this page from what `growth.py`, `many_trials.py` and
+`search_workers.py` of the [benchmarks](benchmarks.md) kept.
+"""
+WORKERS = """Sixteen trials of the toy task that cost the same, each worker on a processor of its own, without
+start-up; ideal is half the time of one worker. The median is {:.2f} of ideal. {}
+"""
+
+
+def read(name: str) -> dict[str, Any]:
+    """What a benchmark kept."""
+    found: dict[str, Any] = json.loads((HERE / name).read_text())
+    return found
+
+
+def page() -> str:
+    """The page."""
+    growth, trials, workers = map(read, ("growth.json", "many_trials.json", "search_workers.json"))
+    lines = [HEAD]
+    for group, counted in growth["counts"].items():
+        lines += [
+            f"## More {group}",
+            "",
+            f"| {counted} | seconds | peak memory, MB |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {each['value']:,g} | {cost(each)} |" for each in growth["took"][group]]
+        lines.append("")
+    lines += [made(growth), "", f"## A search after {trials['trials']:,} trials", ""]
+    lines += ["| `compress` | seconds | peak memory, MB |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {cost(trials[name])} |" for name in ("search --status", "runs", "report")
+    ]
+    lines += ["", "| within one process | seconds |", "|---|---|"]
+    lines += [f"| {name} | {seconds:g} |" for name, seconds in trials["seconds"].items()]
+    lines += ["", f"The trials are made up, with a run folder and a row each. {made(trials)}", ""]
+    lines += [
+        "## A second worker",
+        "",
+        "| round | 1 worker, seconds a trial | 2 workers | of ideal |",
+        "|---|---|---|---|",
+    ]
+    for number, each in enumerate(workers["rounds"], start=1):
+        one, two = (
+            each[k]["trial_seconds"] / each[k]["trials"] for k in ("1 workers", "2 workers")
+        )
+        lines.append(f"| {number} | {one:.2f} | {two:.2f} | {each['of_ideal']:.2f} |")
+    lines += ["", WORKERS.format(workers["median_of_ideal"], made(workers))]
+    return "\n".join(lines)
+
+
+def cost(process: dict[str, float]) -> str:
+    """Seconds and megabytes, as two cells."""
+    return f"{process['seconds']:.1f} | {process['peak_memory_bytes'] / 1e6:,.0f}"
+
+
+def made(result: dict[str, Any]) -> str:
+    """Where and by what it was measured."""
+    return f"Measured on {result['machine']}, at commit {result['commit'][:12]}."
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,36 @@
+"""What a whole process takes: seconds, CPU seconds and peak memory. For the benchmarks of this folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def timed(
+    words: Sequence[str], folder: Path, cores: Sequence[int] | None = None
+) -> dict[str, float]:
+    """Wall seconds, CPU seconds and peak memory in bytes of one process, which must succeed.
+
+    Args:
+      folder: where it runs; what it prints is in log.txt there.
+      cores: the processors it may use; all if not given.
+    """
+    log = folder / "log.txt"
+    began = time.monotonic()
+    with log.open("w") as file:
+        process = subprocess.Popen(words, cwd=folder, stdout=file, stderr=subprocess.STDOUT)
+        if cores is not None:
+            os.sched_setaffinity(process.pid, cores)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{shlex.join(words)} failed:\n{log.read_text()}")
+    return {
+        "seconds": round(time.monotonic() - began, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
