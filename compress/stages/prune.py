@@ -222,7 +222,7 @@ class Prune(TrainingStage):
         """A copy of `model`, trained on while tfmot prunes it. Present zeros and clusters stay, skipped or not."""
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
-        batch = min(task.task.finetuning.batch_size, len(task.train))
+        batch = min(self.recipe(task).batch_size, len(task.train))
         epochs = self.epochs or 0
         steps = ramp_steps(self.begin, self.end, epochs * (len(task.train) // batch))
         ramps = {}

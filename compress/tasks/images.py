@@ -23,6 +23,9 @@ FINETUNING = Recipe(
     batch_size=64, optimizer="sgd", schedule="cosine",
 )  # fmt: skip
 
+EPOCH_STEPS = 16  # of few images, in smaller batches: a short training of three steps an epoch repairs nothing
+SMALLEST_BATCH = 8
+
 
 @dataclass(frozen=True)
 class Images(Task):
@@ -32,6 +35,7 @@ class Images(Task):
     shape: tuple[int, ...] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
     scale: float = 0.0  # input scale; set by `suited` from the model
     preparation: Preparation = AS_THEY_ARE  # of pixels, before a model gets them
+    batch_size: int = FINETUNING.batch_size  # of trainings; set by `suited` from the data
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -76,7 +80,7 @@ class Images(Task):
     @property
     def finetuning(self) -> Recipe:
         """The recipe by which stages train the user's model further."""
-        return FINETUNING
+        return replace(FINETUNING, batch_size=self.batch_size)
 
 
 def suited(
@@ -90,14 +94,19 @@ def suited(
     """The task fitted to the data and the model, and sentences on what was found out.
 
     Any task gets the input scale of the model: see `input_scale.decided`. Features are given as they are. Task `images`
-    gets the image shape too.
+    gets the image shape too, and the size of batches.
 
     Args:
       input_scale: the factor for pixels that the user declared; None to take the task's or derive it from the model.
       vouched: the model is the task's own.
     """
     if isinstance(task, Images):
-        task = replace(task, shape=data.train.images.shape[1:])
+        batch = max(SMALLEST_BATCH, len(data.train) // EPOCH_STEPS)
+        task = replace(
+            task,
+            shape=data.train.images.shape[1:],
+            batch_size=min(FINETUNING.batch_size, batch),
+        )
     told = _prepared(task, model)
     if data.train.is_features:
         return scales.of_data(task, data, input_scale), told

@@ -11,6 +11,7 @@ import pytest
 from compress import backend
 from compress.data.dataset import Split
 from compress.keras_models.model import KerasModel
+from compress.pruning import magnitude
 from compress.pruning.magnitude import magnitude_mask
 from compress.pruning.nm_pattern import broken_groups
 from compress.stages.prune import Prune
@@ -198,3 +199,20 @@ def test_with_alpha_one_labels_have_no_say_and_the_dense_model_has() -> None:
     np.testing.assert_array_equal(kernel(right, 1.0), kernel(swapped, 1.0))
     assert not np.array_equal(kernel(right, 0.5), kernel(swapped, 0.5))
     assert not np.array_equal(kernel(right, 1.0), kernel(right, 0.5))
+
+
+def test_the_ramp_is_over_the_steps_that_there_are(
+    view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
+        asked.append(total)
+        return magnitude.ramp_steps(begin, end, total)
+
+    monkeypatch.setattr("compress.stages.prune.ramp_steps", ramp_steps)
+    model = residual()
+    for batch in ("16", "8"):
+        stage = Prune(sparsity=0.5, epochs=2, learning_rate=0.01, set=(f"batch_size={batch}",))
+        stage.apply(model, view, 0)
+    assert asked == [2 * (len(view.train) // 16), 2 * (len(view.train) // 8)]

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from baselines.toy import Toy, draw
 from compress import backend, registry
 from compress.cli.main import cli
-from compress.data.dataset import Dataset
+from compress.data.dataset import Dataset, Split
 from compress.data.images import read
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
@@ -160,6 +161,15 @@ def test_what_task_images_lacks_is_said(drawn: Path, words: list[str], sentence:
     done = compress(words[0], "--task", "images", *words[1:])
     assert done.exit_code == 1
     assert sentence in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("images", "batch"), [(5000, 64), (1024, 64), (225, 14), (30, 8)])
+def test_few_images_come_in_smaller_batches(images: int, batch: int) -> None:
+    model = KerasModel(chain(backend.keras().layers.Rescaling(1 / 255)))
+    split = Split(np.zeros((images, 12, 12, 3), np.uint8), np.zeros(images, np.int64))
+    data = Dataset("few", DRAWN, split, split, lambda: split)
+    task, _ = suited(Images(), data, model, None)
+    assert task.finetuning.batch_size == batch
 
 
 def test_building_says_that_there_is_no_architecture() -> None:
