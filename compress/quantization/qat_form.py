@@ -26,7 +26,7 @@ def depthwise_part(separable: str) -> str:
 
 
 def plain_form(model: KerasModel) -> Any:
-    """A functional Keras 3 model that computes the same and is made of fewer kinds of layers.
+    """A Keras 3 model that computes the same and is made of fewer kinds of layers: `model` itself if it is already.
 
     A SeparableConv2D is two convolutions, an activation of a layer with a kernel is a layer of its own, and what scales
     or shifts channels anywhere but right after such a layer is a depthwise convolution of one pixel.
@@ -53,7 +53,7 @@ def plain_form(model: KerasModel) -> Any:
             instead[layer.name] = _apart(call)
         elif _function(layer) == "hard_sigmoid":
             instead[layer.name] = _hard_sigmoid(layer.name, layer.output.shape[-1])
-    return rebuilt(model.keras, instead)
+    return rebuilt(model.keras, instead) if instead else model.keras
 
 
 def rounded_calls(graph: Graph) -> Iterator[Call]:
