@@ -20,6 +20,8 @@ from compress.data.dataset import Split
 from compress.files import write_json
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import flattened
+from compress.measurement.measure import predict
+from compress.measurement.scores import top1
 from compress.model_files.load import load_model
 from compress.pipelines.words import stages_of
 from compress.runs import provenance
@@ -44,9 +46,10 @@ def percent(model: KerasModel, view: TaskView) -> float:
 def after(stage: Stage, alpha: float, model: KerasModel, view: TaskView, seed: int) -> float:
     stage = dataclasses.replace(stage, alpha=alpha)  # type: ignore[call-arg]
     made = stage.apply(model, dataclasses.replace(view, recorded={}), seed)
-    if not isinstance(made, KerasModel):
-        raise SystemExit(f"{stage.name} gives a file; choose stages that give a Keras model.")
-    return percent(made, view)
+    if isinstance(made, KerasModel):
+        return percent(made, view)
+    scores = predict(made, view.validation.images, view.task.input_scale)
+    return round(100 * top1(scores, view.validation.labels), 2)
 
 
 def main() -> None:
