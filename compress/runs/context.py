@@ -19,6 +19,7 @@ from compress.rows.jsonl import append_to, read_from
 from compress.rows.measurement import MeasuredOn
 from compress.rows.result import Result, TrainedOn
 from compress.runs import provenance
+from compress.runs.curve import curve_of
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.keys import KeyContext
 from compress.tasks.task import Task
@@ -98,7 +99,7 @@ class RunContext:
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
                 row, predicted = self.row(made, label, time.monotonic() - began)
-                row = replace(row, curve=folder.curve())
+                row = replace(row, curve=curve_of(folder))
                 finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
                 if self.results is not None:
                     append_row(self.results, folder, row)

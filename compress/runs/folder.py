@@ -19,7 +19,7 @@ from compress.measurement.predictions import Predictions
 from compress.rows.measurement import MeasuredOn
 from compress.rows.result import Result
 from compress.tflite.model import TFLiteModel
-from compress.training.checkpoint import accuracies_logged, epochs_logged, seconds_logged
+from compress.training.checkpoint import epochs_logged, seconds_logged
 
 MANIFEST = "manifest.json"
 TRAINED = "trained.json"  # facts of a trained model that is not measured yet
@@ -244,13 +244,6 @@ class RunFolder:
     def epochs_so_far(self) -> int:
         """How many epochs a killed process finished."""
         return 0 if self.checkpoint.is_symlink() else epochs_logged(self.checkpoint)
-
-    def curve(self) -> list[float] | None:
-        """Accuracy on validation images after each epoch of this run's training; None if it trained nothing."""
-        if self.checkpoint.is_symlink():
-            return None
-        logs = (self.log, self.checkpoint / LOG)
-        return next((found for log in logs if (found := accuracies_logged(log))), None)
 
     def seconds_so_far(self) -> float:
         """Seconds of the epochs that a killed process finished; 0 if there are none."""

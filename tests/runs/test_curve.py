@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from compress.cli.main import cli
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
+from compress.runs.curve import curve_of
 from compress.runs.folder import RunFolder
 
 
@@ -45,9 +46,9 @@ def test_a_link_in_place_of_a_log_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.csv").write_text("epoch,validation_accuracy\n1,0.5\n")
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    assert folder.curve() is None
+    assert curve_of(folder) is None
     folder.log.symlink_to(tmp_path / "elsewhere.csv")
-    assert folder.curve() is None
+    assert curve_of(folder) is None
     folder.log.unlink()
     folder.log.write_text("epoch,validation_accuracy\n1,0.5\n2,0.75\n")
-    assert folder.curve() == [0.5, 0.75]
+    assert curve_of(folder) == [0.5, 0.75]
