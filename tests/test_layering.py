@@ -26,7 +26,7 @@ DOORS = {
     "pandas": ("compress/report/*", "compress/api.py"),
     "matplotlib": ("compress/report/*",),
     "optuna": ("compress/search/*",),
-    "ray": ("compress/search/on_ray.py",),
+    "ray": ("compress/workers/on_ray.py",),
     "sqlalchemy": ("compress/search/storage.py",),
     "altair": ("compress/report/*",),
     "vl_convert": ("compress/report/*",),

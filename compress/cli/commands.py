@@ -16,7 +16,7 @@ from compress.cli import console, report_output
 from compress.micro.arena import MEASURED_WITH
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
-from compress.pipelines import reuse, setup, toml_file
+from compress.pipelines import reuse, setup
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.measurement import Measurement
 from compress.runs.context import RunContext
@@ -44,39 +44,19 @@ def run(pipeline: Pipeline, options: RunOptions) -> None:
     report_output.show(rows, options)
 
 
-def run_context(options: RunOptions) -> RunContext:
-    """The run context for these options; its progress is shown on the console."""
+def run_context(options: RunOptions, words: Sequence[str] | None = None) -> RunContext:
+    """The run context for these options; its progress is shown on the console.
+
+    Args:
+      words: of the command, for rows; those of this process if not given.
+    """
     # A file name may hold bytes that are not text; a row holds only text.
-    command = shlex.join(["compress", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+    command = (
+        shlex.join(["compress", *(sys.argv[1:] if words is None else words)])
+        .encode(errors="backslashreplace")
+        .decode()
+    )
     return setup.run_context(options, console.progress(), command)
-
-
-def run_file(file: Path, options: RunOptions) -> None:
-    """Run the pipelines of a file and show their rows. Raises ValueError at the end if one of them failed."""
-    plans = toml_file.read(file, options.seed, options.model)
-    outcomes = None if options.fresh else _finished_outcomes(plans, options)
-    if outcomes is None:
-        context = run_context(options)
-        models = {plan.model for plan in plans}
-        starts = {
-            path: setup.start(dataclasses.replace(options, model=path), context) for path in models
-        }
-        toml_file.check(plans, starts)
-        outcomes = toml_file.run(plans, starts)
-    rows = list({row.run: row for outcome in outcomes for row in outcome.rows}.values())
-    if options.as_json and rows:
-        results = options.results
-        write_pages(results, results.parent, unless_current=True)
-    elif rows:
-        report_output.show(rows, options)
-        console.say("")
-    if options.as_json:
-        console.say_json([outcome.record() for outcome in outcomes])
-    else:
-        console.print_records([outcome.summary() for outcome in outcomes])
-    failed = [outcome.planned.name for outcome in outcomes if outcome.error is not None]
-    if failed:
-        raise ValueError(f"{len(failed)} of {len(outcomes)} pipelines failed: {', '.join(failed)}.")
 
 
 def evaluate(
@@ -138,20 +118,6 @@ def report(results: Path, out: Path | None) -> None:
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
     for path in write_pages(results, out or results.parent):
         console.say(str(path))
-
-
-def _finished_outcomes(
-    plans: Sequence[toml_file.PlannedRun], options: RunOptions
-) -> list[toml_file.Outcome] | None:
-    """The outcomes of plans whose runs are all finished; None if one of them is not."""
-    outcomes = []
-    for plan in plans:
-        plan_options = dataclasses.replace(options, model=plan.model, seed=plan.seed)
-        rows = reuse.pipeline_rows(plan.pipeline, plan_options, console.progress().note)
-        if rows is None:
-            return None
-        outcomes.append(toml_file.Outcome(plan, rows))
-    return outcomes
 
 
 def stages(as_json: bool) -> None:

@@ -31,6 +31,7 @@ from compress.cli.options import (
 from compress.cli.param_types import Age, TaskName
 from compress.cli.search_options import search
 from compress.cli.train_options import TRAIN_OPTIONS, Train, network_from
+from compress.cli.worker_options import WORKER_OPTIONS, taken_out
 from compress.pipelines.words import StageGroup, known
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ cli.run_stage = _run_stage
         MODEL,
         TRUST,
         click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, in place of stages."),
+        *WORKER_OPTIONS,
         *RUN_OPTIONS,
     ],
     invoke_without_command=True,
@@ -85,11 +87,14 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
         raise click.UsageError(
             "stages stand either in the file of --pipeline or here, not in both."
         )
+    workers = taken_out(values, pipeline)
+    if pipeline:
+        from compress.cli import pipeline_command
+
+        pipeline_command.run_file(pipeline, run_options(values), workers)
+        return
     from compress.cli import commands
 
-    if pipeline:
-        commands.run_file(pipeline, run_options(values))
-        return
     commands.run(commands.chain(stages), run_options(values))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,17 @@ from compress.micro import interpreter
 from compress.pipelines import setup
 from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
-from compress.search import default_space, definition, finalists, on_ray, space, storage, workers
+from compress.search import default_space, definition, finalists, space, storage
 from compress.search.budget import Budget
 from compress.search.definition import Definition
 from compress.search.limits import Limits
 from compress.search.loop import begin_with_the_shortest, work
-from compress.search.on_ray import Cluster, RayWorker, cluster_of
 from compress.search.prediction import Predictor, check_possible
 from compress.search.standing import Standing, standing
 from compress.search.trial_rows import TrialRows
 from compress.search.trial_run import TrialRun
-from compress.search.workers import Worker
+from compress.workers.drive import drive
+from compress.workers.on_ray import Cluster, cluster_of
 
 # Options of all runs, which a search keeps; what is a path is kept as an absolute one.
 KEPT = (
@@ -35,7 +34,6 @@ KEPT = (
     "model", "trust", "results",
 )  # fmt: skip
 PATHS = ("data", "model", "results")
-POLL = 0.5  # seconds between two looks at the workers
 
 
 class Searching:
@@ -89,16 +87,17 @@ class Searching:
         if budget.is_used_up(self.standing()):
             return
         ended = self._ended()
-        where = (self.definition.name, self.out, self.folder, jobs)
-        with on_ray.at_work(*where, cluster) if cluster else workers.at_work(*where) as processes:
-            busy: Sequence[Worker | RayWorker] = processes
-            while busy:
-                time.sleep(POLL)
-                busy = [worker for worker in processes if worker.look_after()]
-                for number, trial in self._ended().items():
-                    if number not in ended:
-                        told(trial, self.standing())
-                ended = self._ended()
+
+        def look() -> bool:
+            nonlocal ended
+            before, ended = ended, self._ended()
+            for number in sorted(ended.keys() - before.keys()):
+                told(ended[number], self.standing())
+            return False  # one that is under way is not broken off
+
+        name, out = self.definition.name, str(self.out.absolute())
+        words = ["-m", "compress", "search", "--resume", name, "--out", out]
+        drive(words, self.folder, jobs, cluster, look)
 
     def _ended(self) -> dict[int, Any]:
         return {t.number: t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()}
@@ -127,7 +126,9 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
     )
     cluster = None
     if values["on"]:
-        cluster = cluster_of(values["on"], values["cpus"], values["gpus"], found.storage)
+        cluster = cluster_of(values["on"], values["cpus"], values["gpus"])
+        if cluster.address:
+            storage.check_shared(found.storage)
     if values["worker"] is None:
         found.save(out)
     searching = Searching(found, out)

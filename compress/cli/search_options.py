@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from compress.cli.options import FILE, JSON, MODEL, RUN_OPTIONS, TRUST
 from compress.cli.param_types import Finite
+from compress.cli.worker_options import WORKER_OPTIONS, check_together
 
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
 NOT_HERE = ("fresh", "measured_on", "micro_accuracy", "as_json")
@@ -57,14 +58,7 @@ SEARCH_OPTIONS: list[click.Parameter] = [
     click.Option(["--name"], help="Name of the search; made from its words if not given."),
     click.Option(["--resume"], metavar="NAME", help="Go on with a search; --minutes and --trials change its budget."),
     click.Option(["--status"], metavar="NAME", help="Only show what a search has found so far."),
-    click.Option(["--jobs"], type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes at work."),
-    click.Option(["--on"], metavar="WHERE", help="Work on Ray: ray, of this machine, or ray://HOST:PORT."),
-    click.Option(
-        ["--cpus"], type=click.IntRange(1, 1024), default=1, show_default=True, help="With --on, CPUs of each job."
-    ),
-    click.Option(
-        ["--gpus"], type=Finite(0, 64), default=0, show_default=True, help="With --on, GPUs of each job."
-    ),
+    *WORKER_OPTIONS,
     click.Option(
         ["--storage"], metavar="URL",
         help="Database of the trials, as postgresql+psycopg://user@host/name; SQLite in the folder if not given.",
@@ -73,7 +67,6 @@ SEARCH_OPTIONS: list[click.Parameter] = [
         ["--lease"], type=Finite(2, 86_400), default=60, show_default=True,
         help="Seconds without a sign of life after which a trial of a lost process is run by another.",
     ),
-    click.Option(["--worker"], type=int, hidden=True),
 ]  # fmt: skip
 _KEPT = [option for option in RUN_OPTIONS if option.name not in NOT_HERE]
 
@@ -97,6 +90,7 @@ def search(ctx: click.Context, **values: Any) -> None:
         _only(typed, FOR_RESUME, "--resume", ctx)
     elif values["minutes"] is None and values["trials"] is None:
         raise click.UsageError("a search needs a budget: give --minutes or --trials.", ctx)
+    check_together(ctx)
     from compress.cli import search_command
 
     out, as_json = Path(values["out"]), bool(values["as_json"])

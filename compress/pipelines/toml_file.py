@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from compress import registry
+from compress.data.dataset import Note
 from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
@@ -29,7 +30,7 @@ MAX_BYTES = 1_000_000
 SHARED = ("model", "seeds")  # keys at the top hold for all pipelines; a pipeline may have its own
 OWN = ("name", "run", "stages", *SHARED)
 # Options of `compress run`, which belong on the command line, not in the file.
-RUN_FLAGS = {"--measure-on", "--json"} | {
+RUN_FLAGS = {"--measure-on", "--json", "--jobs", "--on", "--cpus", "--gpus"} | {
     f"--{field.name.replace('_', '-')}" for field in fields(RunOptions)
 }
 
@@ -51,6 +52,9 @@ class Outcome:
     planned: PlannedRun
     rows: list[Result]
     error: str | None = None
+    traceback: tuple[
+        str, ...
+    ] = ()  # lines; of a defect, ours or a library's, which only they explain
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -120,22 +124,34 @@ def run(plans: Sequence[PlannedRun], starts: Starts) -> list[Outcome]:
     """Run the pipelines one after another. One that fails does not stop the others."""
     outcomes = []
     for number, planned in enumerate(plans, start=1):
-        model, context = starts[planned.model]
-        note = context.progress.note
+        note = starts[planned.model][1].progress.note
         note(f"pipeline {number} of {len(plans)}: {planned.name}, seed {planned.seed}")
-        try:
-            rows = planned.pipeline.run(model, replace(context, seed=planned.seed))
-            outcomes.append(Outcome(planned, rows))
-        except Exception as error:
-            if isinstance(error, OSError | ValueError):
-                sentence = sentence_of(error)
-            else:  # a defect, ours or a library's, which only its traceback explains
-                for line in traceback.format_exc().splitlines():
-                    note(line)
-                sentence = f"{type(error).__name__}: {error}"
-            note(f"{planned.name}, seed {planned.seed}, failed: {sentence}")
-            outcomes.append(Outcome(planned, [], sentence))
+        outcomes.append(outcome_of(planned, starts))
+        tell(outcomes[-1], note)
     return outcomes
+
+
+def outcome_of(planned: PlannedRun, starts: Starts) -> Outcome:
+    """Run one pipeline, whatever may come."""
+    model, context = starts[planned.model]
+    try:
+        return Outcome(planned, planned.pipeline.run(model, replace(context, seed=planned.seed)))
+    except Exception as error:
+        if isinstance(error, OSError | ValueError):
+            return Outcome(planned, [], sentence_of(error))
+        lines = tuple(traceback.format_exc().splitlines())
+        return Outcome(planned, [], f"{type(error).__name__}: {error}", lines)
+
+
+def tell(outcome: Outcome, note: Note) -> None:
+    """Tell the user if a pipeline failed, and why."""
+    if outcome.error is not None:
+        planned = outcome.planned
+        for line in (
+            *outcome.traceback,
+            f"{planned.name}, seed {planned.seed}, failed: {outcome.error}",
+        ):
+            note(line)
 
 
 def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) -> list[PlannedRun]:

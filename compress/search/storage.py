@@ -66,6 +66,15 @@ def check_url(url: str) -> None:
         )
 
 
+def check_shared(url: str | None) -> None:
+    """Raise ValueError unless machines can share the storage."""
+    if url is None or url.startswith("sqlite"):
+        raise ValueError(
+            "--on ray://HOST:PORT: machines cannot share SQLite safely: give --storage "
+            "postgresql+psycopg://user@host/name."
+        )
+
+
 def open_study(definition: Definition, out: Path) -> Study:
     """The study of a search, created if it is not there.
 

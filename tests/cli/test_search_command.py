@@ -20,7 +20,7 @@ from compress.cli import search_command, search_options
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.rows.jsonl import read_from
-from compress.search import budget, definition, storage, workers
+from compress.search import budget, definition, storage
 from compress.search.standing import kind
 
 pytest.importorskip("optuna", reason="extra search")
@@ -250,22 +250,6 @@ def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
     assert budget.Budget(None, 10, parent=2**22).is_over()
 
 
-def test_a_worker_that_is_lost_too_often_ends_the_search_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
-    worker = workers.Worker(1, broken, workers.available(), tmp_path / "worker-1.log")
-    worker.start()
-
-    def look_after() -> None:
-        while worker.process is not None:
-            worker.process.wait()
-            worker.look_after()
-
-    with pytest.raises(ValueError, match="ended 4 times with exit code 1: 'no memory'"):
-        look_after()
-
-
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -283,6 +267,13 @@ def test_a_worker_that_is_lost_too_often_ends_the_search_with_its_last_words(
         (["--trials", "1", "--storage", "nonsense"], 1, "'nonsense' is no URL of a database"),
         (["--trials", "1", "--max-flash", "100"], 1, "less than anything in this space takes"),
         (["--trials", "1", "--on", "rey"], 1, "expected ray, or ray://HOST:PORT of a cluster"),
+        (["--trials", "1", "--on", "ray://host:1"], 1, "machines cannot share SQLite safely"),
+        (
+            ["--trials", "1", "--on", "ray://host:1", "--storage", "sqlite:///x.db"],
+            1,
+            "cannot share SQLite safely",
+        ),
+        (["--trials", "1", "--cpus", "2"], 2, "what each job has of a Ray cluster: give --on too"),
         (["--trials", "1", "--cpus", "0"], 2, "0 is not in the range"),
         (["--trials", "1", "--gpus", "-1"], 2, "-1.0 is not in the range"),
         (["--resume", "absent"], 1, "no search 'absent' in runs/searches."),

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from compress.rows.jsonl import read_from
-from compress.search.on_ray import Cluster, cluster_of
 
 pytest.importorskip("optuna", reason="extra search")
 pytest.importorskip("ray", reason="extra ray")
@@ -23,27 +22,6 @@ chains = ["finetune quantize"]
 epochs = [3, 4]
 learning-rate = [0.01, 0.02]
 """
-
-
-@pytest.mark.parametrize(
-    ("where", "storage", "sentence"),
-    [
-        ("rey", None, "expected ray, or ray://HOST:PORT of a cluster"),
-        ("ray://", None, "expected ray, or ray://HOST:PORT of a cluster"),
-        ("ray://host:10001", None, "machines cannot share SQLite safely"),
-        ("ray://host:10001", "sqlite:///x.db", "machines cannot share SQLite safely"),
-    ],
-)
-def test_a_place_that_is_none_is_refused(where: str, storage: str | None, sentence: str) -> None:
-    with pytest.raises(ValueError, match="--on") as raised:
-        cluster_of(where, 1, 0.0, storage)
-    assert sentence in str(raised.value)
-
-
-def test_a_cluster_that_is_there_is_named_by_its_address() -> None:
-    found = cluster_of("ray://host:10001", 2, 0.5, "postgresql+psycopg://u@host/name")
-    assert found == Cluster(address="ray://host:10001", cpus=2, gpus=0.5)
-    assert cluster_of("ray", 1, 0.0, None).address is None
 
 
 def searching(folder: Path, name: str, *more: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Workers: more processes at work on a search, each with its share of the processors; lost ones are started again."""
+"""Processes: workers of this machine, each with its share of the processors; lost ones are started again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG = "worker-{}.log"
 
 @dataclass
 class Worker:
-    """A process that runs trials, with the processors that it may use."""
+    """A process at work, with the processors that it may use."""
 
     number: int
     command: Sequence[str]
@@ -73,12 +73,12 @@ def started(
 
 
 @contextlib.contextmanager
-def at_work(name: str, out: Path, folder: Path, jobs: int) -> Iterator[list[Worker]]:
-    """So many workers at work on a search; they end with the block."""
+def at_work(words: Sequence[str], folder: Path, jobs: int) -> Iterator[list[Worker]]:
+    """So many workers at work, started with these words after Python; they end with the block."""
     shares = shares_of(available(), jobs)
-    words = [sys.executable, *command(name, out), "--worker", str(os.getpid())]
+    command = [sys.executable, *words, "--worker", str(os.getpid())]
     workers = [
-        Worker(n, words, cores, folder / LOG.format(n)) for n, cores in enumerate(shares, start=1)
+        Worker(n, command, cores, folder / LOG.format(n)) for n, cores in enumerate(shares, start=1)
     ]
     try:
         for worker in workers:
@@ -89,11 +89,6 @@ def at_work(name: str, out: Path, folder: Path, jobs: int) -> Iterator[list[Work
             if worker.process and worker.process.poll() is None:
                 worker.process.terminate()
                 worker.process.wait()
-
-
-def command(name: str, out: Path) -> list[str]:
-    """What a worker is started with, without the program and without whom it works for."""
-    return ["-m", "compress", "search", "--resume", name, "--out", str(out)]
 
 
 def shares_of(cores: Sequence[int], jobs: int) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Ray: the workers of a search as tasks of a cluster, one of this machine or one that is there already."""
+"""Ray: workers as tasks of a cluster, one of this machine or one that is there already."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.search.workers import LOG, RESTARTS, THREADS, command
+from compress.workers.processes import LOG, RESTARTS, THREADS
 
 LOCAL, REMOTE = "ray", "ray://"
 
@@ -29,7 +29,7 @@ class Cluster:
 
 @dataclass
 class RayWorker:
-    """A task that runs trials until the budget of the search is used up."""
+    """A task at work until nothing is left to do."""
 
     number: int
     task: Any  # what to start, with its arguments
@@ -57,8 +57,8 @@ class RayWorker:
         return False
 
 
-def cluster_of(where: str, cpus: int, gpus: float, storage: str | None) -> Cluster:
-    """The cluster that `--on` names. ValueError if it names none, or its machines could not share the storage."""
+def cluster_of(where: str, cpus: int, gpus: float) -> Cluster:
+    """The cluster that `--on` names. ValueError if it names none, or Ray is not installed."""
     try:
         import ray  # noqa: F401
     except ImportError:
@@ -69,18 +69,14 @@ def cluster_of(where: str, cpus: int, gpus: float, storage: str | None) -> Clust
         return Cluster(address=None, cpus=cpus, gpus=gpus)
     if not where.startswith(REMOTE) or where == REMOTE:
         raise ValueError(f"--on {where!r:.100}: expected ray, or ray://HOST:PORT of a cluster.")
-    if storage is None or storage.startswith("sqlite"):
-        raise ValueError(
-            f"--on {where}: machines cannot share SQLite safely: give --storage postgresql+psycopg://user@host/name."
-        )
     return Cluster(address=where, cpus=cpus, gpus=gpus)
 
 
 @contextlib.contextmanager
 def at_work(
-    name: str, out: Path, folder: Path, jobs: int, cluster: Cluster
+    words: Sequence[str], folder: Path, jobs: int, cluster: Cluster
 ) -> Iterator[list[RayWorker]]:
-    """So many workers at work on a search on a cluster; they end with the block."""
+    """So many workers at work on a cluster, started with these words after Python; they end with the block."""
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray asks the net otherwise
@@ -100,7 +96,7 @@ def at_work(
         run_worker
     )
     workers = [
-        RayWorker(n, task, [command(name, out.absolute()), os.getcwd(), str(log), cluster.cpus])
+        RayWorker(n, task, [list(words), os.getcwd(), str(log), cluster.cpus])
         for n in range(1, jobs + 1)
         for log in [folder.absolute() / LOG.format(n)]
     ]
@@ -118,19 +114,22 @@ def at_work(
 
 
 def run_worker(words: Sequence[str], folder: str, log: str, cpus: int) -> None:
-    """Run a worker of a search to its end, in a process of its own that ends with this one.
+    """Run a worker to its end, in a process of its own that ends with this one. One that is killed is started again.
 
     Args:
       words: its command, without the program and without whom it works for.
       folder: that it works in.
     """
     threads = dict.fromkeys(THREADS, str(cpus))
-    with open(log, "ab") as written:
-        done = subprocess.run(
-            [sys.executable, *words, "--worker", str(os.getpid())],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=written, stderr=written,
-            env={**os.environ, **threads}, check=False,
-        )  # fmt: skip
+    for _ in range(1 + RESTARTS):
+        with open(log, "ab") as written:
+            done = subprocess.run(
+                [sys.executable, *words, "--worker", str(os.getpid())],
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=written, stderr=written,
+                env={**os.environ, **threads}, check=False,
+            )  # fmt: skip
+        if done.returncode >= 0:  # else a signal ended it, as when memory is short
+            break
     if done.returncode:
         last = Path(log).read_text(errors="replace").strip().splitlines()[-1:]
         raise RuntimeError(f"exit code {done.returncode}: {''.join(last):.200}; see {log}.")
