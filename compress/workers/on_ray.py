@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,16 +83,16 @@ def at_work(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray asks the net otherwise
     own: dict[str, Any] = {"num_cpus": jobs * cluster.cpus, "include_dashboard": False}
     try:
-        ray.init(
-            cluster.address,
-            log_to_driver=False,
-            configure_logging=False,
-            **({} if cluster.address else own),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the error below says the same
+            ray.init(
+                cluster.address,
+                log_to_driver=False,
+                configure_logging=False,
+                **({} if cluster.address else own),
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"no Ray cluster at {cluster.address or 'this machine'}: {error}"
-        ) from error
+        raise ValueError(_no_cluster(cluster, error)) from error
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RESTARTS)(
         run_worker
     )
@@ -111,6 +112,16 @@ def at_work(
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.cancel(worker.reference, force=True)
         ray.shutdown()
+
+
+def _no_cluster(cluster: Cluster, error: Exception) -> str:
+    reason = "".join(str(error).strip().splitlines()[-1:]).rstrip(" .")  # Ray quotes tracebacks
+    if cluster.address is None:
+        return f"Ray does not start on this machine: {reason:.300}."
+    return (
+        f"no Ray cluster at {cluster.address}: {reason:.300}. The port is that of its clients; if the cluster asks "
+        "for a token, set RAY_AUTH_MODE=token and let ~/.ray/auth_token be that token."
+    )
 
 
 def run_worker(words: Sequence[str], folder: str, log: str, cpus: int) -> None:

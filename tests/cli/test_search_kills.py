@@ -1,4 +1,4 @@
-"""Fifty random kills of a search and of its workers: nothing is lost, nothing is done twice, every row is whole."""
+"""Fifty random kills of a search and its workers, here and on Ray: nothing is lost or done twice, rows are whole."""
 
 from __future__ import annotations
 
@@ -30,11 +30,18 @@ KILLS, TRIALS = 50, 30
 WORDS = f"--task toy --space space.toml --name one --trials {TRIALS} --jobs 2 --lease 5".split()
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process started and that are there."""
-    with contextlib.suppress(OSError):
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+def at_work(folder: Path) -> set[int]:
+    """The workers of a search in that folder, and the tasks of Ray that started them."""
+    found = set[int]()
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (each / "cmdline").read_bytes().split(b"\0")
+            if b"--worker" in words and str(folder / "runs").encode() in words:
+                found.add(int(each.name))
+                parent = (each / "stat").read_text().rpartition(")")[2].split()[1]
+                if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::"):
+                    found.add(int(parent))
+    return found
 
 
 def finished(folder: Path) -> dict[int, Any]:
@@ -45,33 +52,39 @@ def finished(folder: Path) -> dict[int, Any]:
     return {t.number: t.user_attrs["result"] for t in trials if kind(t) == "finished"}
 
 
-def searching(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "compress", "search", *WORDS],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def searching(folder: Path, *where: str) -> subprocess.Popen[bytes]:
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "compress", "search", *WORDS, *where],
+            cwd=folder, stdout=said, stderr=said, env={**os.environ, "HOME": str(folder)},
+        )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in /proc")
-def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [(), ("--on", "ray")], ids=["here", "ray"])
+def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(
+    tmp_path: Path, where: tuple[str, ...]
+) -> None:
+    if where:
+        pytest.importorskip("ray", reason="extra ray")
     (tmp_path / "space.toml").write_text(SPACE)
     rng = random.Random(0)
-    driver, seen = searching(tmp_path), dict[int, Any]()
+    driver, seen = searching(tmp_path, *where), dict[int, Any]()
     for _ in range(KILLS):
         with contextlib.suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=rng.uniform(5, 30))
-        victims = [driver.pid, *children(driver.pid)] if driver.poll() is None else []
-        if victims:
+        if driver.poll() is None:
+            victims = sorted({driver.pid, *at_work(tmp_path)})
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(victims), signal.SIGKILL)
         now = finished(tmp_path)
         assert {number: now.get(number) for number in seen} == seen
         seen = now
         if driver.poll() is not None:
-            driver = searching(tmp_path)
+            driver = searching(tmp_path, *where)
     while driver.wait():
-        driver = searching(tmp_path)
+        driver = searching(tmp_path, *where)
     now = finished(tmp_path)
     assert {number: now.get(number) for number in seen} == seen
     runs = [each["run"] for each in now.values()]
