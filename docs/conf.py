@@ -27,6 +27,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 SHOWN = {
     "reports/comparison.md": "measured/comparison",
     "reports/teaching/comparison.md": "measured/teaching",
+    "reports/device/comparison.md": "measured/device",
     "reports/benchmarks/README.md": "measured/benchmarks",
     "baselines/references/README.md": "measured/published",
 }

@@ -29,6 +29,7 @@ from support.report_rows import PUBLISHED, bits, digest, example, flipped, prune
 
 ROOT = Path(__file__).parents[2]
 BASE = bits(9000)
+KEPT = ["reports/results.jsonl", "reports/strangers/results.jsonl", "reports/device/results.jsonl"]
 HOSTILE = "</script><script>top.pwned=1</script>\u2028<img src=x onerror=top.pwned=1> '+alert(1)+' {{7*7}} \u202e"
 
 
@@ -234,7 +235,7 @@ def readers(results: Path) -> dict[str, Callable[[], Predictions]]:
     return found
 
 
-@pytest.mark.parametrize("results", ["reports/results.jsonl", "reports/strangers/results.jsonl"])
+@pytest.mark.parametrize("results", KEPT)
 def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results: str) -> None:
     content = (ROOT / results).with_name("comparison.html").read_text()
     rows = read_from(ROOT / results)
