@@ -149,7 +149,25 @@ def test_the_curve_of_a_training_is_drawn_and_told() -> None:
     )
     assert told in content
     assert "the curve of its training" not in content
+    assert "by epoch of train --epochs 3: 50.00 %" in content
     assert 'points="50.0,100.0"' in made(row(BASE, label="train --epochs 1", curve=[0.5]))
+
+
+def test_a_stage_that_trains_nothing_has_the_curve_of_the_one_before() -> None:
+    spec, other = {"stage": "prune", "epochs": 2}, {"stage": "prune", "epochs": 3}
+    rounded, bits_of = {"stage": "quantize"}, flipped(BASE, 60, 50)
+    rows = [
+        row(BASE),
+        row(bits_of, [spec], curve=[0.5, 0.75], file_bytes=400_000),
+        row(bits_of, [other], curve=[0.1, 0.2, 0.3], file_bytes=399_000),
+        row(flipped(BASE, 60, 49), [spec, rounded], file_bytes=90_000),
+    ]
+    content = made(*rows)
+    shown = re.findall(
+        r'<details class="model"><summary>(.*?)</summary>(.*?)</details>', content, re.S
+    )
+    (told,) = [text for name, text in shown if name.endswith("quantize")]
+    assert "by epoch of prune --epochs 2: 50.00 % after the first of 2 epochs" in told
 
 
 def test_of_very_many_rows_the_page_has_those_that_matter() -> None:

@@ -15,29 +15,48 @@ Table = dict[str, Any]
 
 
 def about(
-    r: Record, row: Result, found: Mapping[tuple[str, str], Behaviour], anchor: str
+    r: Record,
+    row: Result,
+    rows: Sequence[Result],
+    found: Mapping[tuple[str, str], Behaviour],
+    anchor: str,
 ) -> dict[str, Any]:
     """The tables on a model, and what is missing.
 
     Each line of a table is a name, a number as it is shown, and the length of its bar, from 0 to 100.
+
+    Args:
+      rows: all, among which those of its earlier stages are.
     """
+    trained = _last_trained(row, rows)
     behaviour = found.get((r["run"], r["split_digest"]))
     tables = [_layers(row), _bytes(row), _types(row)]
     tables += [_classes(behaviour), _calibration(behaviour)] if behaviour else []
     missing = [] if row.file_parts else ["the ledger of the file"]
-    missing += [] if row.curve or not _trained(row) else ["the curve of its training"]
+    missing += [] if trained.curve or not _trains(trained) else ["the curve of its training"]
     missing += [] if behaviour else ["predictions, and so classes and calibration"]
     return {
         "name": columns.name(r),
         "to": anchor,
-        "curve": _curve(row.curve) if row.curve else None,
+        "curve": _curve(trained.curve) | {"of": trained.label} if trained.curve else None,
         "tables": [t for t in tables if t and t["lines"]],
         "missing": " and ".join(missing),
     }
 
 
-def _trained(row: Result) -> bool:
-    return row.label.startswith("train ") or bool(row.pipeline and row.pipeline[-1].get("epochs"))
+def _last_trained(row: Result, rows: Sequence[Result]) -> Result:
+    """The row of the last of a model's stages that trained; its own if no such row is there."""
+    earlier = [
+        r for r in (*rows, row)
+        if (r.model, r.seed, r.splits["train"]) == (row.model, row.seed, row.splits["train"])
+        and r.pipeline == row.pipeline[: len(r.pipeline)] and _trains(r) and (r.pipeline or not row.pipeline)
+    ]  # fmt: skip
+    return max(earlier, key=lambda r: (len(r.pipeline), r.curve is not None), default=row)
+
+
+def _trains(row: Result) -> bool:
+    last = row.pipeline[-1] if row.pipeline else {}
+    return bool(row.curve or last.get("epochs")) or row.label.startswith("train ")
 
 
 def _curve(accuracies: Sequence[float]) -> dict[str, str]:

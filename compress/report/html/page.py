@@ -88,6 +88,7 @@ def _section(
     beside = [r for r in published if r["data"] == part[0]["data"]]
     held = any(r[f"from_published_{s}"] is not None for r in part for s in ("test", "validation"))
     lines = [*(beside if held else []), *shown]
+    kept = [by_run[r["run"], r["split_digest"]] for r in part]
     return {
         "id": index,
         "heading": _heading(part[0]),
@@ -100,7 +101,7 @@ def _section(
         "shown": len(shown),
         "notes": notes(part) if len(part) <= MOST_ROWS else [],
         "models": [
-            models.about(r, by_run[r["run"], r["split_digest"]], found, anchors[id(r)])
+            models.about(r, by_run[r["run"], r["split_digest"]], kept, found, anchors[id(r)])
             for r in (seen.named if seen else [])
         ],
         "runs": [_run(r, by_run[r["run"], r["split_digest"]], anchors[id(r)]) for r in shown],
