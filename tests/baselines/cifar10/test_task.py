@@ -37,7 +37,7 @@ def test_the_task_has_recipes_and_the_first_is_the_default():
 def test_the_task_names_only_files_that_a_copy_of_the_package_has():
     path = Cifar10().baseline_path()
     assert path is None or path.suffix == ".keras"
-    assert [p.name for p in Cifar10().references()] == ["published.csv"]
+    assert [p.name for p in Cifar10().references()] == ["published.csv", "field.csv"]
 
 
 def test_the_task_is_imported_without_anything_heavy():
