@@ -106,11 +106,14 @@ def epochs_logged(folder: Path) -> int:
 
 
 def accuracies_logged(log: Path) -> list[float] | None:
-    """Accuracy on validation images, from 0 to 1, after each epoch of a log; None without a log. A link is no log."""
+    """Accuracy on validation images, from 0 to 1, after each epoch of a log; None if it does not say. A link is no log."""
     if log.is_symlink() or not log.is_file():
         return None
     with log.open(newline="") as file:
-        return [float(row["validation_accuracy"]) for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        if "validation_accuracy" not in (rows.fieldnames or ()):
+            return None
+        return [float(row["validation_accuracy"]) for row in rows]
 
 
 def seconds_logged(folder: Path) -> float:

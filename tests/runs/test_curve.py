@@ -52,3 +52,5 @@ def test_a_link_in_place_of_a_log_is_not_followed(tmp_path: Path) -> None:
     folder.log.unlink()
     folder.log.write_text("epoch,validation_accuracy\n1,0.5\n2,0.75\n")
     assert curve_of(folder) == [0.5, 0.75]
+    folder.log.write_text("epoch,seconds\n1,600\n")
+    assert curve_of(folder) is None
