@@ -106,7 +106,7 @@ def epochs_logged(folder: Path) -> int:
 
 
 def accuracies_logged(log: Path) -> list[float] | None:
-    """Accuracy on validation images, from 0 to 1, after each epoch of a log; None if it does not say. A link is no log."""
+    """Validation accuracy, from 0 to 1, after each epoch of a log; None if it does not say. A link is no log."""
     if log.is_symlink() or not log.is_file():
         return None
     with log.open(newline="") as file:
