@@ -91,8 +91,11 @@ def at_work(
                 configure_logging=False,
                 **({} if cluster.address else own),
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ValueError(_no_cluster(cluster, error)) from error
+    except Exception as error:
+        # That it did not start in time Ray says by an Exception of no other class.
+        if type(error) is Exception or isinstance(error, OSError | RuntimeError | ValueError):
+            raise ValueError(_no_cluster(cluster, error)) from error
+        raise
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_retries=RESTARTS)(
         run_worker
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compress.workers.on_ray import Cluster, cluster_of, run_worker
+from compress.workers.on_ray import Cluster, at_work, cluster_of, run_worker
 
 
 @pytest.mark.parametrize("where", ["rey", "ray://", "nonsense"])
@@ -39,3 +40,27 @@ def test_a_worker_that_is_killed_is_started_again_and_one_that_fails_is_not(tmp_
     with pytest.raises(RuntimeError, match="exit code 1: no data"):
         run_worker(["-c", "import sys; sys.exit('no data')"], str(tmp_path), str(log), 1)
     assert log.read_text().splitlines() == ["once"] * 4 + ["no data"]
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "sentence"),
+    [
+        (None, Exception("The node timed out during startup."), "Ray does not start on this machine: The node"),
+        ("ray://host:1", ConnectionError("connection timeout"), "no Ray cluster at ray://host:1: connection timeout."),
+        ("ray://host:1", RuntimeError("Traceback:\n  a line\nthe last. "), "no Ray cluster at ray://host:1: the last."),
+    ],
+)  # fmt: skip
+def test_a_cluster_that_cannot_be_reached_or_started_is_one_sentence(
+    address: str | None, error: Exception, sentence: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ray = pytest.importorskip("ray", reason="extra ray")
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ValueError, match="Ray") as raised:
+        at_work(["-c", "pass"], tmp_path, 1, Cluster(address=address, cpus=1, gpus=0)).__enter__()
+    assert str(raised.value).startswith(sentence)
+    assert len(str(raised.value).splitlines()) == 1
