@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from compress.input_file import regular
 from compress.rows.result import Result
+
+T = TypeVar("T")
 
 
 class Row(Protocol):
@@ -37,11 +40,20 @@ def append_to(path: Path, result: Row) -> None:
 
 
 def read_from(path: Path) -> list[Result]:
-    """All rows, oldest first. ValueError naming the line of a row that cannot be read."""
+    """All rows of results, oldest first. ValueError naming the line of a row that cannot be read."""
+    return read_lines(path, Result.from_json)
+
+
+def read_lines(path: Path, row_of: Callable[[bytes], T]) -> list[T]:
+    """All rows of a kind, oldest first. ValueError naming the line of a row that cannot be read.
+
+    Args:
+      row_of: the row of a line; raises ValueError.
+    """
     rows = []
     for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
         try:
-            rows.append(Result.from_json(line))
+            rows.append(row_of(line))
         except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."

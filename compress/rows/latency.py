@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.input_file import regular
 from compress.rows.field_check import Count, NotNegative, check
+from compress.rows.jsonl import read_lines
 
 KIND = "latency"
 
@@ -75,12 +75,4 @@ class LatencyRow:
 
 def read_latencies(path: Path) -> list[LatencyRow]:
     """All rows of a file, oldest first. ValueError naming the line of a row that cannot be read."""
-    rows = []
-    for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):
-        try:
-            rows.append(LatencyRow.from_json(line))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}: {str(error).rstrip('.')}; correct that line or take it out."
-            ) from error
-    return rows
+    return read_lines(path, LatencyRow.from_json)
