@@ -91,7 +91,7 @@ def at_work(
                 configure_logging=False,
                 **({} if cluster.address else own),
             )
-    except Exception as error:
+    except BaseException as error:
         # That it did not start in time Ray says by an Exception of no other class.
         if type(error) is Exception or isinstance(error, OSError | RuntimeError | ValueError):
             raise ValueError(_no_cluster(cluster, error)) from error
@@ -117,7 +117,7 @@ def at_work(
         ray.shutdown()
 
 
-def _no_cluster(cluster: Cluster, error: Exception) -> str:
+def _no_cluster(cluster: Cluster, error: BaseException) -> str:
     reason = "".join(str(error).strip().splitlines()[-1:]).rstrip(" .")  # Ray quotes tracebacks
     if cluster.address is None:
         return f"Ray does not start on this machine: {reason:.300}."
