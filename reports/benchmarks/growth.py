@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from whole_process import timed
+from whole_process import keep, timed
 
 HERE = Path(__file__).parent
 # Group -> what grows, its values, and the rest of the words, in which {} stands for a value.
@@ -37,7 +36,7 @@ def data_file(batches: Path, folder: Path, images: int) -> Path:
     rows = raw.reshape(-1, 3073)
     pixels, labels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0]
     path = folder / f"{images}.npz"
-    parts = {"train": slice(0, images), "val": slice(-1000, -500), "test": slice(-500, None)}
+    parts = {"train": slice(0, images), "validation": slice(-1000, -500), "test": slice(-500, None)}
     arrays = {f"x_{name}": pixels[part] for name, part in parts.items()}
     np.savez(path, **arrays, **{f"y_{name}": labels[part] for name, part in parts.items()})
     return path
@@ -74,20 +73,12 @@ def measured(batches: Path) -> dict[str, list[dict[str, float]]]:
 
 def main(batches: Path) -> None:
     took = measured(batches)
-    # Only now: what this process holds when it starts another counts as memory of that one.
-    from compress.files import write_json
-    from compress.runs import provenance
-
     result = {
         "what": "whole processes as one number grows",
         "counts": {group: what for group, (what, _, _) in GROUPS.items()},
         "took": took,
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(HERE / "growth.json", result)
+    keep(HERE / "growth.json", result)
 
 
 if __name__ == "__main__":

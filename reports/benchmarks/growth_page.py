@@ -34,10 +34,13 @@ def page() -> str:
         lines += [
             f"## More {group}",
             "",
-            f"| {counted} | seconds | peak memory, MB |",
-            "|---|---|---|",
+            f"| {counted} | seconds | peak memory, MB | seconds for each more than the first |",
+            "|---|---|---|---|",
         ]
-        lines += [f"| {each['value']:,g} | {cost(each)} |" for each in growth["took"][group]]
+        first, *_ = took = growth["took"][group]
+        lines += [
+            f"| {each['value']:,g} | {cost(each)} | {further(each, first)} |" for each in took
+        ]
         lines.append("")
     lines += [made(growth), "", f"## A search after {trials['trials']:,} trials", ""]
     lines += ["| `compress` | seconds | peak memory, MB |", "|---|---|---|"]
@@ -65,6 +68,12 @@ def page() -> str:
 def cost(process: dict[str, float]) -> str:
     """Seconds and megabytes, as two cells."""
     return f"{process['seconds']:.1f} | {process['peak_memory_bytes'] / 1e6:,.0f}"
+
+
+def further(process: dict[str, float], first: dict[str, float]) -> str:
+    """Seconds for each unit of work more than in the first process, which stay the same where growth is linear."""
+    more = process["value"] - first["value"]
+    return f"{(process['seconds'] - first['seconds']) / more:.3g}" if more else ""
 
 
 def made(result: dict[str, Any]) -> str:

@@ -13,16 +13,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import many_rows
 import numpy as np
-from whole_process import timed
+from whole_process import keep, timed
 
 from compress.files import write_json
-from compress.runs import provenance
 from compress.runs.folder import RunFolder
 from compress.search.definition import Definition
 from compress.search.space import CHAIN
@@ -132,12 +130,8 @@ def main(count: int) -> None:
         "what": "a search after many made-up trials",
         "trials": count,
         **took,
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(HERE / "many_trials.json", result)
+    keep(HERE / "many_trials.json", result)
     print(json.dumps(took, indent=2))
 
 

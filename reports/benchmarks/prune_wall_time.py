@@ -12,14 +12,11 @@ import argparse
 import statistics
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from whole_process import timed
+from whole_process import keep, timed
 
 from baselines.cifar10.task import Cifar10
-from compress.files import write_json
-from compress.runs import provenance
 
 HERE = Path(__file__).parent
 
@@ -55,12 +52,8 @@ def main() -> None:
         "pairs": pairs,
         "ratios": [round(r, 3) for r in ratios],
         "median_ratio": round(statistics.median(ratios), 3),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(HERE / "prune_wall_time.json", result)
+    keep(HERE / "prune_wall_time.json", result)
     print(f"median ratio {result['median_ratio']}: {HERE / 'prune_wall_time.json'}")
 
 

@@ -13,13 +13,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
-from whole_process import timed
-
-from compress.files import write_json
-from compress.runs import provenance
+from whole_process import keep, timed
 
 HERE = Path(__file__).parent
 TRIALS = 16
@@ -76,12 +72,8 @@ def main() -> None:
         "epochs": asked.epochs,
         "rounds": rounds,
         "median_of_ideal": statistics.median(r["of_ideal"] for r in rounds),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(HERE / "search_workers.json", result)
+    keep(HERE / "search_workers.json", result)
     print(f"{result['median_of_ideal']} of ideal: {HERE / 'search_workers.json'}")
 
 

@@ -1,4 +1,4 @@
-"""What a whole process takes: seconds, CPU seconds and peak memory. For the benchmarks of this folder."""
+"""What a whole process takes, and keeping a result with what it was measured by. For the benchmarks of this folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 def timed(
@@ -34,3 +36,21 @@ def timed(
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_memory_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
+
+
+def keep(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Write a result as JSON, with the machine, the versions, the commit and the time. Gives what was written."""
+    # Only now: what this process holds when it starts another counts as memory of that one.
+    from compress.files import write_json
+    from compress.runs import provenance
+
+    versions = provenance.versions() | result.get("versions", {})
+    whole = {
+        **result,
+        "machine": provenance.machine(),
+        "versions": versions,
+        "commit": provenance.commit(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(path, whole)
+    return whole

@@ -1,0 +1,101 @@
+"""What a search finds against chains picked by hand, at equal time: python reports/benchmarks/search_against_hand.py
+
+`compress search --max-flash SIZE --minutes M` on the default space, and as many minutes for each chain below, which
+fills them with one training. Each contestant has one processor, and as many are at work at a time as there are
+processors. All are measured on validation images, from the file, and at the end once on test images, by `compress
+search` itself: a chain picked by hand is a search of one trial. Writes search_against_hand.json beside itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from whole_process import keep, timed
+
+HERE = Path(__file__).parent
+# What the reports of this repository suggest at 40 KB: the half-width student, and the baseline with as many filters
+# removed as must go. Quantization after training costs next to nothing in 8 bits.
+BY_HAND = {
+    "distill": "distill --student-width 0.5 --minutes {minutes} quantize",
+    "prune-filters": "prune-filters --flash {flash} --minutes {minutes} quantize",
+}
+SEARCH = "search"
+
+
+def words_of(name: str, folder: Path, asked: argparse.Namespace) -> list[str]:
+    """The command of a contestant, without the program. Its space is written where it runs."""
+    words = [
+        "search",
+        "--name",
+        name,
+        "--max-flash",
+        asked.max_flash,
+        "--seed",
+        str(asked.seed),
+        "--json",
+    ]
+    if asked.data:
+        words += ["--data", str(asked.data.resolve())]
+    if name == SEARCH:
+        return [*words, "--minutes", str(asked.minutes)]
+    chain = BY_HAND[name].format(minutes=asked.minutes, flash=asked.max_flash)
+    (folder / "space.toml").write_text(f"chains = [{json.dumps(chain)}]\n")
+    return [*words, "--space", "space.toml", "--trials", "1"]
+
+
+def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dict[str, Any]:
+    """Run one contestant on a free processor. Gives its best trial, as `compress search` says it, and what it took."""
+    folder = asked.work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    core = free.get()
+    took = timed([sys.executable, "-m", "compress", *words_of(name, folder, asked)], folder, [core])
+    free.put(core)
+    log = (folder / "log.txt").read_text()
+    found: dict[str, Any] = json.loads(log[log.rindex("\n{\n") :])
+    print(name, found["best"], flush=True)
+    return {
+        "best": found["best"],
+        "on_test": {key: found["on_test"][-1][key] for key in ("top1", "top1_low", "top1_high")},
+        "trials": {key: found[key] for key in ("finished", "stopped", "refused", "failed")},
+        "trial_seconds": found["seconds"],
+        **took,
+    }
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument(
+        "work", type=Path, help="a folder for the runs; an unfinished contest goes on there"
+    )
+    words.add_argument("--data", type=Path, help="as for compress; the bundled sample if not given")
+    words.add_argument("--minutes", type=float, default=40)
+    words.add_argument("--max-flash", default="40KB")
+    words.add_argument("--seed", type=int, default=0)
+    asked = words.parse_args()
+    names = [SEARCH, *BY_HAND]
+    free: queue.Queue[int] = queue.Queue()
+    for core in sorted(os.sched_getaffinity(0)):
+        free.put(core)
+    with ThreadPoolExecutor(max_workers=free.qsize()) as pool:
+        found = list(pool.map(lambda name: contest(name, asked, free), names))
+    result = {
+        "what": "the best file by a search and by chains picked by hand, at equal time on one processor each",
+        "minutes": asked.minutes,
+        "max_flash": asked.max_flash,
+        "seed": asked.seed,
+        "data": str(asked.data.name) if asked.data else "the bundled sample",
+        "by_hand": BY_HAND,
+        "contestants": dict(zip(names, found, strict=True)),
+    }
+    keep(HERE / "search_against_hand.json", result)
+
+
+if __name__ == "__main__":
+    main()
