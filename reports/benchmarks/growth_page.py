@@ -18,6 +18,9 @@ stays. Seconds of another machine differ; how they grow with the work does not.
 WORKERS = """Sixteen trials of the toy task that cost the same, each worker on a processor of its own, without
 start-up; ideal is half the time of one worker. The median is {:.2f} of ideal. {}
 """
+NOTES = {
+    "width": "A network of twice the width has nearly four times the weights and the multiply-accumulates.\n",
+}
 
 
 def read(name: str) -> dict[str, Any]:
