@@ -44,7 +44,7 @@ def page() -> str:
         lines += [
             f"| {each['value']:,g} | {cost(each)} | {further(each, first)} |" for each in took
         ]
-        lines.append("")
+        lines += ["", NOTES[group]] if group in NOTES else [""]
     lines += [made(growth), "", f"## A search after {trials['trials']:,} trials", ""]
     lines += ["| `compress` | seconds | peak memory, MB |", "|---|---|---|"]
     lines += [
