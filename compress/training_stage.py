@@ -111,6 +111,11 @@ class TrainingStage(Stage):
         """The recipe that this stage trains by. ValueError if the changes of `task` contradict it."""
         return task.finetuning_recipe()
 
+    def finds_learning_rate(self, task: TaskView) -> bool:
+        """Whether the training of this stage on `task` begins with short trials of learning rates."""
+        options = {field.name for field in dataclasses.fields(self)}
+        return "learning_rate" in options and getattr(self, "learning_rate", None) is None
+
     def files(self) -> list[str]:
         return [path for path in Stage.files(self) if path != SELF]
 

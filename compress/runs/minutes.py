@@ -21,6 +21,7 @@ from compress.tasks.view import TaskView
 from compress.text import counted
 from compress.training.learning_rate import GRID, IMAGES, STEPS
 from compress.training.progress import Row
+from compress.training_stage import TrainingStage
 
 if TYPE_CHECKING:
     from compress.runs.context import RunContext
@@ -107,8 +108,7 @@ def epochs_within(
     seconds: float, stage: Stage, model: KerasModel, view: TaskView, seed: int
 ) -> int:
     """How many epochs of a stage's training of `model` fit, its search for a learning rate included; at least one."""
-    options = {field.name for field in dataclasses.fields(stage)}
-    finds_rate = "learning_rate" in options and getattr(stage, "learning_rate", None) is None
+    finds_rate = isinstance(stage, TrainingStage) and stage.finds_learning_rate(view)
     alone = dataclasses.replace(stage, minutes=None)  # type: ignore[call-arg]
     if finds_rate:
         alone = dataclasses.replace(alone, learning_rate=GRID[0])  # type: ignore[call-arg]

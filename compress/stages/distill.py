@@ -113,6 +113,10 @@ class Distill(TrainingStage):
     def recipe(self, task: TaskView) -> Recipe:
         return task.scratch_recipe(self._network(task))
 
+    def finds_learning_rate(self, task: TaskView) -> bool:
+        # A recipe for training from scratch has its own.
+        return not task.scratch_recipes(self._network(task)) and super().finds_learning_rate(task)
+
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
         task = self.training_view(task, model, cast(Method, self.method), self.temperature)
         student = self._student(task, seed)

@@ -123,7 +123,7 @@ class TaskView:
           learning_rate: the highest one. None: that of the recipe; without one for training from scratch it is found.
           network: whose first recipe is taken; None: that of the task, or its fine-tuning recipe if it has no other.
         """
-        if not self._scratch_recipes(network):
+        if not self.scratch_recipes(network):
             return self.fit(model, epochs=epochs, learning_rate=learning_rate, seed=seed)
         recipe = dataclasses.replace(self.scratch_recipe(network), epochs=epochs)
         if learning_rate is not None:
@@ -150,8 +150,9 @@ class TaskView:
 
     def scratch_recipe(self, network: Network | None = None) -> Recipe:
         """The recipe of `fit_from_scratch`, with the changes of this view. ValueError if they contradict it."""
-        recipe = next(iter(self._scratch_recipes(network).values()), self.task.finetuning)
+        recipe = next(iter(self.scratch_recipes(network).values()), self.task.finetuning)
         return dataclasses.replace(recipe, **self.recipe_changes)
 
-    def _scratch_recipes(self, network: Network | None) -> Mapping[str, Recipe]:
+    def scratch_recipes(self, network: Network | None) -> Mapping[str, Recipe]:
+        """The recipes for training a network from scratch, of the task itself if it is None. Often there are none."""
         return self.task.recipes if network is None else network.recipes

@@ -86,7 +86,7 @@ def at_work(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the error below says the same
             ray.init(
-                cluster.address,
+                cluster.address or "local",  # not one that happens to run here
                 log_to_driver=False,
                 configure_logging=False,
                 **({} if cluster.address else own),

@@ -59,6 +59,18 @@ def test_the_search_for_a_learning_rate_takes_of_the_time(
     assert found < given
 
 
+@pytest.mark.usefixtures("one_second_a_step")
+def test_a_student_with_a_recipe_of_its_own_needs_no_such_time(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    given, own = (
+        minutes.epochs_within(1000, stage, toy_model, toy_view, 0)
+        for stage in (Distill(minutes=1, learning_rate=0.01), Distill(minutes=1))
+    )
+    assert toy_view.scratch_recipes(None)
+    assert own == given
+
+
 def test_a_stage_is_timed_once_and_becomes_one_with_epochs(
     quick: list[str], context: RunContext, toy_model: KerasModel
 ) -> None:

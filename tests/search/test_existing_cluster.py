@@ -48,9 +48,9 @@ def cluster(environment: dict[str, str]) -> Iterator[str]:
 def test_pipelines_and_a_search_run_on_it(
     tmp_path: Path, cluster: str, environment: dict[str, str], url: str
 ) -> None:
-    def compress(*words: str) -> str:
+    def compress(*words: str, on: str = cluster) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "compress", *words, "--task", "toy", "--json", "--jobs", "2", "--on", cluster],
+            [sys.executable, "-m", "compress", *words, "--task", "toy", "--json", "--jobs", "2", "--on", on],
             cwd=tmp_path, env=environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -61,6 +61,10 @@ def test_pipelines_and_a_search_run_on_it(
     assert [(each["error"], len(each["rows"])) for each in found] == [(None, 3), (None, 2)]
     rows = read_from(tmp_path / "reports" / "results.jsonl")
     assert len({row.run for row in rows}) == len(rows) == 4
+
+    # A cluster that happens to run on this machine is not taken for the one of its own that `--on ray` starts.
+    again = json.loads(compress("run", "--pipeline", "p.toml", "--out", "apart", on="ray"))
+    assert [each["error"] for each in again] == [None, None]
 
     (tmp_path / "space.toml").write_text(SPACE)
     words = ("--space", "space.toml", "--name", "one", "--trials", "3", "--storage", url)
