@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
+
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
+MOST = 2**31 - 1
 
 
 def option(default: Any, kind: Any, help: str) -> Any:
@@ -24,6 +28,27 @@ def option(default: Any, kind: Any, help: str) -> Any:
     return dataclasses.field(
         default=default, metadata={"kind": click.types.convert_type(kind), "help": help}
     )
+
+
+class Amount(click.IntRange):
+    """A whole number from 1, or one with a unit: 65536, 64KB, 64KiB, 1.5M. The value is the number."""
+
+    name = "amount"
+
+    def __init__(self, most: int = MOST) -> None:
+        super().__init__(1, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?) ?(\w*)", str(value), re.ASCII)
+        unit = match[2].upper() if match else ""
+        scale = UNITS.get(unit, UNITS.get(f"{unit}B"))
+        if not (match and scale) or (not unit and "." in match[1]):
+            self.fail(
+                f"{value!r:.100} is no amount such as 65536, 64KB (1 KB = 1000) or 64KiB.",
+                param,
+                ctx,
+            )
+        return super().convert(round(float(match[1]) * scale), param, ctx)
 
 
 class WholeNumbers(click.ParamType):

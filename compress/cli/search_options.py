@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from click.core import ParameterSource
 from compress.cli.options import FILE, JSON, MODEL, RUN_OPTIONS, TRUST
 from compress.cli.param_types import Finite
 from compress.cli.worker_options import WORKER_OPTIONS, check_together
+from compress.typed_options import Amount
 
-UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
 NOT_HERE = ("fresh", "measured_on", "micro_accuracy", "as_json")
 # What may be typed for a search that is there already; all else comes from its file.
 FOR_RESUME = (
@@ -22,29 +21,10 @@ FOR_RESUME = (
 FOR_STATUS = ("status", "out", "as_json")
 
 
-class Amount(click.ParamType):
-    """A whole number, or one with a unit: 65536, 64KB, 64KiB, 1.5M."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,3})?) ?(\w*)", str(value), re.ASCII)
-        unit = match[2].upper() if match else ""
-        scale = UNITS.get(unit, UNITS.get(f"{unit}B"))
-        amount = round(float(match[1]) * scale) if match and scale else 0
-        if amount < 1:
-            self.fail(
-                f"{value!r:.100} is no amount such as 65536, 64KB (1 KB = 1000) or 64KiB.",
-                param,
-                ctx,
-            )
-        return amount
-
-
 SEARCH_OPTIONS: list[click.Parameter] = [
     click.Option(["--max-flash"], type=Amount(), help="Most bytes of the file, as 64KB (64,000) or 64KiB (65,536)."),
     click.Option(["--max-arena"], type=Amount(), help="Most RAM that TFLM takes to run the file. Needs tflite-micro."),
-    click.Option(["--max-macs"], type=Amount(), help="Most multiply-accumulates for one image, such as 5M."),
+    click.Option(["--max-macs"], type=Amount(10**12), help="Most multiply-accumulates for one image, such as 5M."),
     click.Option(
         ["--minutes"], type=Finite(0, 1_000_000, min_open=True), help="End after so many minutes of trials."
     ),

@@ -28,6 +28,7 @@ from compress.stage import MAX_EPOCHS, option
 from compress.tasks.view import TaskView
 from compress.training.seeding import set_seed
 from compress.training_stage import FOUND_RATE, RATE, TrainingStage
+from compress.typed_options import Amount
 
 SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
@@ -56,12 +57,12 @@ class PruneFilters(TrainingStage):
     filters: float | None = option(None, SHARE, "In its place, fraction of filters to take out.")
     flash: int | None = option(
         None,
-        click.IntRange(1, 2**31 - 1),
-        "In its place, the most bytes that its int8 file may have, as written once before the run.",
+        Amount(),
+        "In its place, the most bytes that its int8 file may have, such as 64KB, as written once before the run.",
     )
     arena: int | None = option(
         None,
-        click.IntRange(1, 2**31 - 1),
+        Amount(),
         "In its place, the most bytes of memory that its int8 file may need in TFLM, as measured once before the run.",
     )
     latency: float | None = option(

@@ -25,6 +25,7 @@ from compress.tflite.slim_proof import slim_export
 from compress.tfmot import bridge, qat, qat_support
 from compress.tfmot.qat import PREFIX
 from compress.training_stage import FOUND_RATE, RATE, TrainingStage
+from compress.typed_options import Amount
 from compress.weight_sharing import distinct_per_channel, is_clustered
 
 CASTS = ("QUANTIZE", "DEQUANTIZE")  # around operators that compute in float
@@ -76,8 +77,8 @@ class Qat(TrainingStage):
     )
     max_bytes: int | None = option(
         None,
-        click.IntRange(1, 2**31 - 1),
-        "With --bits auto, the most bytes that the file may have.",
+        Amount(),
+        "With --bits auto, the most bytes that the file may have, such as 64KB.",
     )
 
     def __post_init__(self) -> None:
