@@ -72,12 +72,13 @@ def workers(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def kill_in_mid_training(folder: Path, driver: subprocess.Popen[bytes], parent: bool) -> None:
-    """Kill a worker, or its parent, in the midst of a training."""
+    """Kill the workers, or their parents, while one is in the midst of a training."""
     while driver.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=0.05)
         if list(folder.glob("runs/finetune*/checkpoint/*")) and (found := list(workers(folder))):
-            os.kill(found[0][parent], signal.SIGKILL)
+            for each in found:
+                os.kill(each[parent], signal.SIGKILL)
             return
     pytest.fail((folder / "said").read_text())
 
