@@ -104,6 +104,7 @@ def check_possible(space: Space, limits: Limits, predict: Predictor) -> None:
     smallest = [found for chain in space.chains if (found := _smallest(chain, predict))]
     if not smallest:
         _raise_refusal(space, predict)
+        return  # what its chains take is only known when they are run
     for name, most in limits.given.items():
         tried = [(predict(pipeline, [name]), pipeline) for pipeline in smallest]
         known = [(p.amounts.get(name), p, pipeline) for p, pipeline in tried]
@@ -169,6 +170,6 @@ def _ends(chain: Chain) -> Iterator[tuple[str, Any]]:
 
 
 def _raise_refusal(space: Space, predict: Predictor) -> None:
-    """Raise the ValueError by which the first chain is refused, since all are."""
+    """Raise the ValueError by which the first chain is refused, if it is."""
     pipeline = space.chains[0].pipeline(Fixed({}))
     predict(pipeline, [])

@@ -111,6 +111,11 @@ def test_a_chain_of_which_nothing_is_known_makes_no_limit_possible(predict: Pred
         check_possible(space.parsed({"chains": chains}, "space"), Limits(macs=10), predict)
 
 
+def test_limits_are_not_judged_where_nothing_is_known_of_any_chain(predict: Predictor) -> None:
+    only = space.parsed({"chains": ["prune-filters --arena 8000 quantize"]}, "space")
+    check_possible(only, Limits(flash=100), predict)
+
+
 def test_a_model_that_every_chain_refuses_is_refused_with_the_reason(toy_view: TaskView) -> None:
     only = space.parsed({"chains": ["distill quantize"]}, "space")
     other = Predictor(KerasModel(small_convnet()), toy_view)
