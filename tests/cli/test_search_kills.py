@@ -26,8 +26,8 @@ chains = ["finetune quantize"]
 epochs = [1, 2, 3]
 learning-rate = {low = 0.001, high = 0.1, log = true}
 """
-KILLS, TRIALS = 50, 30
-WORDS = f"--task toy --space space.toml --name one --trials {TRIALS} --jobs 2 --lease 5".split()
+KILLS, TRIALS, MORE = 50, 20, 10
+WORDS = "--task toy --space space.toml --name one --jobs 2 --lease 5".split()
 
 
 def at_work(folder: Path) -> set[int]:
@@ -52,10 +52,11 @@ def finished(folder: Path) -> dict[int, Any]:
     return {t.number: t.user_attrs["result"] for t in trials if kind(t) == "finished"}
 
 
-def searching(folder: Path, *where: str) -> subprocess.Popen[bytes]:
+def searching(folder: Path, trials: int, *where: str) -> subprocess.Popen[bytes]:
+    words = [*WORDS, "--trials", str(trials), *where]
     with (folder / "said").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "compress", "search", *WORDS, *where],
+            [sys.executable, "-m", "compress", "search", *words],
             cwd=folder, stdout=said, stderr=said, env={**os.environ, "HOME": str(folder)},
         )  # fmt: skip
 
@@ -70,25 +71,29 @@ def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(
         pytest.importorskip("ray", reason="extra ray")
     (tmp_path / "space.toml").write_text(SPACE)
     rng = random.Random(0)
-    driver, seen = searching(tmp_path, *where), dict[int, Any]()
-    for _ in range(KILLS):
+    trials, kills, seen = TRIALS, 0, dict[int, Any]()
+    driver = searching(tmp_path, trials, *where)
+    while kills < KILLS:
         with contextlib.suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=rng.uniform(5, 30))
         if driver.poll() is None:
             victims = sorted({driver.pid, *at_work(tmp_path)})
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(victims), signal.SIGKILL)
+                kills += 1
+        elif driver.returncode == 0:  # it ended before so many kills
+            trials += MORE
         now = finished(tmp_path)
         assert {number: now.get(number) for number in seen} == seen
         seen = now
         if driver.poll() is not None:
-            driver = searching(tmp_path, *where)
+            driver = searching(tmp_path, trials, *where)
     while driver.wait():
-        driver = searching(tmp_path, *where)
+        driver = searching(tmp_path, trials, *where)
     now = finished(tmp_path)
     assert {number: now.get(number) for number in seen} == seen
     runs = [each["run"] for each in now.values()]
-    assert len(runs) >= TRIALS // 2  # others were stopped early
+    assert len(runs) >= trials // 2  # others were stopped early
     assert len(set(runs)) == len(runs)
     rows = read_from(tmp_path / "runs" / "searches" / "one" / "trials.jsonl")
     assert sorted(row.run for row in rows) == sorted(runs)
