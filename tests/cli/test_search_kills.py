@@ -27,7 +27,7 @@ epochs = [1, 2, 3]
 learning-rate = {low = 0.001, high = 0.1, log = true}
 """
 KILLS, TRIALS, MORE = 50, 20, 10
-WORDS = "--task toy --space space.toml --name one --jobs 2 --lease 5".split()
+WORDS = ["--task", "toy", "--space", "space.toml", "--name", "one", "--jobs", "2", "--lease", "5"]
 
 
 def at_work(folder: Path) -> set[int]:
