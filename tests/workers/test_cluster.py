@@ -64,3 +64,21 @@ def test_a_cluster_that_cannot_be_reached_or_started_is_one_sentence(
         at_work(["-c", "pass"], tmp_path, 1, Cluster(address=address, cpus=1, gpus=0)).__enter__()
     assert str(raised.value).startswith(sentence)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_cluster_that_happens_to_run_here_is_not_taken_for_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray, asked = pytest.importorskip("ray", reason="extra ray"), list[str]()
+
+    def init(address: str, **_: Any) -> None:
+        asked.append(address)
+        raise ConnectionError
+
+    monkeypatch.setattr(ray, "init", init)
+    for address in (None, "ray://host:1"):
+        with pytest.raises(ValueError, match="Ray"):
+            at_work(
+                ["-c", "pass"], tmp_path, 1, Cluster(address=address, cpus=1, gpus=0)
+            ).__enter__()
+    assert asked == ["local", "ray://host:1"]

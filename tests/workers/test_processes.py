@@ -51,3 +51,10 @@ def test_workers_are_ended_once_all_is_done(
 def test_a_worker_is_told_whom_it_works_for(tmp_path: Path) -> None:
     drive.drive(["-c", "import sys; print(*sys.argv[1:])"], tmp_path, 1, None, lambda: False)
     assert (tmp_path / "worker-1.log").read_text() == f"--worker {os.getpid()}\n"
+
+
+def test_an_interrupt_of_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+    drive.drive(
+        ["-c", "import os; print(os.getsid(0) == os.getpid())"], tmp_path, 1, None, lambda: False
+    )
+    assert (tmp_path / "worker-1.log").read_text() == "True\n"
