@@ -3,7 +3,8 @@
 `compress search --max-flash SIZE --minutes M` on the default space, and as many minutes for each chain below, which
 fills them with one training. Each contestant has one processor, and as many are at work at a time as there are
 processors. All are measured on validation images, from the file, and at the end once on test images, by `compress
-search` itself: a chain picked by hand is a search of one trial. Writes search_against_hand.json beside itself.
+search` itself: a chain picked by hand is a search of one trial. Writes search_against_hand.json beside itself and
+docs/measured/search.md from it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,23 @@ from typing import Any
 from whole_process import keep, timed
 
 HERE = Path(__file__).parent
+RESULT = HERE / "search_against_hand.json"
+PAGE = HERE.parents[1] / "docs" / "measured" / "search.md"
+HEAD = """# A search against chains picked by hand
+
+`compress search --max-flash {max_flash} --minutes {minutes:g}` with its default space, and as long for each chain that
+a person would pick from the [table of results](comparison.md), which fills the time with one training. Each has one
+processor. The data are {data}, seed {seed}; the choice is made on validation images, and the chosen file is measured on
+test images once.
+
+| found by | the best file's command | bytes | validation | test, 95 % interval | trials |
+|---|---|---|---|---|---|
+"""
+TAIL = """
+The search had {finished} trials that came to an end, {stopped} that were stopped early, and {refused} that were refused
+before training or tried before. On validation it is {by:+.2f} points from the best chain picked by hand.
+`python reports/benchmarks/search_against_hand.py` writes this page. Measured on {machine}, at commit {commit:.12}.
+"""
 # What the reports of this repository suggest at 40 KB: the half-width student, and the baseline with as many filters
 # removed as must go. Quantization after training costs next to nothing in 8 bits.
 BY_HAND = {
@@ -59,6 +77,8 @@ def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dic
     free.put(core)
     log = (folder / "log.txt").read_text()
     found: dict[str, Any] = json.loads(log[log.rindex("\n{\n") :])
+    if not found["best"]:
+        raise SystemExit(f"{name} found nothing in {asked.minutes:g} minutes: {log[-2000:]}")
     print(name, found["best"], flush=True)
     return {
         "best": found["best"],
@@ -67,6 +87,24 @@ def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dic
         "trial_seconds": found["seconds"],
         **took,
     }
+
+
+def page() -> str:
+    """The page on what was kept."""
+    result: dict[str, Any] = json.loads(RESULT.read_text())
+    lines = [HEAD.format(**result)]
+    for name, each in result["contestants"].items():
+        best, test = each["best"], each["on_test"]
+        interval = f"{test['top1']:.2%} ({test['top1_low']:.2%} to {test['top1_high']:.2%})"
+        by = "search" if name == SEARCH else "hand"
+        lines.append(
+            f"| {by} | `{best['stages']}` | {best['file_bytes']:,} | {best['top1']:.2%} | {interval} | "
+            f"{each['trials']['finished'] + each['trials']['stopped']} |\n"
+        )
+    searched, *by_hand = (each["best"]["top1"] for each in result["contestants"].values())
+    trials = result["contestants"][SEARCH]["trials"]
+    by = 100 * (searched - max(by_hand))
+    return "".join([*lines, TAIL.format(**trials, **result, by=by)])
 
 
 def main() -> None:
@@ -94,7 +132,8 @@ def main() -> None:
         "by_hand": BY_HAND,
         "contestants": dict(zip(names, found, strict=True)),
     }
-    keep(HERE / "search_against_hand.json", result)
+    keep(RESULT, result)
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
