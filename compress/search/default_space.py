@@ -16,6 +16,9 @@ from compress.tasks.task import Task
 SOURCE = "the default space"
 WIDTH = "width"  # the option of networks that scales their filters
 SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
+LONGEST = {
+    "distill": 4
+}  # and up to this multiple of it, 1 if absent: what begins at random gains longest
 
 
 def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Space:
@@ -76,9 +79,10 @@ def _table(low: float, high: float, step: float) -> dict[str, float]:
 
 
 def _epochs(name: str) -> dict[str, Any]:
-    """A range of epochs up to what the stage trains for by itself."""
-    most = usual_epochs(registry.stage(name)())
-    return {"low": max(1, most // SHORTEST), "high": most, "log": True}
+    """A range of epochs around what the stage trains for by itself."""
+    usual = usual_epochs(registry.stage(name)())
+    high = usual * LONGEST.get(name, 1)
+    return {"low": max(1, usual // SHORTEST), "high": high, "log": True}
 
 
 def usual_epochs(stage: Stage) -> int:

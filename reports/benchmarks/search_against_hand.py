@@ -73,7 +73,7 @@ def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dic
     folder = asked.work / name
     folder.mkdir(parents=True, exist_ok=True)
     core = free.get()
-    took = timed([sys.executable, "-m", "compress", *words_of(name, folder, asked)], folder, [core])
+    timed([sys.executable, "-m", "compress", *words_of(name, folder, asked)], folder, [core])
     free.put(core)
     log = (folder / "log.txt").read_text()
     found: dict[str, Any] = json.loads(log[log.rindex("\n{\n") :])
@@ -85,7 +85,6 @@ def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dic
         "on_test": {key: found["on_test"][-1][key] for key in ("top1", "top1_low", "top1_high")},
         "trials": {key: found[key] for key in ("finished", "stopped", "refused", "failed")},
         "trial_seconds": found["seconds"],
-        **took,
     }
 
 
