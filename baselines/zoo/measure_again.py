@@ -1,0 +1,62 @@
+"""Measure a model of this folder again, and keep that as its row: python -m baselines.zoo.measure_again NAME [DATA]
+
+For after a change of what is measured, or of the file that a model is exported to. Where, when and by what it was
+trained moves to `trained`, beside the row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compress import registry, zoo
+from compress.files import write_json
+from compress.measurement.measure import digest_of_test, measure
+from compress.model_files.load import load_model
+from compress.rows.measurement import Measurement
+from compress.rows.result import SCHEMA, Result
+from compress.runs import provenance
+from compress.tflite.model import TFLiteModel
+
+OF_TRAINING = ("commit", "command", "versions", "machine", "time", "seconds", "peak_memory_bytes")
+
+
+def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
+    """Write the row anew, and give it. ValueError if the data are not those that the row was measured on."""
+    content: dict[str, Any] = json.loads(manifest.read_text())
+    before = Result.from_record(content["result"])
+    task = registry.task(before.task)
+    dataset = task.load(data, print)
+    if digest_of_test(dataset) != before.splits["test"]:
+        raise ValueError(f"these are not the test images that the row of {model.name} is about.")
+    loaded = load_model(model)
+    file = loaded if isinstance(loaded, TFLiteModel) else loaded.to_tflite()
+    found, _ = measure(file, dataset, task.input_scale)
+    numbers = {f.name: getattr(found, f.name) for f in dataclasses.fields(Measurement)}
+    row = dataclasses.replace(
+        before,
+        **numbers,
+        commit=provenance.commit(),
+        command=shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]]),
+        versions=provenance.versions(),
+        machine=provenance.machine(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        schema=SCHEMA,
+    )
+    trained = content.get("trained") or {name: content["result"][name] for name in OF_TRAINING}
+    write_json(manifest, content | {"result": row.record(), "trained": trained})
+    return row
+
+
+if __name__ == "__main__":
+    name, *rest = sys.argv[1:]
+    chosen = zoo.models()[name]
+    made = measure_again(
+        chosen.file.with_suffix(".json"), chosen.file, Path(rest[0]) if rest else None
+    )
+    print(f"{name}: {made.top1:.2%} on {made.test_images:,} images, {made.file_bytes:,} bytes")

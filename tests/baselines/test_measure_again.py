@@ -1,0 +1,50 @@
+"""A model of the zoo is measured again: its row is of now, and what trained it stays known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from baselines.zoo.measure_again import OF_TRAINING, measure_again
+from compress import zoo
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> tuple[Path, Path]:
+    """The manifest and the model of the toy task."""
+    model = zoo.models()["toy"].file
+    files = model.with_suffix(".json"), model
+    manifest, file = (Path(shutil.copy(each, tmp_path)) for each in files)
+    content = json.loads(manifest.read_text())
+    content["result"] |= {"file_bytes": 100_000, "command": "compress train"}
+    content.pop("trained", None)
+    manifest.write_text(json.dumps(content))
+    return manifest, file
+
+
+def test_numbers_are_of_now_and_the_training_stays_known(copied: tuple[Path, Path]) -> None:
+    before = json.loads(copied[0].read_text())
+    row = measure_again(*copied, None)
+    after = json.loads(copied[0].read_text())
+    assert after["result"] == row.record()
+    assert row.file_bytes < 10_000
+    assert row.command.startswith("python -m baselines.zoo.measure_again")
+    assert after["trained"] == {name: before["result"][name] for name in OF_TRAINING}
+    assert after["summary"] == before["summary"]
+    measure_again(*copied, None)
+    assert json.loads(copied[0].read_text())["trained"] == after["trained"]
+
+
+def test_other_images_are_refused(copied: tuple[Path, Path]) -> None:
+    manifest, model = copied
+    content = json.loads(manifest.read_text())
+    content["result"]["splits"]["test"] = "0" * 64
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"not the test images that the row of toy\.keras is about"
+    ):
+        measure_again(manifest, model, None)
+    assert json.loads(manifest.read_text()) == content
