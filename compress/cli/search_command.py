@@ -19,8 +19,9 @@ from compress.runs.options import RunOptions
 from compress.search import default_space, definition, finalists, space, storage
 from compress.search.budget import Budget
 from compress.search.definition import Definition
+from compress.search.first_trials import begin_with_the_shortest, begin_with_the_widest
 from compress.search.limits import Limits
-from compress.search.loop import begin_with_the_shortest, work
+from compress.search.loop import work
 from compress.search.prediction import Predictor, check_possible
 from compress.search.standing import Standing, standing
 from compress.search.trial_rows import TrialRows
@@ -60,6 +61,12 @@ class Searching:
         )
         return model, dataclasses.replace(context, results=None)
 
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Tells what files will take."""
+        model, context = self.start
+        return Predictor(model, context.view(None))
+
     def standing(self) -> Standing:
         """What it has found so far."""
         return standing(self.study, self.definition)
@@ -67,10 +74,15 @@ class Searching:
     def check_possible(self) -> None:
         """Raise ValueError if a limit is below all that the space can give."""
         if self.definition.limits:
-            model, context = self.start
             limits = self.definition.parsed_limits()
-            predict = Predictor(model, context.view(None))
-            check_possible(self.definition.parsed_space(), limits, predict)
+            check_possible(self.definition.parsed_space(), limits, self.predictor)
+
+    def propose_the_first(self) -> None:
+        """Propose what a person would begin with."""
+        if self.definition.minutes is not None:
+            begin_with_the_shortest(self.study, self.definition)
+        if self.definition.limits:
+            begin_with_the_widest(self.study, self.definition, self.predictor)
 
     def run_trials(self, budget: Budget, told: Callable[[Any, Standing], None]) -> None:
         """Run trials in this process until the budget is used up."""
@@ -148,8 +160,8 @@ def _drive(searching: Searching, jobs: int, cluster: Cluster | None, as_json: bo
     note(f"search {found.name}: {search_output.begun(found, so_far)}")
     if not budget.is_used_up(so_far):
         searching.check_possible()
-        if found.minutes is not None and not searching.study.get_trials(deepcopy=False):
-            begin_with_the_shortest(searching.study, found)
+        if not searching.study.get_trials(deepcopy=False):
+            searching.propose_the_first()
 
     def told(trial: Any, so_far: Standing) -> None:
         searching.rows.add(searching.study)

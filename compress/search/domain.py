@@ -67,6 +67,18 @@ class Range:
         return min(self.high, max(self.low, float(f"{number:.{DIGITS}g}")))
 
     @property
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers from low to high, a step apart; both ends if there is no step.
+
+        >>> Range(0.25, 0.4, 0.05).numbers
+        (0.25, 0.3, 0.35, 0.4)
+        """
+        if self.step is None:
+            return self.ends
+        count = int((self.high - self.low) / self.step + 1e-9) + 1
+        return tuple(float(f"{self.low + n * self.step:.{DIGITS}g}") for n in range(count))
+
+    @property
     def ends(self) -> tuple[float, ...]:
         """The values that a smallest file is looked for among: both ends."""
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from compress.search.budget import Budget
 from compress.search.definition import Definition
-from compress.search.space import CHAIN
 from compress.search.standing import REFUSED, Standing, standing
 
 if TYPE_CHECKING:
@@ -21,13 +20,6 @@ IN_VAIN = (
 )
 
 Told = Callable[["FrozenTrial", Standing], None]  # is called after each trial
-
-
-def begin_with_the_shortest(study: Study, definition: Definition) -> None:
-    """Let the first trials have the fewest epochs of each chain: there is something soon, and a pace to go by."""
-    for chain in definition.parsed_space().chains:
-        epochs = {n: min(d.ends) for n, d in chain.domains().items() if n.endswith(".epochs")}
-        study.enqueue_trial({CHAIN: chain.text, **epochs})
 
 
 def work(

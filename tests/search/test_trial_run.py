@@ -18,7 +18,7 @@ from compress.runs.folder import RunFolder
 from compress.search import loop, storage
 from compress.search.budget import Budget
 from compress.search.definition import Definition
-from compress.search.loop import begin_with_the_shortest, work
+from compress.search.loop import work
 from compress.search.standing import Standing, kind, standing
 from compress.search.trial_progress import OutOfTime, TrialProgress
 from compress.search.trial_run import TrialRun
@@ -253,19 +253,3 @@ def test_a_trial_that_would_not_end_in_time_is_not_begun(
     assert one.kinds == ["interrupted", "interrupted"]
     assert one.why is not None
     assert "it would take about 50.0 minutes, and" in one.why
-
-
-def test_a_search_by_the_clock_begins_with_the_fewest_epochs_of_each_chain(
-    search: Callable[..., Search],
-) -> None:
-    space = {
-        "chains": ["finetune", "prune quantize"],
-        "finetune": {"epochs": {"low": 3, "high": 9}},
-        "prune": {"epochs": [4, 2], "sparsity": [0.5]},
-    }
-    one = search(space=space)
-    begin_with_the_shortest(one.study, one.definition)
-    assert [trial.system_attrs["fixed_params"] for trial in one.study.trials] == [
-        {"chain": "finetune", "finetune.epochs": 3},
-        {"chain": "prune quantize", "prune.epochs": 2},
-    ]
