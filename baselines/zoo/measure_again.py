@@ -1,6 +1,6 @@
-"""Measure a model of this folder again, and keep that as its row: python -m baselines.zoo.measure_again NAME [DATA]
+"""Measure a model of the zoo again, and keep that as its row.
 
-For after a change of what is measured, or of the file that a model is exported to. Where, when and by what it was
+`python -m baselines.zoo.measure_again NAME [DATA]`, for after a change of what is measured, or of the file that a model is exported to. Where, when and by what it was
 trained moves to `trained`, beside the row.
 """
 
@@ -31,7 +31,7 @@ def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
     content: dict[str, Any] = json.loads(manifest.read_text())
     before = Result.from_record(content["result"])
     task = registry.task(before.task)
-    dataset = task.load(data, print)
+    dataset = task.load(data, lambda sentence: None)
     if digest_of_test(dataset) != before.splits["test"]:
         raise ValueError(f"these are not the test images that the row of {model.name} is about.")
     loaded = load_model(model)
@@ -56,7 +56,4 @@ def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
 if __name__ == "__main__":
     name, *rest = sys.argv[1:]
     chosen = zoo.models()[name]
-    made = measure_again(
-        chosen.file.with_suffix(".json"), chosen.file, Path(rest[0]) if rest else None
-    )
-    print(f"{name}: {made.top1:.2%} on {made.test_images:,} images, {made.file_bytes:,} bytes")
+    measure_again(chosen.file.with_suffix(".json"), chosen.file, Path(rest[0]) if rest else None)
