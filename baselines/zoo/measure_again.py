@@ -1,7 +1,7 @@
 """Measure a model of the zoo again, and keep that as its row.
 
-`python -m baselines.zoo.measure_again NAME [DATA]`, for after a change of what is measured, or of the file that a model is exported to. Where, when and by what it was
-trained moves to `trained`, beside the row.
+`python -m baselines.zoo.measure_again NAME [DATA]`, for after a change of what is measured, or of the file that a model
+is exported to. Where, when and by what it was trained moves to `trained`, beside the row.
 """
 
 from __future__ import annotations
