@@ -26,8 +26,12 @@ from compress.tflite.model import TFLiteModel
 OF_TRAINING = ("commit", "command", "versions", "machine", "time", "seconds", "peak_memory_bytes")
 
 
-def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
-    """Write the row anew, and give it. ValueError if the data are not those that the row was measured on."""
+def measure_again(manifest: Path, model: Path, data: Path | None, command: str) -> Result:
+    """Write the row anew, with the command that asked for it, and give it.
+
+    Raises:
+      ValueError: the data are not those that the row was measured on.
+    """
     content: dict[str, Any] = json.loads(manifest.read_text())
     before = Result.from_record(content["result"])
     task = registry.task(before.task)
@@ -36,13 +40,13 @@ def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
         raise ValueError(f"these are not the test images that the row of {model.name} is about.")
     loaded = load_model(model)
     file = loaded if isinstance(loaded, TFLiteModel) else loaded.to_tflite()
-    found, _ = measure(file, dataset, task.input_scale)
+    found, _ = measure(file, dataset, task.input_scale, on=before.measured_on)
     numbers = {f.name: getattr(found, f.name) for f in dataclasses.fields(Measurement)}
     row = dataclasses.replace(
         before,
         **numbers,
         commit=provenance.commit(),
-        command=shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]]),
+        command=command,
         versions=provenance.versions(),
         machine=provenance.machine(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,4 +60,6 @@ def measure_again(manifest: Path, model: Path, data: Path | None) -> Result:
 if __name__ == "__main__":
     name, *rest = sys.argv[1:]
     chosen = zoo.models()[name]
-    measure_again(chosen.file.with_suffix(".json"), chosen.file, Path(rest[0]) if rest else None)
+    command = shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]])
+    place = Path(rest[0]) if rest else None
+    measure_again(chosen.file.with_suffix(".json"), chosen.file, place, command)

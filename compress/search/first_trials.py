@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from compress import registry
@@ -32,7 +33,7 @@ def begin_with_the_widest(study: Study, definition: Definition, predict: Predict
     limits = definition.parsed_limits().given
     for chain in definition.parsed_space().chains:
         width = chain.domains().get(WIDTH)
-        if limits and isinstance(width, Range):
+        if isinstance(width, Range):
             for number in reversed(width.numbers):
                 values = _usual(chain) | {WIDTH: number}
                 if _fits(chain, values, limits, predict):
@@ -57,8 +58,4 @@ def _fits(chain: Chain, values: dict[str, Any], limits: dict[str, int], predict:
         amounts = predict(chain.pipeline(Fixed(values)), list(limits)).amounts
     except ValueError:
         return False  # these options do not go together, or not with this model
-    known = [amounts.get(name) for name in limits]
-    return all(
-        amount is not None and amount <= most
-        for amount, most in zip(known, limits.values(), strict=True)
-    )
+    return all((amounts.get(name) or math.inf) <= most for name, most in limits.items())

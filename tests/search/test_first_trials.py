@@ -80,11 +80,8 @@ def test_the_widest_student_that_keeps_to_the_limits_is_tried_as_long_as_usual(
     assert trial.suggest_int("distill.epochs", 5, 160, log=True) == 40
 
 
-@pytest.mark.parametrize("limits", [{}, {"flash": 100}])
-def test_without_a_limit_or_a_student_that_keeps_to_it_nothing_is_proposed(
-    limits: dict[str, int], predict: Predictor
-) -> None:
+def test_if_no_student_keeps_to_the_limits_none_is_proposed(predict: Predictor) -> None:
     study = optuna.create_study()
     space = {"chains": ["distill quantize"], "distill": STUDENTS}
-    begin_with_the_widest(study, definition(space, **limits), predict)
+    begin_with_the_widest(study, definition(space, flash=100), predict)
     assert proposed(study) == []
