@@ -27,8 +27,8 @@ HEAD = """# A search against chains picked by hand
 
 `compress search --max-flash {max_flash} --minutes {minutes:g}` with the default space of its commit, and as long for
 each chain that a person would pick from the [table of results](comparison.md), which fills the time
-with one training. Each has one processor. The data are {data}, seed {seed}; the choice is made on validation images, and the chosen file is measured on
-test images once.
+with one training. Each has one processor. The data are {data}, seed {seed}; the choice
+is made on validation images, and the chosen file is measured on test images once.
 
 | found by | the best file's command | bytes | validation | test, 95 % interval | trials |
 |---|---|---|---|---|---|
