@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from optuna import Study
 
 EPOCHS, WIDTH = ".epochs", "distill.student_width"
+FIRST = "first"  # attribute of a trial: whether it was proposed here
+_MARK = {FIRST: True}
 
 
 def begin_with_the_shortest(study: Study, definition: Definition) -> None:
     """Let the first trials have the fewest epochs of each chain: there is something soon, and a pace to go by."""
     for chain in definition.parsed_space().chains:
         epochs = {n: min(d.ends) for n, d in chain.domains().items() if n.endswith(EPOCHS)}
-        study.enqueue_trial({CHAIN: chain.text, **epochs})
+        study.enqueue_trial({CHAIN: chain.text, **epochs}, user_attrs=_MARK)
 
 
 def begin_with_the_widest(study: Study, definition: Definition, predict: Predictor) -> None:
@@ -37,7 +39,7 @@ def begin_with_the_widest(study: Study, definition: Definition, predict: Predict
             for number in reversed(width.numbers):
                 values = _usual(chain) | {WIDTH: number}
                 if _fits(chain, values, limits, predict):
-                    study.enqueue_trial({CHAIN: chain.text, **values})
+                    study.enqueue_trial({CHAIN: chain.text, **values}, user_attrs=_MARK)
                     break
 
 

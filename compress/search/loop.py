@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compress.search.budget import Budget
 from compress.search.definition import Definition
+from compress.search.longer_training import propose_longer_training
 from compress.search.standing import REFUSED, Standing, standing
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def work(
         so_far = standing(study, definition)
         in_vain = in_vain + 1 if REFUSED in trial.user_attrs else 0
         told(trial, so_far)
+        propose_longer_training(study, definition, so_far, budget.seconds_left)
         if budget.is_used_up(so_far):
             study.stop()
         elif in_vain >= IN_VAIN:

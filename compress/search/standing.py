@@ -19,6 +19,7 @@ WORDS = "words"  # the stages, as typed
 RESULT = "result"  # facts of its row: see `Found`
 REFUSED = "refused"  # why it was refused before training
 FAILED = "failed"  # the sentence of its error
+PACE = "pace"  # seconds an epoch
 FACTS = ("run", "folder", *OBJECTIVES, "top1_low", "top1_high")
 SECOND = "file_bytes"  # what the front of a single objective is drawn against
 

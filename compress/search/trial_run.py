@@ -15,17 +15,17 @@ from compress.runs.folder import RunFolder
 from compress.search.budget import Budget
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
+from compress.search.first_trials import FIRST
 from compress.search.limits import BEYOND
+from compress.search.longer_training import is_proposed
 from compress.search.prediction import Predictor
-from compress.search.standing import FACTS, FAILED, REFUSED, RESULT, WORDS, kind
+from compress.search.space import CHAIN
+from compress.search.standing import FACTS, FAILED, PACE, REFUSED, RESULT, WORDS, kind
 from compress.search.storage import EXCESSES, is_pruned
 from compress.search.trial_progress import OutOfTime, TrialProgress
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
-
-
-PACE = "pace"  # attribute of a trial: seconds an epoch
 
 
 class NoTime(Exception):
@@ -118,16 +118,27 @@ class TrialRun:
                 trial.set_user_attr(PACE, progress.seconds / progress.trained)
 
     def _check_time(self, trial: Trial, epochs: int) -> None:
-        """Raise OutOfTime if no time is left, NoTime if so many epochs would take more, as others took."""
+        """Raise OutOfTime if no time is left, NoTime if so many epochs would take more, as others took.
+
+        Others are those of its chain, if there are any.
+        """
         if self.budget.is_over():
             raise OutOfTime
+        if FIRST in trial.user_attrs and is_proposed(trial.study, self.definition):
+            raise self._no_time(trial, "the best so far is trained longer instead")
         left = self.budget.seconds_left
-        others = trial.study.get_trials(deepcopy=False)
-        paces = [other.user_attrs[PACE] for other in others if PACE in other.user_attrs]
+        paced = [t for t in trial.study.get_trials(deepcopy=False) if PACE in t.user_attrs]
+        alike = [other for other in paced if other.params.get(CHAIN) == trial.params[CHAIN]]
+        paces = [other.user_attrs[PACE] for other in alike or paced]
         if left is not None and paces and (seconds := epochs * statistics.median(paces)) > left:
-            why = f"it would take about {seconds / 60:.1f} minutes, and {left / 60:.1f} are left"
-            trial.set_user_attr(REFUSED, why)
-            raise NoTime(why)
+            minutes = (
+                f"it would take about {seconds / 60:.1f} minutes, and {left / 60:.1f} are left"
+            )
+            raise self._no_time(trial, minutes)
+
+    def _no_time(self, trial: Trial, why: str) -> NoTime:
+        trial.set_user_attr(REFUSED, why)
+        return NoTime(why)
 
     def _ahead(self, words: str, pipeline: Pipeline) -> tuple[str | None, list[float]]:
         """Why the pipeline is not tried, None if it may fit; and how far above each limit it is predicted to be."""

@@ -18,6 +18,7 @@ from compress.runs.folder import RunFolder
 from compress.search import loop, storage
 from compress.search.budget import Budget
 from compress.search.definition import Definition
+from compress.search.first_trials import begin_with_the_shortest
 from compress.search.loop import work
 from compress.search.standing import Standing, kind, standing
 from compress.search.trial_progress import OutOfTime, TrialProgress
@@ -253,3 +254,38 @@ def test_a_trial_that_would_not_end_in_time_is_not_begun(
     assert one.kinds == ["interrupted", "interrupted"]
     assert one.why is not None
     assert "it would take about 50.0 minutes, and" in one.why
+
+
+def test_when_half_of_the_time_is_over_the_best_is_trained_longer_and_no_first_trial_any_more(
+    search: Callable[..., Search],
+) -> None:
+    space = {
+        "chains": ["finetune", "prune --sparsity 0.5"],
+        "finetune": {"epochs": {"low": 1, "high": 3}, "learning-rate": 0.01},
+        "prune": {"epochs": 0},
+    }
+    one = search(space=space, minutes=30)
+    begin_with_the_shortest(one.study, one.definition)
+    one.work(trials=2, until=time.monotonic() + 600)
+    assert one.kinds == ["finished", "interrupted", "finished"]
+    short, given_up, longer = one.study.trials
+    assert short.params["finetune.epochs"] == 1
+    assert longer.params == {**short.params, "finetune.epochs": 3}
+    assert given_up.user_attrs["refused"] == "the best so far is trained longer instead"
+
+
+def test_the_pace_of_a_trial_is_that_of_its_own_chain(search: Callable[..., Search]) -> None:
+    space = {"chains": ["finetune", "prune"], "finetune": {"epochs": [5], "learning-rate": 0.01}}
+    one = search(space=space)
+    chains = optuna.distributions.CategoricalDistribution(space["chains"])
+    for chain, pace in (("finetune", 0.1), ("prune", 1e6), ("prune", 1e6)):
+        one.study.add_trial(
+            optuna.create_trial(
+                state=optuna.trial.TrialState.FAIL,
+                params={"chain": chain},
+                distributions={"chain": chains},
+                user_attrs={"pace": pace},
+            )
+        )
+    one.study.enqueue_trial({"chain": "finetune"})
+    assert one.work(trials=1, until=time.monotonic() + 600).finished == 1

@@ -166,7 +166,7 @@ def test_it_trains_what_is_kept_and_zeros_stay() -> None:
         assert np.mean(trained[name][w != 0] == w[w != 0]) < 0.2, name
 
 
-@pytest.mark.parametrize("criterion", ["l2", "taylor"])
+@pytest.mark.parametrize("criterion", [pytest.param("l2", marks=pytest.mark.slow), "taylor"])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, criterion: str) -> None:
     class Killed(Silent):
         def epoch(self, row: dict[str, float]) -> None:

@@ -74,8 +74,7 @@ def test_skipped_layers_are_not_counted() -> None:
     assert sum(map(zeros, rest.values())) == round(0.5 * sum(w.size for w in rest.values()))
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
-@pytest.mark.parametrize("images", [16, 32, 48])
+@pytest.mark.parametrize(("scope", "images"), [("layer", 16), ("global", 32), ("layer", 48)])
 def test_a_training_of_one_to_three_steps_still_reaches_the_sparsity(
     scope: str, images: int
 ) -> None:

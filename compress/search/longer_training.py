@@ -1,0 +1,64 @@
+"""Longer training: when half of a search's time is over, its best pipeline is trained for the time that is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.pipelines.words import stages_of
+from compress.search.default_space import usual_epochs
+from compress.search.definition import Definition
+from compress.search.domain import Choice, Domain
+from compress.search.first_trials import EPOCHS
+from compress.search.space import CHAIN
+from compress.search.standing import PACE, Standing
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+HALF = 0.5  # of the minutes, after which it is proposed
+USED = 0.85  # share of the time left that it is to take: a pace is not exact, and a training broken off is lost
+WORTH_IT = 1.25  # times the epochs that the best had; with less it is not proposed
+PROPOSED = "longer"  # attribute of a study: the minutes of the budget for which it was proposed
+
+
+def propose_longer_training(
+    study: Study, definition: Definition, so_far: Standing, seconds_left: float | None
+) -> None:
+    """Propose the best pipeline with more epochs, as many as fit into the time left and into the space; once.
+
+    Trials that are many are short, and a person would give one training all the time. This is what a search by the
+    clock does with its second half. A search that has several objectives has no best one.
+    """
+    if definition.minutes is None or seconds_left is None or len(definition.objectives) > 1:
+        return
+    early = seconds_left > HALF * definition.minutes * 60
+    if early or so_far.best is None or is_proposed(study, definition):
+        return
+    best = study.get_trials(deepcopy=False)[so_far.best.number]
+    if PACE not in best.user_attrs:  # all of it was trained before
+        return
+    study.set_user_attr(PROPOSED, definition.minutes)
+    epochs = sum(map(usual_epochs, stages_of(so_far.best.words)))
+    times = USED * seconds_left / (best.user_attrs[PACE] * epochs)
+    chain = next(c for c in definition.parsed_space().chains if c.text == best.params[CHAIN])
+    domains = {n: d for n, d in chain.domains().items() if n.endswith(EPOCHS)}
+    longer = {name: _greatest(d, best.params[name] * times) for name, d in domains.items()}
+    added = sum(longer.values()) - sum(best.params[name] for name in longer)
+    if epochs + added >= WORTH_IT * epochs:
+        study.enqueue_trial({**best.params, **longer})
+
+
+def is_proposed(study: Study, definition: Definition) -> bool:
+    """Whether that was done. The first trials that still wait then are given up: no time would be left for it."""
+    return definition.minutes is not None and study.user_attrs.get(PROPOSED) == definition.minutes
+
+
+def _greatest(domain: Domain, most: float) -> int:
+    """The greatest number of a domain of whole numbers that is not above `most`; the least if all are."""
+    if isinstance(domain, Choice):
+        return max(
+            (int(v) for v in domain.values if v <= most), default=min(map(int, domain.values))
+        )
+    step = int(domain.step or 1)
+    low, high = int(domain.low), int(domain.high)
+    return low + max(0, min(high, int(most)) - low) // step * step

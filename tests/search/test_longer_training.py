@@ -1,0 +1,114 @@
+"""The second half of a search by the clock: the best pipeline with more epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compress.search.definition import Definition
+from compress.search.longer_training import propose_longer_training
+from compress.search.standing import PACE, RESULT, WORDS, standing
+
+optuna = pytest.importorskip("optuna", reason="extra search")
+
+MINUTES = 10
+SPACE = {
+    "chains": ["prune quantize", "finetune prune"],
+    "prune": {"epochs": {"low": 2, "high": 40, "log": True}},
+    "finetune": {"epochs": [1, 4, 8]},
+}
+CHAINS = optuna.distributions.CategoricalDistribution(SPACE["chains"])
+EPOCHS = optuna.distributions.IntDistribution(2, 40, log=True)
+SHORT = optuna.distributions.CategoricalDistribution([1, 4, 8])
+
+
+def definition(**other: Any) -> Definition:
+    given = {"objectives": ("top1",), "limits": {}, "options": {}, "minutes": MINUTES} | other
+    return Definition(name="one", space=SPACE, **given)
+
+
+def add(
+    study: Any, top1: float, prune: int, finetune: int | None = None, pace: float = 1.0
+) -> None:
+    """Add a finished trial."""
+    chain = SPACE["chains"][0 if finetune is None else 1]
+    words = chain.replace("prune", f"prune --epochs {prune}")
+    params: dict[str, Any] = {"chain": chain, "prune.epochs": prune}
+    distributions: dict[str, Any] = {"chain": CHAINS, "prune.epochs": EPOCHS}
+    if finetune is not None:
+        words = words.replace("finetune", f"finetune --epochs {finetune}")
+        params["finetune.epochs"], distributions["finetune.epochs"] = finetune, SHORT
+    facts = {"run": words, "top1": top1, "file_bytes": 1}
+    attributes = {WORDS: words, RESULT: facts, PACE: pace}
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=params, distributions=distributions, value=top1, user_attrs=attributes
+        )
+    )
+
+
+def proposed(study: Any, asked: Definition, left: float | None) -> list[dict[str, Any]]:
+    """What waits after the question."""
+    propose_longer_training(study, asked, standing(study, asked), left)
+    waiting = [t for t in study.trials if t.state.name == "WAITING"]
+    return [trial.system_attrs["fixed_params"] for trial in waiting]
+
+
+@pytest.fixture
+def study() -> Any:
+    return optuna.create_study(direction="maximize")
+
+
+def test_at_half_time_the_best_is_proposed_with_as_many_epochs_as_fit(study: Any) -> None:
+    add(study, 0.7, prune=10, pace=10)
+    add(study, 0.6, prune=4, pace=1)
+    # 0.85 of 300 seconds at 10 seconds an epoch.
+    assert proposed(study, definition(), 300) == [{"chain": "prune quantize", "prune.epochs": 25}]
+
+
+def test_all_stages_that_train_are_trained_longer_within_the_space(study: Any) -> None:
+    add(study, 0.7, prune=5, finetune=1, pace=1)
+    longer = {"chain": "finetune prune", "prune.epochs": 35, "finetune.epochs": 4}
+    assert proposed(study, definition(), 50) == [longer]
+    add(study, 0.8, prune=10, finetune=4, pace=0.1)
+    assert proposed(study, definition(minutes=11), 50)[1:] == [
+        {"chain": "finetune prune", "prune.epochs": 40, "finetune.epochs": 8}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "other"),
+    [
+        (301, {}),  # it is early
+        (None, {"minutes": None, "trials": 3}),
+        (300, {"objectives": ("top1", "file_bytes")}),
+        (110, {}),  # 9 epochs instead of 10
+    ],
+)
+def test_else_nothing_is_proposed(study: Any, left: float | None, other: dict[str, Any]) -> None:
+    if "objectives" in other:
+        study = optuna.create_study(directions=["maximize", "minimize"])
+    else:
+        add(study, 0.7, prune=10, pace=10)
+    assert proposed(study, definition(**other), left) == []
+
+
+def test_it_is_proposed_once_a_budget(study: Any) -> None:
+    add(study, 0.7, prune=10, pace=1)
+    assert len(proposed(study, definition(), 100)) == 1
+    assert len(proposed(study, definition(), 90)) == 1
+    assert len(proposed(study, definition(minutes=2 * MINUTES), 100)) == 2
+
+
+def test_what_was_trained_before_gives_no_pace(study: Any) -> None:
+    add(study, 0.7, prune=10)
+    trial = study.trials[0]
+    unpaced = {k: v for k, v in trial.user_attrs.items() if k != PACE}
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=trial.params, distributions=trial.distributions, value=0.7, user_attrs=unpaced
+        )
+    )
+    assert proposed(study, definition(), 100) == []
