@@ -13,18 +13,24 @@ from compress.search.standing import PACE, RESULT, WORDS, standing
 optuna = pytest.importorskip("optuna", reason="extra search")
 
 MINUTES = 10
+TEXTS = ["prune quantize", "finetune prune"]
 SPACE = {
-    "chains": ["prune quantize", "finetune prune"],
+    "chains": TEXTS,
     "prune": {"epochs": {"low": 2, "high": 40, "log": True}},
     "finetune": {"epochs": [1, 4, 8]},
 }
-CHAINS = optuna.distributions.CategoricalDistribution(SPACE["chains"])
+CHAINS = optuna.distributions.CategoricalDistribution(TEXTS)
 EPOCHS = optuna.distributions.IntDistribution(2, 40, log=True)
 SHORT = optuna.distributions.CategoricalDistribution([1, 4, 8])
 
 
 def definition(**other: Any) -> Definition:
-    given = {"objectives": ("top1",), "limits": {}, "options": {}, "minutes": MINUTES} | other
+    given: dict[str, Any] = {
+        "objectives": ("top1",),
+        "limits": {},
+        "options": {},
+        "minutes": MINUTES,
+    } | other
     return Definition(name="one", space=SPACE, **given)
 
 
@@ -32,7 +38,7 @@ def add(
     study: Any, top1: float, prune: int, finetune: int | None = None, pace: float = 1.0
 ) -> None:
     """Add a finished trial."""
-    chain = SPACE["chains"][0 if finetune is None else 1]
+    chain = TEXTS[0 if finetune is None else 1]
     words = chain.replace("prune", f"prune --epochs {prune}")
     params: dict[str, Any] = {"chain": chain, "prune.epochs": prune}
     distributions: dict[str, Any] = {"chain": CHAINS, "prune.epochs": EPOCHS}
