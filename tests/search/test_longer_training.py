@@ -47,9 +47,10 @@ def add(
         params["finetune.epochs"], distributions["finetune.epochs"] = finetune, SHORT
     facts = {"run": words, "top1": top1, "file_bytes": 1}
     attributes = {WORDS: words, RESULT: facts, PACE: pace}
+    values = [top1, 1.0][: len(study.directions)]
     study.add_trial(
         optuna.trial.create_trial(
-            params=params, distributions=distributions, value=top1, user_attrs=attributes
+            params=params, distributions=distributions, values=values, user_attrs=attributes
         )
     )
 
@@ -95,8 +96,7 @@ def test_all_stages_that_train_are_trained_longer_within_the_space(study: Any) -
 def test_else_nothing_is_proposed(study: Any, left: float | None, other: dict[str, Any]) -> None:
     if "objectives" in other:
         study = optuna.create_study(directions=["maximize", "minimize"])
-    else:
-        add(study, 0.7, prune=10, pace=10)
+    add(study, 0.7, prune=10, pace=10)
     assert proposed(study, definition(**other), left) == []
 
 
