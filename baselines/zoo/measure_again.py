@@ -36,15 +36,18 @@ def measure_again(manifest: Path, model: Path, data: Path | None, command: str) 
     before = Result.from_record(content["result"])
     task = registry.task(before.task)
     dataset = task.load(data, lambda sentence: None)
-    if digest_of_test(dataset) != before.splits["test"]:
-        raise ValueError(f"these are not the test images that the row of {model.name} is about.")
+    on = before.measured_on
+    digest = digest_of_test(dataset) if on == "test" else dataset.validation.digest
+    if digest != before.splits[on]:
+        raise ValueError(f"these are not the {on} images that the row of {model.name} is about.")
     loaded = load_model(model)
     file = loaded if isinstance(loaded, TFLiteModel) else loaded.to_tflite()
-    found, _ = measure(file, dataset, task.input_scale, on=before.measured_on)
+    found, predicted = measure(file, dataset, task.input_scale, on=on)
     numbers = {f.name: getattr(found, f.name) for f in dataclasses.fields(Measurement)}
     row = dataclasses.replace(
         before,
         **numbers,
+        predictions=predicted.digest if before.predictions else None,
         commit=provenance.commit(),
         command=command,
         versions=provenance.versions(),

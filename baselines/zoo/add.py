@@ -1,0 +1,94 @@
+"""Add a trained model to the zoo, its weights stored in 16 bits, and measure it as it is stored.
+
+`python -m baselines.zoo.add RUN_FOLDER NAME [DATA]`. It has half as many bytes; once loaded, its weights are float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shlex
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.zoo.measure_again import measure_again
+from compress.files import write_json
+from compress.model_files.load import load_model
+from compress.rows.result import Result
+from compress.runs.folder import ROWS, RunFolder
+
+FOLDER = Path(__file__).parent
+WEIGHTS = "model.weights.h5"  # in a .keras file
+
+
+def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> Result:
+    """Put model, log and manifest of a run into a folder, measure the stored file, and give its row.
+
+    Args:
+      run: the folder of a `compress train`. It is measured on test images if that run was, else on those of validation.
+      data: as for compress.
+
+    Raises:
+      ValueError: the run is not finished, a weight is beyond float16, or the data are not those of the run.
+    """
+    if not (finished := RunFolder(run).load()):
+        raise ValueError(f"{run} is not the folder of a finished run.")
+    file, manifest = folder / f"{name}.keras", folder / f"{name}.json"
+    in_half_precision(run / "model.keras", file)
+    shutil.copy(run / "log.csv", file.with_suffix(".csv"))
+    digest = load_model(file).digest
+    rest = {k: v for k, v in finished.manifest.items() if k not in ROWS.values()}
+    summary = {**rest.pop("summary"), "digest": digest}
+    row = dataclasses.replace(finished.row, model=digest)
+    write_json(manifest, {"result": row.record(), "summary": summary, **rest})
+    return measure_again(manifest, file, data, command)
+
+
+def in_half_precision(source: Path, target: Path) -> None:
+    """Copy a .keras file, its float32 weights stored as float16. ValueError if one is beyond their range."""
+    with zipfile.ZipFile(source) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    parts[WEIGHTS] = _in_half(parts[WEIGHTS])
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, part in parts.items():
+            new.writestr(zipfile.ZipInfo(name), part, zipfile.ZIP_DEFLATED)
+
+
+def _in_half(content: bytes) -> bytes:
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as old, h5py.File(buffer, "w") as new:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group):
+                copied = new.require_group(name)
+            else:
+                copied = new.create_dataset(name, data=_half(name, item[()]))
+            copied.attrs.update(item.attrs)
+
+        new.attrs.update(old.attrs)
+        old.visititems(copy)
+    return buffer.getvalue()
+
+
+def _half(name: str, weights: np.ndarray) -> np.ndarray:
+    if weights.dtype != np.float32:
+        return weights
+    largest = np.abs(weights).max(initial=0)
+    if largest > np.finfo(np.float16).max:
+        raise ValueError(
+            f"{name} has a weight of {largest:g}; expected at most 65,504, which float16 can hold."
+        )
+    return weights.astype(np.float16)
+
+
+if __name__ == "__main__":
+    run, name, *rest = sys.argv[1:]
+    command = shlex.join(["python", "-m", "baselines.zoo.add", *sys.argv[1:]])
+    add(Path(run), FOLDER, name, Path(rest[0]) if rest else None, command)
