@@ -44,3 +44,11 @@ class ModelPath(FilePath):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return FilePath.convert(self, str(model.file) if model else value, param, ctx)
+
+
+class ModelName(ModelPath):
+    """The same as an option of a stage: `zoo:NAME` stays as it was typed, for rows must not hold paths of a machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = ModelPath.convert(self, value, param, ctx)
+        return value if isinstance(value, str) and value.startswith(zoo.PREFIX) else path

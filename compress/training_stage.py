@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import click
 import numpy as np
 
-from compress import backend
+from compress import backend, zoo
 from compress.findings import CannotTreat, Finding
-from compress.input_file import ModelPath
+from compress.input_file import ModelName
 from compress.keras_models.batchnorm import has_statistics, recalibrated
 from compress.keras_models.input_scale import takes_raw_pixels
 from compress.keras_models.model import KerasModel
@@ -33,16 +32,16 @@ LEAST_SHARE = 1 / 3  # of the epochs of a stage that is not given any, for littl
 SHORT = 1000  # steps of a training, below which statistics are looked at
 IMAGES = 4000  # that statistics of BatchNormalization are taken anew from
 WEIGHT = 0.9  # of teachers whose weight is not given
-MODEL = ModelPath(exists=True, dir_okay=False)
+MODEL = ModelName(exists=True, dir_okay=False)
 RATE = click.FloatRange(0, min_open=True)
 FOUND_RATE = "Highest learning rate of that training; found by short trials if not given."
 
 
-class TeacherFile(ModelPath):
+class TeacherFile(ModelName):
     """A model file, or `self`, the incoming model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == SELF else ModelPath.convert(self, value, param, ctx)
+        return value if value == SELF else ModelName.convert(self, value, param, ctx)
 
 
 TEACHER = TeacherFile(exists=True, dir_okay=False)
@@ -198,8 +197,8 @@ class TrainingStage(Stage):
         return [Finding((), reason, "use models that take the same", has)]
 
     def loaded(self, path: str) -> KerasModel:
-        """The model in a file, flat. ValueError if it is a `.tflite` file."""
-        model = load_model(Path(path))
+        """The model in a file or of the zoo, flat. ValueError if it is a `.tflite` file."""
+        model = load_model(zoo.file_of(path))
         if not isinstance(model, KerasModel):
             raise ValueError(f"{self.name}: {path} is a .tflite file; give a .keras or .h5 model.")
         return flattened(model)[0]

@@ -56,6 +56,12 @@ def named(word: str) -> ZooModel | None:
     return known[name]
 
 
+def file_of(word: str) -> Path:
+    """The file that a word names: `zoo:NAME`, or the path itself. ValueError as `named`."""
+    model = named(word)
+    return model.file if model else Path(word)
+
+
 def _all() -> Iterator[ZooModel]:
     folders = {
         Path(folder) for point in entry_points(group="compress.zoos") for folder in point.load()

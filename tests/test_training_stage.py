@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from baselines.toy import Toy
-from compress import backend, registry
+from compress import backend, registry, zoo
 from compress.data.dataset import Split
 from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
+from compress.model_files.load import load_model
 from compress.pipelines.pipeline import Pipeline
+from compress.pipelines.words import stages_of
+from compress.runs.context import RunContext
 from compress.stages.distill import Distill
 from compress.stages.finetune import Finetune
 from compress.stages.prune import Prune
@@ -238,3 +241,19 @@ def test_statistics_that_are_better_stay(toy_model: KerasModel, toy_view: TaskVi
     model = stale(toy_model)
     assert Finetune(epochs=1).with_fit_statistics(model, view, seed=0) is model
     assert view.recorded == {}
+
+
+def test_a_model_of_the_zoo_stays_the_word_that_was_typed_and_its_file_counts(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A row with the path of an installed file would be of that machine alone."""
+    (stage,) = stages_of("distill --student zoo:toy --teacher zoo:toy --epochs 1")
+    assert stage.argv()[-6:] == ["--student", "zoo:toy", "--teacher", "zoo:toy", "--epochs", "1"]
+    assert isinstance(stage, Distill)
+    toy = zoo.models()["toy"]
+    assert stage.loaded("zoo:toy").digest == load_model(toy.file).digest
+    before = context.keys.of_pipeline([stage], "m")
+    (tmp_path / "toy.keras").write_bytes(b"another")
+    other = dataclasses.replace(toy, file=tmp_path / "toy.keras")
+    monkeypatch.setattr(zoo, "models", lambda: {"toy": other})
+    assert context.keys.of_pipeline([stage], "m") != before

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from compress import zoo
 from compress.data.dataset import DataDigests
 from compress.files import digest, sha256
 from compress.runs.code_digest import ENGINE, source_digest
@@ -47,7 +47,7 @@ class KeyContext:
           incoming: digest of the model that they begin with.
         """
         parts: dict[str, Any] = {"model": incoming, "stages": [_stage(stage) for stage in stages]}
-        if files := [sha256(Path(path)) for stage in stages for path in stage.files()]:
+        if files := [sha256(zoo.file_of(path)) for stage in stages for path in stage.files()]:
             parts["files"] = files
         if any(stage.trains for stage in stages):
             from_scratch = next(iter(self.task.recipes.values()), None)
