@@ -27,10 +27,11 @@ WEIGHTS = "model.weights.h5"  # in a .keras file
 
 
 def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> Result:
-    """Put model, log and manifest of a run into a folder, measure the stored file, and give its row.
+    """Put model, manifest and, if there is one, log of a run into a folder, measure the stored file, and give its row.
 
     Args:
-      run: the folder of a `compress train`. It is measured on test images if that run was, else on those of validation.
+      run: the folder of a training, or of stages that end in one. It is measured on test images if that run was, else
+        on those of validation.
       data: as for compress.
 
     Raises:
@@ -40,12 +41,15 @@ def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> 
         raise ValueError(f"{run} is not the folder of a finished run.")
     file, manifest = folder / f"{name}.keras", folder / f"{name}.json"
     in_half_precision(run / "model.keras", file)
-    shutil.copy(run / "log.csv", file.with_suffix(".csv"))
-    digest = load_model(file).digest
+    if (log := RunFolder(run).log).exists():
+        shutil.copy(log, file.with_suffix(".csv"))
     rest = {k: v for k, v in finished.manifest.items() if k not in ROWS.values()}
-    summary = {**rest.pop("summary"), "digest": digest}
-    row = dataclasses.replace(finished.row, model=digest)
-    write_json(manifest, {"result": row.record(), "summary": summary, **rest})
+    row = finished.row
+    if not row.pipeline:  # of a training; a row of stages names the model that they began with
+        digest = load_model(file).digest
+        row = dataclasses.replace(row, model=digest)
+        rest["summary"] = {**rest["summary"], "digest": digest}
+    write_json(manifest, {"result": row.record(), **rest})
     return measure_again(manifest, file, data, command)
 
 
