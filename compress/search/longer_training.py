@@ -37,7 +37,6 @@ def propose_longer_training(
     best = study.get_trials(deepcopy=False)[so_far.best.number]
     if PACE not in best.user_attrs:  # all of it was trained before
         return
-    study.set_user_attr(PROPOSED, definition.minutes)
     epochs = sum(map(usual_epochs, stages_of(so_far.best.words)))
     times = USED * seconds_left / (best.user_attrs[PACE] * epochs)
     chain = next(c for c in definition.parsed_space().chains if c.text == best.params[CHAIN])
@@ -46,6 +45,7 @@ def propose_longer_training(
     added = sum(longer.values()) - sum(best.params[name] for name in longer)
     if epochs + added >= WORTH_IT * epochs:
         study.enqueue_trial({**best.params, **longer})
+        study.set_user_attr(PROPOSED, definition.minutes)
 
 
 def is_proposed(study: Study, definition: Definition) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compress.search.definition import Definition
-from compress.search.longer_training import propose_longer_training
+from compress.search.longer_training import is_proposed, propose_longer_training
 from compress.search.standing import PACE, RESULT, WORDS, standing
 
 optuna = pytest.importorskip("optuna", reason="extra search")
@@ -98,6 +98,8 @@ def test_else_nothing_is_proposed(study: Any, left: float | None, other: dict[st
         study = optuna.create_study(directions=["maximize", "minimize"])
     add(study, 0.7, prune=10, pace=10)
     assert proposed(study, definition(**other), left) == []
+    # Nor are the first trials given up for it.
+    assert not is_proposed(study, definition(**other))
 
 
 def test_it_is_proposed_once_a_budget(study: Any) -> None:
