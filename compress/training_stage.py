@@ -21,7 +21,7 @@ from compress.stage import Stage, option
 from compress.tasks.input_scale import misfit
 from compress.tasks.view import TaskView
 from compress.training.batches import check_augmentation
-from compress.training.distillation import Distillation, Method
+from compress.training.distillation import Distillation
 from compress.training.recipe import Recipe
 from compress.training.recipe_settings import RecipeSetting, values_of
 from compress.training.validation import judged
@@ -122,7 +122,6 @@ class TrainingStage(Stage):
         self,
         task: TaskView,
         model: KerasModel,
-        method: Method = "soft-targets",
         temperature: float = Distillation.temperature,
     ) -> TaskView:
         """The task whose trainings have the recipe of these options and learn from these teachers.
@@ -137,9 +136,7 @@ class TrainingStage(Stage):
             return task
         teachers = tuple(model if path == SELF else self.loaded(path) for path in self.teacher)
         return task.with_distillation(
-            Distillation(
-                teachers=teachers or (model,), method=method, temperature=temperature, weight=weight
-            )
+            Distillation(teachers=teachers or (model,), temperature=temperature, weight=weight)
         )
 
     def for_data(self, task: TaskView) -> Self:

@@ -47,10 +47,7 @@ FLOAT, INTEGER = 1e-4, 1e-2
 LOUD = {"epochs": 2, "learning_rate": 0.03}  # so that a small change of the arithmetic is seen
 STAGES: dict[str, Sequence[Stage]] = {
     "cluster": [Cluster(clusters=4, **LOUD), Cluster(clusters=4, initialization="linear", epochs=0)],
-    "distill": [
-        Distill(student_width=0.5, epochs=2),
-        Distill(method="relations", temperature=1.0, epochs=2),
-    ],
+    "distill": [Distill(student_width=0.5, epochs=2)],
     "encode": [Encode(proof=4)],
     "finetune": [Finetune(**LOUD)],
     "prune": [

@@ -13,6 +13,8 @@ from compress.statistics.paired import discordant, holm_steps, mcnemar_p, paired
 
 Held = Sequence[tuple[Result, Result | None]]  # rows, each with its baseline
 _Key = tuple[Any, ...]
+CRITERION = frozenset({"criterion"})
+TEACHING = frozenset({"alpha", "teacher", "temperature", "method"})  # `method` is in old rows only
 
 
 def sentences(held: Held) -> dict[str, str]:
@@ -59,32 +61,39 @@ def _gives(row: Result) -> Iterator[_Key]:
     """What a row is a control of."""
     if _is_plain_finetune(row.pipeline):
         yield "extra epochs", row.model, *_size(row), _epochs(row)
-    if not row.pipeline or _is_untaught_student(row.pipeline):
+    if not row.pipeline or _untaught(row.pipeline):
         yield "from scratch", *_size(row)
+    if _untaught(row.pipeline):
+        yield "alone", row.model, _without(row, TEACHING)
     if any(spec.get("criterion") == "random" for spec in row.pipeline):
-        yield "at random", row.model, _without_criterion(row)
+        yield "at random", row.model, _without(row, CRITERION)
 
 
 def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
     """What the controls of a row give."""
     if epochs := _epochs(row):
         yield "extra epochs", row.model, *_size(row), epochs
-    if baseline and row.stored_params < baseline.stored_params:
+    if _stages(row.pipeline) == ["distill"]:
+        # Not as small a network from scratch: that may have had more epochs, or less augmentation.
+        yield "alone", row.model, _without(row, TEACHING)
+    elif baseline and row.stored_params < baseline.stored_params:
         yield "from scratch", *_size(row)
     if any("criterion" in spec for spec in row.pipeline):
-        yield "at random", row.model, _without_criterion(row)
+        yield "at random", row.model, _without(row, CRITERION)
 
 
 def _is_plain_finetune(pipeline: Sequence[dict[str, Any]]) -> bool:
     taught = any(spec.get("teacher") or spec.get("alpha") for spec in pipeline)
-    return bool(pipeline) and not taught and {spec["stage"] for spec in pipeline} == {"finetune"}
+    return not taught and set(_stages(pipeline)) == {"finetune"}
 
 
-def _is_untaught_student(pipeline: Sequence[dict[str, Any]]) -> bool:
+def _untaught(pipeline: Sequence[dict[str, Any]]) -> bool:
     """Whether it is `distill --alpha 0`, which asks no teacher."""
-    return (
-        len(pipeline) == 1 and pipeline[0]["stage"] == "distill" and pipeline[0].get("alpha") == 0
-    )
+    return _stages(pipeline) == ["distill"] and pipeline[0].get("alpha") == 0
+
+
+def _stages(pipeline: Sequence[dict[str, Any]]) -> list[str]:
+    return [spec["stage"] for spec in pipeline]
 
 
 def _size(row: Result) -> tuple[int, int]:
@@ -98,8 +107,12 @@ def _epochs(row: Result) -> int:
     return sum(count for count in counts if isinstance(count, int))
 
 
-def _without_criterion(row: Result) -> str:
-    specs = [{k: v for k, v in spec.items() if k != "criterion"} for spec in row.pipeline]
+def _without(row: Result, options: frozenset[str]) -> str:
+    """The stages of a row without some of their options, and without those that were not given: old rows lack them."""
+    specs = [
+        {k: v for k, v in spec.items() if k not in options and v not in (None, [])}
+        for spec in row.pipeline
+    ]
     return json.dumps(specs, sort_keys=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import click
 
@@ -12,8 +12,6 @@ from compress.keras_models.model import KerasModel
 from compress.stage import MAX_EPOCHS, option
 from compress.tasks.network import Network
 from compress.tasks.view import TaskView
-from compress.training.distillation import Method
-from compress.training.distillation_losses import LOSSES
 from compress.training.recipe import Recipe
 from compress.training_stage import MODEL, RATE, TEACHER, TrainingStage
 from compress.typed_options import ForwardedOption
@@ -41,11 +39,6 @@ class Distill(TrainingStage):
         (),
         TEACHER,
         "Model file that teaches, instead of self, the incoming model; of several, their mean.",
-    )
-    method: str = option(
-        "soft-targets",
-        click.Choice(list(LOSSES)),
-        "What to learn: the teacher's probabilities, or how they correlate.",
     )
     temperature: float = option(
         4.0, click.FloatRange(0.1, 1000), "Softens probabilities: 1 leaves them as they are."
@@ -118,7 +111,7 @@ class Distill(TrainingStage):
         return not task.scratch_recipes(self._network(task)) and super().finds_learning_rate(task)
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
-        task = self.training_view(task, model, cast(Method, self.method), self.temperature)
+        task = self.training_view(task, model, self.temperature)
         student = self._student(task, seed)
         task.fit_from_scratch(
             student.keras,

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from compress import backend
 from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
-from compress.training.distillation_losses import LOSSES, softened
-
-Method = Literal["soft-targets", "relations"]
+from compress.training.distillation_losses import soft_target_loss, softened
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """Teachers, and how a student learns from them on every batch that it is trained on.
 
-    The loss is `(1 - weight) * own + weight * method`, where `own` is the loss of the recipe.
+    The loss is `(1 - weight) * own + weight * soft_target_loss`, where `own` is the loss of the recipe.
     """
 
     teachers: tuple[KerasModel, ...]  # of the student's input shape and classes; never changed
-    method: Method = "soft-targets"
     temperature: float = 4.0
     weight: float = 0.9  # in [0, 1]: 0 is training without teachers, 1 is training without labels
 
     def spec(self) -> dict[str, Any]:
         """Everything that decides what is learned, in JSON."""
-        own = {"method": self.method, "temperature": self.temperature, "weight": self.weight}
-        return own | {"teachers": [teacher.digest for teacher in self.teachers]}
+        teachers = [teacher.digest for teacher in self.teachers]
+        return {"temperature": self.temperature, "weight": self.weight, "teachers": teachers}
 
     def targets(self) -> Callable[[np.ndarray], np.ndarray]:
         """A function from images, as models see them, to the teachers' mean softened probabilities [b, classes]."""
@@ -61,4 +58,4 @@ class Distillation:
     def loss(self, targets: Any, scores: Any, probabilities: bool) -> Any:
         """The loss of the student's scores against `targets`, both [b, classes]: float32 [b], without `weight`."""
         student = softened(scores, self.temperature, probabilities)
-        return LOSSES[self.method](targets, student, self.temperature)
+        return soft_target_loss(targets, student, self.temperature)

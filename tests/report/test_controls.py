@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
+
+import pytest
 
 from compress.report import tables
 from compress.report.compare import row_records
@@ -54,21 +57,43 @@ def test_epochs_of_all_stages_count_and_other_numbers_of_epochs_are_no_control()
 
 
 def test_a_smaller_network_is_held_against_one_as_small_from_scratch() -> None:
-    student = row(flipped(BASE, 500, 0, 1), stage("distill", alpha=0.9), **SMALL)
+    smaller = row(flipped(BASE, 500, 0, 1), stage("prune-filters", macs=0.7), **SMALL)
     scratch = row(
         flipped(BASE, 480, 0, 2), label="train --width 0.5", model=digest("scratch"), **SMALL
     )
-    assert (
-        said(row(BASE), scratch, student)[student.label]
-        == (said(row(BASE), student, scratch)[student.label])
-    )
-    text = said(row(BASE), scratch, student)[student.label]
+    text = said(row(BASE), scratch, smaller)[smaller.label]
+    assert text == said(row(BASE), smaller, scratch)[smaller.label]
     assert text is not None
     assert text.startswith("does not beat train --width 0.5 (from scratch): -0.20 (")
     untaught = row(flipped(BASE, 480, 0, 3), stage("distill", alpha=0.0), **SMALL)
-    text = said(row(BASE), untaught, student)[student.label]
+    text = said(row(BASE), untaught, smaller)[smaller.label]
     assert text is not None
     assert text.startswith("does not beat distill --alpha 0.0 (from scratch)")
+
+
+def student(correct: Any, label: str = "taught", seed: int = 0, **options: Any) -> Result:
+    options = {"alpha": 0.9, "epochs": 40, "temperature": 4.0, "teacher": ["t.keras"]} | options
+    return row(correct, stage("distill", **options), label=label, seed=seed, **SMALL)
+
+
+def test_a_taught_student_is_held_against_the_same_student_alone() -> None:
+    taught = student(flipped(BASE, 300, 0, 1))
+    alone = student(flipped(BASE, 500, 0, 2), "alone", alpha=0.0, teacher=[], temperature=1.0)
+    # As rows of older versions have it: with an option that is gone, without one that came later.
+    alone = dataclasses.replace(alone, pipeline=[alone.pipeline[0] | {"method": "soft-targets"}])
+    taught = dataclasses.replace(taught, pipeline=[taught.pipeline[0] | {"views": None}])
+    found = said(row(BASE), alone, taught)
+    assert found["taught"] is not None
+    assert found["taught"].startswith("beats alone (alone): +2.00 (")
+    assert found["alone"] is None
+
+
+@pytest.mark.parametrize("other", [{"epochs": 12}, {"views": 20}, {"set": ["mixup=0.2"]}])
+def test_a_student_trained_otherwise_is_no_control_of_a_taught_one(other: dict[str, Any]) -> None:
+    alone = student(flipped(BASE, 500, 0, 2), "alone", alpha=0.0, teacher=[], **other)
+    scratch = row(BASE, label="train --width 0.5", model=digest("scratch"), **SMALL)
+    found = said(row(BASE), alone, scratch, student(flipped(BASE, 300, 0, 1)))
+    assert found["taught"] is None
 
 
 def test_another_baseline_as_large_is_no_control_of_what_stores_the_same_network() -> None:

@@ -188,8 +188,8 @@ def test_labels_lie_on_no_other_label_and_in_the_picture() -> None:
 
 
 def test_a_label_breaks_between_stages_and_keeps_an_option_with_its_value() -> None:
-    assert placing.lines_of("distill --student-width 0.5 --method relations --epochs 6 qat") == [
-        "distill --student-width 0.5", "--method relations --epochs 6", "qat",
+    assert placing.lines_of("distill --student-width 0.5 --temperature 2 --epochs 6 qat") == [
+        "distill --student-width 0.5", "--temperature 2 --epochs 6", "qat",
     ]  # fmt: skip
     assert placing.lines_of("baseline") == ["baseline"]
     assert placing.lines_of(" ") == [""]

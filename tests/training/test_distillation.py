@@ -14,16 +14,14 @@ from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.stages.distill import Distill
 from compress.training.batches import batches
-from compress.training.distillation import Distillation, Method
-from compress.training.distillation_losses import LOSSES, dist_loss, soft_target_loss, softened
+from compress.training.distillation import Distillation
+from compress.training.distillation_losses import soft_target_loss, softened
 from compress.training.fit import fit
 from compress.training.recipe import Recipe
 from compress.training.seeding import set_seed
 from support.tiny_training import SEED, Tiny, Watcher, train, view
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=25)
-METHODS: list[Method] = ["soft-targets", "relations"]
-every_method = pytest.mark.parametrize("method", METHODS)
 RECIPE = Recipe(summary="", epochs=4, learning_rate=0.05, batch_size=16, optimizer="sgd", flip=True)
 
 
@@ -31,12 +29,12 @@ def logits(seed: int, n: int = 6, classes: int = 4, size: float = 2.0) -> np.nda
     return np.random.default_rng(seed).normal(0, size, (n, classes)).astype(np.float32)
 
 
-def gradient(method: str, teacher: np.ndarray, student: np.ndarray, temperature: float) -> Any:
+def gradient(teacher: np.ndarray, student: np.ndarray, temperature: float) -> Any:
     tf = backend.tensorflow()
     variable = tf.Variable(student)
     with tf.GradientTape() as tape:
         soft = softened(variable, temperature)
-        loss = LOSSES[method](softened(teacher, temperature), soft, temperature)
+        loss = soft_target_loss(softened(teacher, temperature), soft, temperature)
         total = tf.reduce_sum(loss)
     return tape.gradient(total, variable).numpy()
 
@@ -75,41 +73,25 @@ def test_soft_targets_lose_the_divergence_worked_out_by_hand() -> None:
     np.testing.assert_allclose(soft_target_loss(teacher, student, 3.0), [9 * by_hand], rtol=1e-5)
 
 
-def test_relations_lose_nothing_where_the_student_is_a_line_of_the_teacher() -> None:
-    teacher = np.array(softened(logits(0), 1.0))
-    flatter = 0.25 * teacher + 0.75 / 4  # correlates fully, over classes and over images
-    np.testing.assert_allclose(dist_loss(teacher, flatter, 1.0), np.zeros(6), atol=1e-5)
-    assert np.min(soft_target_loss(teacher, flatter, 1.0)) > 1e-3
-
-
-def test_relations_lose_most_where_the_student_says_the_contrary() -> None:
-    teacher = np.array(softened(logits(0), 1.0))
-    np.testing.assert_allclose(dist_loss(teacher, 0.5 - teacher, 1.0), np.full(6, 4), rtol=1e-4)
-
-
-@every_method
 @SETTINGS
 @given(seed=st.integers(0, 99), temperature=st.floats(0.5, 10))
-def test_a_student_that_equals_its_teacher_is_left_alone(
-    method: str, seed: int, temperature: float
-) -> None:
+def test_a_student_that_equals_its_teacher_is_left_alone(seed: int, temperature: float) -> None:
     teacher = logits(seed)
-    assert np.abs(gradient(method, teacher, teacher, temperature)).max() < 1e-2
-    assert np.abs(gradient(method, teacher, logits(seed + 100), temperature)).max() > 1e-2
+    assert np.abs(gradient(teacher, teacher, temperature)).max() < 1e-2
+    assert np.abs(gradient(teacher, logits(seed + 100), temperature)).max() > 1e-2
 
 
-@every_method
 @pytest.mark.parametrize("end", ["min", "max"])
-def test_a_temperature_at_an_end_of_its_range_still_teaches(method: str, end: str) -> None:
+def test_a_temperature_at_an_end_of_its_range_still_teaches(end: str) -> None:
     (kind,) = [f.metadata["kind"] for f in dataclasses.fields(Distill) if f.name == "temperature"]
-    slope = gradient(method, logits(1, size=5.0), logits(2, size=5.0), getattr(kind, end))
+    slope = gradient(logits(1, size=5.0), logits(2, size=5.0), getattr(kind, end))
     assert np.isfinite(slope).all()
     assert np.abs(slope).max() > 0
 
 
 def test_the_gradient_does_not_shrink_as_temperature_grows() -> None:
     teacher, student = logits(0, size=0.05), logits(1, size=0.05)  # small, as in Hinton's argument
-    low, high = (np.linalg.norm(gradient("soft-targets", teacher, student, t)) for t in (2.0, 16.0))
+    low, high = (np.linalg.norm(gradient(teacher, student, t)) for t in (2.0, 16.0))
     assert high == pytest.approx(low, rel=0.1)
 
 
@@ -136,14 +118,11 @@ def agreement(model: Any, other: Any) -> float:
     return float(np.mean(np.equal(*answers)))
 
 
-@every_method
-def test_a_student_without_labels_comes_to_answer_as_its_teacher(
-    method: Method, teacher: KerasModel
-) -> None:
+def test_a_student_without_labels_comes_to_answer_as_its_teacher(teacher: KerasModel) -> None:
     wrong = teacher.copy()  # it calls red green, green blue and blue red
     head = wrong.keras.layers[-1]
     head.set_weights([np.roll(w, 1, axis=-1) for w in head.get_weights()])
-    distillation = Distillation(teachers=(wrong,), method=method, temperature=2.0, weight=1.0)
+    distillation = Distillation(teachers=(wrong,), temperature=2.0, weight=1.0)
     student, _ = taught(distillation, recipe=dataclasses.replace(RECIPE, epochs=12))
     assert agreement(student, wrong.keras) > 0.8
     assert agreement(student, teacher.keras) < 0.2
