@@ -1,4 +1,4 @@
-"""Longer training: when half of a search's time is over, its best pipeline is trained for the time that is left."""
+"""Longer training: when half of a search's time is over, its best pipelines are trained for the time that is left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from compress.search.standing import PACE, Standing
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
 HALF = 0.5  # of the minutes, after which it is proposed
 USED = 0.85  # share of the time left that it is to take: a pace is not exact, and a training broken off is lost
-WORTH_IT = 1.25  # times the epochs that the best had; with less it is not proposed
+WORTH_IT = 1.25  # times the epochs that a pipeline had; with less it is not proposed
 PROPOSED = "longer"  # attribute of a study: the minutes of the budget for which it was proposed
 
 
@@ -27,30 +28,40 @@ def propose_longer_training(
     """Propose the best pipeline with more epochs, as many as fit into the time left and into the space; once.
 
     Trials that are many are short, and a person would give one training all the time. This is what a search by the
-    clock does with its second half. A search that has several objectives has no best one.
+    clock does with its second half. Where the space lets the best pipeline have only a part of that time, the rest is
+    for the best one of another chain, and so on. A search that has several objectives has no best one.
     """
     if definition.minutes is None or seconds_left is None or len(definition.objectives) > 1:
         return
     early = seconds_left > HALF * definition.minutes * 60
     if early or so_far.best is None or is_proposed(study, definition):
         return
-    best = study.get_trials(deepcopy=False)[so_far.best.number]
-    if PACE not in best.user_attrs:  # all of it was trained before
-        return
-    epochs = sum(map(usual_epochs, stages_of(so_far.best.words)))
-    times = USED * seconds_left / (best.user_attrs[PACE] * epochs)
-    chain = next(c for c in definition.parsed_space().chains if c.text == best.params[CHAIN])
-    domains = {n: d for n, d in chain.domains().items() if n.endswith(EPOCHS)}
-    longer = {name: _greatest(d, best.params[name] * times) for name, d in domains.items()}
-    added = sum(longer.values()) - sum(best.params[name] for name in longer)
-    if epochs + added >= WORTH_IT * epochs:
-        study.enqueue_trial({**best.params, **longer})
-        study.set_user_attr(PROPOSED, definition.minutes)
+    trials, seconds, seen = study.get_trials(deepcopy=False), USED * seconds_left, set()
+    for found in so_far.fitting:
+        trial = trials[found.number]
+        # Without a pace all of it was trained before.
+        if PACE not in trial.user_attrs or trial.params[CHAIN] in seen:
+            continue
+        seen.add(trial.params[CHAIN])
+        pace, epochs = trial.user_attrs[PACE], sum(map(usual_epochs, stages_of(found.words)))
+        longer = _longer(trial, definition, seconds / (pace * epochs))
+        more = epochs + sum(longer.values()) - sum(trial.params[name] for name in longer)
+        if more >= WORTH_IT * epochs:
+            study.enqueue_trial({**trial.params, **longer})
+            study.set_user_attr(PROPOSED, definition.minutes)
+            seconds -= pace * more
 
 
 def is_proposed(study: Study, definition: Definition) -> bool:
     """Whether that was done. The first trials that still wait then are given up: no time would be left for it."""
     return definition.minutes is not None and study.user_attrs.get(PROPOSED) == definition.minutes
+
+
+def _longer(trial: FrozenTrial, definition: Definition, times: float) -> dict[str, int]:
+    """The epochs of each stage of a trial, if it has so many times those that it had, within the space."""
+    chain = next(c for c in definition.parsed_space().chains if c.text == trial.params[CHAIN])
+    domains = {n: d for n, d in chain.domains().items() if n.endswith(EPOCHS)}
+    return {name: _greatest(d, trial.params[name] * times) for name, d in domains.items()}
 
 
 def _greatest(domain: Domain, most: float) -> int:

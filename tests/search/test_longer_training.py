@@ -84,6 +84,29 @@ def test_all_stages_that_train_are_trained_longer_within_the_space(study: Any) -
     ]
 
 
+def test_time_that_the_space_keeps_from_the_best_goes_to_the_best_of_another_chain(
+    study: Any,
+) -> None:
+    add(study, 0.9, prune=20, pace=1)
+    add(study, 0.8, prune=10, pace=1)  # the same chain
+    add(study, 0.7, prune=3, finetune=1, pace=1)
+    add(study, 0.6, prune=2, finetune=1, pace=1)
+    # 85 seconds: 40 for the best, which may have no more epochs, and 45 are left.
+    assert proposed(study, definition(), 100) == [
+        {"chain": "prune quantize", "prune.epochs": 40},
+        {"chain": "finetune prune", "prune.epochs": 33, "finetune.epochs": 8},
+    ]
+
+
+def test_a_best_that_has_all_epochs_of_the_space_leaves_the_time_to_another_chain(
+    study: Any,
+) -> None:
+    add(study, 0.9, prune=40, pace=1)
+    add(study, 0.7, prune=3, finetune=1, pace=1)
+    longer = {"chain": "finetune prune", "prune.epochs": 40, "finetune.epochs": 8}
+    assert proposed(study, definition(), 100) == [longer]
+
+
 @pytest.mark.parametrize(
     ("left", "other"),
     [
