@@ -10,6 +10,7 @@ import io
 import shlex
 import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,19 @@ def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> 
       data: as for compress.
 
     Raises:
-      ValueError: the run is not finished, a weight is beyond float16, or the data are not those of the run.
+      ValueError: the run is not finished, a weight is beyond float16, or the data are not those of the run. The folder
+        then is as it was.
     """
+    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        row = _measured(run, Path(unfinished), name, data, command)
+        # The manifest last: without it there is no model of that name.
+        for part in sorted(Path(unfinished).iterdir(), key=lambda p: p.suffix == ".json"):
+            part.replace(folder / part.name)
+    return row
+
+
+def _measured(run: Path, folder: Path, name: str, data: Path | None, command: str) -> Result:
+    """What `add` does, in an empty folder."""
     if not (finished := RunFolder(run).load()):
         raise ValueError(f"{run} is not the folder of a finished run.")
     file, manifest = folder / f"{name}.keras", folder / f"{name}.json"

@@ -62,6 +62,18 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
         add(tmp_path, tmp_path, "mine", None, "")
 
 
+def test_nothing_is_left_of_what_could_not_be_measured(tmp_path: Path) -> None:
+    words = ["train", "--task", "toy", "--epochs", "1", "--out", "runs"]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    (run,) = Path("runs").glob("train-*")
+    zoo_folder = tmp_path / "zoo"
+    zoo_folder.mkdir()
+    (zoo_folder / "mine.keras").write_text("the one before")
+    with pytest.raises(ValueError, match="leave out --data"):
+        add(run, zoo_folder, "mine", tmp_path / "missing", "")
+    assert [path.read_text() for path in zoo_folder.iterdir()] == ["the one before"]
+
+
 TRAIN = ["train", "--task", "toy", "--epochs", "1"]
 DISTILL = ["run", "--task", "toy", "distill", "--epochs", "1"]
 
@@ -80,6 +92,9 @@ def test_its_row_is_of_the_stored_file_on_the_images_of_the_run(
     finished = RunFolder(run).load()
     assert finished is not None
     trained = finished.row
+    assert {path.suffix for path in tmp_path.glob("mine.*")} == {".keras", ".json"} | (
+        {".csv"} if words == TRAIN else set()
+    )
     content = json.loads((tmp_path / "mine.json").read_text())
     assert row.measured_on == trained.measured_on == measured_on
     assert content["result"] == row.record()
