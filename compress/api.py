@@ -28,9 +28,9 @@ from compress.runs.options import RunOptions
 from compress.stage import Stage
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
+from compress.training.precision import PrecisionChoice as Precision
 from compress.training.progress import Progress
 from compress.training.progress_bars import Bars, Quiet
-from compress.training.training_data import PrecisionChoice as Precision
 
 if TYPE_CHECKING:
     import pandas as pd

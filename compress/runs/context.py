@@ -25,8 +25,8 @@ from compress.runs.keys import KeyContext
 from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
+from compress.training.precision import PrecisionChoice
 from compress.training.progress import Progress
-from compress.training.training_data import PrecisionChoice
 
 ANSWERS = "answers"  # folder of teachers' answers, beside the run folders
 

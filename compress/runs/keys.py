@@ -15,7 +15,7 @@ from compress.stage import Stage
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.tflite import convert
-from compress.training import fit, recovery, views
+from compress.training import fit, precision, recovery, views
 from compress.training.recipe import Recipe
 
 FORMAT = 2  # of keys; another number makes every kept run stale
@@ -110,6 +110,8 @@ class KeyContext:
             context["deterministic"] = True
         if decided:
             context["decided"] = dict(decided)
+        if "precision" in decided:
+            context["precision"] = precision.VERSION
         return digest({**parts, **context})
 
 

@@ -14,7 +14,7 @@ from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
 from compress.tasks import input_scale
 from compress.tasks.task import Task
-from compress.training.training_data import PrecisionChoice
+from compress.training.precision import PrecisionChoice
 
 
 @dataclass(frozen=True, kw_only=True)

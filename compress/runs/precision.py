@@ -16,8 +16,8 @@ from compress.runs.keys import KeyContext, trained_by_keras
 from compress.runs.timings import Timings, Training
 from compress.stage import Stage
 from compress.tasks.network import Network
+from compress.training.precision import Precision
 from compress.training.recipe import Recipe
-from compress.training.training_data import Precision
 
 if TYPE_CHECKING:
     from compress.runs.context import RunContext

@@ -13,9 +13,9 @@ from compress.input_file import regular
 from compress.keras_models.model import KerasModel
 from compress.runs import provenance
 from compress.stage import Stage
-from compress.training.precision import speedup
+from compress.training.precision import Precision
+from compress.training.precision_timing import speedup
 from compress.training.recipe import Recipe
-from compress.training.training_data import Precision
 
 if TYPE_CHECKING:
     from compress.runs.context import RunContext

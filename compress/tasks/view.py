@@ -15,11 +15,12 @@ from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.training.distillation import Distillation
 from compress.training.fit import fit
+from compress.training.precision import Precision
 from compress.training.progress import History, Progress
 from compress.training.recipe import Recipe
 from compress.training.recovery import fit_recovering
 from compress.training.seeding import set_seed
-from compress.training.training_data import Precision, TrainingData
+from compress.training.training_data import TrainingData
 
 
 @dataclass(frozen=True)

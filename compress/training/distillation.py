@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from compress import backend
 from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
 from compress.training.distillation_losses import soft_target_loss, softened
+from compress.training.precision import Precision, teacher_copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,13 @@ class Distillation:
         teachers = [teacher.digest for teacher in self.teachers]
         return {"temperature": self.temperature, "weight": self.weight, "teachers": teachers}
 
-    def targets(self) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from images, as models see them, to the teachers' mean softened probabilities [b, classes]."""
-        keras = backend.keras()
-        copies = [teacher.copy().keras for teacher in self.teachers]
-        for copy in copies:
-            copy.compile(jit_compile=False if backend.uses_tensorflow(keras) else "auto")
+    def targets(self, precision: Precision = "float32") -> Callable[[np.ndarray], np.ndarray]:
+        """A function from images, as models see them, to the teachers' mean softened probabilities [b, classes].
+
+        Args:
+          precision: what teachers compute in.
+        """
+        copies = [teacher_copy(teacher, precision) for teacher in self.teachers]
 
         def mean_probabilities(images: np.ndarray) -> np.ndarray:
             means = [

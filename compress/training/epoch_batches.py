@@ -25,7 +25,9 @@ def epoch_batches(
         views = Views(data.train, classes, recipe, scale, seed)
         if distillation is None:
             return views.batches(done)
-        answers = StoredAnswers(distillation.teachers, views, data.answers, data.progress)
+        answers = StoredAnswers(
+            distillation.teachers, views, data.answers, data.progress, data.precision
+        )
         answers.prepare()
 
         def targets(view: View, chosen: np.ndarray) -> np.ndarray:
@@ -33,4 +35,4 @@ def epoch_batches(
 
         return views.batches(done, targets)
     drawn = batches(data.train, classes, recipe, scale, seed, done)
-    return with_targets(drawn, distillation.targets()) if distillation else drawn
+    return with_targets(drawn, distillation.targets(data.precision)) if distillation else drawn

@@ -1,27 +1,25 @@
-"""Precision of a training: which layers compute in bfloat16, and how much faster that is on this machine."""
+"""Precision of a training: which layers compute in bfloat16, a student's and its teachers'."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from compress import backend
 from compress.keras_models.layers import every_layer
 from compress.keras_models.model import KerasModel
-from compress.training import losses as loss_terms
-from compress.training.batches import batches
 from compress.training.fused_batchnorm import can_fuse, fuse, unfuse
-from compress.training.optimizer import optimizer_of
-from compress.training.recipe import Recipe
-from compress.training.training_data import Precision, TrainingData
 
+Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]  # auto: see `runs.precision`
+VERSION = 2  # of what bfloat16 computes: raised, it makes saved runs in it stale, and no others
 MIXED = "mixed_bfloat16"  # Keras's policy: variables stay float32, what is computed from them is bfloat16
-ROUNDS = 5  # in each of which both precisions are timed, one after the other
-STEPS = 4  # of a round in each precision
+# Of activations by name. TensorFlow's kernels of the others take up to four times as long in bfloat16 as in float32.
+FAST_ACTIVATIONS = {
+    *("linear", "relu", "relu6", "leaky_relu"),
+    *("silu", "swish", "hard_silu", "hard_swish", "hard_sigmoid"),
+}
 
 
 def layers_in_bfloat16(model: Any) -> list[Any]:
@@ -29,7 +27,8 @@ def layers_in_bfloat16(model: Any) -> list[Any]:
 
     They are those from the first with a kernel up to the last one, which with all after it gives the logits in
     float32. What comes before the first kernel, such as a Normalization, keeps the pixels exact. A Lambda and layers
-    that are not of Keras stay as they are, because their code may not take bfloat16.
+    that are not of Keras stay as they are, because their code may not take bfloat16; activations such as GELU, because
+    they are slow in it.
     """
     layers = [layer for layer in every_layer(model) if not hasattr(layer, "layers")]
     kernels = [
@@ -44,7 +43,25 @@ def layers_in_bfloat16(model: Any) -> list[Any]:
         if type(layer).__module__.startswith("keras.")
         and type(layer) is not backend.keras().layers.Lambda
         and layer.dtype_policy.name == "float32"
+        and not _is_slow(layer)
     ]
+
+
+def _is_slow(layer: Any) -> bool:
+    """Whether a layer is an activation alone, and one that bfloat16 makes slower."""
+    keras = backend.keras()
+    is_activation = type(layer) is keras.layers.Activation
+    return is_activation and layer.get_config()["activation"] not in FAST_ACTIVATIONS
+
+
+def teacher_copy(model: KerasModel, precision: Precision) -> Any:
+    """A compiled copy of a teacher in Keras, whose answers are computed in a precision."""
+    keras = backend.keras()
+    copy = model.copy().keras
+    for layer in layers_in_bfloat16(copy) if precision == "bfloat16" else []:
+        layer.dtype_policy = keras.DTypePolicy(MIXED)
+    copy.compile(jit_compile=False if backend.uses_tensorflow(keras) else "auto")
+    return copy
 
 
 @contextlib.contextmanager
@@ -86,35 +103,3 @@ def computing_in(precision: Precision, model: Any, keras: Any) -> Iterator[list[
         set_own()
         for layer in fused:
             unfuse(layer)
-
-
-def speedup(model: KerasModel, recipe: Recipe, data: TrainingData) -> float:
-    """How many times as fast as in float32 a copy of `model` is trained in bfloat16.
-
-    The smaller of two quotients: of the time of the processor, which other programs disturb little, and of the time on
-    the clock, which counts what threads wait for.
-    """
-    keras = backend.keras()
-    classes, scale = model.classes, data.input_scale
-    images, labels = next(batches(data.train, classes, recipe, scale, seed=0, done=0))
-    twins: list[tuple[Precision, Any]] = [
-        (precision, model.copy().keras) for precision in ("float32", "bfloat16")
-    ]
-    for _, twin in twins:
-        twin.compile(
-            optimizer=optimizer_of(recipe, STEPS, keras),
-            loss=loss_terms.loss(twin, recipe, None, keras),
-            jit_compile=False if backend.uses_tensorflow(keras) else "auto",
-        )
-
-    def seconds(precision: Precision, twin: Any) -> tuple[float, float]:
-        with computing_in(precision, twin, keras):
-            busy, clock = time.process_time(), time.perf_counter()
-            for _ in range(STEPS):
-                twin.train_on_batch(images, labels)
-            return time.process_time() - busy, time.perf_counter() - clock
-
-    # The first round compiles both. The shortest time is the least disturbed.
-    rounds = [[seconds(*twin) for twin in twins] for _ in range(1 + ROUNDS)][1:]
-    shortest = np.array(rounds).min(axis=0)  # [precision, kind of time]
-    return float(np.round((shortest[0] / shortest[1]).min(), 2))

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from compress import backend
 from compress.data import npz
 from compress.files import check_own, digest, open_lock, replacing
 from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
 from compress.training.distillation_losses import TINY
+from compress.training.precision import VERSION as PRECISION_VERSION
+from compress.training.precision import Precision, teacher_copy
 from compress.training.progress import Progress
 from compress.training.views import View, Views
 
@@ -43,6 +44,7 @@ class StoredAnswers:
     views: Views
     folder: Path | None
     progress: Progress
+    precision: Precision = "float32"  # what teachers compute in
     # (teacher, view) -> answers: all of them without a folder, else those of the view that is shown.
     _held: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
 
@@ -58,7 +60,7 @@ class StoredAnswers:
             return
         self._announce(len(missing))
         for teacher in dict.fromkeys(teacher for teacher, _ in missing):
-            answer = _answering(self.teachers[teacher])
+            answer = _answering(self.teachers[teacher], self.precision)
             numbers = [view for t, view in missing if t == teacher]
             for done, number in enumerate(numbers, 1):
                 with self._lock(teacher):
@@ -101,6 +103,11 @@ class StoredAnswers:
                 "view": number,
                 "augmentation": views.augmentation(number),
             }
+            | (
+                {}
+                if self.precision == "float32"
+                else {"precision": [self.precision, PRECISION_VERSION]}
+            )
         )
         return folder / f"teacher-{model[:12]}" / f"view-{number}-{key[:32]}.npy"
 
@@ -158,11 +165,9 @@ class StoredAnswers:
             yield
 
 
-def _answering(teacher: KerasModel) -> Callable[[np.ndarray], np.ndarray]:
+def _answering(teacher: KerasModel, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
     """A function from images, as models see them, to logits less their largest: float32 [b, classes]."""
-    keras = backend.keras()
-    copy = teacher.copy().keras
-    copy.compile(jit_compile=False if backend.uses_tensorflow(keras) else "auto")
+    copy = teacher_copy(teacher, precision)
     gives_probabilities = layers.gives_probabilities(copy)
 
     def answer(images: np.ndarray) -> np.ndarray:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from compress.data.dataset import Split
 from compress.training.distillation import Distillation
+from compress.training.precision import Precision
 from compress.training.progress import Progress
-
-Precision = Literal["float32", "bfloat16"]
-PrecisionChoice = Literal["auto", "float32", "bfloat16"]  # auto: see `runs.precision`
 
 
 @dataclass(frozen=True)

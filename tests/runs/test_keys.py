@@ -27,7 +27,7 @@ from compress.tasks.images import Images
 from compress.tasks.network import Network
 from compress.tasks.task import BaselineNetwork
 from compress.tflite import convert
-from compress.training import fit, views
+from compress.training import fit, precision, views
 from compress.training.param_groups import ParamGroup
 from compress.training.recipe import Recipe
 
@@ -276,6 +276,17 @@ def test_what_was_decided_counts_where_keras_trains() -> None:
     # tf_keras trains in float32 whatever was decided, and a conversion trains nothing.
     for stages in ((), (Prune(),), (Qat(),), (Quantize(),)):
         assert of(*stages, context=mixed) == of(*stages)
+
+
+def test_another_arithmetic_of_bfloat16_changes_the_keys_of_runs_in_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
+    before = [of(Finetune(), context=each) for each in (CONTEXT, mixed)]
+    monkeypatch.setattr(precision, "VERSION", precision.VERSION + 1)
+    after = [of(Finetune(), context=each) for each in (CONTEXT, mixed)]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
 
 
 def test_the_content_of_files_that_options_name_counts_and_their_place_does_not(

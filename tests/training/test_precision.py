@@ -12,9 +12,10 @@ import pytest
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.model_files.load import load_model
-from compress.training import losses, precision
+from compress.training import losses, precision_timing
 from compress.training.fit import fit
-from compress.training.precision import computing_in, layers_in_bfloat16, speedup
+from compress.training.precision import computing_in, layers_in_bfloat16, teacher_copy
+from compress.training.precision_timing import speedup
 from support.tiny_task import residual
 from support.tiny_training import RECIPES, SEED, Tiny, Trained, Watcher, epochs_found, same, view
 
@@ -102,6 +103,37 @@ def test_what_needs_float32_keeps_it() -> None:
     with computing_in("bfloat16", model, backend.keras()):
         assert np.array(model(np.zeros((1, 8, 8, 3), np.float32))).dtype == np.float32
         assert {v.dtype for v in model.variables} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("activation", "mixed"),
+    [("relu", True), ("silu", True), ("hard_swish", True), ("gelu", False), ("elu", False)],
+)
+def test_activations_that_are_slow_in_bfloat16_stay_in_float32(
+    activation: str, mixed: bool
+) -> None:
+    keras = backend.keras()
+    k = keras.layers
+    x = image = k.Input((8, 8, 3))
+    x = k.Activation(activation, name="middle")(k.Conv2D(4, 3, name="first")(x))
+    x = k.Dense(3)(k.GlobalAveragePooling2D()(k.Conv2D(4, 3, name="second")(x)))
+    names = {layer.name for layer in layers_in_bfloat16(keras.Model(image, x))}
+    assert {"first", "second"} <= names
+    assert ("middle" in names) is mixed
+
+
+def test_a_copy_of_a_teacher_answers_in_a_precision_and_leaves_the_teacher() -> None:
+    teacher = KerasModel(Tiny().build())
+    images = view(None, Watcher()).validation.images / np.float32(255)
+    exact, rough = (
+        np.array(teacher_copy(teacher, each).predict_on_batch(images))
+        for each in ("float32", "bfloat16")
+    )
+    np.testing.assert_array_equal(exact, teacher.keras.predict_on_batch(images))
+    assert rough.dtype == np.float32
+    assert not np.array_equal(rough, exact)
+    np.testing.assert_allclose(rough, exact, atol=0.02 * np.abs(exact).max())
+    assert {layer.dtype_policy.name for layer in teacher.keras.layers} == {"float32"}
 
 
 def test_another_keras_is_left_in_float32() -> None:
@@ -196,11 +228,11 @@ def test_timing_compares_the_shortest_rounds_and_leaves_the_model_alone(
         now["perf_counter"] += 50 * (len(trained) % 7 == 0)
 
     for clock in now:
-        monkeypatch.setattr(precision.time, clock, lambda clock=clock: now[clock])
+        monkeypatch.setattr(precision_timing.time, clock, lambda clock=clock: now[clock])
     monkeypatch.setattr(backend.keras().Model, "train_on_batch", step)
     model = KerasModel(Tiny().build())
     before = model.digest
     assert speedup(model, RECIPES["sgd"], view(None, Watcher())) == 1.5
-    turns = trained[:: precision.STEPS]
-    assert turns == ["float32", "bfloat16"] * (1 + precision.ROUNDS)
+    turns = trained[:: precision_timing.STEPS]
+    assert turns == ["float32", "bfloat16"] * (1 + precision_timing.ROUNDS)
     assert model.digest == before

@@ -17,6 +17,7 @@ from compress.keras_models.model import KerasModel
 from compress.training import epoch_batches, stored_answers
 from compress.training.distillation import Distillation
 from compress.training.fit import fit
+from compress.training.precision import Precision
 from compress.training.recipe import Recipe
 from compress.training.stored_answers import StoredAnswers
 from compress.training.views import Views
@@ -42,8 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     answering = stored_answers._answering
 
-    def counted(model: KerasModel) -> Callable[[np.ndarray], np.ndarray]:
-        answer = answering(model)
+    def counted(model: KerasModel, *others: Any) -> Callable[[np.ndarray], np.ndarray]:
+        answer = answering(model, *others)
 
         def counting(images: np.ndarray) -> np.ndarray:
             counts.append(len(images))
@@ -174,6 +175,46 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
     expected = distillation.targets()(shown.batch(ALL)[0])
     given = distillation.mean_softened(answers.of(shown, ALL))
     np.testing.assert_allclose(given, expected, atol=1e-3)
+
+
+def test_answers_in_bfloat16_are_those_of_a_teacher_beside_the_training_and_others_than_in_float32(
+    teacher: KerasModel, tmp_path: Path
+) -> None:
+    distillation = Distillation(teachers=(teacher,), temperature=2.0)
+    shown = VIEWS.view(1)
+    both: tuple[Precision, ...] = ("float32", "bfloat16")
+    exact, beside = (distillation.targets(each)(shown.batch(ALL)[0]) for each in both)
+    given = []
+    for precision in both:
+        answers = StoredAnswers([teacher], VIEWS, tmp_path, Watcher(), precision)
+        answers.prepare()
+        given.append(distillation.mean_softened(answers.of(shown, ALL)))
+    assert len(stored(tmp_path)) == 8
+    assert np.abs(exact - beside).max() > 3e-4
+    for stored_answer, online in zip(given, (exact, beside), strict=True):
+        np.testing.assert_allclose(stored_answer, online, atol=2e-4)
+
+
+def test_a_training_in_bfloat16_asks_its_teacher_in_bfloat16(
+    teacher: KerasModel, tmp_path: Path
+) -> None:
+    distillation = Distillation(teachers=(teacher,))
+    asked: list[str] = []
+
+    class Spy(Distillation):
+        def targets(self, precision: Any = "float32") -> Any:
+            asked.append(precision)
+            return Distillation.targets(self, precision)
+
+    data = dataclasses.replace(view(None, Watcher()), precision="bfloat16")
+    online = dataclasses.replace(RECIPE, views=0)
+    spied = dataclasses.replace(data, distillation=Spy(teachers=(teacher,)))
+    next(epoch_batches.epoch_batches(spied, 3, online, SEED, 0))
+    assert asked == ["bfloat16"]
+    prepared(teacher, tmp_path)
+    data = dataclasses.replace(data, distillation=distillation, answers=tmp_path)
+    next(epoch_batches.epoch_batches(data, 3, RECIPE, SEED, 0))
+    assert len(stored(tmp_path)) == 8
 
 
 def test_a_teacher_that_gives_probabilities_is_stored_by_their_logarithm(
