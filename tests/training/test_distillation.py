@@ -163,8 +163,8 @@ def test_the_teacher_sees_the_very_images_that_the_student_sees(
     seen: list[np.ndarray] = []
 
     class Spy(Distillation):
-        def targets(self) -> Any:
-            of = Distillation.targets(self)
+        def targets(self, precision: Any = "float32") -> Any:
+            of = Distillation.targets(self, precision)
 
             def spied(images: np.ndarray) -> np.ndarray:
                 seen.append(images)
