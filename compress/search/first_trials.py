@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from compress import registry
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
-from compress.search.domain import Range
+from compress.search.domain import Choice, Range
 from compress.search.prediction import Fixed, Predictor
 from compress.search.space import CHAIN, Chain
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 EPOCHS, WIDTH = ".epochs", "distill.student_width"
+NUMBERS = ("quantize.scheme", "qat.bits")  # what weights are stored in
 FIRST = "first"  # attribute of a trial: whether it was proposed here
 _MARK = {FIRST: True}
 
@@ -30,17 +33,28 @@ def begin_with_the_shortest(study: Study, definition: Definition) -> None:
 def begin_with_the_widest(study: Study, definition: Definition, predict: Predictor) -> None:
     """Let early trials have the widest student of each chain that keeps to the limits, trained for the usual epochs.
 
-    The accuracy of students grows with their width, so a person begins there.
+    The accuracy of students grows with their width, so a person begins there. Of the numbers that the chain may store
+    weights in, they are those that leave room for the widest student: 4 bits, where the bytes are limited.
     """
     limits = definition.parsed_limits().given
     for chain in definition.parsed_space().chains:
-        width = chain.domains().get(WIDTH)
-        if isinstance(width, Range):
-            for number in reversed(width.numbers):
-                values = _usual(chain) | {WIDTH: number}
-                if _fits(chain, values, limits, predict):
-                    study.enqueue_trial({CHAIN: chain.text, **values}, user_attrs=_MARK)
-                    break
+        students = list(_widest(chain, limits, predict))
+        if students:
+            widest = max(students, key=lambda values: float(values[WIDTH]))
+            study.enqueue_trial({CHAIN: chain.text, **widest}, user_attrs=_MARK)
+
+
+def _widest(chain: Chain, limits: dict[str, int], predict: Predictor) -> Iterator[dict[str, Any]]:
+    """Values of a chain with its widest student that keeps to the limits, for each kind of numbers to store."""
+    domains = chain.domains()
+    width = domains.get(WIDTH)
+    if not isinstance(width, Range):
+        return
+    numbers = {n: d.ends for n in NUMBERS if isinstance(d := domains.get(n), Choice)}
+    for chosen in itertools.product(*numbers.values()):
+        usual = _usual(chain) | dict(zip(numbers, chosen, strict=True))
+        students = ({**usual, WIDTH: number} for number in reversed(width.numbers))
+        yield from itertools.islice((s for s in students if _fits(chain, s, limits, predict)), 1)
 
 
 def _usual(chain: Chain) -> dict[str, Any]:

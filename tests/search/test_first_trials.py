@@ -55,7 +55,7 @@ def test_the_widest_student_that_keeps_to_the_limits_is_tried_as_long_as_usual(
     space = {
         "chains": ["distill quantize", "prune-filters quantize"],
         "distill": STUDENTS,
-        "quantize": {"scheme": ["int8", "int4"]},
+        "quantize": {"scheme": ["int8"]},
     }
     sizes = {
         width: predict(
@@ -78,6 +78,35 @@ def test_the_widest_student_that_keeps_to_the_limits_is_tried_as_long_as_usual(
     trial = study.ask()
     assert trial.suggest_float("distill.student_width", 0.25, 2.0, step=0.25) == 0.75
     assert trial.suggest_int("distill.epochs", 5, 160, log=True) == 40
+
+
+def test_the_widest_student_is_stored_in_the_fewest_bits_where_bytes_are_limited(
+    predict: Predictor,
+) -> None:
+    space = {
+        "chains": ["distill quantize", "distill qat"],
+        "distill": STUDENTS,
+        "quantize": {"scheme": ["int8", "int4"]},
+        "qat": {"bits": ["8", "4"], "epochs": [3]},
+    }
+    words = "distill --student-width 1.5 quantize --scheme int4"
+    size = predict(Pipeline(stages_of(words)), ["flash"]).amounts["flash"]
+    assert size is not None
+    study = optuna.create_study()
+    begin_with_the_widest(study, definition(space, flash=size), predict)
+    student = {"distill.student_width": 1.5, "distill.epochs": 40}
+    assert proposed(study) == [
+        {"chain": "distill quantize", **student, "quantize.scheme": "int4"},
+        {"chain": "distill qat", **student, "qat.bits": "4", "qat.epochs": 3},
+    ]
+    # Where multiply-accumulates are limited, bits make no difference, and the first choice is taken.
+    study = optuna.create_study()
+    macs = predict(Pipeline(stages_of(words)), ["macs"]).amounts["macs"]
+    begin_with_the_widest(study, definition(space, macs=macs or 0), predict)
+    assert [each.get("quantize.scheme", each.get("qat.bits")) for each in proposed(study)] == [
+        "int8",
+        "8",
+    ]
 
 
 def test_if_no_student_keeps_to_the_limits_none_is_proposed(predict: Predictor) -> None:
