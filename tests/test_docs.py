@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from baselines.toy import Toy
 from compress import registry
+from compress.api import write_pages
 from compress.cli.main import cli
 from compress.pipelines import toml_file
-from compress.report import comparison_page, pages, tables
+from compress.report import comparison_page, tables
 from compress.report.references import read_references
 from compress.rows.jsonl import read_from
 from support.tflite_examples import functional
@@ -80,9 +81,7 @@ def test_table_of_the_readme_is_that_of_the_rows(update_golden: bool) -> None:
 
 
 def test_committed_report_is_that_of_the_rows(tmp_path: Path) -> None:
-    rows = read_from(REPORTS / "results.jsonl")
-    references = [p for n in sorted({r.task for r in rows}) for p in registry.task(n).references()]
-    pages.write_report(rows, references, tmp_path)
+    write_pages(REPORTS / "results.jsonl", tmp_path)
     # Pictures are bit for bit the same only with the same matplotlib: test_report_plots.py is about them.
     for name in ("comparison.md", "comparison.csv"):
         assert (tmp_path / name).read_text() == (REPORTS / name).read_text(), name
