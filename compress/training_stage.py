@@ -20,6 +20,7 @@ from compress.model_files.load import load_model
 from compress.stage import Stage, option
 from compress.tasks.input_scale import misfit
 from compress.tasks.view import TaskView
+from compress.training.augmentation import FIELDS, harmless_augmentation
 from compress.training.batches import check_augmentation
 from compress.training.distillation import Distillation
 from compress.training.recipe import Recipe
@@ -129,7 +130,7 @@ class TrainingStage(Stage):
         Args:
           model: the incoming one.
         """
-        task = task.with_recipe_changes(self._recipe_changes())
+        task = self._augmented(task.with_recipe_changes(self._recipe_changes()), model)
         taught = self.teacher or (self.most_epochs and len(task.train) < ENOUGH)
         weight = (WEIGHT if taught else 0.0) if self.alpha is None else self.alpha
         if not weight:
@@ -138,6 +139,19 @@ class TrainingStage(Stage):
         return task.with_distillation(
             Distillation(teachers=teachers or (model,), temperature=temperature, weight=weight)
         )
+
+    def _augmented(self, task: TaskView, model: KerasModel) -> TaskView:
+        """The task whose trainings have the augmentation that the incoming model shows to do no harm."""
+        given = {name for name in FIELDS if name in task.recipe_changes}
+        if given or not self.recipe(task).find_augmentation or not getattr(self, "epochs", 0):
+            return task
+        found = harmless_augmentation(model, task.validation, task.task.input_scale)
+        task.record("augmentation", found)
+        told = {"flip": "mirrored", "crop": "shifted by up to {crop} pixels"}
+        words = " and ".join(text.format(**found) for name, text in told.items() if name in found)
+        how = f"images {words}" if words else "none"
+        task.progress.note(f"augmentation: {how}, by what the model says of such images")
+        return task.with_recipe_changes({**task.recipe_changes, **found})
 
     def for_data(self, task: TaskView) -> Self:
         """The same stage with epochs: if none are given, `most_epochs`, or fewer for little data, to over-fit less."""

@@ -10,7 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "reports" / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["growth_page", "search_against_hand", "slim_files"])
+@pytest.mark.parametrize("name", ["growth_page", "search_against_hand", "slim_files", "teacher"])
 def test_the_committed_page_is_made_from_the_committed_results(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
 from compress.training.distillation_losses import soft_target_loss, softened
-from compress.training.precision import Precision, teacher_copy
+from compress.training.precision import Precision, compiled_copy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Distillation:
         Args:
           precision: what teachers compute in.
         """
-        copies = [teacher_copy(teacher, precision) for teacher in self.teachers]
+        copies = [compiled_copy(teacher, precision) for teacher in self.teachers]
 
         def mean_probabilities(images: np.ndarray) -> np.ndarray:
             means = [

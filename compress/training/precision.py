@@ -54,8 +54,8 @@ def _is_slow(layer: Any) -> bool:
     return is_activation and layer.get_config()["activation"] not in FAST_ACTIVATIONS
 
 
-def teacher_copy(model: KerasModel, precision: Precision) -> Any:
-    """A compiled copy of a teacher in Keras, whose answers are computed in a precision."""
+def compiled_copy(model: KerasModel, precision: Precision = "float32") -> Any:
+    """A copy of a model in Keras that answers images, such as a teacher does, computing in a precision."""
     keras = backend.keras()
     copy = model.copy().keras
     for layer in layers_in_bfloat16(copy) if precision == "bfloat16" else []:

@@ -38,6 +38,8 @@ class Recipe:
     alternating_flip: bool = False  # mirror a random half, in the next epoch the other, and so on
     # Pixels of reflected border from which a crop of the old size is taken.
     crop: Annotated[int, Between(0, 1000)] = 0
+    # Flip and crop where the model that comes into a stage shows that they do no harm: see `augmentation`.
+    find_augmentation: bool = False
     # Alpha of Beta(alpha, alpha), from which the share of each image is drawn when two are mixed; 0: none are.
     mixup: Annotated[float, Between(0, 100)] = 0.0
     mixup_until: Fraction = 0.85  # fraction of the epochs after which images are mixed no more

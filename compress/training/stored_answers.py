@@ -23,7 +23,7 @@ from compress.keras_models import layers
 from compress.keras_models.model import KerasModel
 from compress.training.distillation_losses import TINY
 from compress.training.precision import VERSION as PRECISION_VERSION
-from compress.training.precision import Precision, teacher_copy
+from compress.training.precision import Precision, compiled_copy
 from compress.training.progress import Progress
 from compress.training.views import View, Views
 
@@ -167,7 +167,7 @@ class StoredAnswers:
 
 def _answering(teacher: KerasModel, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
     """A function from images, as models see them, to logits less their largest: float32 [b, classes]."""
-    copy = teacher_copy(teacher, precision)
+    copy = compiled_copy(teacher, precision)
     gives_probabilities = layers.gives_probabilities(copy)
 
     def answer(images: np.ndarray) -> np.ndarray:

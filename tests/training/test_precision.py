@@ -14,7 +14,7 @@ from compress.keras_models.model import KerasModel
 from compress.model_files.load import load_model
 from compress.training import losses, precision_timing
 from compress.training.fit import fit
-from compress.training.precision import computing_in, layers_in_bfloat16, teacher_copy
+from compress.training.precision import compiled_copy, computing_in, layers_in_bfloat16
 from compress.training.precision_timing import speedup
 from support.tiny_task import residual
 from support.tiny_training import RECIPES, SEED, Tiny, Trained, Watcher, epochs_found, same, view
@@ -126,7 +126,7 @@ def test_a_copy_of_a_teacher_answers_in_a_precision_and_leaves_the_teacher() -> 
     teacher = KerasModel(Tiny().build())
     images = view(None, Watcher()).validation.images / np.float32(255)
     exact, rough = (
-        np.array(teacher_copy(teacher, each).predict_on_batch(images))
+        np.array(compiled_copy(teacher, each).predict_on_batch(images))
         for each in ("float32", "bfloat16")
     )
     np.testing.assert_array_equal(exact, teacher.keras.predict_on_batch(images))
