@@ -71,9 +71,9 @@ def test_the_keys_of_a_release_are_those_of_the_next() -> None:
 
 PINNED = {
     "baseline": "aa136204674f66cf",
-    "prune": "f77766390447f56f",
-    "prune quantize": "db22778778c17961",
-    "qat": "09a51071a912e7d7",
+    "prune": "14e45f576dd44ee6",
+    "prune quantize": "594f205c7a71ec39",
+    "qat": "9560cdd1521e563c",
     "train": "129eaeb6c41bf31a",
 }
 
