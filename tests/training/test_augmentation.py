@@ -171,6 +171,13 @@ def test_the_model_that_comes_in_is_asked_and_not_what_a_stage_made_of_it(
     assert asked == [toy_model.digest] * 3
 
 
+def test_of_features_without_height_and_width_nothing_is_asked() -> None:
+    model, images = brightness()
+    features = Split(images.images[:, :, 0].astype(np.float32), images.labels)
+    view = TaskView(Images(shape=(SIZE, 1), scale=1.0), features, features, None, Watcher())
+    assert Finetune(epochs=1).training_view(view, model).recorded == {}
+
+
 def test_no_training_asks_nothing() -> None:
     model, images = brightness()
     view = TaskView(Images(shape=(SIZE, SIZE, 1), scale=1 / 255), images, images, None, Watcher())
