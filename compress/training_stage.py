@@ -143,7 +143,7 @@ class TrainingStage(Stage):
     def _augmented(self, task: TaskView, model: KerasModel) -> TaskView:
         """The task whose trainings have the augmentation that the incoming model shows to do no harm."""
         given = {name for name in FIELDS if name in task.recipe_changes}
-        wanted = self.recipe(task).find_augmentation and getattr(self, "epochs", 0)
+        wanted = bool(getattr(self, "epochs", 0)) and self.recipe(task).find_augmentation
         if given or not wanted or task.validation.images.ndim != 4:
             return task
         found = harmless_augmentation(model, task.validation, task.task.input_scale)
