@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3400)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--input-scale", type=Fraction, help="as for compress, such as 1/255")
     parser.add_argument("stages", nargs="*", default=STAGES)
     asked = parser.parse_intermixed_args()
     task = registry.task(asked.task)
@@ -112,7 +114,8 @@ def main() -> None:
     model, _ = flattened(loaded)
     own = task.baseline_path()
     vouched = own is not None and own.name == asked.model.name
-    task, _ = images.suited(task, data, model, None, vouched=vouched)
+    scale = None if asked.input_scale is None else float(asked.input_scale)
+    task, _ = images.suited(task, data, model, scale, vouched=vouched)
     few = Split(data.train.images[: asked.images], data.train.labels[: asked.images])
     judges = Split(data.validation.images[:JUDGES], data.validation.labels[:JUDGES])
     view = TaskView(task, few, judges, None, Quiet())
