@@ -38,7 +38,7 @@ RECIPES = {
     "plateau, best": Recipe(
         summary="", epochs=9, learning_rate=0.02, batch_size=32, schedule="plateau", keep="best"
     ),
-    "mixup": replace(FINETUNING, epochs=2, mixup=0.4, mixup_until=0.5),
+    "mixup": replace(FINETUNING, epochs=2, mixup=0.4, mixup_until=0.5, find_augmentation=True),
     "views": replace(FINETUNING, epochs=3, mixup=0.4, views=2),
     "constant": Recipe(
         summary="", epochs=2, learning_rate=0.02, batch_size=16, optimizer="sgd", dropout=0.0
