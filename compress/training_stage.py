@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import click
 import numpy as np
 
-from compress import backend, zoo
+from compress import zoo
 from compress.findings import CannotTreat, Finding
 from compress.input_file import ModelName
 from compress.keras_models.batchnorm import has_statistics, recalibrated
@@ -23,6 +23,7 @@ from compress.tasks.view import TaskView
 from compress.training.augmentation import FIELDS, harmless_augmentation
 from compress.training.batches import check_augmentation
 from compress.training.distillation import Distillation
+from compress.training.precision import compiled_copy
 from compress.training.recipe import Recipe
 from compress.training.recipe_settings import RecipeSetting, values_of
 from compress.training.validation import judged
@@ -178,9 +179,7 @@ class TrainingStage(Stage):
         renewed = recalibrated(model, task.train.images[chosen], task.task.input_scale)
         figures = []
         for each in (model, renewed):
-            judge = each.copy().keras
-            judge.compile(jit_compile=False if backend.uses_tensorflow(backend.keras()) else "auto")
-            said = judged(judge, task.validation, task.task.input_scale)
+            said = judged(compiled_copy(each), task.validation, task.task.input_scale)
             figures.append((said.accuracy, -said.cross_entropy))
         if figures[1] <= figures[0]:
             return model

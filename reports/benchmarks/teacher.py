@@ -45,8 +45,8 @@ HEAD = """# What the incoming model is worth as a teacher
 
 Short trainings of each stage, without a teacher and with the incoming model as one (`--teacher self`), by the same
 seed. Both find their learning rate. Accuracies are of validation images, in percent; a gain is of points, with
-teacher less without. With few images, as of the bundled sample, `prune` and `prune-filters` ask the incoming model by
-themselves if no `--alpha` is given.
+teacher less without. With few images, as of the bundled sample, `prune` asks the incoming model by itself if no
+`--alpha` is given; no other of these stages does.
 
 | model | stage | training images | epochs | validation images | before | without | with | gain | seeds |
 |---|---|---|---|---|---|---|---|---|---|
