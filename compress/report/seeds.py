@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -63,10 +62,25 @@ def _plus_minus(joined: Record, field: str, signed: str = "") -> str:
 def verdicts(records: Sequence[Record]) -> list[str]:
     """Whether each group of seeds in a section beats the one with the next lower mean: a sentence for each pair.
 
+    Only groups whose pipelines trained for as many epochs are held against each other: more epochs alone can win.
     Runs of the same seed are pairs; see `paired.paired_t`. Labels in the sentences are anybody's text.
     """
     ranked = sorted(_groups(records), key=_mean_top1, reverse=True)
-    return [_verdict(a, b) for a, b in pairwise(ranked)]
+    alike = ((a, next(filter(_as_long(a), ranked[i:]), None)) for i, a in enumerate(ranked, 1))
+    return [_verdict(a, b) for a, b in alike if b]
+
+
+def _as_long(group: Group) -> Callable[[Group], bool]:
+    """Whether another group may have had as many epochs. A model trained from scratch does not say how many it had."""
+    return lambda other: (
+        None in (_epochs(group), _epochs(other)) or _epochs(group) == _epochs(other)
+    )
+
+
+def _epochs(group: Group) -> int | None:
+    """For how many epochs a pipeline trained; None if there is no pipeline."""
+    stages = json.loads(next(iter(group.values()))["pipeline"])
+    return sum(each.get("epochs") or 0 for each in stages) if stages else None
 
 
 def _verdict(a: Group, b: Group) -> str:

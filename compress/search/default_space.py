@@ -16,8 +16,8 @@ from compress.tasks.task import Task
 SOURCE = "the default space"
 WIDTH = "width"  # the option of networks that scales their filters
 SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
-# And up to this multiple of it, 1 if absent: what begins at random gains longest.
-LONGEST = {"distill": 4}
+# And up to this multiple of it, 1 if absent: what begins at random, or loses much at once, gains longest.
+LONGEST = {"distill": 4, "prune-filters": 4}
 
 
 def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Space:

@@ -11,13 +11,14 @@ from compress import registry
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
 from compress.search.domain import Choice, Range
+from compress.search.pace import EPOCHS
 from compress.search.prediction import Fixed, Predictor
 from compress.search.space import CHAIN, Chain
 
 if TYPE_CHECKING:
     from optuna import Study
 
-EPOCHS, WIDTH = ".epochs", "distill.student_width"
+WIDTH = "distill.student_width"
 NUMBERS = ("quantize.scheme", "qat.bits")  # what weights are stored in
 FIRST = "first"  # attribute of a trial: whether it was proposed here
 _MARK = {FIRST: True}

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from compress.pipelines.words import stages_of
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
-from compress.search.domain import Choice, Domain
-from compress.search.first_trials import EPOCHS
+from compress.search.pace import scaled_epochs
 from compress.search.space import CHAIN
 from compress.search.standing import PACE, Standing
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial
 
 HALF = 0.5  # of the minutes, after which it is proposed
+SHARE = 1 / 8  # of the minutes, which no trial before that may take more of
 USED = 0.85  # share of the time left that it is to take: a pace is not exact, and a training broken off is lost
 WORTH_IT = 1.25  # times the epochs that a pipeline had; with less it is not proposed
 PROPOSED = "longer"  # attribute of a study: the minutes of the budget for which it was proposed
@@ -44,7 +43,7 @@ def propose_longer_training(
             continue
         seen.add(trial.params[CHAIN])
         pace, epochs = trial.user_attrs[PACE], sum(map(usual_epochs, stages_of(found.words)))
-        longer = _longer(trial, definition, seconds / (pace * epochs))
+        longer = scaled_epochs(trial.params, definition, seconds / (pace * epochs))
         more = epochs + sum(longer.values()) - sum(trial.params[name] for name in longer)
         if more >= WORTH_IT * epochs:
             study.enqueue_trial({**trial.params, **longer})
@@ -57,19 +56,10 @@ def is_proposed(study: Study, definition: Definition) -> bool:
     return definition.minutes is not None and study.user_attrs.get(PROPOSED) == definition.minutes
 
 
-def _longer(trial: FrozenTrial, definition: Definition, times: float) -> dict[str, int]:
-    """The epochs of each stage of a trial, if it has so many times those that it had, within the space."""
-    chain = next(c for c in definition.parsed_space().chains if c.text == trial.params[CHAIN])
-    domains = {n: d for n, d in chain.domains().items() if n.endswith(EPOCHS)}
-    return {name: _greatest(d, trial.params[name] * times) for name, d in domains.items()}
-
-
-def _greatest(domain: Domain, most: float) -> int:
-    """The greatest number of a domain of whole numbers that is not above `most`; the least if all are."""
-    if isinstance(domain, Choice):
-        return max(
-            (int(v) for v in domain.values if v <= most), default=min(map(int, domain.values))
-        )
-    step = int(domain.step or 1)
-    low, high = int(domain.low), int(domain.high)
-    return low + max(0, min(high, int(most)) - low) // step * step
+def most_seconds(study: Study, definition: Definition, seconds_left: float) -> float:
+    """How long a trial should take at most: before the longer training it leaves time for others, and for that."""
+    whole = 60 * (definition.minutes or 0)
+    late = seconds_left <= HALF * whole or is_proposed(study, definition)
+    if late or definition.minutes is None or len(definition.objectives) > 1:
+        return seconds_left
+    return min(SHARE * whole, seconds_left - HALF * whole)

@@ -20,6 +20,7 @@ RESULT = "result"  # facts of its row: see `Found`
 REFUSED = "refused"  # why it was refused before training
 FAILED = "failed"  # the sentence of its error
 PACE = "pace"  # seconds an epoch
+WORK = "work"  # what an epoch costs: see `pace.work_of`
 FACTS = ("run", "folder", *OBJECTIVES, "top1_low", "top1_high")
 SECOND = "file_bytes"  # what the front of a single objective is drawn against
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from typing import TYPE_CHECKING, Any
 
 from compress.findings import CannotTreat
@@ -17,10 +16,10 @@ from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
 from compress.search.first_trials import FIRST
 from compress.search.limits import BEYOND
-from compress.search.longer_training import is_proposed
+from compress.search.longer_training import is_proposed, most_seconds
+from compress.search.pace import scaled_epochs, seconds_of, work_of
 from compress.search.prediction import Predictor
-from compress.search.space import CHAIN
-from compress.search.standing import FACTS, FAILED, PACE, REFUSED, RESULT, WORDS, kind
+from compress.search.standing import FACTS, FAILED, PACE, REFUSED, RESULT, WORDS, WORK, kind
 from compress.search.storage import EXCESSES, is_pruned
 from compress.search.trial_progress import OutOfTime, TrialProgress
 
@@ -105,7 +104,7 @@ class TrialRun:
     def _row(self, trial: Trial, pipeline: Pipeline) -> Result:
         """The row of the pipeline on validation. Raises OutOfTime, or NoTime if it would not end in time."""
         epochs, done = sum(map(usual_epochs, pipeline.stages)), self._epochs_before(pipeline)
-        self._check_time(trial, epochs - done)
+        self._check_time(trial, pipeline, epochs - done)
         reported_to = trial if is_pruned(self.definition) else None
         progress = TrialProgress(
             self.context.progress, reported_to, epochs, done, self.budget.is_over
@@ -117,24 +116,33 @@ class TrialRun:
             if progress.trained and not self.budget.is_over():
                 trial.set_user_attr(PACE, progress.seconds / progress.trained)
 
-    def _check_time(self, trial: Trial, epochs: int) -> None:
+    def _check_time(self, trial: Trial, pipeline: Pipeline, epochs: int) -> None:
         """Raise OutOfTime if no time is left, NoTime if so many epochs would take more, as others took.
 
-        Others are those of its chain, if there are any.
+        The same with as many epochs as fit is proposed instead, if the space has that few: before the longer training
+        as many as fit into the part of the time that is for one trial.
         """
         if self.budget.is_over():
             raise OutOfTime
         if FIRST in trial.user_attrs and is_proposed(trial.study, self.definition):
             raise self._no_time(trial, "the best so far is trained longer instead")
         left = self.budget.seconds_left
-        paced = [t for t in trial.study.get_trials(deepcopy=False) if PACE in t.user_attrs]
-        alike = [other for other in paced if other.params.get(CHAIN) == trial.params[CHAIN]]
-        paces = [other.user_attrs[PACE] for other in alike or paced]
-        if left is not None and paces and (seconds := epochs * statistics.median(paces)) > left:
-            minutes = (
-                f"it would take about {seconds / 60:.1f} minutes, and {left / 60:.1f} are left"
-            )
-            raise self._no_time(trial, minutes)
+        work = work_of(pipeline, self.predict)
+        trial.set_user_attr(WORK, work)
+        seconds = seconds_of(trial, epochs, work)
+        if left is None or seconds is None:
+            return
+        most = most_seconds(trial.study, self.definition, left)
+        if seconds > most:
+            fewer = scaled_epochs(trial.params, self.definition, most / seconds)
+            if is_less := sum(fewer.values()) < sum(trial.params[name] for name in fewer):
+                trial.study.enqueue_trial({**trial.params, **fewer}, user_attrs={FIRST: True})
+            if is_less or seconds > left:
+                minutes = f"{seconds / 60:.1f} minutes, and {most / 60:.1f}"
+                raise self._no_time(
+                    trial,
+                    f"it would take about {minutes} are {'left' if most == left else 'for it'}",
+                )
 
     def _no_time(self, trial: Trial, why: str) -> NoTime:
         trial.set_user_attr(REFUSED, why)

@@ -207,6 +207,19 @@ def test_what_a_paired_test_does_not_tell_apart_is_not_shown() -> None:
     assert verdicts(compared(*seeded([8800, 8830], 0.5))) == []
 
 
+def test_unequal_epochs_are_not_held_against_each_other_over_seeds() -> None:
+    def trained(right: int, width: float, epochs: int) -> list[Result]:
+        stage = {"stage": "distill", "student_width": width, "epochs": epochs}
+        return [
+            row(bits(right + 10 * seed), [stage], label=f"half {width} {epochs}", seed=seed)
+            for seed in range(2)
+        ]
+
+    rows = [*trained(8800, 0.5, 40), *trained(8700, 0.5, 12), *trained(8600, 0.25, 40)]
+    (said,) = verdicts(compared(*rows))
+    assert said.startswith("That half 0.5 40 beats half 0.25 40 over seeds is not shown: +2.00")
+
+
 def test_of_a_seed_run_twice_the_last_row_counts() -> None:
     rows = [
         pruned(bits(10, 100), seed=0, run=digest("a")),

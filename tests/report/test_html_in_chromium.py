@@ -23,6 +23,25 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of rows made by hand: pipelines that shrink the file, or the work, or nothing but accuracy."""
+    folder = tmp_path_factory.mktemp("report")
+    int4 = {"stage": "quantize", "scheme": "int4"}
+    half = {"stage": "prune-filters", "fraction": 0.5}
+    student = {"stage": "distill", "student_width": 0.25}
+    both = [{"stage": "prune", "sparsity": 0.5}, int4]
+    rows = [
+        *(each for each in example() if each.data == "cifar10"),
+        row(flipped(BASE, 55, 50, 5), [int4], file_bytes=75_000, gzip_bytes=66_000),
+        row(flipped(BASE, 160, 80, 6), both, file_bytes=75_500, gzip_bytes=40_000),
+        row(flipped(BASE, 300, 90, 7), [half], file_bytes=240_000, macs=9_000_000),
+        row(flipped(BASE, 900, 50, 8), [student, int4], file_bytes=9_000, macs=1_300_000),
+    ]
+    pages.write_report(rows, [PUBLISHED], folder)
+    return folder / "comparison.html"
+
+
 @pytest.fixture(autouse=True)
 def no_error_in_the_console(driver: Any) -> Iterator[None]:
     driver.get_log("browser")
@@ -72,8 +91,8 @@ def test_the_answer_and_the_picture_stand_at_the_top(driver: Any) -> None:
     assert find(driver, ".answer a").text.split()[0] in named
 
 
-def test_a_column_sorts_up_and_down_by_its_numbers(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_a_column_sorts_up_and_down_by_its_numbers(driver: Any, made: Path) -> None:
+    opened(driver, made)
     file = head(driver, "File")
     column = driver.execute_script("return arguments[0].cellIndex", file)
     for order in ("ascending", "descending"):
@@ -88,16 +107,16 @@ def test_a_column_sorts_up_and_down_by_its_numbers(driver: Any) -> None:
     assert cells(driver, 0) == sorted(cells(driver, 0))
 
 
-def test_a_filter_keeps_the_lines_that_have_its_words(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_a_filter_keeps_the_lines_that_have_its_words(driver: Any, made: Path) -> None:
+    opened(driver, made)
     find(driver, ".filter").send_keys("int4 sparsity")
     assert cells(driver, 0) == ["prune --sparsity 0.5 quantize --scheme int4"]
     assert find(driver, ".count").text.startswith("1 of ")
     find(driver, ".filter").clear()
 
 
-def test_the_rest_of_the_columns_is_one_click_away(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_the_rest_of_the_columns_is_one_click_away(driver: Any, made: Path) -> None:
+    opened(driver, made)
     shown = [
         h.text for h in driver.find_elements("css selector", ".rows thead th") if h.is_displayed()
     ]
@@ -108,10 +127,10 @@ def test_the_rest_of_the_columns_is_one_click_away(driver: Any) -> None:
     assert head(driver, "MACs").is_displayed()
 
 
-def test_another_axis_changes_answer_picture_and_ladder(driver: Any) -> None:
+def test_another_axis_changes_answer_picture_and_ladder(driver: Any, made: Path) -> None:
     from selenium.webdriver.support.ui import Select
 
-    opened(driver, COMMITTED)
+    opened(driver, made)
     axis = Select(find(driver, ".axis"))
     for option, words in (("gzip_bytes", "after gzip"), ("macs", "million")):
         before = find(driver, ".ladder").text
@@ -126,8 +145,8 @@ def test_another_axis_changes_answer_picture_and_ladder(driver: Any) -> None:
     assert "these 10,000 test images" in find(driver, ".answer").text
 
 
-def test_every_link_leads_to_a_row_and_opens_it(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_every_link_leads_to_a_row_and_opens_it(driver: Any, made: Path) -> None:
+    opened(driver, made)
     broken = driver.execute_script(
         "return [...document.querySelectorAll('a')].filter(a => !document.getElementById(a.hash.slice(1))).length"
     )
@@ -139,14 +158,14 @@ def test_every_link_leads_to_a_row_and_opens_it(driver: Any) -> None:
     assert driver.execute_script("return document.activeElement.tagName") == "SUMMARY"
 
 
-def test_a_point_leads_to_its_row(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_a_point_leads_to_its_row(driver: Any, made: Path) -> None:
+    opened(driver, made)
     find(driver, ".best_marks path").click()
     assert revealed(driver).is_displayed()
 
 
-def test_a_command_is_copied(driver: Any) -> None:
-    opened(driver, COMMITTED)
+def test_a_command_is_copied(driver: Any, made: Path) -> None:
+    opened(driver, made)
     driver.execute_script("document.querySelector('.run').open = true")
     button = find(driver, ".copy")
     button.click()
@@ -155,10 +174,10 @@ def test_a_command_is_copied(driver: Any) -> None:
     )
 
 
-def test_the_table_is_worked_by_keyboard_alone(driver: Any) -> None:
+def test_the_table_is_worked_by_keyboard_alone(driver: Any, made: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    opened(driver, COMMITTED)
+    opened(driver, made)
     driver.execute_script("document.querySelector('.axis').focus()")
     reached = []
     for _ in range(20):
@@ -200,12 +219,12 @@ def test_print_leaves_out_what_cannot_be_pressed(driver: Any) -> None:
 
 
 def test_hostile_text_is_shown_and_does_nothing(driver: Any, tmp_path: Path) -> None:
-    made = [
+    rows = [
         row(BASE, model_file=HOSTILE),
         pruned(flipped(BASE, 60, 50), file_bytes=90_000, label=HOSTILE, command=HOSTILE, model_file=HOSTILE),
         *example(),
     ]  # fmt: skip
-    pages.write_report(made, [PUBLISHED], tmp_path)
+    pages.write_report(rows, [PUBLISHED], tmp_path)
     requested(driver)
     opened(driver, tmp_path / "comparison.html")
     assert driver.execute_script("return top.pwned === undefined")

@@ -168,10 +168,11 @@ def test_filters_are_taken_out_until_a_limit_is_kept() -> None:
     assert set(space.chains[-1].domains()) == {"prune-filters.epochs", "quantize.scheme"}
 
 
-def test_what_begins_at_random_may_train_longer_than_it_does_by_itself() -> None:
+def test_what_loses_most_at_first_may_train_longer_than_it_does_by_itself() -> None:
     space = default_space(Toy(), Limits(), ["top1"])
     found = {
         name: domain.ends for chain in space.chains for name, domain in chain.domains().items()
     }
     assert found["distill.epochs"] == (5, 160)
-    assert found["prune-filters.epochs"] == (7, 60)
+    assert found["prune-filters.epochs"] == (7, 240)
+    assert found["qat.epochs"][1] == 6

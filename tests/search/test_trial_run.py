@@ -42,7 +42,7 @@ class Search:
 
     def __init__(self, model: KerasModel, context: RunContext, **what: Any) -> None:
         fields = {"space": PRUNE, "objectives": ("top1",), "limits": {}, "options": {"seed": 0}}
-        self.definition = Definition(name="one", **{**fields, **what})
+        self.definition = Definition(**{"name": "one", **fields, **what})
         self.definition.save(context.out)
         self.context = dataclasses.replace(context, measured_on="validation", results=None)
         self.model = model
@@ -254,6 +254,46 @@ def test_a_trial_that_would_not_end_in_time_is_not_begun(
     assert one.kinds == ["interrupted", "interrupted"]
     assert one.why is not None
     assert "it would take about 50.0 minutes, and" in one.why
+
+
+def paced(one: Search, pace: float, **attributes: Any) -> None:
+    """Add a trial whose epochs took so many seconds."""
+    failed = optuna.trial.TrialState.FAIL
+    attributes = {"pace": pace, **attributes}
+    one.study.add_trial(optuna.create_trial(state=failed, user_attrs=attributes))
+
+
+EPOCHS = {
+    "chains": ["finetune"],
+    "finetune": {"epochs": {"low": 1, "high": 50}, "learning-rate": 0.01},
+}
+
+
+def test_a_trial_that_would_take_more_than_its_part_has_as_many_epochs_as_fit(
+    search: Callable[..., Search],
+) -> None:
+    """An eighth of 10 minutes: 2 epochs of 30 seconds. Later it may have all that is left, but not more."""
+    one = search(space=EPOCHS, minutes=10)
+    paced(one, 30)
+    one.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 40})
+    assert one.work(trials=1, until=time.monotonic() + 600).finished == 1
+    _, refused, tried = one.study.trials
+    assert refused.user_attrs["refused"] == "it would take about 20.0 minutes, and 1.2 are for it"
+    assert tried.params["finetune.epochs"] == 2
+    late = search(space=EPOCHS, minutes=10, name="late")
+    paced(late, 30)
+    late.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 40})
+    assert late.work(trials=1, until=time.monotonic() + 99).finished == 1
+    assert [t.params.get("finetune.epochs") for t in late.study.trials][:3] == [None, 40, 3]
+
+
+def test_a_trial_of_the_fewest_epochs_is_run_if_they_fit_at_all(
+    search: Callable[..., Search],
+) -> None:
+    one = search(space=EPOCHS, minutes=10)
+    paced(one, 200)
+    one.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 1})
+    assert one.work(trials=1, until=time.monotonic() + 600).finished == 1
 
 
 def test_when_half_of_the_time_is_over_the_best_is_trained_longer_and_no_first_trial_any_more(
