@@ -31,7 +31,7 @@ def main() -> None:
     wanted.work.mkdir(parents=True, exist_ok=True)
     prepare(wanted.cifar, wanted.work)
     failed = []
-    for stage in STAGES:
+    for stage in [s for s in STAGES if not wanted.stage or s.split()[0] in wanted.stage]:
         for model in wanted.model or MODELS:
             data, pixels, student = MODELS[model]
             words = [*stage.format(student=student).split(), *budget(stage, wanted)]
@@ -52,6 +52,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", help="for every training, in place of epochs")
     parser.add_argument("--model", action="append", choices=MODELS, help="only this; repeatable")
+    parser.add_argument(
+        "--stage", action="append", metavar="NAME", help="only this stage; repeatable"
+    )
     return parser.parse_args()
 
 
