@@ -163,9 +163,17 @@ def test_filters_are_taken_out_until_a_limit_is_kept() -> None:
     texts = [chain.text for chain in space.chains]
     assert texts[-2:] == [
         "prune-filters --arena 8000 quantize",
-        "prune-filters --flash 9000 quantize",
+        "prune-filters --flash 9000 quantize --scheme int8",
     ]
-    assert set(space.chains[-1].domains()) == {"prune-filters.epochs", "quantize.scheme"}
+    assert set(space.chains[-1].domains()) == {"prune-filters.epochs"}
+
+
+def test_in_four_bits_more_filters_stay() -> None:
+    texts = [chain.text for chain in default_space(Toy(), Limits(flash=9000), ["top1"]).chains]
+    assert texts[-2:] == [
+        "prune-filters --flash 9000 quantize --scheme int8",
+        "prune-filters --flash 15300 quantize --scheme int4",
+    ]
 
 
 def test_what_loses_most_at_first_may_train_longer_than_it_does_by_itself() -> None:
