@@ -22,6 +22,7 @@ import pandas as pd
 from compress import registry
 
 HERE = Path(__file__).parent
+OURS = "ours.jsonl"  # rows of ours, in the work folder
 COLUMNS = ["seed", "by", "words", "top1", "file_bytes", "from_ours", "low", "high", "seconds"]
 
 
@@ -85,9 +86,7 @@ def run(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[
     """The file of a pipeline, and the seconds that its stages took."""
     given = [*of_task(asked), "--model", str(model.absolute()), "--seed", str(seed)]
     rows = json.loads(
-        compress(
-            "run", *given, "--json", "--results", "ours.jsonl", *shlex.split(words), cwd=asked.work
-        )
+        compress("run", *given, "--json", "--results", OURS, *shlex.split(words), cwd=asked.work)
     )
     (folder,) = (asked.work / "runs").glob(f"*-{rows[-1]['run'][:12]}")
     return folder / "model.tflite", sum(row["seconds"] for row in rows[1:])
@@ -148,7 +147,17 @@ def write(lines: list[dict[str, Any]], work: Path) -> None:
         ]
     )
     note = "Accuracy and differences in points; `from_ours` is paired on the same test images, with its interval."
-    (work / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n")
+    (work / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by(work)}\n")
+
+
+def made_by(work: Path) -> str:
+    """What the table was measured on, as the last row of ours says it; files by hand were measured by the same code."""
+    row = json.loads((work / OURS).read_text().splitlines()[-1])
+    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+    return (
+        f"Measured on the {row['test_images']:,} test images of {row['data']} ({row['splits']['test']:.12}), on "
+        f"{row['machine']}, at commit {row['commit']:.12}, with {versions}."
+    )
 
 
 if __name__ == "__main__":
