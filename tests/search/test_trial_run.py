@@ -256,11 +256,10 @@ def test_a_trial_that_would_not_end_in_time_is_not_begun(
     assert "it would take about 50.0 minutes, and" in one.why
 
 
-def paced(one: Search, pace: float, **attributes: Any) -> None:
+def paced(one: Search, pace: float) -> None:
     """Add a trial whose epochs took so many seconds."""
     failed = optuna.trial.TrialState.FAIL
-    attributes = {"pace": pace, **attributes}
-    one.study.add_trial(optuna.create_trial(state=failed, user_attrs=attributes))
+    one.study.add_trial(optuna.create_trial(state=failed, user_attrs={"pace": pace}))
 
 
 EPOCHS = {
