@@ -13,7 +13,8 @@ The whole contract of a stage:
   weights, and weights that are zero stay zero. A stage does not print, measure or write files; what it decides while
   it runs it gives to `task.record`.
 - `outline(model, task)` belongs to a stage that makes another network: what the next stages are checked against.
-- `asked_figure()` and `reaching(...)` belong to a stage that is asked for a figure which only the run can measure.
+- `asked_figure()` and `reaching(...)` belong to a stage that is asked for a figure which only the run can measure;
+  `file_bytes(model)` to one that gives a file.
 - `broken_promises(kernels)` reads off the exported file whether the stage kept what it promised.
 """
 
@@ -93,6 +94,13 @@ class Stage(ABC):
           figure: of a model as this stage gives it.
         """
         return self
+
+    def file_bytes(self, model: KerasModel) -> int | None:
+        """The most bytes of the file that this stage would make of `model`, which needs no data and no training.
+
+        None if it gives no file.
+        """
+        return None
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         """The promises of this stage that the exported file breaks: one sentence each, naming the tensor.

@@ -105,14 +105,18 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
     return slim_export(quantized(float_file, beyond, images), images)
 
 
-def trial(model: KerasModel, names: Collection[str]) -> None:
-    """Export as `export` does, with kernels rounded anyhow and a blank image. Raises as `export` does."""
+def trial(model: KerasModel, names: Collection[str], images: np.ndarray) -> bytes:
+    """A file as `export` writes it before it is slimmed, with kernels rounded anyhow. Raises as `export` does.
+
+    Args:
+      images: float32 [n, h, w, c], from which ranges of activations are read; random ones or a blank one will do.
+    """
     float_file, kernels = converted(model.keras, "float32"), model.kernels()
     beyond = {
         tensor: np.ones(kernels[name].shape[-1])
         for tensor, name in _tensors(float_file, kernels, names).items()
     }
-    quantized(float_file, beyond, np.ones((1, *model.input_shape), np.float32))
+    return quantized(float_file, beyond, images)
 
 
 def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:

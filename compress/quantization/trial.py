@@ -25,7 +25,7 @@ def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
     blank = np.ones((1, *model.input_shape), np.float32)
     if scheme == "int4":
         try:
-            int4.trial(model, coarse)
+            int4.trial(model, coarse, blank)
         except NoIntegers as error:
             raise _refusal(model, error.operators) from None
     elif SCHEMES[scheme].needs_calibration:

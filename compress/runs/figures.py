@@ -6,15 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compress.keras_models.model import KerasModel
 from compress.measurement import latency
 from compress.micro import interpreter as micro
+from compress.quantization import file_size
 from compress.runs.remembered import remembered
 from compress.stage import Stage, checked
-from compress.tflite.convert import converted
-from compress.tflite.slim import slim
 
 if TYPE_CHECKING:
     from compress.runs.context import RunContext
@@ -25,26 +22,27 @@ ROUNDS, INPUTS = 21, 20  # of the timing of a pair of files
 Figure = Callable[[KerasModel], float]
 
 
-def int8_bytes(whole: KerasModel) -> Figure:
-    """The bytes of a model's slim int8 file."""
+def file_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
+    """The bytes of the file that a later stage makes of a model; of its slim int8 file if there is no such stage."""
 
     def figure(model: KerasModel) -> float:
-        return len(slim(_int8(model)))
+        stored = storing.file_bytes(model) if storing else None
+        return file_size.bytes_of(model, "int8") if stored is None else stored
 
     return figure
 
 
-def arena_bytes(whole: KerasModel) -> Figure:
+def arena_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
     """The arena of a model's int8 file in TFLM."""
     micro.check()
 
     def figure(model: KerasModel) -> float:
-        return micro.arena(_int8(model)).total
+        return micro.arena(file_size.stored(model, "int8")).total
 
     return figure
 
 
-def time_ratio(whole: KerasModel) -> Figure:
+def time_ratio(whole: KerasModel, storing: Stage | None) -> Figure:
     """The time of a model's float32 file for one image, over that of the whole model's."""
     before = whole.to_tflite().content
 
@@ -55,14 +53,8 @@ def time_ratio(whole: KerasModel) -> Figure:
     return figure
 
 
-def _int8(model: KerasModel) -> bytes:
-    """An int8 file of a model. What its ranges are counts neither for its bytes nor for its arena."""
-    drawn = np.random.default_rng(0).random((4, *model.input_shape), np.float32)
-    return converted(model.keras, "int8", drawn)
-
-
-FIGURES: Mapping[str, Callable[[KerasModel], Figure]] = {
-    "flash": int8_bytes,
+FIGURES: Mapping[str, Callable[[KerasModel, Stage | None], Figure]] = {
+    "flash": file_bytes,
     "arena": arena_bytes,
     "latency": time_ratio,
 }
@@ -85,8 +77,10 @@ def settled(
         if any(asked[number:]):
             _, after = checked(stage, model, context.view(None))
             if name is not None:
-                run = context.keys.of_pipeline([*done, stage], incoming)
-                stage = _reaching(run, stage, name, model, context)
+                storing = next((s for s in stages[number:] if s.gives != KerasModel.format), None)
+                asking = [*done, stage, *([storing] if storing else [])]
+                run = context.keys.of_pipeline(asking, incoming)
+                stage = _reaching(run, stage, name, storing, model, context)
                 after = stage.outline(model, context.view(None))
             model = after or model
         done.append(stage)
@@ -94,13 +88,16 @@ def settled(
     return tuple(done), tuple(figures)
 
 
-def _reaching(run: str, stage: Stage, name: str, model: KerasModel, context: RunContext) -> Stage:
+def _reaching(
+    run: str, stage: Stage, name: str, storing: Stage | None, model: KerasModel, context: RunContext
+) -> Stage:
     """The stage with options that reach its figure, as found now or before."""
     note = context.progress.note
 
     def found() -> dict[str, Any]:
         note(f"{stage.name}: measuring {name}, to find what reaches {getattr(stage, name):g}, once")
-        reaching = stage.reaching(model, context.view(None), context.seed, FIGURES[name](model))
+        figure = FIGURES[name](model, storing)
+        reaching = stage.reaching(model, context.view(None), context.seed, figure)
         before, after = stage.spec(), reaching.spec()
         return {option: value for option, value in after.items() if value != before[option]}
 

@@ -18,8 +18,6 @@ WIDTH = "width"  # the option of networks that scales their filters
 SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
 # And up to this multiple of it, 1 if absent: what begins at random, or loses much at once, gains longest.
 LONGEST = {"distill": 4, "prune-filters": 4}
-# Bytes of a file in 8 bits over those in 4, about. Of a depthwise network it is less: its file may then be too large.
-INT8_TO_INT4 = 1.7
 
 
 def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Space:
@@ -43,8 +41,7 @@ def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Sp
     if limits.flash is not None:
         chains.append(f"prune-filters --flash {limits.flash} quantize --scheme int8")
         if four and not micro:
-            larger = int(INT8_TO_INT4 * limits.flash)  # --flash is of a file in 8 bits
-            chains.append(f"prune-filters --flash {larger} quantize --scheme int4")
+            chains.append(f"prune-filters --flash {limits.flash} quantize --scheme int4")
     tables: dict[str, dict[str, Any]] = {
         "prune-filters": {"macs": _table(0.1, 0.9, 0.05), "epochs": _epochs("prune-filters")},
         "distill": {"student_width": _table(0.25, 1.0, 0.05), "epochs": _epochs("distill")},

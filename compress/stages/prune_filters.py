@@ -58,7 +58,8 @@ class PruneFilters(TrainingStage):
     flash: int | None = option(
         None,
         Amount(),
-        "In its place, the most bytes that its int8 file may have, such as 64KB, as written once before the run.",
+        "In its place, the most bytes of the file that a later stage stores, int8 without one, such as 64KB; "
+        "written once before the run.",
     )
     arena: int | None = option(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 from compress.findings import CannotTreat, Finding, about_layer
 from compress.keras_models.layers import check_named, is_depthwise, layer_of
 from compress.keras_models.model import KerasModel
-from compress.quantization import int4, trial
+from compress.quantization import file_size, int4, trial
 from compress.quantization.gptq import QMAX, most_sensitive
 from compress.stage import Stage, option
 from compress.tasks.view import TaskView
@@ -119,6 +120,13 @@ class Quantize(Stage):
             spared = most_sensitive(mse, sizes, self.int8_share * sum(sizes.values()))
             names = [name for name in names if name not in spared]
         return int4.export(model, names, images)
+
+    def file_bytes(self, model: KerasModel) -> int:
+        kernels = model.kernels()
+        coarse = [name for name, kernel in kernels.items() if self._coarse(name, kernel)]
+        # What stays in 8 bits by its share takes half a byte more for each weight.
+        spared = self.int8_share * sum(kernel.size for kernel in kernels.values())
+        return file_size.bytes_of(model, self.scheme, coarse) + math.ceil(spared / 2)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         broken = [

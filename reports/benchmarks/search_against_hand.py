@@ -45,7 +45,7 @@ MAX_FLASH = "40KB"
 BY_HAND = {
     "distill": "distill --student-width 0.5 --minutes {minutes} quantize",
     "prune-filters": "prune-filters --flash 40KB --minutes {minutes} quantize",
-    "int4": "prune-filters --flash 68KB --minutes {minutes} quantize --scheme int4",
+    "int4": "prune-filters --flash 40KB --minutes {minutes} quantize --scheme int4",
 }
 SEARCH = "search"
 ON_TEST = ("data", "top1", "top1_low", "top1_high")  # of the row on test images
@@ -108,7 +108,11 @@ def page() -> str:
     trials = result["contestants"][SEARCH]["trials"]
     by = 100 * (searched - max(by_hand))
     return "".join(
-        [*lines, TAIL.format(**trials, **result, by=abs(by), where="above" if by > 0 else "below")]
+        [
+            *lines,
+            TAIL.format(**trials, **result, by=abs(by), where="above" if by > 0 else "below"),
+            *([f"{result['note']}\n"] if "note" in result else []),
+        ]
     )
 
 

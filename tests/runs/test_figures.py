@@ -11,8 +11,10 @@ from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.runs import figures
 from compress.runs.context import RunContext
+from compress.stage import Stage
 from compress.stages.finetune import Finetune
 from compress.stages.prune_filters import PruneFilters
+from compress.stages.qat import Qat
 from compress.stages.quantize import Quantize
 from support import filter_models as zoo
 from support.model_zoo import randomised
@@ -25,7 +27,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The parameters of each model whose latency was asked for; the latency is their share of the whole's."""
     seen: list[int] = []
 
-    def share(whole: KerasModel) -> Callable[[KerasModel], float]:
+    def share(whole: KerasModel, storing: Stage | None) -> Callable[[KerasModel], float]:
         def figure(model: KerasModel) -> float:
             seen.append(model.params)
             return model.params / whole.params
@@ -87,11 +89,11 @@ def wide() -> KerasModel:
 
 def test_memory_on_a_microcontroller_is_kept_to(context: RunContext, wide: KerasModel) -> None:
     pytest.importorskip("tflite_micro")
-    whole = figures.arena_bytes(wide)(wide)
+    whole = figures.arena_bytes(wide, None)(wide)
     asked = PruneFilters(arena=int(whole * 0.7), epochs=0, criterion="l2")
     ((stage,), _) = figures.settled((asked,), wide, context)
     smaller = stage.outline(wide, context.view(None))
-    assert figures.arena_bytes(wide)(smaller) <= asked.arena
+    assert figures.arena_bytes(wide, None)(smaller) <= asked.arena
     impossible = PruneFilters(arena=100, epochs=0, criterion="l2")
     with pytest.raises(ValueError, match=r"prune-filters: the arena of this model is \d+ where"):
         figures.settled((impossible,), wide, context)
@@ -100,13 +102,44 @@ def test_memory_on_a_microcontroller_is_kept_to(context: RunContext, wide: Keras
 def test_the_int8_file_has_at_most_the_bytes_asked_for(
     context: RunContext, wide: KerasModel
 ) -> None:
-    asked = int(figures.int8_bytes(wide)(wide) * 0.8)
+    asked = int(figures.file_bytes(wide, None)(wide) * 0.8)
     pipeline = Pipeline((PruneFilters(flash=asked, **ASKED), Quantize()))
     rows = pipeline.run(wide, context)
     assert asked * 0.9 < rows[2].file_bytes <= asked
     assert rows[1].recorded["flash"] == asked
 
 
+@pytest.mark.parametrize(
+    "storing",
+    [
+        Quantize(scheme="int4"),
+        Quantize(scheme="int4", keep=("second",)),
+        Quantize(scheme="int4", int8_share=0.4),
+        Quantize(scheme="int16x8"),
+        Qat(epochs=1),
+        Qat(bits="4", epochs=1),
+    ],
+    ids=lambda stage: " ".join(stage.argv()),
+)
+def test_a_stage_knows_the_most_bytes_of_its_file_before_any_work(
+    context: RunContext, wide: KerasModel, storing: Stage
+) -> None:
+    made = storing.apply(wide, context.view(None), seed=0)
+    most = storing.file_bytes(wide)
+    assert 0.85 * most < len(made.content) <= most
+
+
+def test_the_same_bytes_leave_more_filters_where_they_are_stored_in_fewer_bits(
+    context: RunContext, wide: KerasModel
+) -> None:
+    asking = PruneFilters(flash=int(figures.file_bytes(wide, None)(wide) * 0.55), **ASKED)
+    (in_eight,), _ = figures.settled((asking,), wide, context)
+    (in_four, _), _ = figures.settled((asking, Quantize(scheme="int4")), wide, context)
+    assert in_four.macs < in_eight.macs
+    rows = Pipeline((asking, Quantize(scheme="int4"))).run(wide, context)
+    assert 0.9 * asking.flash < rows[2].file_bytes <= asking.flash
+
+
 def test_the_time_of_a_model_is_a_share_of_that_of_the_whole(wide: KerasModel) -> None:
-    share = figures.time_ratio(wide)
+    share = figures.time_ratio(wide, None)
     assert share(wide) > 0

@@ -172,7 +172,7 @@ def test_in_four_bits_more_filters_stay() -> None:
     texts = [chain.text for chain in default_space(Toy(), Limits(flash=9000), ["top1"]).chains]
     assert texts[-2:] == [
         "prune-filters --flash 9000 quantize --scheme int8",
-        "prune-filters --flash 15300 quantize --scheme int4",
+        "prune-filters --flash 9000 quantize --scheme int4",
     ]
 
 
