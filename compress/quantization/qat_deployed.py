@@ -45,7 +45,7 @@ def with_trained_ranges(training: Any, stored: Mapping[str, Codes]) -> Any:
         elif is_softmax(layer):
             end = {"ends": FIXED["softmax"], "name": f"{layer.name}_range"}
             spec = [LayerSpec(type(layer), layer.get_config()), LayerSpec(deployed.Fixed, end)]
-        elif not is_batchnorm(layer):
+        elif not (is_batchnorm(layer) or isinstance(layer, own.Clip)):
             continue
         instead[layer.name] = spec
     return rebuilt(training, instead)

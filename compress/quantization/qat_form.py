@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from compress import backend
 from compress.findings import CannotTreat, about_layer, refuse_together
@@ -15,14 +13,18 @@ from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_batchnorm, is_channels_last, is_depthwise, kernel_names
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import LayerSpec, rebuilt
+from compress.quantization.qat_layers import layers
+from compress.quantization.qat_parts import (
+    activation,
+    apart,
+    depthwise_part,
+    function_of,
+    hard_sigmoid,
+    separated,
+)
 
 # Functions whose outputs have a range that the int8 specification fixes.
 FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
-
-
-def depthwise_part(separable: str) -> str:
-    """The name of the first of the two layers that stand for a SeparableConv2D; the second has that of the whole."""
-    return f"{separable}_depthwise"
 
 
 def plain_form(model: KerasModel) -> Any:
@@ -35,24 +37,25 @@ def plain_form(model: KerasModel) -> Any:
       CannotTreat: a layer has no such form; the sentence says what to do instead.
     """
     graph = graph_of(model.keras)
-    refuse_together(partial(_check, graph, call) for call in graph.calls)
+    gates = _gates(graph)
+    refuse_together(partial(_check, graph, gates, call) for call in graph.calls)
     instead = {}
     for call in graph.calls:
         layer = call.layer
         if len(kind_of(layer).kernels) == 2:
-            instead[layer.name] = [*_separated(layer), *_activation(layer)]
-        elif kind_of(layer).kernels and _activation(layer):
+            instead[layer.name] = [*separated(layer), *activation(layer, gates)]
+        elif kind_of(layer).kernels and activation(layer, gates):
             config = layer.get_config() | {"activation": "linear"}
             instead[layer.name] = [
                 LayerSpec(type(layer), config, layer.get_weights()),
-                *_activation(layer),
+                *activation(layer, gates),
             ]
         elif kind_of(layer).affine == "rescaling" or (
             is_batchnorm(layer) and not _folds(graph, call)
         ):
-            instead[layer.name] = _apart(call)
-        elif _function(layer) == "hard_sigmoid":
-            instead[layer.name] = _hard_sigmoid(layer.name, layer.output.shape[-1])
+            instead[layer.name] = apart(call)
+        elif function_of(layer) == "hard_sigmoid":
+            instead[layer.name] = hard_sigmoid(layer, layer.name, gates)
     return rebuilt(model.keras, instead) if instead else model.keras
 
 
@@ -63,6 +66,7 @@ def rounded_calls(graph: Graph) -> Iterator[Call]:
         joined = user is not None and (
             (bool(kind_of(call.layer).kernels) and is_batchnorm(user.layer))
             or (kind_of(call.layer).fuses_relu and is_relu(user.layer))
+            or isinstance(user.layer, layers().Clip)
         )
         if kind_of(call.layer).int8_range != "input" and not joined and not is_softmax(call.layer):
             yield call
@@ -80,20 +84,22 @@ def groups(graph: Graph) -> list[set[str]]:
 
 
 def fixed_range(layer: Any) -> tuple[float, float] | None:
-    """The range that the int8 specification fixes for what a layer gives, if it does."""
-    return FIXED.get("softmax" if is_softmax(layer) else _function(layer))
+    """The range that the int8 specification, or the layer itself, fixes for what it gives, if they do."""
+    if isinstance(layer, layers().Clip):
+        return (0.0, 1.0)
+    return FIXED.get("softmax" if is_softmax(layer) else function_of(layer))
 
 
 def is_relu(layer: Any) -> bool:
     """Whether a layer is max(x, 0), clipped at 6 or not: what TFLite computes together with the layer before it."""
     if isinstance(layer, backend.keras().layers.ReLU):
         return not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6)
-    return _function(layer) in ("relu", "relu6")
+    return function_of(layer) in ("relu", "relu6")
 
 
 def is_softmax(layer: Any) -> bool:
     """Whether a layer gives probabilities. In training they are not rounded: a rounded 0 has no logarithm."""
-    return isinstance(layer, backend.keras().layers.Softmax) or _function(layer) == "softmax"
+    return isinstance(layer, backend.keras().layers.Softmax) or function_of(layer) == "softmax"
 
 
 def _source(graph: Graph, tensor: Any) -> str:
@@ -104,7 +110,7 @@ def _source(graph: Graph, tensor: Any) -> str:
     return name
 
 
-def _check(graph: Graph, call: Call) -> None:
+def _check(graph: Graph, gates: Collection[str], call: Call) -> None:
     layer, kind = call.layer, type(call.layer).__name__
     why = way = ""
     if kind_of(layer).int8_range is None:
@@ -130,10 +136,14 @@ def _check(graph: Graph, call: Call) -> None:
             "normalizes what no convolution or Dense gives directly",
             "put it right after one",
         )
-    elif _function(layer) == "hard_sigmoid" and len(layer.output.shape) != 4:
+    elif (
+        function_of(layer) == "hard_sigmoid"
+        and layer.name not in gates
+        and len(layer.output.shape) != 4
+    ):
         why, way = (
-            "has a hard_sigmoid that is not of images, which has no int8 form in training",
-            "use sigmoid, or a Conv2D of one pixel in place of the Dense",
+            "has a hard_sigmoid that is not of images, which has no int8 form in training there",
+            "put it right after a convolution or Dense, or use sigmoid",
         )
     if why:
         raise CannotTreat(about_layer(layer.name, kind, why, way))
@@ -141,82 +151,34 @@ def _check(graph: Graph, call: Call) -> None:
 
 def _folds(graph: Graph, call: Call) -> bool:
     """Whether a BatchNormalization follows a layer with a kernel directly, and nothing else uses that layer."""
+    on_channels = call.layer.axis in (-1, len(call.inputs[0].shape) - 1)
+    return on_channels and _follows_kernel(graph, call)
+
+
+def _follows_kernel(graph: Graph, call: Call) -> bool:
+    """Whether a call alone uses a layer with a kernel and no activation, into whose channels a factor folds."""
     maker = graph.makers.get(id(call.inputs[0]))
     if maker is None or graph.sole_user(maker) is not call:
         return False
-    on_channels = call.layer.axis in (-1, len(call.inputs[0].shape) - 1)
-    # A transposed convolution has one step for all channels, into which no factor of a channel folds.
-    by_channel = all(kernel.outputs == -1 for kernel in kind_of(maker.layer).kernels)
-    kernel = bool(kind_of(maker.layer).kernels) and by_channel
-    return on_channels and kernel and not _activation(maker.layer)
+    return _takes_factors(maker.layer) and function_of(maker.layer) == "linear"
 
 
-def _function(layer: Any) -> str:
-    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+def _takes_factors(layer: Any) -> bool:
+    """Whether a factor for each channel folds into a layer: not into the one step of a transposed convolution."""
+    kernels = kind_of(layer).kernels
+    return bool(kernels) and all(kernel.outputs == -1 for kernel in kernels)
 
 
-def _activation(layer: Any) -> list[LayerSpec]:
-    """The activation of a layer with a kernel as a layer of its own; none if it has none."""
-    config = layer.get_config()
-    if _function(layer) == "linear":
-        return []
-    name = f"{layer.name}_activation"
-    if _function(layer) == "hard_sigmoid":
-        return _hard_sigmoid(name, layer.output.shape[-1])
-    return [
-        LayerSpec(
-            backend.keras().layers.Activation, {"activation": config["activation"], "name": name}
-        )
-    ]
-
-
-def _separated(layer: Any) -> list[LayerSpec]:
-    k, config = backend.keras().layers, layer.get_config()
-    shared = ("strides", "padding", "dilation_rate", "kernel_size", "depth_multiplier")
-    depthwise = {o: config[o] for o in shared} | {
-        "use_bias": False,
-        "name": depthwise_part(layer.name),
+def _gates(graph: Graph) -> set[str]:
+    """Layers with a hard_sigmoid right after a kernel, whose range nothing else has in common with them."""
+    joined = set[str]().union(*groups(graph))
+    return {
+        call.layer.name
+        for call in graph.calls
+        if function_of(call.layer) == "hard_sigmoid"
+        and call.layer.name not in joined
+        and (_takes_factors(call.layer) or _follows_kernel(graph, call))
     }
-    pointwise = {
-        "filters": config["filters"],
-        "kernel_size": 1,
-        "use_bias": layer.use_bias,
-        "name": layer.name,
-    }
-    weights = layer.get_weights()
-    return [
-        LayerSpec(k.DepthwiseConv2D, depthwise, weights[:1]),
-        LayerSpec(k.Conv2D, pointwise, weights[1:]),
-    ]
-
-
-def _apart(call: Call) -> list[LayerSpec]:
-    """What scales channels, as a depthwise convolution of one pixel; of ones, if a normalization follows it."""
-    layer, channels = call.layer, call.inputs[0].shape[-1]
-    if not is_batchnorm(layer):
-        return [_affine(layer.name, channels, layer.scale, layer.offset)]
-    norm = LayerSpec(type(layer), layer.get_config(), layer.get_weights())
-    return [_affine(f"{layer.name}_scale", channels, 1.0, 0.0), norm]
-
-
-def _hard_sigmoid(name: str, channels: int) -> list[LayerSpec]:
-    """min(max(x + 3, 0), 6) / 6, of which TFLite has no operator; the last layer has the name."""
-    relu6 = {"name": f"{name}_relu6", "max_value": 6.0}
-    return [
-        _affine(f"{name}_shift", channels, 1.0, 3.0),
-        LayerSpec(backend.keras().layers.ReLU, relu6),
-        _affine(name, channels, 1 / 6, 0.0),
-    ]
-
-
-def _affine(name: str, channels: int, scale: Any, shift: Any) -> LayerSpec:
-    """A depthwise convolution of one pixel: x * scale + shift, each a number or one for each channel."""
-    weights = [
-        np.resize(np.asarray(scale, np.float32), (1, 1, channels, 1)),
-        np.resize(np.asarray(shift, np.float32), (channels,)),
-    ]
-    config = {"name": name, "kernel_size": 1, "trainable": False}
-    return LayerSpec(backend.keras().layers.DepthwiseConv2D, config, weights)
 
 
 def plain_names(model: KerasModel) -> dict[str, str]:

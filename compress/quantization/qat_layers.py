@@ -61,7 +61,7 @@ class Convolution:
 
 @cache
 def layers() -> SimpleNamespace:
-    """The classes `Kernel`, `Norm`, `Range`; made on first use, as they derive from Keras classes."""
+    """The classes `Kernel`, `Norm`, `Range`, `Clip`; made on first use, as they derive from Keras classes."""
     keras: Any = backend.keras()
     base, norm = keras.layers.Layer, keras.layers.BatchNormalization
 
@@ -159,4 +159,13 @@ def layers() -> SimpleNamespace:
             scale, below = grid(*(np.float64(end) for end in self.joined(np)))
             return float(-below * scale), float((CODES - below) * scale)
 
-    return SimpleNamespace(Kernel=QuantizedKernel, Norm=BatchNormalization, Range=Range)
+    class Clip(base):  # type: ignore[misc, valid-type]
+        """What is below 0 becomes 0, what is above 1 becomes 1: in a file the codes of the range 0 to 1 do that."""
+
+        def call(self, x: Any) -> Any:
+            return keras.ops.clip(x, 0.0, 1.0)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    return SimpleNamespace(Kernel=QuantizedKernel, Norm=BatchNormalization, Range=Range, Clip=Clip)

@@ -59,7 +59,7 @@ class Qat(TrainingStage):
     """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
-    version: ClassVar = 2
+    version: ClassVar = 3
     gives: ClassVar = "tflite"
     epochs: int = option(
         6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."

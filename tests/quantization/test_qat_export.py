@@ -118,7 +118,24 @@ def gated() -> Any:
     return keras().Model(image, k.Dense(5)(k.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize("build", [mobile, unusual, rescaled, gated, lambda: residual().keras])
+def gated_vectors() -> Any:
+    """A gate of hard_sigmoid by Dense layers, and one whose codes lie beside others, which have another range."""
+    k = keras().layers
+    image = k.Input((8, 8, 3))
+    x = k.Conv2D(8, 3)(image)
+    wide = {
+        "activation": "hard_sigmoid",
+        "kernel_initializer": keras().initializers.RandomNormal(stddev=3),
+    }
+    gate = k.Dense(8, **wide)(k.GlobalAveragePooling2D()(x))
+    x = k.Multiply()([x, k.Reshape((1, 1, 8))(gate)])
+    x = k.Concatenate()([x, k.Conv2D(8, 1, **wide)(x)])
+    return keras().Model(image, k.Dense(5)(k.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize(
+    "build", [mobile, unusual, rescaled, gated, gated_vectors, lambda: residual().keras]
+)
 def test_the_file_is_integers_and_computes_what_training_simulates(
     build: Callable[[], Any],
 ) -> None:
@@ -137,6 +154,21 @@ def test_the_file_is_integers_and_computes_what_training_simulates(
     assert steps_apart.max() <= 6
     exact = model.keras(IMAGES * np.float32(SCALE), training=False).numpy()
     assert np.abs(simulated - exact).mean() < 0.05 * np.ptp(exact)
+
+
+def test_a_gate_right_after_a_kernel_costs_the_file_nothing() -> None:
+    model = KerasModel(gated_vectors())
+    own = training(disturbed(model))
+    names = [operator.name for operator in qat_export.exported(own).graph.operators]
+    # The gate that is concatenated is a shift, which folds, and a factor.
+    assert names.count("DEPTHWISE_CONV_2D") <= 2
+    assert names.count("MUL") == 1
+    gate = own.get_layer(next(n for n in (x.name for x in own.layers) if "activation_scale" in n))
+    before = [w.numpy() for w in gate.weights]
+    own(IMAGES * np.float32(SCALE), training=True)
+    for then, now in zip(before, gate.weights, strict=True):
+        np.testing.assert_array_equal(then, now.numpy())
+    assert gate.trainable_weights == []
 
 
 def test_training_starts_from_the_rounded_kernel_and_its_steps() -> None:
