@@ -37,7 +37,7 @@ def main() -> None:
     model = asked.model or task.baseline_path()
     lines: list[dict[str, Any]] = []
     for seed in study["seeds"]:
-        for match in study["match"]:
+        for match in study["match"][: asked.first]:
             ours, took = run(match["ours"], seed, model, asked)
             lines.append(line(ours, None, seed, "compress", match["ours"], took, asked))
             for words in match.get("controls", []):
@@ -58,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the task's data")
     parser.add_argument("--task", default="cifar10")
     parser.add_argument("--model", type=Path, help="the task's baseline if not given")
+    parser.add_argument("--first", type=int, help="only so many matches of the file; all if not given")
     return parser.parse_args()
 
 
