@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from compress import backend
 from compress.diagnosis.folding import into_a_convolution, into_next_kernel, into_previous_kernel
 from compress.keras_models.graph import Call, Graph, graph_of
@@ -28,7 +30,7 @@ def rewrites_by_kind(model: KerasModel) -> list[list[Rewrite]]:
     graph = graph_of(model.keras)
     calls = [call for call in graph.calls if call.inputs]
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
-        renamed, left_out, into_a_rescaling, activation_apart,
+        renamed, left_out, into_a_hard_sigmoid, into_a_rescaling, activation_apart,
         into_previous_kernel, into_next_kernel, into_a_convolution,
     )  # fmt: skip
     inputs = [input_renamed(graph, image) for image in graph.inputs]
@@ -75,22 +77,57 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
     return Rewrite(what, (name,), {name: ()})
 
 
+def into_a_hard_sigmoid(graph: Graph, call: Call) -> Rewrite | None:
+    """`relu6(x + 3) / 6`, as gates of MobileNetV3 are written, becomes one activation, for which stages have a form."""
+    added = _with_a_number(call)
+    relu6 = graph.sole_user(call)
+    scaled = relu6 and graph.sole_user(relu6)
+    if added is None or relu6 is None or scaled is None or not _is_relu6(relu6.layer):
+        return None
+    multiplied = _with_a_number(scaled)
+    if added != (1, 3) or multiplied is None or not np.allclose(multiplied, (1 / 6, 0), 1e-6):
+        return None
+    names = tuple(each.layer.name for each in (call, relu6, scaled))
+    config = {"activation": "hard_sigmoid", "name": names[-1]}
+    spec = LayerSpec(backend.keras().layers.Activation, config)
+    what = f"{names[0]}, {names[1]} and {names[2]}: one hard_sigmoid, which is what they compute."
+    return Rewrite(what, names, {names[0]: (), names[1]: (), names[2]: (spec,)})
+
+
 def into_a_rescaling(graph: Graph, call: Call) -> Rewrite | None:
     """An operation with a number, such as `x + 3`, becomes a Rescaling."""
-    name, does = call.layer.name, kind_of(call.layer).with_number
+    name, found = call.layer.name, _with_a_number(call)
+    if found is None:
+        return None
+    scale, offset = found
+    (number,) = call.constants
+    config = {"scale": float(scale), "offset": float(offset), "name": name}
+    spec = LayerSpec(backend.keras().layers.Rescaling, config)
+    what = f"{name}: a Rescaling in place of an operation with the number {number:.4g}."
+    return Rewrite(what, (name,), {name: (spec,)})
+
+
+def _with_a_number(call: Call) -> tuple[float, float] | None:
+    """Scale and offset of an operation with a number; None if it is something else."""
+    does = kind_of(call.layer).with_number
     operation = type(call.layer).__module__ == "keras.src.ops.numpy"
     if not (operation and does) or len(call.inputs) != 1 or len(call.constants) != 1:
         return None
     (number,) = call.constants
     if not isinstance(number, int | float):
         return None
-    scale, offset = (number, 0) if does == "multiplies" else (1, number)
     if does == "subtracts":
-        scale, offset = (-1, number) if call.arguments[0] is number else (1, -number)
-    config = {"scale": float(scale), "offset": float(offset), "name": name}
-    spec = LayerSpec(backend.keras().layers.Rescaling, config)
-    what = f"{name}: a Rescaling in place of an operation with the number {number:.4g}."
-    return Rewrite(what, (name,), {name: (spec,)})
+        return (-1, number) if call.arguments[0] is number else (1, -number)
+    return (number, 0) if does == "multiplies" else (1, number)
+
+
+def _is_relu6(layer: Any) -> bool:
+    return (
+        isinstance(layer, backend.keras().layers.ReLU)
+        and layer.max_value == 6
+        and not layer.negative_slope
+        and not layer.threshold
+    )
 
 
 def activation_apart(graph: Graph, call: Call) -> Rewrite | None:

@@ -80,9 +80,8 @@ def fake_quantized(
         ranges = [by_name[n] for n in map(range_name, names) if n in by_name]
         for each in ranges:
             each.group = lambda ranges=ranges: ranges
-    _set_ranges(
-        result, keras.Model(plain.input, list(tensors.values())), list(tensors), calibration
-    )
+    probe = keras.Model(graph.takes, list(tensors.values()))
+    _set_ranges(result, probe, list(tensors), calibration)
     return result
 
 

@@ -225,7 +225,7 @@ def test_an_operation_with_a_number_becomes_a_rescaling() -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE, name="image")
     x = keras.layers.Conv2D(4, 3, name="conv")(image)
-    gate = keras.layers.ReLU(6.0, name="clipped")(x + 3.0) * (1.0 / 6.0)
+    gate = keras.layers.ReLU(6.0, name="clipped")(x + 2.0) * (1.0 / 6.0)
     x = keras.layers.Multiply(name="gated")([x, 1 - gate]) - 0.5
     scores = keras.layers.Dense(3, name="scores")(keras.layers.Flatten(name="flat")(x))
     model = KerasModel(randomised(keras.Model(image, scores)))
@@ -233,6 +233,39 @@ def test_an_operation_with_a_number_becomes_a_rescaling() -> None:
         Prune().check(model)
     after, done = fixed(model, [Prune()])
     assert len(done) == 4
-    assert "a Rescaling in place of an operation with the number 3." in done[0].what
+    assert "a Rescaling in place of an operation with the number 2." in done[0].what
     assert Prune().check(after) == []
+    assert_same_function(model, after)
+
+
+def gated(shift: float, highest: float, factor: float) -> KerasModel:
+    keras = backend.keras()
+    image = keras.layers.Input(IMAGE, name="image")
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
+    gate = keras.layers.Conv2D(4, 1, name="gate")(pooled)
+    gate = keras.layers.ReLU(highest, name="clipped")(gate + shift) * factor
+    x = keras.layers.Multiply(name="gated")([x, gate])
+    scores = keras.layers.Dense(3, name="scores")(keras.layers.Flatten(name="flat")(x))
+    return KerasModel(randomised(keras.Model(image, scores)))
+
+
+def test_a_gate_written_as_operations_becomes_a_hard_sigmoid() -> None:
+    model = gated(3.0, 6.0, 1.0 / 6.0)
+    after, done = fixed(model, [Prune()])
+    (rewrite,) = done
+    assert ", clipped and multiply" in rewrite.what
+    assert rewrite.what.endswith(": one hard_sigmoid, which is what they compute.")
+    kinds = [type(layer).__name__ for layer in after.keras.layers]
+    assert kinds.count("Activation") == 1
+    assert {"Add", "ReLU", "Rescaling"} & set(kinds) == set()
+    assert_same_function(model, after)
+
+
+@pytest.mark.parametrize("numbers", [(3.0, 5.0, 1 / 6), (3.0, 6.0, 1 / 5), (2.9, 6.0, 1 / 6)])
+def test_another_clipped_line_becomes_no_hard_sigmoid(numbers: tuple[float, float, float]) -> None:
+    model = gated(*numbers)
+    after, done = fixed(model, [Prune()])
+    assert all("a Rescaling in place of" in rewrite.what for rewrite in done)
+    assert len(done) == 2
     assert_same_function(model, after)

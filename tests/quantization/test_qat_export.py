@@ -133,9 +133,17 @@ def gated_vectors() -> Any:
     return keras().Model(image, k.Dense(5)(k.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize(
-    "build", [mobile, unusual, rescaled, gated, gated_vectors, lambda: residual().keras]
-)
+def stacked() -> Any:
+    """A Sequential that has the plain form already."""
+    k = keras().layers
+    layers = [k.Conv2D(6, 3), k.BatchNormalization(), k.ReLU(), k.GlobalAveragePooling2D()]
+    return keras().Sequential([k.Input((8, 8, 3)), *layers, k.Dense(5)])
+
+
+BUILDS = [mobile, unusual, rescaled, gated, gated_vectors, stacked, lambda: residual().keras]
+
+
+@pytest.mark.parametrize("build", BUILDS)
 def test_the_file_is_integers_and_computes_what_training_simulates(
     build: Callable[[], Any],
 ) -> None:
