@@ -58,7 +58,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the task's data")
     parser.add_argument("--task", default="cifar10")
     parser.add_argument("--model", type=Path, help="the task's baseline if not given")
-    parser.add_argument("--first", type=int, help="only so many matches of the file; all if not given")
+    parser.add_argument(
+        "--first", type=int, help="only so many matches of the file; all if not given"
+    )
     return parser.parse_args()
 
 
