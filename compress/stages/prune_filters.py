@@ -34,11 +34,8 @@ SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
 TAYLOR_IMAGES = 2048
 SHARES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
-FIGURES = (
-    "flash",
-    "arena",
-    "latency",
-)  # measured by the run, which then gives the macs that reach them
+# Measured by the run, which then gives the macs that reach them.
+FIGURES = ("flash", "arena", "latency")
 THOUSANDTHS = 1000  # of the multiply-accumulates, in which a figure is looked for
 
 
