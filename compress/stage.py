@@ -98,7 +98,7 @@ class Stage(ABC):
     def file_bytes(self, model: KerasModel) -> int | None:
         """The most bytes of the file that this stage would make of `model`, which needs no data and no training.
 
-        None if it gives no file.
+        None if it gives no file, or does not know: then it has about the bytes of the int8 file.
         """
         return None
 

@@ -14,6 +14,7 @@ from compress.keras_models.graph import Call, Graph, graph_of
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.model import KerasModel
 from compress.keras_models.rebuild import LayerSpec, Rewrite
+from compress.quantization.qat_form import is_relu
 from compress.tfmot import keras2_layers
 
 # A final softmax stays in its layer: that is where training looks for it.
@@ -82,7 +83,9 @@ def into_a_hard_sigmoid(graph: Graph, call: Call) -> Rewrite | None:
     added = _with_a_number(call)
     relu6 = graph.sole_user(call)
     scaled = relu6 and graph.sole_user(relu6)
-    if added is None or relu6 is None or scaled is None or not _is_relu6(relu6.layer):
+    if added is None or relu6 is None or scaled is None:
+        return None
+    if not is_relu(relu6.layer) or getattr(relu6.layer, "max_value", None) != 6:
         return None
     multiplied = _with_a_number(scaled)
     if added != (1, 3) or multiplied is None or not np.allclose(multiplied, (1 / 6, 0), 1e-6):
@@ -119,15 +122,6 @@ def _with_a_number(call: Call) -> tuple[float, float] | None:
     if does == "subtracts":
         return (-1, number) if call.arguments[0] is number else (1, -number)
     return (number, 0) if does == "multiplies" else (1, number)
-
-
-def _is_relu6(layer: Any) -> bool:
-    return (
-        isinstance(layer, backend.keras().layers.ReLU)
-        and layer.max_value == 6
-        and not layer.negative_slope
-        and not layer.threshold
-    )
 
 
 def activation_apart(graph: Graph, call: Call) -> Rewrite | None:

@@ -151,11 +151,15 @@ class Qat(TrainingStage):
             raise ValueError("qat: the integer file breaks clusters: " + "; ".join(lost))
         return result
 
-    def file_bytes(self, model: KerasModel) -> int:
+    def file_bytes(self, model: KerasModel) -> int | None:
         coarse = dict.fromkeys(int4.possible(model) if self.bits != "8" else [], 4)
         blank = np.ones((1, *model.input_shape), np.float32)
+        try:
+            training = qat_model.fake_quantized(model, coarse, blank)
+        except CannotTreat:
+            return None  # tfmot alone takes it
         # A file that tfmot trains has a few bytes less than this one.
-        return qat_export.file_bytes(qat_model.fake_quantized(model, coarse, blank))
+        return qat_export.file_bytes(training)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         return [f"{n} is not stored in int8" for n, w in kernels.items() if w.dtype.kind != "i"]
