@@ -22,7 +22,7 @@ from compress.report import pages, references, tables
 from compress.rows.jsonl import read_from
 from compress.rows.latency import read_latencies
 from compress.rows.measurement import MeasuredOn, Measurement
-from compress.rows.result import Result
+from compress.rows.result import Result, TrainedOn
 from compress.runs.folder import RunFolder
 from compress.runs.options import RunOptions
 from compress.stage import Stage
@@ -97,6 +97,7 @@ def run(
     deterministic: bool = False,
     precision: Precision = "auto",
     fresh: bool = False,
+    train_on: TrainedOn = "train",
     measured_on: MeasuredOn = "test",
     trust: bool = False,
     progress: Progress | bool = False,
@@ -107,6 +108,7 @@ def run(
       pipeline: stages as typed, "prune --sparsity 0.5 quantize", or as objects, `[Prune(sparsity=0.5), Quantize()]`.
       model: a model file, or a model in memory; None: the task's baseline.
       out, results: the folder for run folders, and the file for rows.
+      train_on: "train+validation" is for a final model, when all choices are made.
       measured_on: "validation", to choose by, leaves the test images closed.
       progress: True for a bar a training, or an object with the methods of `compress.training.progress.Progress`.
 
@@ -127,6 +129,7 @@ def run(
         deterministic=deterministic,
         precision=precision,
         fresh=fresh,
+        train_on=train_on,
         measured_on=measured_on,
         trust=trust,
     )

@@ -89,6 +89,13 @@ RUN_OPTIONS = [
     RESULTS,
     click.Option(["--fresh"], is_flag=True, help="Run again what is finished already."),
     click.Option(
+        ["--train-on"],
+        type=click.Choice(["train", "train+validation"]),
+        default="train",
+        show_default=True,
+        help="What to train on; train+validation is for a final model, when all choices are made.",
+    ),
+    click.Option(
         ["--measure-on", "measured_on"],
         type=click.Choice(["test", "validation"]),
         default="test",

@@ -13,7 +13,7 @@ from compress.cli.param_types import Finite
 from compress.cli.worker_options import WORKER_OPTIONS, check_together
 from compress.typed_options import Amount
 
-NOT_HERE = ("fresh", "measured_on", "micro_accuracy", "as_json")
+NOT_HERE = ("fresh", "train_on", "measured_on", "micro_accuracy", "as_json")
 # What may be typed for a search that is there already; all else comes from its file.
 FOR_RESUME = (
     "resume", "minutes", "trials", "jobs", "on", "cpus", "gpus", "out", "as_json", "worker",

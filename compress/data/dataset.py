@@ -58,6 +58,11 @@ class Split:
         n, *axes, _ = self.images.shape
         return int(np.prod([n, *axes], dtype=np.int64))
 
+    def with_more(self, other: Split) -> Split:
+        """These examples, then those of `other`."""
+        pairs = ((self.images, other.images), (self.labels, other.labels))
+        return Split(*(np.concatenate(pair) for pair in pairs))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hex, of images and labels in order."""

@@ -185,6 +185,7 @@ class Pipeline:
             incoming=incoming,
             notes=[*notes, *exported.notes],
             recorded=recorded,
+            trained_on=context.seen_by(self.stages),
             seconds=done.seconds if done else None,
             peak_memory_bytes=done.peak_memory_bytes if done else None,
             manifest=done.manifest if done else {},

@@ -24,6 +24,7 @@ from compress.rows.field_check import (
 from compress.rows.measurement import Measurement, contradictions
 
 TrainedOn = Literal["train", "train+validation"]
+
 # The schema of new rows. Raise it when older code would misread a new row. A new field needs no new schema: an absent
 # field was not measured, and an unknown field is kept as it is.
 SCHEMA = 2

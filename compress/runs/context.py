@@ -22,6 +22,7 @@ from compress.runs import provenance
 from compress.runs.curve import curve_of
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.keys import KeyContext
+from compress.stage import Stage
 from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
@@ -64,6 +65,8 @@ class RunContext:
     fresh: bool = False  # redo finished runs
     # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
+    train_on: TrainedOn = "train"  # what trainings show
+    model_trained_on: TrainedOn = "train"  # the model that came in, as far as its files tell
     measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
     micro_accuracy: bool = False  # measure in TFLM's arithmetic too
     trust: bool = False  # kept models may hold code, because the one to begin with may
@@ -77,6 +80,11 @@ class RunContext:
     def __post_init__(self) -> None:
         check_places(self.out, self.results)
 
+    def seen_by(self, stages: Sequence[Stage]) -> TrainedOn:
+        """What the model that these stages give has trained on."""
+        trains = any(stage.trains for stage in stages)
+        return self.train_on if trains and self.train_on != "train" else self.model_trained_on
+
     @property
     def keys(self) -> KeyContext:
         """What goes into the key of every run of this context."""
@@ -86,6 +94,7 @@ class RunContext:
             data=self.data.digests,
             seed=self.seed,
             deterministic=self.deterministic,
+            train_on=self.train_on,
             decided=self.decided,
         )
 
@@ -99,7 +108,7 @@ class RunContext:
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
                 row, predicted = self.row(made, label, time.monotonic() - began)
-                row = replace(row, curve=curve_of(folder))
+                row = replace(row, curve=curve_of(folder) if self.train_on == "train" else None)
                 finished = folder.save(row, predicted, made.exported, made.model, **made.manifest)
                 if self.results is not None:
                     append_row(self.results, folder, row)
@@ -124,6 +133,7 @@ class RunContext:
             self.deterministic,
             answers=self.out / ANSWERS,
             precision=self.decided.get("precision", "float32"),
+            train_on=self.train_on,
         )
 
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:

@@ -9,6 +9,7 @@ from typing import Any
 from compress import zoo
 from compress.data.dataset import DataDigests
 from compress.files import digest, sha256
+from compress.rows.result import TrainedOn
 from compress.runs.code_digest import ENGINE, source_digest
 from compress.runs.provenance import version_of
 from compress.stage import Stage
@@ -36,6 +37,7 @@ class KeyContext:
     data: DataDigests
     seed: int
     deterministic: bool = False
+    train_on: TrainedOn = "train"
     decided: Mapping[str, Any] = field(
         default_factory=dict
     )  # before the run: the precision, by timing this machine, and the backend of Keras if it is not TensorFlow
@@ -57,6 +59,8 @@ class KeyContext:
                 "finetuning": self.task.finetuning.changed_fields(),
                 "from_scratch": from_scratch and from_scratch.changed_fields(),
             }
+            if self.train_on != "train":
+                parts["training"]["on"] = self.train_on
             if any(getattr(stage, "views", None) for stage in stages):
                 parts["training"]["views"] = views.VERSION
         names = {name for stage in stages for name in stage.networks()}
@@ -77,6 +81,8 @@ class KeyContext:
             "recipe": recipe.changed_fields(),
             "width": options.pop("width", 1.0),
         }
+        if self.train_on != "train":
+            training["on"] = self.train_on
         if recipe.views:
             training["views"] = views.VERSION
         first = network.name == next(iter(self.task.networks))

@@ -10,6 +10,7 @@ from typing import Any
 from compress.data.dataset import Dataset, Note
 from compress.files import digest, sha256
 from compress.rows.measurement import MeasuredOn
+from compress.rows.result import TrainedOn
 from compress.runs import keys
 from compress.runs.digest_index import DigestIndex, KnownData, KnownModel, files_key
 from compress.tasks import input_scale
@@ -31,6 +32,7 @@ class RunOptions:
     results: Path = Path("reports/results.jsonl")  # for rows
     fresh: bool = False  # redo what is finished already
     no_measure: bool = False  # keep the trained model, to be measured later
+    train_on: TrainedOn = "train"  # what trainings show; "train+validation" is for a final model
     measured_on: MeasuredOn = "test"
     micro_accuracy: bool = False  # measure in TFLM's arithmetic too
     as_json: bool = False
@@ -90,5 +92,6 @@ class RunOptions:
             data=known.digests,
             seed=self.seed,
             deterministic=self.deterministic,
+            train_on=self.train_on,
             decided=self.decided,
         )

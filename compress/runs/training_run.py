@@ -105,6 +105,7 @@ class Training:
                 incoming=done.incoming,
                 notes=[*done.notes, *exported.notes],
                 recorded=done.recorded,
+                trained_on=context.train_on,
                 seconds=done.seconds or None,
                 peak_memory_bytes=done.peak_memory_bytes,
                 manifest=done.manifest,
@@ -143,7 +144,9 @@ class Training:
         recipe = self.resolved(context.task)
         model, history = self._fit(recipe, context, folder)
         _write_log(folder, history)
-        summary = summarise(history, recipe, model.params, len(context.data.validation))
+        # Of images that were trained on, accuracy says nothing that should be cited.
+        cited = history if context.train_on == "train" else []
+        summary = summarise(cited, recipe, model.params, len(context.data.validation))
         return Trained(
             model=model,
             incoming=model.digest,

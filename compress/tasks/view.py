@@ -11,6 +11,7 @@ from typing import Any
 
 from compress import backend
 from compress.data.dataset import Split
+from compress.rows.result import TrainedOn
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.training.distillation import Distillation
@@ -36,6 +37,7 @@ class TaskView:
     distillation: Distillation | None = None  # what `fit` adds to the loss
     answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
     precision: Precision = "float32"  # what `fit` computes in
+    train_on: TrainedOn = "train"
     recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
@@ -143,6 +145,7 @@ class TaskView:
             self.distillation,
             self.answers,
             self.precision,
+            self.train_on,
         )
 
     def finetuning_recipe(self) -> Recipe:

@@ -22,7 +22,7 @@ def epoch_batches(
     """
     scale, distillation = data.input_scale, data.distillation
     if recipe.views:
-        views = Views(data.train, classes, recipe, scale, seed)
+        views = Views(data.shown, classes, recipe, scale, seed)
         if distillation is None:
             return views.batches(done)
         answers = StoredAnswers(
@@ -34,5 +34,5 @@ def epoch_batches(
             return distillation.mean_softened(answers.of(view, chosen))
 
         return views.batches(done, targets)
-    drawn = batches(data.train, classes, recipe, scale, seed, done)
+    drawn = batches(data.shown, classes, recipe, scale, seed, done)
     return with_targets(drawn, distillation.targets(data.precision)) if distillation else drawn

@@ -54,13 +54,14 @@ def fit(
     """
     if recipe.epochs == 0:
         return []
-    check_augmentation(data.train, recipe)
+    check_augmentation(data.shown, recipe)
+    _check_choice(data, recipe)
     distillation = data.distillation
     keras = keras or backend.keras()
     set_seed(keras, seed, data.deterministic)
     seed_dropout(model, seed)
-    batch = min(recipe.batch_size, len(data.train))
-    steps = len(data.train) // batch
+    batch = min(recipe.batch_size, len(data.shown))
+    steps = len(data.shown) // batch
     model.compile(
         optimizer=optimizer_of(recipe, steps, keras),
         loss=loss_terms.loss(model, recipe, distillation, keras),
@@ -73,7 +74,7 @@ def fit(
         {
             "recipe": recipe.changed_fields(),
             "seed": seed,
-            "train": data.train.digest,
+            "train": data.shown.digest,
             "validation": data.validation.digest,
             "variables": [str(v.shape) for v in model.variables],
         }
@@ -87,6 +88,8 @@ def fit(
     except DamagedCheckpoint as error:
         data.progress.note(f"{error}: training begins from the start.")
     done = len(state.history)
+    if data.train_on != "train":
+        data.progress.note("validation images are trained on too: accuracy on them chooses nothing")
     data.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
         classes = model.output_shape[-1]
@@ -116,6 +119,16 @@ def fit(
         assign(model.variables, state.best)
     model.compile()  # copying a model copies its loss, and ours is no Keras object
     return state.history
+
+
+def _check_choice(data: TrainingData, recipe: Recipe) -> None:
+    """Raise ValueError if a recipe chooses by validation images that are trained on."""
+    for name, value in (("keep", "best"), ("schedule", "plateau")):
+        if data.train_on != "train" and getattr(recipe, name) == value:
+            raise ValueError(
+                f"{name} = {value!r} chooses by validation images, and --train-on {data.train_on} trains on them: take "
+                f"another recipe, or change it with --set {name}=VALUE."
+            )
 
 
 def _watch(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from compress.data.dataset import Split
+from compress.rows.result import TrainedOn
 from compress.training.distillation import Distillation
 from compress.training.precision import Precision
 from compress.training.progress import Progress
@@ -24,3 +26,9 @@ class TrainingData:
     distillation: Distillation | None = None  # teachers to learn from besides labels
     answers: Path | None = None  # folder of teachers' answers to views; None: they stay in memory
     precision: Precision = "float32"  # what is computed in; weights are float32 in either
+    train_on: TrainedOn = "train"
+
+    @cached_property
+    def shown(self) -> Split:
+        """What `fit` trains on. What is decided before it, such as a learning rate, is decided on `train` alone."""
+        return self.train if self.train_on == "train" else self.train.with_more(self.validation)

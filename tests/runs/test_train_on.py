@@ -1,0 +1,143 @@
+"""--train-on train+validation: a final model shows every image, says so in its row, and chooses by none of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from compress import zoo
+from compress.cli.main import cli
+from compress.data.dataset import Split
+from compress.pipelines.setup import trained_on
+from compress.rows.jsonl import read_from
+from compress.runs.keys import KeyContext
+from compress.stages.finetune import Finetune
+from compress.stages.quantize import Quantize
+from compress.training import recovery
+from compress.training.fit import fit
+from support import tiny_training
+from support.tiny_training import Tiny, Watcher
+
+BOTH = ["--train-on", "train+validation"]
+TRAIN = ["train", "--task", "toy", "--epochs", "1"]
+FINETUNE = ["run", "--task", "toy", "finetune", "--epochs", "1", "--learning-rate", "0.01"]
+ROWS = Path("reports/results.jsonl")
+
+
+def invoked(*words: str) -> Result:
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def final(watcher: Watcher) -> Any:
+    """The data of a training of the tiny task that shows validation images too."""
+    return dataclasses.replace(tiny_training.view(None, watcher), train_on="train+validation")
+
+
+def test_every_image_is_shown() -> None:
+    watcher = Watcher()
+    shown = final(watcher).shown
+    train, validation = tiny_training.split(0, 66), tiny_training.split(1, 30)
+    assert isinstance(shown, Split)
+    assert np.array_equal(shown.images, np.concatenate([train.images, validation.images]))
+    assert np.array_equal(shown.labels, np.concatenate([train.labels, validation.labels]))
+
+
+def test_an_epoch_has_the_steps_of_all_of_them() -> None:
+    recipe = dataclasses.replace(tiny_training.RECIPES["sgd"], epochs=1, batch_size=32, keep="last")
+    for data_of, steps in ((lambda w: tiny_training.view(None, w), 66 // 32), (final, 96 // 32)):
+        watcher = Watcher()
+        fit(Tiny().build(), recipe, data_of(watcher), seed=0)
+        assert watcher.steps == [*range(1, steps + 1)]
+
+
+def test_what_comes_before_the_training_is_decided_on_training_images_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    class Trials(recovery.Trials):
+        def found_rate(self) -> float:
+            tried.append(self.data.train.digest)
+            return 0.01
+
+    monkeypatch.setattr(recovery, "Trials", Trials)
+    recipe = dataclasses.replace(tiny_training.RECIPES["sgd"], epochs=1, keep="last")
+    recovery.fit_recovering(Tiny().build(), recipe, final(Watcher()), seed=0)
+    assert tried == [tiny_training.split(0, 66).digest]
+
+
+@pytest.mark.parametrize("change", [{"keep": "best"}, {"schedule": "plateau"}], ids=str)
+def test_a_recipe_that_chooses_by_validation_images_is_refused(change: dict[str, Any]) -> None:
+    recipe = dataclasses.replace(tiny_training.RECIPES["sgd"], keep="last", warmup=0.0)
+    recipe = dataclasses.replace(recipe, **change)
+    (name,) = change
+    with pytest.raises(ValueError, match=f"^{name} = .* chooses by validation images"):
+        fit(Tiny().build(), recipe, final(Watcher()), seed=0)
+
+
+@pytest.mark.parametrize("words", [TRAIN, FINETUNE], ids=lambda words: words[0])
+def test_the_row_says_it_and_the_run_is_another(words: list[str]) -> None:
+    said = invoked(*words[:3], *BOTH, *words[3:])
+    assert "validation images are trained on too" in said.output
+    invoked(*words)
+    rows = [row for row in read_from(ROWS) if row.label != "baseline"]
+    assert [row.trained_on for row in rows] == ["train+validation", "train"]
+    assert rows[0].run != rows[1].run
+    assert rows[0].curve is None
+    assert rows[1].curve
+    if words is TRAIN:
+        assert "best validation" not in said.output
+    # The same words find the same run.
+    invoked(*words[:3], *BOTH, *words[3:])
+    assert len([row for row in read_from(ROWS) if row.label != "baseline"]) == 2
+
+
+def test_the_baseline_before_it_and_stages_that_train_nothing_stay_what_they_were() -> None:
+    invoked("run", "--task", "toy", *BOTH, "quantize")
+    assert {row.trained_on for row in read_from(ROWS)} == {"train"}
+
+
+def test_only_what_trains_has_another_key(context: Any) -> None:
+    keys: KeyContext = context.keys
+    both = dataclasses.replace(keys, train_on="train+validation")
+    assert keys.of_pipeline([Quantize()], "0") == both.of_pipeline([Quantize()], "0")
+    assert keys.of_pipeline([Finetune()], "0") != both.of_pipeline([Finetune()], "0")
+
+
+def test_what_is_made_of_such_a_model_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    invoked(*TRAIN, *BOTH)
+    (file,) = Path("runs").glob("train*/model.keras")
+    row = next(iter(read_from(ROWS)))
+    invoked("run", "--task", "toy", "--model", str(file), "quantize")
+    assert {each.trained_on for each in read_from(ROWS)} == {"train+validation"}
+    kept = Path("kept.keras")
+    kept.write_bytes(file.read_bytes())
+    assert trained_on(kept) == "train"  # nothing says otherwise
+    mine = zoo.ZooModel("mine", kept, "", row.record())
+    monkeypatch.setattr(zoo, "models", lambda: {"mine": mine})
+    assert trained_on(kept) == "train+validation"
+
+
+@pytest.mark.parametrize("with_file", [False, True])
+def test_validation_images_cannot_measure_it(with_file: bool) -> None:
+    words = ["run", "--task", "toy", "--measure-on", "validation"]
+    if with_file:
+        invoked(*TRAIN, *BOTH)
+        (file,) = Path("runs").glob("train*/model.keras")
+        words += ["--model", str(file)]
+    else:
+        words += BOTH
+    before = ROWS.read_bytes() if ROWS.exists() else b""
+    done = CliRunner().invoke(cli, [*words, "quantize"])
+    assert done.exit_code == 1
+    assert "so validation images cannot measure it: leave out --measure-on validation." in (
+        done.output
+    )
+    assert (ROWS.read_bytes() if ROWS.exists() else b"") == before
