@@ -7,18 +7,26 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "reports" / "benchmarks"
+REPORTS = Path(__file__).parents[1] / "reports"
+SCRIPTS = [
+    *(
+        f"benchmarks/{name}"
+        for name in ("growth_page", "search_against_hand", "slim_files", "teacher")
+    ),
+    "targets/page",
+]
 
 
-@pytest.mark.parametrize("name", ["growth_page", "search_against_hand", "slim_files", "teacher"])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_the_committed_page_is_made_from_the_committed_results(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    path = REPORTS / f"{name}.py"
+    monkeypatch.syspath_prepend(str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     kept = script.PAGE.read_text(encoding="utf-8")
-    assert kept == script.page(), f"run reports/benchmarks/{name}.py"
+    assert kept == script.page(), f"run reports/{name}.py"
