@@ -21,8 +21,8 @@ PAGE = ROOT / "docs" / "measured" / "targets.md"
 HEAD = """# What is aimed at
 
 The README that this project grew from claims an accuracy of 92.63 % and a file of under
-100 KB. Here is how far kept rows are from making both true, and from what else is aimed at. Accuracies are percentages of
-the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the file that is measured.
+100 KB. Here is how far kept rows are from making both true, and from what else is aimed at. Accuracies are percentages
+of the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the file that is measured.
 `python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
 """
 NONE = "no row yet"
