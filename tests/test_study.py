@@ -52,11 +52,19 @@ def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -
         """
     )
     command = [sys.executable, FOLDER / "study.py", study, "--work", tmp_path / "work"]
-    made = []
-    for _ in range(2):
-        subprocess.run(command, check=True)
-        made.append((tmp_path / "work" / "study.csv").read_bytes())
-    assert made[0] == made[1]
+    subprocess.run(command, check=True)
+    first = (tmp_path / "work" / "study.csv").read_bytes()
+    # Finished matches are not made again, in another work folder either.
+    command = [*command[:-1], tmp_path / "elsewhere", "--results", tmp_path / "work"]
+    subprocess.run(command, check=True)
+    assert (tmp_path / "work" / "study.csv").read_bytes() == first
+    assert not list((tmp_path / "elsewhere").iterdir())
+    # One whose line is gone is, and stands last.
+    kept = (tmp_path / "work" / "study.jsonl").read_text().splitlines()
+    (tmp_path / "work" / "study.jsonl").write_text(kept[1] + "\n")
+    subprocess.run(command, check=True)
+    again = [json.loads(text)["match"] for text in (tmp_path / "work" / "study.jsonl").open()]
+    assert again == [json.loads(kept[n])["match"] for n in (1, 0)]
     rows = (tmp_path / "work" / "ours.jsonl").read_text().splitlines()
     assert len(json.loads(rows[0])["correct"]) > 0
     page = (tmp_path / "work" / "study.md").read_text()

@@ -1,7 +1,8 @@
 """Ours beside scripts by hand: python study.py study.toml --data FOLDER --work WORK
 
-Everything is made anew, or found again if an earlier try made it; a killed study goes on. It ends with study.csv and
-study.md in the work folder: what each file has, and what parts it from ours on the same test images.
+A finished match is kept as a line of study.jsonl in the folder of results, and found again there; a killed study goes
+on. study.csv and study.md are made of all lines: what each file has, and what parts it from ours on the same test
+images. To measure a match anew, delete its line.
 """
 
 from __future__ import annotations
@@ -23,30 +24,59 @@ from compress import registry
 
 HERE = Path(__file__).parent
 OURS = "ours.jsonl"  # rows of ours, in the work folder
-COLUMNS = ["seed", "by", "words", "top1", "file_bytes", "from_ours", "low", "high", "seconds"]
+KEPT = "study.jsonl"  # finished matches, in the folder of results
+COLUMNS = [
+    "model",
+    "seed",
+    "by",
+    "words",
+    "top1",
+    "file_bytes",
+    "from_ours",
+    "low",
+    "high",
+    "seconds",
+]
 
 
 def main() -> None:
     asked = arguments()
     study = tomllib.loads(asked.study.read_text())
-    asked.work.mkdir(parents=True, exist_ok=True)
+    results = asked.results or asked.work
+    for folder in (asked.work, results):
+        folder.mkdir(parents=True, exist_ok=True)
     task = registry.task(asked.task)
-    images = asked.work / "images.npz"
-    if not images.exists():
-        save(images, task.load(asked.data, print))
     model = asked.model or task.baseline_path()
-    lines: list[dict[str, Any]] = []
     for seed in study["seeds"]:
         for match in study["match"][: asked.first]:
-            ours, took = run(match["ours"], seed, model, asked)
-            lines.append(line(ours, None, seed, "compress", match["ours"], took, asked))
-            for words in match.get("controls", []):
-                control, took = run(words, seed, model, asked)
-                lines.append(line(control, ours, seed, "control", words, took, asked))
-            for words in match.get("by_hand", []):
-                made, took = by_hand(words, seed, images, model, asked.work)
-                lines.append(line(made, ours, seed, "by hand", words, took, asked))
-            write(lines, asked.work)
+            key = {"task": task.name, "model": model.name, "seed": seed, "match": match}
+            if any(all(each[k] == v for k, v in key.items()) for each in kept(results)):
+                continue
+            lines = [{"model": model.name, **each} for each in measured(match, seed, model, asked)]
+            with (results / KEPT).open("a") as file:
+                file.write(json.dumps({**key, "lines": lines, "made": made(asked.work)}) + "\n")
+            write(results)
+
+
+def kept(results: Path) -> list[dict[str, Any]]:
+    """The finished matches."""
+    file = results / KEPT
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def measured(
+    match: dict[str, Any], seed: int, model: Path, asked: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """The lines of a match: ours, its controls, and what scripts by hand make."""
+    ours, took = run(match["ours"], seed, model, asked)
+    lines = [line(ours, None, seed, "compress", match["ours"], took, asked)]
+    for words in match.get("controls", []):
+        control, took = run(words, seed, model, asked)
+        lines.append(line(control, ours, seed, "control", words, took, asked))
+    for words in match.get("by_hand", []):
+        done, took = by_hand(words, seed, model, asked)
+        lines.append(line(done, ours, seed, "by hand", words, took, asked))
+    return lines
 
 
 def arguments() -> argparse.Namespace:
@@ -54,6 +84,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("study", type=Path, help="TOML file of what is held against what")
     parser.add_argument(
         "--work", type=Path, required=True, help="folder for files, runs and tables"
+    )
+    parser.add_argument(
+        "--results", type=Path, help="folder of study.jsonl and the tables; WORK if not given"
     )
     parser.add_argument("--data", type=Path, help="the task's data")
     parser.add_argument("--task", default="cifar10")
@@ -64,8 +97,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save(path: Path, data: Any) -> None:
-    """The splits to train on and to choose by, for scripts that know numpy alone."""
+def images_of(asked: argparse.Namespace) -> Path:
+    """A file of the splits to train on and to choose by, for scripts that know numpy alone."""
+    path: Path = asked.work / "images.npz"
+    if path.exists():
+        return path
+    data = registry.task(asked.task).load(asked.data, print)
     np.savez(
         path,
         x_train=data.train.images,
@@ -73,6 +110,7 @@ def save(path: Path, data: Any) -> None:
         x_validation=data.validation.images,
         y_validation=data.validation.labels,
     )
+    return path
 
 
 def compress(*words: str, **options: Any) -> str:
@@ -95,12 +133,14 @@ def run(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[
     return folder / "model.tflite", sum(row["seconds"] for row in rows[1:])
 
 
-def by_hand(words: str, seed: int, images: Path, model: Path, work: Path) -> tuple[Path, float]:
+def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[Path, float]:
     """The file that a script writes, and its wall seconds, imports included. A file that is there is taken."""
     script, *options = shlex.split(words)
+    work = asked.work
     name = "-".join([Path(script).stem, *(o.removeprefix("--") for o in options), f"seed{seed}"])
     out, took = work / f"{name}.tflite", work / f"{name}.seconds"
     if not took.exists():
+        images = images_of(asked)
         began = time.monotonic()
         command = [
             sys.executable,
@@ -134,9 +174,12 @@ def line(
     return found
 
 
-def write(lines: list[dict[str, Any]], work: Path) -> None:
+def write(results: Path) -> None:
+    """Write study.csv and study.md of all finished matches."""
+    matches = kept(results)
+    lines = [line for match in matches for line in match["lines"]]
     table = pd.DataFrame(lines).reindex(columns=COLUMNS).dropna(axis=1, how="all")
-    table.to_csv(work / "study.csv", index=False)
+    table.to_csv(results / "study.csv", index=False)
     shown = table.assign(seconds=table["seconds"].map("{:.1f}".format))
     for name in ("top1", "from_ours", "low", "high"):
         if name in shown:
@@ -150,11 +193,12 @@ def write(lines: list[dict[str, Any]], work: Path) -> None:
         ]
     )
     note = "Accuracy and differences in points; `from_ours` is paired on the same test images, with its interval."
-    (work / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by(work)}\n")
+    made_by = "\n".join(dict.fromkeys(match["made"] for match in matches))
+    (results / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by}\n")
 
 
-def made_by(work: Path) -> str:
-    """What the table was measured on, as the last row of ours says it; files by hand were measured by the same code."""
+def made(work: Path) -> str:
+    """What a match was measured on, as the last row of ours says it; files by hand were measured by the same code."""
     row = json.loads((work / OURS).read_text().splitlines()[-1])
     versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
     return (
