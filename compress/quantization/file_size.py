@@ -35,3 +35,22 @@ def stored(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> byte
     if scheme == "int4":
         return int4.trial(model, coarse, inputs)
     return converted(model.keras, scheme, inputs)
+
+
+def as_if_trained(model: KerasModel) -> KerasModel:
+    """The model with other numbers in weights that are all one number, as biases are before training.
+
+    Two of them would be equal, and a slim file has equal vectors once.
+    """
+    weights = model.keras.get_weights()
+    constant = [w.size > 1 and bool((w == w.flat[0]).all()) for w in weights]
+    if not any(constant):
+        return model
+    other, rng = model.copy(), np.random.default_rng(0)
+    other.keras.set_weights(
+        [
+            w + rng.uniform(0.1, 0.2, w.shape).astype(w.dtype) if same else w
+            for w, same in zip(weights, constant, strict=True)
+        ]
+    )
+    return other

@@ -26,6 +26,7 @@ def file_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
     """The bytes of the file that a later stage makes of a model; of its slim int8 file if there is no such stage."""
 
     def figure(model: KerasModel) -> float:
+        model = file_size.as_if_trained(model)
         stored = storing.file_bytes(model) if storing else None
         return file_size.bytes_of(model, "int8") if stored is None else stored
 
