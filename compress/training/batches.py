@@ -41,13 +41,23 @@ def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
     crop = draws.crop
     if not crop and not draws.mirrored.any():
         return images
-    n, h, w, _ = images.shape
-    images = np.where(draws.mirrored[:, None, None, None], images[:, :, ::-1], images)
-    if crop:
-        bordered = np.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
-        rows, columns = draws.top[:, None] + np.arange(h), draws.left[:, None] + np.arange(w)
-        images = bordered[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return images
+    n, h, w, channels = images.shape
+    rows = _reflected(draws.top[:, None] - crop + np.arange(h), h)
+    columns = _reflected(draws.left[:, None] - crop + np.arange(w), w)
+    columns = np.where(draws.mirrored[:, None], w - 1 - columns, columns)
+    pixels = (np.arange(n)[:, None, None] * h + rows[:, :, None]) * w + columns[:, None, :]
+    return np.take(images.reshape(-1, channels), pixels, axis=0)
+
+
+def _reflected(places: np.ndarray, size: int) -> np.ndarray:
+    """Places of an axis of that size, for places that may lie beyond its ends, as `np.pad` reflects it.
+
+    >>> _reflected(np.array([-2, -1, 0, 3, 4, 5]), 4)
+    array([2, 1, 0, 3, 2, 1])
+    """
+    period = max(2 * (size - 1), 1)
+    within = places % period
+    return np.minimum(within, period - within)
 
 
 def check_augmentation(split: Split, recipe: Recipe) -> None:

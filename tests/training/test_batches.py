@@ -83,6 +83,22 @@ def test_every_place_of_a_crop_comes_about() -> None:
     assert len({window.tobytes() for window in out}) == 9
 
 
+@pytest.mark.parametrize("size", [(6, 6), (4, 9), (2, 2), (1, 5), (1, 1)], ids=str)
+@pytest.mark.parametrize("crop", [0, 1, 4, 13])
+def test_augmented_images_are_cut_out_of_mirrored_ones_with_a_border_of_numpy(
+    size: tuple[int, int], crop: int
+) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, *size, 3)).astype(np.uint8)
+    draws = Draws.of(len(images), True, crop, rng)
+    around = ((crop, crop), (crop, crop), (0, 0))
+    for n, found in enumerate(augmented(images, draws)):
+        whole = images[n, :, ::-1] if draws.mirrored[n] else images[n]
+        bordered = np.pad(whole, around, mode="reflect")
+        top, left = draws.top[n], draws.left[n]
+        assert np.array_equal(found, bordered[top : top + size[0], left : left + size[1]])
+
+
 @SETTINGS
 @given(IMAGES, st.booleans(), st.integers(0, 2), SEEDS)
 def test_augmented_images_are_new_ones_of_the_same_kind_decided_by_the_generator(
