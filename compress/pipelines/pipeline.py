@@ -16,7 +16,7 @@ from compress.keras_models.model import KerasModel
 from compress.pipelines.state import AnyModel, State
 from compress.rows.result import Result
 from compress.runs import figures as reached
-from compress.runs import minutes, precision, provenance, trained
+from compress.runs import minutes, precision, provenance, seen, trained
 from compress.runs.context import Made, RunContext
 from compress.runs.folder import RunFolder
 from compress.runs.trained import Trained
@@ -87,6 +87,7 @@ class Pipeline:
 
     def _ready(self, model: KerasModel, context: RunContext) -> Pipeline:
         """The checked pipeline whose stages are asked for nothing that has to be measured first."""
+        seen.check_teachers(self.stages, context)
         stages, figures = reached.settled(self.stages, model, context)
         for sentence in Pipeline(stages).check(model, context.view(None)):
             context.progress.note(sentence)
@@ -185,7 +186,7 @@ class Pipeline:
             incoming=incoming,
             notes=[*notes, *exported.notes],
             recorded=recorded,
-            trained_on=context.seen_by(self.stages),
+            trained_on=seen.by_stages(self.stages, context),
             seconds=done.seconds if done else None,
             peak_memory_bytes=done.peak_memory_bytes if done else None,
             manifest=done.manifest if done else {},

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress import backend, zoo
+from compress import backend
 from compress.data.dataset import Dataset, Note
 from compress.files import sha256
 from compress.keras_models.model import KerasModel
@@ -18,10 +18,10 @@ from compress.measurement.measure import measure
 from compress.model_files.fits_task import check_fits, check_header
 from compress.model_files.load import load_model
 from compress.rows.measurement import MeasuredOn, Measurement
-from compress.rows.result import Result, TrainedOn
+from compress.runs import seen
 from compress.runs.context import RunContext, check_places
 from compress.runs.digest_index import KnownModel
-from compress.runs.folder import MODELS, RunFolder
+from compress.runs.folder import MODELS
 from compress.runs.options import RunOptions
 from compress.runs.trained import JAX
 from compress.stage import Stage
@@ -41,7 +41,8 @@ def run_context(options: RunOptions, progress: Progress, command: str) -> RunCon
     """
     check_backend(options)
     check_places(options.out, options.results)  # before the data are looked for
-    _check_unseen(options.measured_on, options.train_on, f"--train-on {options.train_on}")
+    why = f"--train-on {options.train_on} trains on validation images"
+    seen.check_unseen(options.measured_on, options.train_on, why)
     data = options.load(progress.note)
     return RunContext(
         task=input_scale.of_data(options.task, data, options.input_scale),
@@ -120,10 +121,11 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
         raise ValueError(f"{path} is a .tflite file; stages start from a .keras or .h5 model.")
     context, found = _fitted_context(loaded, options, context, vouched=options.model is None)
     model, notes = _flat(loaded, context)
-    seen = trained_on(path)
-    _check_unseen(context.measured_on, seen, f"{path} was trained on {seen}")
+    trained_on = seen.of_file(path)
+    why = f"{path} was trained on validation images too"
+    seen.check_unseen(context.measured_on, trained_on, why)
     context = dataclasses.replace(
-        context, model_file=_file_name(path, options), model_trained_on=seen
+        context, model_file=_file_name(path, options), model_trained_on=trained_on
     )
     known = KnownModel(model.digest, context.task.input_scale, (*found, *notes))
     options.remember_model(path, known)
@@ -137,26 +139,6 @@ def start_from(
     context, _ = _fitted_context(model, options, context)
     context = dataclasses.replace(context, model_file=IN_MEMORY)
     return _flat(model, context)[0], context
-
-
-def trained_on(path: Path) -> TrainedOn:
-    """What a model file was trained on, as the row says that the zoo or its run folder has of it; else "train"."""
-    for model in zoo.models().values():
-        if model.file == path:
-            return Result.from_record(model.row).trained_on
-    try:
-        finished = RunFolder(path.parent).load_manifest() if path.name in MODELS.values() else None
-    except ValueError:  # a manifest of something else
-        finished = None
-    return finished.row.trained_on if finished else "train"
-
-
-def _check_unseen(measured_on: MeasuredOn, seen: TrainedOn, why: str) -> None:
-    """Raise ValueError if what is to be measured on was trained on."""
-    if measured_on in seen.split("+"):
-        raise ValueError(
-            f"{why}, so validation images cannot measure it: leave out --measure-on validation."
-        )
 
 
 def check_declared_shapes(path: Path, task: Task, data: Dataset) -> None:

@@ -22,7 +22,6 @@ from compress.runs import provenance
 from compress.runs.curve import curve_of
 from compress.runs.folder import FinishedRun, RunFolder
 from compress.runs.keys import KeyContext
-from compress.stage import Stage
 from compress.tasks.task import Task
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
@@ -79,11 +78,6 @@ class RunContext:
 
     def __post_init__(self) -> None:
         check_places(self.out, self.results)
-
-    def seen_by(self, stages: Sequence[Stage]) -> TrainedOn:
-        """What the model that these stages give has trained on."""
-        trains = any(stage.trains for stage in stages)
-        return self.train_on if trains and self.train_on != "train" else self.model_trained_on
 
     @property
     def keys(self) -> KeyContext:

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from compress import zoo
 from compress.cli.main import cli
 from compress.data.dataset import Split
-from compress.pipelines.setup import trained_on
 from compress.rows.jsonl import read_from
+from compress.runs import seen
 from compress.runs.keys import KeyContext
 from compress.stages.finetune import Finetune
 from compress.stages.quantize import Quantize
@@ -119,10 +119,10 @@ def test_what_is_made_of_such_a_model_says_so_too(monkeypatch: pytest.MonkeyPatc
     assert {each.trained_on for each in read_from(ROWS)} == {"train+validation"}
     kept = Path("kept.keras")
     kept.write_bytes(file.read_bytes())
-    assert trained_on(kept) == "train"  # nothing says otherwise
+    assert seen.of_file(kept) == "train"  # nothing says otherwise
     mine = zoo.ZooModel("mine", kept, "", row.record())
     monkeypatch.setattr(zoo, "models", lambda: {"mine": mine})
-    assert trained_on(kept) == "train+validation"
+    assert seen.of_file(kept) == "train+validation"
 
 
 @pytest.mark.parametrize("with_file", [False, True])
@@ -137,7 +137,19 @@ def test_validation_images_cannot_measure_it(with_file: bool) -> None:
     before = ROWS.read_bytes() if ROWS.exists() else b""
     done = CliRunner().invoke(cli, [*words, "quantize"])
     assert done.exit_code == 1
-    assert "so validation images cannot measure it: leave out --measure-on validation." in (
-        done.output
-    )
+    assert "so they cannot measure it: leave out --measure-on validation." in done.output
     assert (ROWS.read_bytes() if ROWS.exists() else b"") == before
+
+
+def test_who_learns_of_such_a_teacher_has_seen_them_too() -> None:
+    invoked(*TRAIN, *BOTH)
+    (teacher,) = Path("runs").glob("train*/model.keras")
+    words = ["run", "--task", "toy", "distill", "--epochs", "1", "--teacher", str(teacher)]
+    before = ROWS.read_bytes()
+    done = CliRunner().invoke(cli, [*words[:3], "--measure-on", "validation", *words[3:]])
+    assert done.exit_code == 1
+    assert f"{teacher} was trained on validation images too, so they cannot" in done.output
+    assert ROWS.read_bytes() == before
+    invoked(*words)
+    said = {row.label: row.trained_on for row in read_from(ROWS) if "--teacher" in row.label}
+    assert set(said.values()) == {"train+validation"}
