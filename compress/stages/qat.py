@@ -59,7 +59,7 @@ class Qat(TrainingStage):
     """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
-    version: ClassVar = 3
+    version: ClassVar = 4
     gives: ClassVar = "tflite"
     epochs: int = option(
         6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
@@ -136,7 +136,7 @@ class Qat(TrainingStage):
             start = {name: first[name] for name in bits}
             training = self._simulated(model, bits, images, start)
             # What lies between two roundings is computed in float32, or they would round otherwise than the file.
-            exact = dataclasses.replace(view, precision="float32")
+            exact = dataclasses.replace(view, precision="float32", answered_in=view.precision)
             self._fit(training, exact, seed, callbacks=[qat_model.freezing(training, self.epochs)])
             whole = _whole(qat_export.exported(training), model)
             result = slim_export(whole.content, images)

@@ -38,6 +38,7 @@ class TaskView:
     answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
     precision: Precision = "float32"  # what `fit` computes in
     train_on: TrainedOn = "train"
+    answered_in: Precision | None = None  # what teachers compute in; None: in `precision` too
     recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
@@ -146,6 +147,7 @@ class TaskView:
             self.answers,
             self.precision,
             self.train_on,
+            self.answered_in,
         )
 
     def finetuning_recipe(self) -> Recipe:

@@ -21,12 +21,13 @@ def epoch_batches(
     Answers to views are stored before this returns; without views, teachers answer as batches are drawn.
     """
     scale, distillation = data.input_scale, data.distillation
+    precision = data.answered_in or data.precision
     if recipe.views:
         views = Views(data.shown, classes, recipe, scale, seed)
         if distillation is None:
             return views.batches(done)
         answers = StoredAnswers(
-            distillation.teachers, views, data.answers, data.progress, data.precision
+            distillation.teachers, views, data.answers, data.progress, precision
         )
         answers.prepare()
 
@@ -35,4 +36,4 @@ def epoch_batches(
 
         return views.batches(done, targets)
     drawn = batches(data.shown, classes, recipe, scale, seed, done)
-    return with_targets(drawn, distillation.targets(data.precision)) if distillation else drawn
+    return with_targets(drawn, distillation.targets(precision)) if distillation else drawn

@@ -80,6 +80,7 @@ def fit(
         }
         | ({"distillation": distillation.spec()} if distillation else {})
         | ({} if data.precision == "float32" else {"precision": data.precision})
+        | ({"answered_in": data.answered_in} if distillation and data.answered_in else {})
     )
     average = WeightAverage(model, recipe.weight_average) if recipe.weight_average else None
     state = Checkpoint(model, data.checkpoints, key, average.variables if average else ())

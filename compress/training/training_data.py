@@ -27,6 +27,7 @@ class TrainingData:
     answers: Path | None = None  # folder of teachers' answers to views; None: they stay in memory
     precision: Precision = "float32"  # what is computed in; weights are float32 in either
     train_on: TrainedOn = "train"
+    answered_in: Precision | None = None  # what teachers compute in; None: in `precision` too
 
     @cached_property
     def shown(self) -> Split:

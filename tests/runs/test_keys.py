@@ -73,7 +73,7 @@ PINNED = {
     "baseline": "aa136204674f66cf",
     "prune": "14e45f576dd44ee6",
     "prune quantize": "594f205c7a71ec39",
-    "qat": "21da3edb0fddd9f4",
+    "qat": "fe7200260da056cd",
     "train": "129eaeb6c41bf31a",
 }
 

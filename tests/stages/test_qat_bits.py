@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_the_row_says_what_simulated_the_integers() -> None:
         file = qat(model, task, epochs=1, bits=bits)
         assert task.recorded["simulated_by"] == expected
         assert {kernel.dtype[:3] for kernel in contents.kernels(file.content)} == {"int"}
+
+
+def test_a_run_in_bfloat16_trains_integers_in_float32_and_asks_its_teacher_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[tuple[str, str | None]] = []
+
+    def fit(self: TaskView, *words: Any, **options: Any) -> None:
+        fitted.append((self.precision, self.answered_in))
+
+    monkeypatch.setattr(TaskView, "fit", fit)
+    qat(residual(), replace(view(), precision="bfloat16"), epochs=1, alpha=0.5)
+    assert fitted == [("float32", "bfloat16")]
 
 
 def test_shared_weights_have_one_code_in_a_channel() -> None:

@@ -211,10 +211,16 @@ def test_a_training_in_bfloat16_asks_its_teacher_in_bfloat16(
     spied = dataclasses.replace(data, distillation=Spy(teachers=(teacher,)))
     next(epoch_batches.epoch_batches(spied, 3, online, SEED, 0))
     assert asked == ["bfloat16"]
+    apart = dataclasses.replace(spied, precision="float32", answered_in="bfloat16")
+    next(epoch_batches.epoch_batches(apart, 3, online, SEED, 0))
+    assert asked == ["bfloat16", "bfloat16"]
     prepared(teacher, tmp_path)
     data = dataclasses.replace(data, distillation=distillation, answers=tmp_path)
     next(epoch_batches.epoch_batches(data, 3, RECIPE, SEED, 0))
     assert len(stored(tmp_path)) == 8
+    apart = dataclasses.replace(data, precision="float32", answered_in="bfloat16")
+    next(epoch_batches.epoch_batches(apart, 3, RECIPE, SEED, 0))
+    assert len(stored(tmp_path)) == 8  # no teacher had to answer again
 
 
 def test_a_teacher_that_gives_probabilities_is_stored_by_their_logarithm(
