@@ -1,6 +1,7 @@
-"""Add a trained model to the zoo, its weights stored in 16 bits, and measure it as it is stored.
+"""Add what a run made to the zoo: a Keras model, measured with its weights in 16 bits, or a `.tflite` file as it is.
 
-`python -m baselines.zoo.add RUN_FOLDER NAME [DATA]`. It has half as many bytes; once loaded, its weights are float32.
+`python -m baselines.zoo.add RUN_FOLDER NAME [DATA]`. A Keras model has half as many bytes; once loaded, its weights are
+float32. A run whose last stage gives a `.tflite` file has a row of that very file, which stands.
 """
 
 from __future__ import annotations
@@ -52,11 +53,15 @@ def _measured(run: Path, folder: Path, name: str, data: Path | None, command: st
     if not (finished := RunFolder(run).load()):
         raise ValueError(f"{run} is not the folder of a finished run.")
     file, manifest = folder / f"{name}.keras", folder / f"{name}.json"
+    rest = {k: v for k, v in finished.manifest.items() if k not in ROWS.values()}
+    row = finished.row
+    if not RunFolder(run).model_file("keras").exists():
+        shutil.copy(RunFolder(run).model_file("tflite"), file.with_suffix(".tflite"))
+        write_json(manifest, {"result": row.record(), **rest})
+        return row
     in_half_precision(run / "model.keras", file)
     if (log := RunFolder(run).log).exists():
         shutil.copy(log, file.with_suffix(".csv"))
-    rest = {k: v for k, v in finished.manifest.items() if k not in ROWS.values()}
-    row = finished.row
     if not row.pipeline:  # of a training; a row of stages names the model that they began with
         digest = load_model(file).digest
         row = dataclasses.replace(row, model=digest)

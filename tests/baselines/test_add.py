@@ -108,3 +108,22 @@ def test_its_row_is_of_the_stored_file_on_the_images_of_the_run(
     monkeypatch.setattr(zoo, "models", lambda: {"mine": mine})
     said = CliRunner().invoke(cli, ["verify", "zoo:mine", "--task", "toy"])
     assert said.exit_code == 0, said.output
+
+
+def test_an_integer_file_is_added_as_it_is_with_the_row_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert CliRunner().invoke(cli, ["run", "--task", "toy", "quantize"]).exit_code == 0
+    (run,) = Path("runs").glob("quantize*")
+    row = add(run, tmp_path, "mine", None, "")
+    assert {path.name for path in tmp_path.glob("mine.*")} == {"mine.tflite", "mine.json"}
+    assert (tmp_path / "mine.tflite").read_bytes() == (run / "model.tflite").read_bytes()
+    finished = RunFolder(run).load()
+    assert finished is not None
+    content = json.loads((tmp_path / "mine.json").read_text())["result"]
+    assert content == row.record() == finished.row.record()
+    mine = zoo.ZooModel("mine", tmp_path / "mine.tflite", "", content)
+    monkeypatch.setattr(zoo, "models", lambda: {"mine": mine})
+    for command in ("verify", "evaluate"):
+        said = CliRunner().invoke(cli, [command, "zoo:mine", "--task", "toy"])
+        assert said.exit_code == 0, said.output
