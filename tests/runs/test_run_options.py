@@ -26,6 +26,7 @@ UNSAID: dict[str, Any] = {
     "results": Path("reports/results.jsonl"),
     "fresh": False,
     "no_measure": False,
+    "train_on": "train",
     "measured_on": "test",
     "micro_accuracy": False,
     "as_json": False,

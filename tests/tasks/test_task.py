@@ -87,7 +87,7 @@ def test_view_of_a_task_has_no_way_to_the_test_set(toy_view: TaskView) -> None:
     names = {f.name for f in dataclasses.fields(toy_view)}
     assert names == {
         "task", "train", "validation", "checkpoints", "progress", "deterministic", "distillation",
-        "answers", "precision", "recipe_changes", "recorded",
+        "answers", "precision", "train_on", "answered_in", "recipe_changes", "recorded",
     }  # fmt: skip
 
 
