@@ -14,7 +14,7 @@ from compress.report.scene import Pixels, Scene, scene
 from compress.text import printable
 
 # Width and height of the inner part of the picture, in pixels: the page takes the widest that fits.
-LAYOUTS = ((270, 300), (520, 380), (660, 400), (940, 430))
+LAYOUTS = ((270, 300), (520, 380), (660, 400), (940, 395))
 NAMES_FROM = 500  # narrower pictures have only numbers at their points
 
 
