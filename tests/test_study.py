@@ -60,10 +60,11 @@ def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -
     assert (tmp_path / "work" / "study.csv").read_bytes() == first
     assert not list((tmp_path / "elsewhere").iterdir())
     # One whose line is gone is, and stands last.
+    lines = tmp_path / "work" / "study.jsonl"
     kept = (tmp_path / "work" / "study.jsonl").read_text().splitlines()
     (tmp_path / "work" / "study.jsonl").write_text(kept[1] + "\n")
     subprocess.run(command, check=True)
-    again = [json.loads(text)["match"] for text in (tmp_path / "work" / "study.jsonl").open()]
+    again = [json.loads(t)["match"] for t in lines.read_text().splitlines()]
     assert again == [json.loads(kept[n])["match"] for n in (1, 0)]
     rows = (tmp_path / "work" / "ours.jsonl").read_text().splitlines()
     assert len(json.loads(rows[0])["correct"]) > 0
