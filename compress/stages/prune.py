@@ -222,9 +222,11 @@ class Prune(TrainingStage):
         """A copy of `model`, trained on while tfmot prunes it. Present zeros and clusters stay, skipped or not."""
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
-        batch = min(self.recipe(task).batch_size, len(task.train))
+        batch = min(self.recipe(task).batch_size, len(task.training_data().shown))
         epochs = self.epochs or 0
-        steps = ramp_steps(self.begin, self.end, epochs * (len(task.train) // batch))
+        steps = ramp_steps(
+            self.begin, self.end, epochs * (len(task.training_data().shown) // batch)
+        )
         ramps = {}
         for name, w in kernels.items():
             before = int(np.sum(w == 0))
