@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from compress.diagnosis.diagnose import examined
 from compress.pipelines.words import stages_of
 from conftest import Silent
 from support.fresh_python import ROOT
+from support.scripts import load_script
 
 RUNS = (
     "prune --epochs 1",
@@ -33,12 +33,7 @@ RUNS = (
 
 def script() -> Any:
     """The module that writes the page."""
-    spec = importlib.util.spec_from_file_location("architectures", ROOT / "docs/architectures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs/architectures.py")
 
 
 def images() -> Path:

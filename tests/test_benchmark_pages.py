@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+
+from support.scripts import load_script
 
 REPORTS = Path(__file__).parents[1] / "reports"
 SCRIPTS = [
@@ -23,10 +24,6 @@ def test_the_committed_page_is_made_from_the_committed_results(
 ) -> None:
     path = REPORTS / f"{name}.py"
     monkeypatch.syspath_prepend(str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(path)
     kept = script.PAGE.read_text(encoding="utf-8")
     assert kept == script.page(), f"run reports/{name}.py"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.report_rows import bits, row
+from support.scripts import load_script
 
 PATH = Path(__file__).parents[1] / "reports" / "targets" / "page.py"
 SMALL: dict[str, Any] = {
@@ -21,12 +21,7 @@ HALF: dict[str, Any] = {
 
 @pytest.fixture
 def page() -> Any:
-    spec = importlib.util.spec_from_file_location("targets_page", PATH)
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return load_script(PATH)
 
 
 def test_the_most_accurate_row_within_the_limits_stands_for_a_target(page: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,15 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from support.scripts import load_script
+
 SCRIPT = Path(__file__).parents[1] / "reports" / "benchmarks" / "training_speed.py"
 
 
 def test_the_faster_precision_of_each_is_compared_round_by_round() -> None:
-    spec = importlib.util.spec_from_file_location("training_speed", SCRIPT)
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script(SCRIPT)
 
     def spent(images: float, cpu: float) -> dict[str, float]:
         return {"images_a_second": images, "cpu_ms_a_step": cpu}

@@ -1,7 +1,8 @@
 """Measure a model of the zoo again, and keep that as its row.
 
 `python -m baselines.zoo.measure_again NAME [DATA]`, for after a change of what is measured, or of the file that a model
-is exported to. Where, when and by what it was trained moves to `trained`, beside the row.
+is exported to, or with `--on test` for the last measurement of a model that validation images chose. Where, when and by
+what it was trained moves to `trained`, beside the row.
 """
 
 from __future__ import annotations
@@ -14,32 +15,45 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
+
 from compress import registry, zoo
 from compress.files import write_json
 from compress.measurement.measure import digest_of_test, measure
 from compress.model_files.load import load_model
-from compress.rows.measurement import Measurement
+from compress.rows.measurement import MeasuredOn, Measurement
 from compress.rows.result import SCHEMA, Result
-from compress.runs import provenance
+from compress.runs import provenance, seen
 from compress.tflite.model import TFLiteModel
 
 OF_TRAINING = ("commit", "command", "versions", "machine", "time", "seconds", "peak_memory_bytes")
 
 
-def measure_again(manifest: Path, model: Path, data: Path | None, command: str) -> Result:
+def measure_again(
+    manifest: Path, model: Path, data: Path | None, command: str, on: MeasuredOn | None = None
+) -> Result:
     """Write the row anew, with the command that asked for it, and give it.
 
+    Args:
+      on: the images to measure on; those that the row was measured on if None.
+
     Raises:
-      ValueError: the data are not those that the row was measured on.
+      ValueError: the data are not those that the row is about, or the model has trained on the images.
     """
     content: dict[str, Any] = json.loads(manifest.read_text())
     before = Result.from_record(content["result"])
     task = registry.task(before.task)
     dataset = task.load(data, lambda sentence: None)
-    on = before.measured_on
-    digest = digest_of_test(dataset) if on == "test" else dataset.validation.digest
-    if digest != before.splits[on]:
-        raise ValueError(f"these are not the {on} images that the row of {model.name} is about.")
+    on = on or before.measured_on
+    seen.check_unseen(on, before.trained_on, f"{model.name} was trained on validation images too")
+    there = {"train": dataset.train.digest, "validation": dataset.validation.digest}
+    if "test" in (on, *before.splits):
+        there["test"] = digest_of_test(dataset)
+    for name, digest in before.splits.items():
+        if there[name] != digest:
+            raise ValueError(
+                f"these are not the {name} images that the row of {model.name} is about."
+            )
     loaded = load_model(model)
     file = loaded if isinstance(loaded, TFLiteModel) else loaded.to_tflite()
     found, predicted = measure(file, dataset, task.input_scale, on=on)
@@ -47,6 +61,7 @@ def measure_again(manifest: Path, model: Path, data: Path | None, command: str) 
     row = dataclasses.replace(
         before,
         **numbers,
+        splits=there,
         predictions=predicted.digest if before.predictions else None,
         commit=provenance.commit(),
         command=command,
@@ -60,9 +75,18 @@ def measure_again(manifest: Path, model: Path, data: Path | None, command: str) 
     return row
 
 
-if __name__ == "__main__":
-    name, *rest = sys.argv[1:]
+@click.command()
+@click.argument("name")
+@click.argument("data", type=click.Path(path_type=Path, exists=True), required=False)
+@click.option(
+    "--on", type=click.Choice(["validation", "test"]), help="The same as before if not given."
+)
+def main(name: str, data: Path | None, on: MeasuredOn | None) -> None:
+    """Measure the model NAME of the zoo again, on DATA, and keep that as its row."""
     chosen = zoo.models()[name]
     command = shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]])
-    place = Path(rest[0]) if rest else None
-    measure_again(chosen.file.with_suffix(".json"), chosen.file, place, command)
+    measure_again(chosen.file.with_suffix(".json"), chosen.file, data, command, on)
+
+
+if __name__ == "__main__":
+    main()

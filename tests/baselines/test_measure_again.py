@@ -48,3 +48,26 @@ def test_other_images_are_refused(copied: tuple[Path, Path]) -> None:
     ):
         measure_again(manifest, model, None, "again")
     assert json.loads(manifest.read_text()) == content
+
+
+def test_a_model_chosen_by_validation_images_is_measured_on_test_images_at_last(
+    copied: tuple[Path, Path],
+) -> None:
+    manifest, model = copied
+    of_test = measure_again(*copied, None, "again")
+    on_validation = measure_again(*copied, None, "again", "validation")
+    assert on_validation.measured_on == "validation"
+    assert on_validation.test_images != of_test.test_images
+    at_last = measure_again(manifest, model, None, "again", "test")
+    assert (at_last.measured_on, at_last.top1) == ("test", of_test.top1)
+    assert at_last.splits == of_test.splits
+
+
+def test_a_model_that_trained_on_validation_images_is_not_measured_on_them(
+    copied: tuple[Path, Path],
+) -> None:
+    content = json.loads(copied[0].read_text())
+    content["result"]["trained_on"] = "train+validation"
+    copied[0].write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="cannot measure it"):
+        measure_again(*copied, None, "again", "validation")
