@@ -48,6 +48,25 @@ def test_a_final_model_is_marked(page: Any) -> None:
     assert page.best_line(SMALL, [final]).endswith("`baseline`, trained on train+validation |")
 
 
+def test_the_readme_opens_with_what_reaches_the_goal_and_with_nothing_else(page: Any) -> None:
+    digest = page.zoo.models()["r14-int4"].row["tflite_digest"]
+    found = row(bits(9100), file_bytes=40_000, tflite_digest=digest)
+    assert page.headline(SMALL, [found]) == (
+        "**91.00 % of the 10,000 test images of CIFAR-10, in one file of 40,000 bytes.**"
+        " `compress verify zoo:r14-int4` measures it again.\n"
+    )
+    elsewhere = row(bits(9100), file_bytes=40_000)
+    assert page.headline(SMALL, [elsewhere]).endswith("40,000 bytes.**\n")
+    assert page.headline(SMALL, [row(bits(9099), file_bytes=40_000)]) == ""
+    assert page.headline(SMALL, []) == ""
+
+
+def test_the_committed_readme_opens_with_that(page: Any) -> None:
+    kept = page.HEADLINE.search(page.README.read_text("utf-8"))
+    assert kept is not None
+    assert kept[0] == page.opening(), "run reports/targets/page.py"
+
+
 def test_a_difference_is_the_mean_over_the_seeds_that_both_have(page: Any) -> None:
     rows = [row(bits(8500 + 100 * seed), label="taught", seed=seed) for seed in (0, 1, 2)]
     rows += [row(bits(8400), label="alone", seed=seed) for seed in (0, 1)]

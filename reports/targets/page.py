@@ -1,23 +1,27 @@
 """Write docs/measured/targets.md: what is aimed at, what kept rows reach of it, and their hours.
 
-`python reports/targets/page.py`
+`python reports/targets/page.py` also writes the sentence that the README opens with, once a row reaches the first goal.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compress import zoo
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "measured" / "targets.md"
+README = ROOT / "README.md"
+HEADLINE = re.compile(r"(?<=<!-- headline -->\n).*?(?=<!-- /headline -->)", re.S)
 HEAD = """# What is aimed at
 
 The README that this project grew from claims an accuracy of 92.63 % and a file of under
@@ -30,10 +34,9 @@ NONE = "no row yet"
 
 def page() -> str:
     """The page."""
-    wanted = tomllib.loads((HERE / "targets.toml").read_text())
-    parts = {part["what"]: rows_of(ROOT / part["rows"]) for part in wanted["part"]}
-    ours, zoo, *_ = parts.values()
-    rows = [row for row in (*ours, *zoo) if row.data == "cifar10" and row.measured_on == "test"]
+    wanted = targets()
+    parts = parts_of(wanted)
+    rows = measured(parts)
     lines = [
         HEAD,
         "| of | floor | goal | reached | top-1, % | bytes | by |",
@@ -61,6 +64,41 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def opening() -> str:
+    """What the README opens with: the headline of the first target."""
+    wanted = targets()
+    return headline(wanted["best"][0], measured(parts_of(wanted)))
+
+
+def headline(target: dict[str, Any], rows: Sequence[Result]) -> str:
+    """The sentence about the row that reaches the goal of a target; empty if none does."""
+    best = best_row(target, rows)
+    if best is None or 100 * best.top1 < target["goal"]:
+        return ""
+    where = f"{best.top1:.2%} of the {best.test_images:,} test images of CIFAR-10".replace(
+        "%", " %"
+    )
+    names = [n for n, m in zoo.models().items() if m.row.get("tflite_digest") == best.tflite_digest]
+    again = f" `compress verify zoo:{names[0]}` measures it again." if names else ""
+    return f"**{where}, in one file of {best.file_bytes:,} bytes.**{again}\n"
+
+
+def targets() -> dict[str, Any]:
+    """What targets.toml says."""
+    return tomllib.loads((HERE / "targets.toml").read_text())
+
+
+def parts_of(wanted: dict[str, Any]) -> dict[str, list[Result]]:
+    """Part -> its rows."""
+    return {part["what"]: rows_of(ROOT / part["rows"]) for part in wanted["part"]}
+
+
+def measured(parts: dict[str, list[Result]]) -> list[Result]:
+    """The rows on test images of CIFAR-10 among those of the first two parts."""
+    ours, of_zoo, *_ = parts.values()
+    return [row for row in (*ours, *of_zoo) if row.data == "cifar10" and row.measured_on == "test"]
+
+
 def rows_of(path: Path) -> list[Result]:
     """The rows of a file of rows, or those beside the models of a folder."""
     if path.is_dir():
@@ -71,15 +109,20 @@ def rows_of(path: Path) -> list[Result]:
 
 def best_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
     """The line of the most accurate row that is within the limits of a target."""
-    within = [row for row in rows if is_within(row, target)]
+    best = best_row(target, rows)
     what = f"| {target['what']} | {target['floor']:g} | {target['goal']:g} "
-    if not within:
+    if best is None:
         return f"{what}| {NONE} | | | |"
-    best = max(within, key=lambda row: (row.top1, -row.file_bytes))
     top1 = f"{best.top1:.2%} ({best.top1_low:.1%} to {best.top1_high:.1%})".replace("%", "")
     more = "" if best.trained_on == "train" else f", trained on {best.trained_on}"
     reached = of(100 * best.top1, target)
     return f"{what}| {reached} | {top1} | {best.file_bytes:,} | `{best.label}`{more} |"
+
+
+def best_row(target: dict[str, Any], rows: Sequence[Result]) -> Result | None:
+    """The most accurate row that is within the limits of a target, the smallest of several."""
+    within = [row for row in rows if is_within(row, target)]
+    return max(within, key=lambda row: (row.top1, -row.file_bytes), default=None)
 
 
 def is_within(row: Result, target: dict[str, Any]) -> bool:
@@ -129,3 +172,4 @@ def hours(rows: Sequence[Result]) -> float:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    README.write_text(HEADLINE.sub(lambda _: opening(), README.read_text("utf-8")), "utf-8")
