@@ -49,7 +49,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(task_view, "fit", raising)
     monkeypatch.setattr(recovery, "fit", raising)
-    monkeypatch.setattr(recovery.Trials, "found_rate", lambda _: 0.01)
+    monkeypatch.setattr(recovery.Trials, "found_rate", lambda _, **__: 0.01)
 
 
 def asked(name: str, model: KerasModel, view: TaskView, **options: Any) -> tuple[Any, Any]:

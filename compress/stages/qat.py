@@ -59,7 +59,7 @@ class Qat(TrainingStage):
     """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
 
     name: ClassVar = "qat"
-    version: ClassVar = 4
+    version: ClassVar = 5
     gives: ClassVar = "tflite"
     epochs: int = option(
         6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
@@ -137,7 +137,9 @@ class Qat(TrainingStage):
             training = self._simulated(model, bits, images, start)
             # What lies between two roundings is computed in float32, or they would round otherwise than the file.
             exact = dataclasses.replace(view, precision="float32", answered_in=view.precision)
-            self._fit(training, exact, seed, callbacks=[qat_model.freezing(training, self.epochs)])
+            freezing = qat_model.freezing(training, self.epochs)
+            # Of 4 bits the statistics that are frozen at last bear no high rate.
+            self._fit(training, exact, seed, callbacks=[freezing], lengthen=not bits)
             whole = _whole(qat_export.exported(training), model)
             result = slim_export(whole.content, images)
             qat_export.check_codes(result, training)

@@ -92,6 +92,7 @@ class TaskView:
         untrained: Any = None,
         keras: Any = None,
         callbacks: Sequence[Any] = (),
+        lengthen: bool = True,
     ) -> History:
         """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.recovery.fit_recovering`.
 
@@ -107,6 +108,7 @@ class TaskView:
             untrained=untrained,
             keras=keras,
             callbacks=callbacks,
+            lengthen=lengthen,
         )
         for name, value in done.recorded.items():
             self.record(name, value)

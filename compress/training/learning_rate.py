@@ -65,8 +65,12 @@ class Trials:
         )
         self.before = judged(model, data.validation, data.input_scale)
 
-    def found_rate(self) -> float:
-        """The learning rate that they speak for. The weights are afterwards as they were, bit for bit."""
+    def found_rate(self, *, lengthen: bool = True) -> float:
+        """The learning rate that they speak for. The weights are afterwards as they were, bit for bit.
+
+        Args:
+          lengthen: whether a training that is longer than a trial gets a higher rate, see `lengthened`.
+        """
         model, validation = self.model, self.data.validation
         model.optimizer.build(model.trainable_variables)
         variables = [*model.variables, *model.optimizer.variables]
@@ -88,7 +92,7 @@ class Trials:
             rate = highest_harmless(self.before.of(order), trial)
         finally:
             assign(variables, start)
-        return lengthened(rate, self.times)
+        return lengthened(rate, self.times) if lengthen else rate
 
 
 def highest_harmless(untrained: Judged, trial: Callable[[float], Judged]) -> float:

@@ -45,6 +45,7 @@ def fit_recovering(
     untrained: Any = None,
     keras: Any = None,
     callbacks: Sequence[Any] = (),
+    lengthen: bool = True,
 ) -> Recovery:
     """Train `model` in place, as `fit` does, from the weights it has.
 
@@ -55,6 +56,7 @@ def fit_recovering(
       learning_rate: the highest one, in place of the recipe's. None: it is found, and a recipe without a warm-up
         gets one.
       untrained: the model that no training gives, if it is not `model`, such as one that is pruned at once.
+      lengthen: whether a training that is longer than the trials gets a higher rate than they speak for.
     """
     result, note = Recovery(), data.progress.note
     if recipe.epochs == 0:
@@ -71,7 +73,7 @@ def fit_recovering(
     rate = decided.read() or learning_rate
     if rate is None:
         note(f"learning rate: looked for in trials of {trials.steps} steps")
-        rate = trials.found_rate()
+        rate = trials.found_rate(lengthen=lengthen)
         decided.write(rate)
     if learning_rate is None:
         note(f"learning rate: {rate:.2g}, found by short trials")

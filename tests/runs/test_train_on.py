@@ -63,7 +63,7 @@ def test_what_comes_before_the_training_is_decided_on_training_images_alone(
     tried = []
 
     class Trials(recovery.Trials):
-        def found_rate(self) -> float:
+        def found_rate(self, **_: bool) -> float:
             tried.append(self.data.train.digest)
             return 0.01
 

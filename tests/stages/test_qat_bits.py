@@ -18,6 +18,7 @@ from compress.stages.qat import Qat
 from compress.tasks.view import TaskView
 from compress.tflite import contents
 from compress.tflite.model import TFLiteModel
+from compress.training import learning_rate
 from conftest import Silent
 from support.tiny_task import Tiny, drawn, residual, with_holes
 from support.twins import keras
@@ -60,6 +61,19 @@ def test_kernels_have_four_bits_and_depthwise_ones_eight(
     assert (types.count("int4"), types.count("int8")) == (3, 2)
     kinds = {t.dtype for o in trained.graph.operators for t in (*o.inputs, *o.outputs) if t}
     assert kinds == {"int4", "int8", "int32"}
+
+
+def test_the_rate_of_four_bits_is_one_that_trials_tried(
+    holed: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning_rate, "highest_harmless", lambda *_: 0.003)
+    rates = []
+    for bits in ("4", "8"):
+        task = view()
+        Qat(bits=bits, epochs=40).apply(holed, task, seed=1)
+        rates.append(task.recorded["learning_rate"])
+    assert rates[0] == 0.003
+    assert rates[1] > 0.003
 
 
 def test_zeros_stay_zeros(trained: TFLiteModel, holed: KerasModel) -> None:

@@ -17,6 +17,7 @@ from compress.training.learning_rate import (
     STEPS,
     Trials,
     highest_harmless,
+    lengthened,
     rates,
     with_warmup,
 )
@@ -116,6 +117,16 @@ def test_trials_train_and_leave_the_weights_as_they_were(made: Any) -> None:
     assert len(moved) % trials.steps == 0
     assert len(moved) >= 2 * trials.steps
     assert all(map(np.array_equal, model.get_weights(), before))
+
+
+def test_a_rate_that_is_not_lengthened_is_one_that_was_tried() -> None:
+    model, keras = of_keras3()
+    recipe = dataclasses.replace(SGD, epochs=40)
+    trials = Trials(model, recipe, view(None, Watcher()), seed=SEED, keras=keras)
+    assert trials.times > 1
+    tried = trials.found_rate(lengthen=False)
+    assert tried in GRID
+    assert trials.found_rate() == lengthened(tried, trials.times) > tried
 
 
 def test_trials_are_short() -> None:

@@ -37,7 +37,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """What each search for a rate gave, which is quick here."""
     calls: list[float] = []
 
-    def quick(_: Trials) -> float:
+    def quick(_: Trials, **__: bool) -> float:
         calls.append(0.01)
         return 0.01
 
