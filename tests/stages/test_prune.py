@@ -211,8 +211,9 @@ def test_the_ramp_is_over_the_steps_that_there_are(
         return magnitude.ramp_steps(begin, end, total)
 
     monkeypatch.setattr("compress.stages.prune.ramp_steps", ramp_steps)
-    model = residual()
-    for batch in ("16", "8"):
+    model, final = residual(), replace(view, train_on="train+validation")
+    for batch, shown in (("16", view), ("8", view), ("16", final)):
         stage = Prune(sparsity=0.5, epochs=2, learning_rate=0.01, set=(f"batch_size={batch}",))
-        stage.apply(model, view, 0)
-    assert asked == [2 * (len(view.train) // 16), 2 * (len(view.train) // 8)]
+        stage.apply(model, shown, 0)
+    some, every = len(view.train), len(view.train) + len(view.validation)
+    assert asked == [2 * (some // 16), 2 * (some // 8), 2 * (every // 16)]
