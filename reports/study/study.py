@@ -92,6 +92,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task", default="cifar10")
     parser.add_argument("--model", type=Path, help="the task's baseline if not given")
     parser.add_argument(
+        "--scale",
+        type=float,
+        default=1 / 255,
+        help="of pixels, for scripts by hand; 1/255 if not given",
+    )
+    parser.add_argument(
         "--first", type=int, help="only so many matches of the file; all if not given"
     )
     return parser.parse_args()
@@ -150,7 +156,9 @@ def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tu
             str(out),
         ]
         # It goes by itself to Keras 2, which tfmot needs.
-        subprocess.run([*command, "--seed", str(seed), *options], check=True)
+        subprocess.run(
+            [*command, "--seed", str(seed), "--scale", str(asked.scale), *options], check=True
+        )
         took.write_text(str(time.monotonic() - began))
     return out, float(took.read_text())
 

@@ -1,14 +1,17 @@
-"""What the scripts by hand share: arguments, data, the baseline CNN in Keras 2, augmentation, int8 export.
+"""What the scripts by hand share: arguments, data, models, the baseline CNN in Keras 2, augmentation, int8 export.
 
 Nothing of this toolkit is imported: it is what one writes without it, after the guides of the libraries.
 """
 
 import argparse
+import contextlib
 import io
+import tempfile
 import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -17,12 +20,13 @@ BATCH = 128
 
 
 def arguments(**options):
-    """DATA.npz MODEL.keras OUT.tflite, --epochs and --seed, and options with their defaults."""
+    """DATA.npz MODEL.keras OUT.tflite, --epochs, --seed and --scale, and options with their defaults."""
     parser = argparse.ArgumentParser()
     for name in ("data", "model", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scale", type=float, default=1 / 255, help="of pixels, for the model")
     for name, default in options.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     asked = parser.parse_args()
@@ -30,16 +34,26 @@ def arguments(**options):
     return asked
 
 
-def read(path):
-    """Images float32 in [0, 1] and labels of the splits "train" and "validation"."""
+def read(path, scale=1 / 255):
+    """Images float32 as the model sees them and labels of the splits "train" and "validation"."""
     stored = np.load(path)
     return {
         split: (
-            stored[f"x_{split}"].astype(np.float32) / 255,
+            stored[f"x_{split}"].astype(np.float32) * np.float32(scale),
             stored[f"y_{split}"].astype(np.int64),
         )
         for split in ("train", "validation")
     }
+
+
+@contextlib.contextmanager
+def converter_of(path):
+    """A converter of the Keras 3 model of a file, for scripts that do not train it. It reads a folder of its own."""
+    model = keras.models.load_model(path, compile=False)
+    with tempfile.TemporaryDirectory() as folder:
+        one = keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32")
+        model.export(folder, input_signature=[one], verbose=False)
+        yield tf.lite.TFLiteConverter.from_saved_model(folder)
 
 
 def plain(width=1.0):
@@ -112,7 +126,11 @@ def int8(model, images=None):
     concrete = function.get_concrete_function(
         tf.TensorSpec([1, *model.input_shape[1:]], tf.float32)
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    return in_int8(tf.lite.TFLiteConverter.from_concrete_functions([concrete], model), images)
+
+
+def in_int8(converter, images=None):
+    """The full-integer file that a converter makes."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8

@@ -3,5 +3,6 @@
 import common
 
 asked = common.arguments()
-images, _ = common.read(asked.data)["train"]
-asked.out.write_bytes(common.int8(common.baseline(asked.model), images))
+images, _ = common.read(asked.data, asked.scale)["train"]
+with common.converter_of(asked.model) as converter:
+    asked.out.write_bytes(common.in_int8(converter, images))

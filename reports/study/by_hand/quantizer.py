@@ -6,11 +6,9 @@ from ai_edge_quantizer import qtyping
 from ai_edge_quantizer.quantizer import Quantizer
 
 asked = common.arguments(bits=8)
-images, _ = common.read(asked.data)["train"]
-model = common.baseline(asked.model)
-function = tf.function(lambda x: model(x, training=False))
-concrete = function.get_concrete_function(tf.TensorSpec([1, 32, 32, 3], tf.float32, name="image"))
-content = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+images, _ = common.read(asked.data, asked.scale)["train"]
+with common.converter_of(asked.model) as converter:
+    content = converter.convert()
 quantizer = Quantizer(content)
 every = qtyping.TFLOperationName
 quantizer.add_static_config(".*", every.ALL_SUPPORTED, 8, 8)
