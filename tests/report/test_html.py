@@ -308,9 +308,10 @@ def test_points_of_the_picture_are_those_of_rows() -> None:
     held = {
         (round(100 * r.top1, 6), round(100 * r.top1_low, 6), round(100 * r.top1_high, 6)): r for r in rows
     }  # fmt: skip
-    (choices,) = data_of(content)["sections"]
-    file = choices[0]["data"]
-    points = [p for kind in ("others", "named", "best", "base") for p in file[kind]]
+    files = [choices[0]["data"] for choices in data_of(content)["sections"]]
+    points = [
+        p for file in files for kind in ("others", "named", "best", "base") for p in file[kind]
+    ]
     assert len(points) >= 18
     for p in points:
         assert (p["y"], p["low"], p["high"]) in held

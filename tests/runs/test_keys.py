@@ -73,7 +73,7 @@ PINNED = {
     "baseline": "aa136204674f66cf",
     "prune": "14e45f576dd44ee6",
     "prune quantize": "594f205c7a71ec39",
-    "qat": "fe7200260da056cd",
+    "qat": "f8e8507a071ee0a5",
     "train": "129eaeb6c41bf31a",
 }
 
