@@ -200,7 +200,10 @@ def write(results: Path) -> None:
             *shown.fillna("").values.tolist(),
         ]
     )
-    note = "Accuracy and differences in points; `from_ours` is paired on the same test images, with its interval."
+    note = (
+        "Accuracy and differences in points; `from_ours` is paired on the same test images, with its interval. "
+        "Seconds of ours are those of its stages, by hand those of the whole script, imports and conversion included."
+    )
     made_by = "\n".join(dict.fromkeys(match["made"] for match in matches))
     (results / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by}\n")
 
