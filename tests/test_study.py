@@ -69,5 +69,5 @@ def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -
     rows = (tmp_path / "work" / "ours.jsonl").read_text().splitlines()
     assert len(json.loads(rows[0])["correct"]) > 0
     page = (tmp_path / "work" / "study.md").read_text()
-    assert page.count("by hand") == 3
+    assert page.count("| by hand |") == 3
     assert json.loads(rows[0])["commit"][:12] in page.splitlines()[-1]
