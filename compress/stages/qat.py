@@ -138,7 +138,7 @@ class Qat(TrainingStage):
             # What lies between two roundings is computed in float32, or they would round otherwise than the file.
             exact = dataclasses.replace(view, precision="float32", answered_in=view.precision)
             freezing = qat_model.freezing(training, self.epochs)
-            # Of 4 bits the statistics that are frozen at last bear no high rate.
+            # With 4 bits, a high rate wrecks the model once its statistics are frozen.
             self._fit(training, exact, seed, callbacks=[freezing], lengthen=not bits)
             whole = _whole(qat_export.exported(training), model)
             result = slim_export(whole.content, images)
