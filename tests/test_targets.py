@@ -20,7 +20,8 @@ HALF: dict[str, Any] = {
 
 
 @pytest.fixture
-def page() -> Any:
+def page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(PATH.parent))
     return load_script(PATH)
 
 
@@ -81,3 +82,41 @@ def test_the_baseline_is_the_same_for_all_seeds(page: Any) -> None:
     rows = [row(bits(8900 + seed), label="taught", seed=seed) for seed in (0, 1)]
     line = page.difference_line(HALF | {"over": "baseline"}, [*rows, row(bits(9000))])
     assert "(-1.00, -0.99)" in line
+
+
+def test_a_network_with_more_operations_than_the_target_leaves_does_not_stand_for_it(
+    page: Any,
+) -> None:
+    target = HALF | {"over": "baseline", "seeds": 1, "macs_left": 0.5}
+    whole = row(bits(9000), macs=1000)
+    kept = row(bits(8900), label="taught", macs=500)
+    assert "| -1.00 (-1.00) |" in page.difference_line(target, [whole, kept])
+    larger = row(bits(8900), label="taught", macs=501)
+    assert "| no row yet |" in page.difference_line(target, [whole, larger])
+
+
+def test_what_was_tried_is_listed_for_targets_below_their_floor_alone(page: Any) -> None:
+    wanted = {
+        "best": [SMALL, SMALL | {"what": "easy", "floor": 80.0}],
+        "difference": [HALF | {"tried_begin": "ta"}],
+    }
+    curve = [0.7, 0.88]
+    rows = [
+        row(bits(8800), label="train", file_bytes=60_000, curve=curve),
+        row(bits(8700), label="train quantize", file_bytes=40_000),
+        row(bits(8850), label="other", file_bytes=40_000),
+        row(bits(8400), label="taught", file_bytes=60_000),
+        row(bits(8390), label="tame", file_bytes=60_000),
+        row(bits(8400), label="alone", file_bytes=60_000),
+    ]
+    tried = page.tried_for(wanted, [*rows, rows[2]])  # one is in the zoo as well
+    labels = {what: [each.label for each in found] for what, found in tried.items()}
+    assert labels == {"small": ["other", "train quantize"]}  # a seed is missing: nothing is decided
+    assert page.curves_of(tried, rows) == {"train": curve}
+    lines = page.below_the_floor(wanted, rows)
+    assert "| 88.50 | 40,000 | 0 | `other` |" in lines
+    assert any(line.startswith("![") for line in lines)
+    one_seed = {"best": [], "difference": [HALF | {"tried_begin": "ta", "seeds": 1}]}
+    (found,) = page.tried_for(one_seed, rows).values()
+    assert [each.label for each in found] == ["taught", "tame"]
+    assert page.below_the_floor({"best": [], "difference": []}, rows) == []

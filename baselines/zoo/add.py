@@ -16,9 +16,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from baselines.zoo.measure_again import measure_again
+from compress.cli.errors import errors_as_sentences
 from compress.files import write_json
 from compress.model_files.load import load_model
 from compress.rows.result import Result
@@ -37,9 +39,13 @@ def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> 
       data: as for compress.
 
     Raises:
-      ValueError: the run is not finished, a weight is beyond float16, or the data are not those of the run. The folder
-        then is as it was.
+      ValueError: the name is not that of a file, the run is not finished, a weight is beyond float16, or the data are
+        not those of the run. The folder then is as it was.
     """
+    if Path(name).name != name or name in ("", ".."):
+        raise ValueError(
+            f"{name!r} is no name of a file; expected one without a folder, as in r14."
+        )
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         row = _measured(run, Path(unfinished), name, data, command)
         # The manifest last: without it there is no model of that name.
@@ -109,7 +115,16 @@ def _half(name: str, weights: np.ndarray) -> np.ndarray:
     return weights.astype(np.float16)
 
 
-if __name__ == "__main__":
-    run, name, *rest = sys.argv[1:]
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("name")
+@click.argument("data", type=click.Path(path_type=Path, exists=True), required=False)
+def main(run: Path, name: str, data: Path | None) -> None:
+    """Add what the run in the folder RUN made to the zoo, as NAME, measured on DATA."""
     command = shlex.join(["python", "-m", "baselines.zoo.add", *sys.argv[1:]])
-    add(Path(run), FOLDER, name, Path(rest[0]) if rest else None, command)
+    with errors_as_sentences():
+        add(run, FOLDER, name, data, command)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from compress import registry, zoo
+from compress.cli.errors import errors_as_sentences
 from compress.files import write_json
 from compress.measurement.measure import digest_of_test, measure
 from compress.model_files.load import load_model
@@ -83,9 +84,10 @@ def measure_again(
 )
 def main(name: str, data: Path | None, on: MeasuredOn | None) -> None:
     """Measure the model NAME of the zoo again, on DATA, and keep that as its row."""
-    chosen = zoo.models()[name]
     command = shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]])
-    measure_again(chosen.file.with_suffix(".json"), chosen.file, data, command, on)
+    with errors_as_sentences():
+        file = zoo.file_of(zoo.PREFIX + name.removeprefix(zoo.PREFIX))
+        measure_again(file.with_suffix(".json"), file, data, command, on)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import statistics
@@ -13,7 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from standing import best_row, curves_of, few_macs, is_within, top1_by_seed
+
 from compress import zoo
+from compress.report.plots import COLOURS, picture_of, save
 from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 
@@ -30,6 +34,7 @@ of the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the f
 `python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
 """
 NONE = "no row yet"
+TRIED = 6  # rows listed of what was tried for a target that is not reached
 
 
 def page() -> str:
@@ -49,7 +54,7 @@ def page() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [difference_line(target, rows) for target in wanted["difference"]]
-    lines += ["", "## Hours", ""]
+    lines += ["", *below_the_floor(wanted, rows), "## Hours", ""]
     lines += [
         "Of the two-core machines that made these rows; what was tried and not kept is not in it.",
         "",
@@ -119,27 +124,12 @@ def best_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
     return f"{what}| {reached} | {top1} | {best.file_bytes:,} | `{best.label}`{more} |"
 
 
-def best_row(target: dict[str, Any], rows: Sequence[Result]) -> Result | None:
-    """The most accurate row that is within the limits of a target, the smallest of several."""
-    within = [row for row in rows if is_within(row, target)]
-    return max(within, key=lambda row: (row.top1, -row.file_bytes), default=None)
-
-
-def is_within(row: Result, target: dict[str, Any]) -> bool:
-    """Whether a row keeps the limits of a target."""
-    return (
-        row.file_bytes <= target.get("max_bytes", row.file_bytes)
-        and row.label.startswith(target.get("label_begins", ""))
-        and row.stored_params == target.get("stored_params", row.stored_params)
-        and target.get("weights", next(iter(row.weight_types))) in row.weight_types
-    )
-
-
 def difference_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
     """The line of how far the rows of one label are from those of another, seed by seed."""
     what = f"| {target['what']} | {target['floor']:+g} | {target['goal']:+g} "
     labels = f"| `{target['of']}` | `{target['over']}` |"
-    one, other = (top1_by_seed(target[name], rows) for name in ("of", "over"))
+    one = top1_by_seed(target["of"], few_macs(target, rows))
+    other = top1_by_seed(target["over"], rows)
     if target["over"] == "baseline" and other:
         other = dict.fromkeys(one, next(iter(other.values())))  # no seed decides it
     seeds = sorted(set(one) & set(other))
@@ -153,9 +143,67 @@ def difference_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
     return f"{what}| {reached} | {mean:+.2f} ({each}) {labels}"
 
 
-def top1_by_seed(label: str, rows: Sequence[Result]) -> dict[int, float]:
-    """Seed -> top-1 of the rows with a label."""
-    return {row.seed: row.top1 for row in rows if row.label == label}
+def below_the_floor(wanted: dict[str, Any], rows: Sequence[Result]) -> list[str]:
+    """The section of what was tried for targets that are not reached; nothing if there are none."""
+    missed = tried_for(wanted, rows)
+    if not missed:
+        return []
+    lines = [
+        "## Below the floor",
+        "",
+        "What was tried for each line that is below its floor, the best first.",
+        "",
+    ]
+    if curves_of(missed, rows):
+        lines += [
+            "![Accuracy on validation images after each epoch of what was tried](targets.svg)",
+            "",
+        ]
+    for what, tried in missed.items():
+        lines += [
+            f"### {what.capitalize()}",
+            "",
+            "| top-1, % | bytes | seed | by |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {100 * row.top1:.2f} | {row.file_bytes:,} | {row.seed} | `{row.label}` |"
+            for row in tried
+        ]
+        lines += [""]
+    return lines
+
+
+def tried_for(wanted: dict[str, Any], rows: Sequence[Result]) -> dict[str, list[Result]]:
+    """What is aimed at -> the most accurate rows that were tried for it, of targets whose floor is not reached."""
+    missed = {}
+    for target in wanted["best"]:
+        best = best_row(target, rows)
+        if best is None or 100 * best.top1 < target["floor"]:
+            missed[target["what"]] = [row for row in rows if is_within(row, target)]
+    for target in wanted["difference"]:
+        if "**" in difference_line(target, rows):
+            begins = target.get("tried_begin", target["of"])
+            missed[target["what"]] = [
+                row for row in few_macs(target, rows) if row.label.startswith(begins)
+            ]
+    each_run_once = {what: {r.run: r for r in tried}.values() for what, tried in missed.items()}
+    return {
+        what: sorted(tried, key=lambda row: -row.top1)[:TRIED]
+        for what, tried in each_run_once.items()
+        if tried
+    }
+
+
+def draw(curves: dict[str, list[float]]) -> None:
+    """Draw learning curves into the picture of the page."""
+    with picture_of(9, 5) as picture:
+        axes = picture.subplots()
+        for (label, curve), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
+            axes.plot(range(1, len(curve) + 1), [100 * v for v in curve], color=colour, label=label)
+        axes.set(xlabel="Epoch", ylabel="Top-1 on validation images, %")
+        picture.legend(loc="outside lower left", fontsize=6)
+        save(picture, PAGE.with_suffix(""))
 
 
 def of(value: float, target: dict[str, Any]) -> str:
@@ -172,4 +220,7 @@ def hours(rows: Sequence[Result]) -> float:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    kept = measured(parts_of(targets()))
+    if curves := curves_of(tried_for(targets(), kept), kept):
+        draw(curves)
     README.write_text(HEADLINE.sub(lambda _: opening(), README.read_text("utf-8")), "utf-8")

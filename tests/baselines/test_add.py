@@ -57,6 +57,13 @@ def test_a_weight_beyond_float16_is_refused(toy_model: KerasModel, tmp_path: Pat
     assert not (tmp_path / "half.keras").exists()
 
 
+@pytest.mark.parametrize("name", ["../r14", "a/b", "", ".."])
+def test_a_name_is_that_of_a_file_in_the_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no name of a file"):
+        add(tmp_path, tmp_path / "zoo", name, None, "again")
+    assert not (tmp_path / "zoo").exists()
+
+
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not the folder of a finished run"):
         add(tmp_path, tmp_path, "mine", None, "")

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from baselines.zoo.measure_again import OF_TRAINING, measure_again
+from baselines.zoo.measure_again import OF_TRAINING, main, measure_again
 from compress import zoo
 
 
@@ -71,3 +72,17 @@ def test_a_model_that_trained_on_validation_images_is_not_measured_on_them(
     copied[0].write_text(json.dumps(content))
     with pytest.raises(ValueError, match="cannot measure it"):
         measure_again(*copied, None, "again", "validation")
+
+
+def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
+    result = CliRunner().invoke(main, ["toi"])
+    assert result.exit_code == 1
+    assert "no zoo model 'toi'" in result.output
+    assert "Did you mean 'toy'?" in result.output
+
+
+def test_other_data_are_told_in_one_sentence() -> None:
+    result = CliRunner().invoke(main, ["zoo:toy", __file__])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
