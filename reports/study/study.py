@@ -97,6 +97,8 @@ def arguments() -> argparse.Namespace:
         default=1 / 255,
         help="of pixels, for scripts by hand; 1/255 if not given",
     )
+    parser.add_argument("--mean", type=float, help="taken from scaled pixels; 0 if not given")
+    parser.add_argument("--std", type=float, help="they are divided by it; 1 if not given")
     parser.add_argument(
         "--first", type=int, help="only so many matches of the file; all if not given"
     )
@@ -126,7 +128,16 @@ def compress(*words: str, **options: Any) -> str:
 
 
 def of_task(asked: argparse.Namespace) -> list[str]:
-    return ["--task", asked.task, *(["--data", str(asked.data.absolute())] if asked.data else [])]
+    data = ["--data", str(asked.data.absolute())] if asked.data else []
+    return ["--task", asked.task, *data, *of_pixels(asked)]
+
+
+def of_pixels(asked: argparse.Namespace) -> list[str]:
+    """What is done to scaled pixels, in words that ours and scripts by hand share."""
+    given = {"--mean": asked.mean, "--std": asked.std}
+    return [
+        word for name, value in given.items() if value is not None for word in (name, str(value))
+    ]
 
 
 def run(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[Path, float]:
@@ -156,9 +167,8 @@ def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tu
             str(out),
         ]
         # It goes by itself to Keras 2, which tfmot needs.
-        subprocess.run(
-            [*command, "--seed", str(seed), "--scale", str(asked.scale), *options], check=True
-        )
+        pixels = ["--scale", str(asked.scale), *of_pixels(asked)]
+        subprocess.run([*command, "--seed", str(seed), *pixels, *options], check=True)
         took.write_text(str(time.monotonic() - began))
     return out, float(took.read_text())
 

@@ -20,13 +20,15 @@ BATCH = 128
 
 
 def arguments(**options):
-    """DATA.npz MODEL.keras OUT.tflite, --epochs, --seed and --scale, and options with their defaults."""
+    """DATA.npz MODEL.keras OUT.tflite, --epochs, --seed, what is done to pixels, and options with their defaults."""
     parser = argparse.ArgumentParser()
     for name in ("data", "model", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1 / 255, help="of pixels, for the model")
+    parser.add_argument("--mean", type=float, default=0.0, help="then taken from them")
+    parser.add_argument("--std", type=float, default=1.0, help="then they are divided by it")
     for name, default in options.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     asked = parser.parse_args()
@@ -34,16 +36,15 @@ def arguments(**options):
     return asked
 
 
-def read(path, scale=1 / 255):
+def read(asked):
     """Images float32 as the model sees them and labels of the splits "train" and "validation"."""
-    stored = np.load(path)
-    return {
-        split: (
-            stored[f"x_{split}"].astype(np.float32) * np.float32(scale),
-            stored[f"y_{split}"].astype(np.int64),
-        )
-        for split in ("train", "validation")
-    }
+    stored = np.load(asked.data)
+    splits = {}
+    for split in ("train", "validation"):
+        images = stored[f"x_{split}"].astype(np.float32) * np.float32(asked.scale)
+        images = (images - np.float32(asked.mean)) / np.float32(asked.std)
+        splits[split] = images, stored[f"y_{split}"].astype(np.int64)
+    return splits
 
 
 @contextlib.contextmanager

@@ -3,6 +3,6 @@
 import common
 
 asked = common.arguments()
-images, _ = common.read(asked.data, asked.scale)["train"]
+images, _ = common.read(asked)["train"]
 with common.converter_of(asked.model) as converter:
     asked.out.write_bytes(common.in_int8(converter, images))

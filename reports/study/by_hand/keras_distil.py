@@ -8,7 +8,7 @@ from keras.distillation import Distiller, LogitsDistillation
 
 asked = common.arguments(width=0.5)
 keras.utils.set_random_seed(asked.seed)
-splits = common.read(asked.data)
+splits = common.read(asked)
 teacher = keras.models.load_model(asked.model)
 
 

@@ -6,7 +6,7 @@ from ai_edge_quantizer import qtyping
 from ai_edge_quantizer.quantizer import Quantizer
 
 asked = common.arguments(bits=8)
-images, _ = common.read(asked.data, asked.scale)["train"]
+images, _ = common.read(asked)["train"]
 with common.converter_of(asked.model) as converter:
     content = converter.convert()
 quantizer = Quantizer(content)

@@ -4,7 +4,7 @@ import common
 from tensorflow_model_optimization.clustering import keras as clustering
 
 asked = common.arguments(clusters=16)
-splits = common.read(asked.data)
+splits = common.read(asked)
 clustered = clustering.cluster_weights(
     common.baseline(asked.model),
     number_of_clusters=asked.clusters,

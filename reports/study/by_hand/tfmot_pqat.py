@@ -9,7 +9,7 @@ from tensorflow_model_optimization.quantization import keras as quantization
 from tensorflow_model_optimization.sparsity import keras as sparsity
 
 asked = common.arguments(sparsity=0.5, qat_epochs=6)
-splits = common.read(asked.data)
+splits = common.read(asked)
 steps = max(1, len(splits["train"][0]) // common.BATCH * asked.epochs)
 pruned = sparsity.prune_low_magnitude(
     common.baseline(asked.model),

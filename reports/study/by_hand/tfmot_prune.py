@@ -4,7 +4,7 @@ import common
 from tensorflow_model_optimization.sparsity import keras as sparsity
 
 asked = common.arguments(sparsity=0.5)
-splits = common.read(asked.data)
+splits = common.read(asked)
 steps = max(1, len(splits["train"][0]) // common.BATCH * asked.epochs)
 pruned = sparsity.prune_low_magnitude(
     common.baseline(asked.model),
