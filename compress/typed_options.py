@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
 MOST = 2**31 - 1
+# What click types raise of a value that no command line gives, such as a list, a date or an infinite number.
+_OF_ANOTHER_TYPE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def option(default: Any, kind: Any, help: str) -> Any:
@@ -144,6 +146,25 @@ def repeatable(field: dataclasses.Field[Any]) -> bool:
     return isinstance(field.default, tuple) and not isinstance(field.metadata["kind"], WholeNumbers)
 
 
+def converted(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """A value of an option, or one element if it is repeatable, converted to the option's type.
+
+    Args:
+      value: of any type, as a file may have it.
+      where: what the option is called, which begins every sentence.
+
+    Raises:
+      ValueError: the option takes no such value.
+    """
+    kind: click.ParamType = field.metadata["kind"]
+    try:
+        return _convert(kind, value)
+    except click.BadParameter as error:
+        raise ValueError(f"{where}: {error.message}") from None
+    except _OF_ANOTHER_TYPE:
+        raise ValueError(f"{where}: {_shown(value)} is not a valid {kind.name}.") from None
+
+
 def parameters(owner: Any) -> list[click.Parameter]:
     """The click options of a class or instance, in the order of `own_first`."""
     cls = owner if isinstance(owner, type) else type(owner)
@@ -151,26 +172,33 @@ def parameters(owner: Any) -> list[click.Parameter]:
 
 
 def _checked(owner: Any, field: dataclasses.Field[Any], value: Any) -> Any:
-    kind: click.ParamType = field.metadata["kind"]
-    try:
-        if repeatable(field):
-            if not isinstance(value, list | tuple):
-                raise click.BadParameter(f"{value!r} is no list; give one, as [{value!r}].")
-            return tuple(_convert(kind, v) for v in value)
-        return value if value is field.default else _convert(kind, value)
-    except click.BadParameter as error:
-        raise ValueError(f"{owner.name}: option '{field.name}': {error.message}") from None
+    where = f"{owner.name}: option '{field.name}'"
+    if not repeatable(field):
+        return value if value is field.default else converted(field, value, where)
+    if not isinstance(value, list | tuple):
+        shown = _shown(value)
+        raise ValueError(f"{where}: {shown} is no list; give one, as [{shown}].")
+    return tuple(converted(field, each, where) for each in value)
 
 
 def _convert(kind: click.ParamType, value: Any) -> Any:
-    converted = kind.convert(value, None, None)
-    if isinstance(converted, float) and not math.isfinite(converted):
+    if value is None or isinstance(value, Mapping):
+        raise click.BadParameter(f"{_shown(value)} is no value.")
+    found = kind.convert(value, None, None)
+    if isinstance(found, float) and not math.isfinite(found):
         raise click.BadParameter(f"{value} is not a finite number.")
     try:
-        str(converted).encode()  # a row will hold it
+        str(found).encode()  # a row will hold it
     except UnicodeEncodeError:
         raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
-    return converted
+    return found
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.100}"
+    except ValueError:  # Python writes out no whole number of thousands of digits
+        return "a number of so many digits"
 
 
 def _whole(value: Any) -> float:

@@ -7,7 +7,6 @@ of the same name, with its row under `result`, and `about`, a sentence.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,9 +29,10 @@ class ZooModel:
 
 
 def models() -> dict[str, ZooModel]:
-    """Name -> model, sorted by name. ValueError if two have one name."""
+    """Name -> model, sorted by name. ValueError if two have one name, or a manifest is damaged."""
     found: dict[str, ZooModel] = {}
-    for model in sorted(_all(), key=lambda each: each.name):
+    all_models = [_model(file) for file in _files()]
+    for model in sorted(all_models, key=lambda each: each.name):
         if model.name in found:
             raise ValueError(
                 f"two models of the zoo are called {model.name!r}: {found[model.name].file} and {model.file}; "
@@ -62,13 +62,31 @@ def file_of(word: str) -> Path:
     return model.file if model else Path(word)
 
 
-def _all() -> Iterator[ZooModel]:
+def model_in(file: Path) -> ZooModel | None:
+    """The model whose file this is; None if it is no file of the zoo. No other manifest is read."""
+    return _model(file) if file in _files() else None
+
+
+def _files() -> list[Path]:
+    """The model files that have a manifest beside them."""
     folders = {
         Path(folder) for point in entry_points(group="compress.zoos") for folder in point.load()
     }
-    for folder in sorted(folders):
-        for manifest in sorted(folder.glob("*.json")):
-            content = json.loads(manifest.read_text())
-            for file in map(manifest.with_suffix, SUFFIXES):
-                if file.is_file():
-                    yield ZooModel(file.stem, file, content.get("about", ""), content["result"])
+    manifests = [
+        manifest for folder in sorted(folders) for manifest in sorted(folder.glob("*.json"))
+    ]
+    named = [manifest.with_suffix(suffix) for manifest in manifests for suffix in SUFFIXES]
+    return [file for file in named if file.is_file()]
+
+
+def _model(file: Path) -> ZooModel:
+    manifest = file.with_suffix(".json")
+    try:
+        content = json.loads(manifest.read_bytes())
+        about, row = content.get("about", ""), dict(content["result"])
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{manifest} is no manifest of the zoo ({error}); expected a JSON object with a row under 'result': "
+            "mend it, or uninstall the package that it comes from."
+        ) from error
+    return ZooModel(file.stem, file, about, row)

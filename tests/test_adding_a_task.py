@@ -50,7 +50,8 @@ def test_it_trains_and_is_compressed_as_the_page_says(here: str) -> None:
     assert trained["result"]["top1"] > 0.9
     assert trained["result"]["task"] == trained["result"]["data"] == "flowers"
     (model,) = map(str, Path("runs").glob("train-recipe-usual-*/model.keras"))
-    words = ["run", *of_data, "--model", model, "prune", "--epochs", "1", "quantize"]
+    prune = ["prune", "--epochs", "1", "--learning-rate", "0.01"]
+    words = ["run", *of_data, "--model", model, *prune, "quantize"]
     assert len(json.loads(compress(*words, "--json").stdout)) == 3
     assert "reused" in compress(*words).stderr
     half = ["distill", "--student-width", "0.5", *of_data, "--model", model, "--epochs", "1"]

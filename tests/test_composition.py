@@ -31,11 +31,14 @@ CHAINS = [
 ]
 
 
+BRIEF = {"epochs": 1, "learning_rate": 0.001}
+
+
 def quick(name: str) -> Stage:
-    """The stage at its defaults, but for one epoch."""
+    """The stage at its defaults, but for one epoch at a given rate."""
     cls = registry.stage(name)
     options = {f.name for f in dataclasses.fields(cls)}
-    return cls(**({"epochs": 1} if "epochs" in options else {}))
+    return cls(**{option: value for option, value in BRIEF.items() if option in options})
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def test_few_shared_values_stay_shared_in_four_bits(
     toy_model: KerasModel, context: RunContext
 ) -> None:
     cluster, quantize = registry.stage("cluster"), registry.stage("quantize")
-    chain = Pipeline((cluster(clusters=4, epochs=1), quantize(scheme="int4")))  # type: ignore[call-arg]
+    chain = Pipeline((cluster(clusters=4, **BRIEF), quantize(scheme="int4")))  # type: ignore[call-arg]
     assert len(chain.run(toy_model, context)) == 3  # a broken promise would raise
 
 
@@ -139,5 +142,8 @@ def test_stages_of_a_shared_prefix_ran_once(toy_model: KerasModel, context: RunC
     again = Silent()
     pipeline = Pipeline((quick("finetune"), quick("quantize")))
     pipeline.run(toy_model, dataclasses.replace(context, progress=again))
-    assert [n.split(":")[0] for n in again.notes][:2] == ["baseline", "finetune --epochs 1"]
+    assert [n.split(":")[0] for n in again.notes][:2] == [
+        "baseline",
+        "finetune --epochs 1 --learning-rate 0.001",
+    ]
     assert all("reused" in n for n in again.notes[:2])

@@ -19,6 +19,7 @@ from compress.pipelines import toml_file
 from compress.report import comparison_page, tables
 from compress.report.references import read_references
 from compress.rows.jsonl import read_from
+from compress.training_stage import TrainingStage
 from support.tflite_examples import functional
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,9 @@ PAGES = sorted(ROOT.glob("docs/**/*.md"))
 REPORTS = ROOT / "reports"
 # The plugin of the tests is installed while tests run; these pages are about what ships.
 SHIPPED = [n for n in registry.stage_names() if n != "round"]
+# What trains, and the options after which it takes a moment: of a stage the rate too, which it would look for.
+TRAINING = [n for n in SHIPPED if issubclass(registry.stage(n), TrainingStage)]
+BRIEF = {"train": "--epochs 1"} | dict.fromkeys(TRAINING, "--epochs 1 --learning-rate 0.01")
 
 
 def reference() -> str:
@@ -67,6 +71,16 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
+def briefly(words: list[str]) -> list[str]:
+    """The words, and those of `BRIEF` after all that are typed for what trains."""
+    said, after = list[str](), list[str]()
+    for word in words:
+        if word in ("train", *SHIPPED):
+            said, after = [*said, *after], BRIEF.get(word, "").split()
+        said.append(" ".join(briefly(word.split())) if " " in word else word)
+    return [*said, *after]
+
+
 def test_command_reference_is_the_help(update_golden: bool) -> None:
     page = ROOT / "docs" / "cli.md"
     if update_golden:
@@ -96,13 +110,13 @@ def test_committed_report_is_that_of_the_rows(tmp_path: Path) -> None:
 
 
 def test_commands_of_the_readme_run(tmp_path: Path) -> None:
-    """Each as it stands, but on the toy task and its baseline."""
+    """Each as it stands, but on the toy task and its baseline, and training for one epoch at a given rate."""
     commands = readme_commands()
     assert ["compress", "run", "prune", "--sparsity", "0.5"] in commands
     baseline = tmp_path / "baselines" / "trained" / "baseline.keras"
     baseline.parent.mkdir(parents=True)
     baseline.write_bytes(Toy().baseline_path().read_bytes())
-    for _, name, *words in commands:
+    for _, name, *words in map(briefly, commands):
         takes_task = name not in ("inspect", "report", "runs", "stages", "tasks", "zoo")
         done = CliRunner().invoke(cli, [name, *(["--task", "toy"] if takes_task else []), *words])
         assert done.exit_code == 0, (name, words, done.output)

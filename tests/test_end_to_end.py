@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from baselines.toy import Toy
 from compress.cli.main import cli
 
-PRUNE = ["run", "--task", "toy", "prune", "--sparsity", "0.5", "--epochs", "1"]
+STAGE = "prune --sparsity 0.5 --epochs 1 --learning-rate 0.01"
+PRUNE = ["run", "--task", "toy", *STAGE.split()]
 
 
 def compress(*words: str) -> Result:
@@ -52,26 +53,26 @@ def test_run_prints_the_comparison_and_leaves_row_report_and_models(pruned: Path
     rows = [
         json.loads(line) for line in (pruned / "reports/results.jsonl").read_text().splitlines()
     ]
-    assert [r["label"] for r in rows] == ["baseline", "prune --sparsity 0.5 --epochs 1"]
+    assert [r["label"] for r in rows] == ["baseline", STAGE]
     assert set(rows[1]["kernel_sparsity"].values()) == {0.5}
     assert {p.name for p in (pruned / "reports").iterdir()} >= {"comparison.md", "comparison.csv"}
     again = compress_in(pruned, *PRUNE)
     assert again.exit_code == 0
-    assert "prune --sparsity 0.5 --epochs 1: reused from" in again.stderr
+    assert f"{STAGE}: reused from" in again.stderr
     assert "baseline" in again.stdout
     assert "prune --sparsity 0.5" in again.stdout
 
 
 def test_stage_alone_is_the_same_run(pruned: Path) -> None:
-    alone = compress_in(pruned, "prune", "--sparsity", "0.5", "--epochs", "1", "--task", "toy")
+    alone = compress_in(pruned, *STAGE.split(), "--task", "toy")
     assert alone.exit_code == 0, alone.output
-    assert "prune --sparsity 0.5 --epochs 1: reused from" in alone.stderr
+    assert f"{STAGE}: reused from" in alone.stderr
 
 
 def test_json_is_all_there_is_on_standard_output(pruned: Path) -> None:
     done = compress_in(pruned, "run", "--json", *PRUNE[1:])
     rows = json.loads(done.stdout)
-    assert [r["label"] for r in rows] == ["baseline", "prune --sparsity 0.5 --epochs 1"]
+    assert [r["label"] for r in rows] == ["baseline", STAGE]
 
 
 LEFT = (".jsonl", ".predictions")  # not made by a report

@@ -113,9 +113,14 @@ def test_a_measured_file_is_described_without_controls(evil_keras: str, evil_tfl
 def test_commands_about_a_file_show_its_names_without_controls(
     evil_keras: str, evil_tflite: str, tmp_path: Path
 ) -> None:
-    shown("latency", evil_tflite, "--rounds", "1", "--inputs", "1")
-    shown("export", evil_tflite, "--to", str(tmp_path / "out"))
-    shown("verify", str(tmp_path / "out"))
+    out = str(tmp_path / "out")
+    for words in (
+        ["latency", evil_tflite, "--rounds", "1", "--inputs", "1"],
+        ["export", evil_tflite, "--to", out],
+        ["verify", out],
+    ):
+        done = shown(*words)
+        assert done.exit_code == 0, done.stderr
     for command in ("latency", "verify", "compare"):
         assert "]0;owned" in shown(command, *[EVIL] * (1 + (command == "compare"))).stderr
     assert "]0;owned" in shown("export", EVIL, "--to", "out").stderr

@@ -18,7 +18,8 @@ from compress.keras_models.rebuild import flattened
 from compress.model_files.load import load_model
 from support.model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, saved
 
-every_model = pytest.mark.parametrize("name", NAMES)
+# The others take a minute between them; of these each is treated otherwise.
+IN_EVERY_RUN = {"nested", "keras_2", "depthwise"}
 
 
 def loaded(path: Path) -> KerasModel:
@@ -65,7 +66,9 @@ def test_a_keras_2_file_with_a_model_inside_comes_back_as_it_was_and_is_flattene
         )
 
 
-@every_model
+@pytest.mark.parametrize(
+    "name", [n if n in IN_EVERY_RUN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_stages_take_it_as_the_doctor_says(name: str, tmp_path: Path) -> None:
     path = str(saved(name, tmp_path))
     stages = ["prune", "--epochs", "0", "quantize", "--calibration", "8"]

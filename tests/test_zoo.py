@@ -59,9 +59,10 @@ def test_a_name_that_is_not_in_the_zoo_is_refused_with_the_nearest(words: list[s
 
 
 def test_an_output_is_no_model_of_the_zoo() -> None:
-    done = run("doctor", "zoo:toy", "--fix", "zoo:toy", "prune")
-    assert "the zoo" not in done.output
-    assert not zoo.models()["toy"].file.with_suffix(".keras.tmp").exists()
+    file = zoo.models()["toy"].file
+    before = {path.name: path.read_bytes() for path in file.parent.glob("toy*")}
+    run("doctor", "zoo:toy", "--fix", "zoo:toy", "prune")
+    assert {path.name: path.read_bytes() for path in file.parent.glob("toy*")} == before
 
 
 def test_the_row_of_a_model_is_measured_again(
@@ -100,3 +101,38 @@ def test_two_models_of_one_name_are_refused(
         ValueError, match=r"two models of the zoo are called 'toy': .*toy\.keras and"
     ):
         zoo.models()
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"about": "x"}', "[]", "{", '{"result": 1}', "[" * 100_000, "\xff"]
+)
+def test_a_damaged_manifest_is_named_and_harms_nothing_else(
+    manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = zoo.models()["toy"].file
+    mine = tmp_path / "mine.keras"
+    mine.write_bytes(toy.read_bytes())
+    mine.with_suffix(".json").write_text(manifest, encoding="latin-1")
+
+    class Point(EntryPoint):
+        def load(self) -> Any:
+            return (tmp_path, toy.parent)
+
+    points = [Point("all", "baselines.zoo.folders:FOLDERS", "compress.zoos")]
+    monkeypatch.setattr(zoo, "entry_points", lambda group: points)
+    done = run("zoo")
+    assert done.exit_code == 1
+    assert f"{mine.with_suffix('.json')} is no manifest of the zoo" in done.stderr
+    assert "Traceback" not in done.output
+    assert run("run", *TOY, "--model", str(toy), "quantize").exit_code == 0
+
+
+def test_a_manifest_whose_row_lacks_a_field_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.keras").touch()
+    model = zoo.ZooModel("mine", tmp_path / "mine.keras", "", {"task": "toy"})
+    monkeypatch.setattr(zoo, "models", lambda: {"mine": model})
+    done = run("zoo")
+    assert done.exit_code == 1
+    assert "mine.json: field " in done.stderr

@@ -19,8 +19,7 @@ from typing import Any
 import click
 import numpy as np
 
-from baselines.zoo.measure_again import measure_again
-from compress.cli.errors import errors_as_sentences
+from baselines.zoo.measure_again import errors_in_one_sentence, measure_again
 from compress.files import write_json
 from compress.model_files.load import load_model
 from compress.rows.result import Result
@@ -122,7 +121,7 @@ def _half(name: str, weights: np.ndarray) -> np.ndarray:
 def main(run: Path, name: str, data: Path | None) -> None:
     """Add what the run in the folder RUN made to the zoo, as NAME, measured on DATA."""
     command = shlex.join(["python", "-m", "baselines.zoo.add", *sys.argv[1:]])
-    with errors_as_sentences():
+    with errors_in_one_sentence():
         add(run, FOLDER, name, data, command)
 
 

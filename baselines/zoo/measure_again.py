@@ -7,10 +7,12 @@ what it was trained moves to `trained`, beside the row.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,13 @@ from typing import Any
 import click
 
 from compress import registry, zoo
-from compress.cli.errors import errors_as_sentences
 from compress.files import write_json
 from compress.measurement.measure import digest_of_test, measure
 from compress.model_files.load import load_model
 from compress.rows.measurement import MeasuredOn, Measurement
 from compress.rows.result import SCHEMA, Result
 from compress.runs import provenance, seen
+from compress.text import sentence_of
 from compress.tflite.model import TFLiteModel
 
 OF_TRAINING = ("commit", "command", "versions", "machine", "time", "seconds", "peak_memory_bytes")
@@ -85,9 +87,18 @@ def measure_again(
 def main(name: str, data: Path | None, on: MeasuredOn | None) -> None:
     """Measure the model NAME of the zoo again, on DATA, and keep that as its row."""
     command = shlex.join(["python", "-m", "baselines.zoo.measure_again", *sys.argv[1:]])
-    with errors_as_sentences():
+    with errors_in_one_sentence():
         file = zoo.file_of(zoo.PREFIX + name.removeprefix(zoo.PREFIX))
         measure_again(file.with_suffix(".json"), file, data, command, on)
+
+
+@contextlib.contextmanager
+def errors_in_one_sentence() -> Iterator[None]:
+    """End a command with exit code 1 and the sentence of an error that its user can cause."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise click.ClickException(sentence_of(error)) from error
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def compare(
         record = pair.with_latency(record, ratio(milliseconds(contents[::-1], ROUNDS, INPUTS)))
     if html:
         page = pair_page.pair_page(record, _sheets(record, sides, data))
-        write_bytes(html, page.encode())
+        write_bytes(html, page.encode(errors="replace"))
         console.progress().note(f"wrote {html}")
     if as_json:
         console.say_json(record)

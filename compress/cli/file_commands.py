@@ -95,7 +95,7 @@ def latency(**values: Any) -> None:
 def export(**values: Any) -> None:
     """Write a folder for firmware: the file, C sources, golden examples, a model card.
 
-    SOURCE is a .tflite file, a run folder, or the first digits of a run's key.
+    SOURCE is a .tflite file, zoo:NAME, a run folder, or the first digits of a run's key.
     """
     from compress.cli import handover_command
 
@@ -106,7 +106,7 @@ def export(**values: Any) -> None:
 def verify(**values: Any) -> None:
     """Measure again what a row says, from the kept file, and say what is equal.
 
-    SOURCE is a run folder, the first digits of a run's key, or a folder that `compress export` wrote.
+    SOURCE is a run folder, the first digits of a run's key, zoo:NAME, or a folder that `compress export` wrote.
     """
     from compress.cli import handover_command
 

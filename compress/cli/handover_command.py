@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from compress import zoo
+from compress import registry, zoo
 from compress.cli import console
 from compress.cli.options import with_task
 from compress.data.dataset import Dataset
@@ -25,6 +25,7 @@ from compress.rows.jsonl import read_from
 from compress.rows.result import Result
 from compress.runs.folder import MANIFEST, RunFolder
 from compress.tasks.task import Task
+from compress.text import printable
 from compress.tflite.model import TFLiteModel
 
 MAX_ROW_BYTES = 10_000_000
@@ -88,6 +89,8 @@ def verify(
     path = Path(source)
     if (path / CHECKSUMS).exists():
         checks += file_checks(path)
+        if not all(check.equal for check in checks):
+            _show(checks, source, as_json)  # nothing of such a folder is read
         found = _exported(path)
     else:
         found = _source(source, out)
@@ -157,12 +160,19 @@ def _source(source: str, out: Path) -> _Source:
 
 
 def _exported(folder: Path) -> _Source:
-    (file,) = folder.glob("*.tflite")
-    row = None
+    files = sorted(folder.glob("*.tflite"))
+    if len(files) != 1:
+        raise ValueError(
+            f"{folder} has {len(files)} .tflite files; expected one, as `compress export` writes."
+        )
+    (file,), row = files, None
     if (path := folder / ROW).exists():
         if regular(path).stat().st_size > MAX_ROW_BYTES:
             raise ValueError(f"{path} has more than {MAX_ROW_BYTES:,} bytes: it is no row.")
-        row = Result.from_record(json.loads(path.read_bytes()))
+        try:
+            row = Result.from_record(json.loads(path.read_bytes()))
+        except (RecursionError, ValueError) as error:
+            raise ValueError(f"{path} is no row: {error}") from error
     return _Source(name=file.stem, model=TFLiteModel.load(file), row=row)
 
 
@@ -188,10 +198,18 @@ class _Asked:
 
 
 def _asked(of_task: Mapping[str, Any], row: Result | None) -> _Asked | None:
-    """The task of these options, else that of the row; None if there is neither."""
+    """The task of these options, else that of the row; None if there is neither.
+
+    Raises:
+      ValueError: no task is named, and that of the row is none that is installed. Code that a row names is not run.
+    """
     name = of_task["task"] or (row.task if row else None)
     if name is None:
         return None
+    if not of_task["task"] and name not in registry.task_names():
+        raise ValueError(
+            f"the row is about task {name!r:.60}, which is not installed: name the task, as in --task MODULE:OBJECT."
+        )
     values = with_task({**of_task, "task": name})
     recorded = row.recorded.get("input_scale") if row else None
     known = float(recorded) if isinstance(recorded, (int, float)) else None
@@ -203,8 +221,7 @@ def _examples(
     source: _Source, asked: _Asked | None, examples: int
 ) -> tuple[np.ndarray, list[str], float | None]:
     """Inputs of golden examples, labels of the classes, and the input scale: of the task, else drawn, and numbers."""
-    (given,), (gives,) = source.model.graph.inputs, source.model.graph.outputs
-    shape, classes = given.shape[1:], gives.shape[-1]
+    shape, classes = _shape_and_classes(source.model)
     if asked is None:
         drawn = np.random.default_rng(0).integers(0, 256, (examples, *shape), np.uint8)
         return drawn, [f"class {number}" for number in range(classes)], None
@@ -215,4 +232,14 @@ def _examples(
             f"the file takes {list(shape)} and gives {classes} scores; task {asked.name} has examples of "
             f"{list(images.shape[1:])} and {len(dataset.classes)} classes: name the task it was made for."
         )
-    return images, list(dataset.classes), asked.scale
+    return images, [printable(name) for name in dataset.classes], asked.scale
+
+
+def _shape_and_classes(model: TFLiteModel) -> tuple[tuple[int, ...], int]:
+    """The shape of an input, without the batch, and the number of scores. ValueError if there is not one of each."""
+    inputs, outputs = model.graph.inputs, model.graph.outputs
+    if len(inputs) != 1 or len(outputs) != 1 or not inputs[0].shape or not outputs[0].shape:
+        raise ValueError(
+            f"the file has {len(inputs)} inputs and {len(outputs)} outputs; expected one of each, in batches."
+        )
+    return tuple(inputs[0].shape[1:]), outputs[0].shape[-1]

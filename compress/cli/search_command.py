@@ -18,7 +18,7 @@ from compress.runs.context import RunContext
 from compress.runs.options import RunOptions
 from compress.search import default_space, definition, finalists, space, storage
 from compress.search.budget import Budget
-from compress.search.definition import Definition
+from compress.search.definition import KEPT, PATHS, Definition
 from compress.search.first_trials import begin_with_the_shortest, begin_with_the_widest
 from compress.search.limits import Limits
 from compress.search.loop import work
@@ -28,13 +28,6 @@ from compress.search.trial_rows import TrialRows
 from compress.search.trial_run import TrialRun
 from compress.workers.drive import drive
 from compress.workers.on_ray import Cluster, cluster_of
-
-# Options of all runs, which a search keeps; what is a path is kept as an absolute one.
-KEPT = (
-    "task", "data", "input_scale", "mean", "std", "bgr", "resize", "seed", "deterministic", "precision",
-    "model", "trust", "results",
-)  # fmt: skip
-PATHS = ("data", "model", "results")
 
 
 class Searching:
@@ -141,13 +134,14 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         cluster = cluster_of(values["on"], values["cpus"], values["gpus"])
         if cluster.address:
             storage.check_shared(found.storage)
-    if values["worker"] is None:
-        found.save(out)
+    if values["worker"] is None and found.storage is None:
+        found.save(out)  # first, as its database is in the same folder
     searching = Searching(found, out)
     if values["worker"] is not None:
         budget = Budget.of(found, searching.standing(), parent=values["worker"])
         searching.run_trials(budget, lambda trial, so_far: None)
         return
+    found.save(out)
     _drive(searching, values["jobs"], cluster, values["as_json"])
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from compress import zoo
 from compress.cli import console
+from compress.rows.result import Result
 
 
 def show(as_json: bool) -> None:
@@ -22,13 +23,15 @@ def show(as_json: bool) -> None:
 
 
 def _table_row(model: zoo.ZooModel) -> dict[str, object]:
-    row = model.row
-    measured = f"{row['test_images']:,} {row.get('measured_on', 'test')} images of {row['data']}"
+    try:
+        row = Result.from_record(model.row)
+    except ValueError as error:
+        raise ValueError(f"{model.file.with_suffix('.json')}: {error}") from error
     return {
         "model": f"{zoo.PREFIX}{model.name}",
-        "parameters": row["stored_params"],
-        ".tflite bytes": row["file_bytes"],
-        "top-1, %": f"{100 * row['top1']:.2f}",
-        "measured on": measured,
-        "what": model.about or row["label"],
+        "parameters": row.stored_params,
+        ".tflite bytes": row.file_bytes,
+        "top-1, %": f"{100 * row.top1:.2f}",
+        "measured on": f"{row.test_images:,} {row.measured_on} images of {row.data}",
+        "what": model.about or row.label,
     }

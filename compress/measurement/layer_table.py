@@ -21,15 +21,16 @@ Record = dict[str, Any]
 def layer_table(model: KerasModel | TFLiteModel) -> list[Record]:
     """One record for each layer or operator, in order, and a last one with totals.
 
-    Keys: name, type, output_shape (without the batch axis), dtype (of the weights; of the output if there are none),
-    parameters, nonzero, macs (for one image; None if the image size is open), bytes (of its numbers as stored).
+    Keys: name, type, output_shape (of the first output, without the batch axis; empty if there is no output), dtype (of
+    the weights; of the output if there are none), parameters, nonzero, macs (for one image; None if the image size is
+    open), bytes (of its numbers as stored).
     """
     if isinstance(model, KerasModel):
         rows = list(_keras_rows(model.keras, macs_by_layer(model.keras), ""))
-        shape = _without_batch(model.keras.output_shape)
+        shape = _first_shape(model.keras.outputs)
     else:
         rows = _tflite_rows(model)
-        shape = _without_batch(model.graph.outputs[0].shape)
+        shape = _first_shape(model.graph.outputs)
     return [*rows, _total(rows, model.format, shape)]
 
 
@@ -42,7 +43,7 @@ def _keras_rows(model: Any, macs: Mapping[str, int | None], prefix: str) -> Iter
         yield {
             "name": prefix + layer.name,
             "type": type(layer).__name__,
-            "output_shape": _without_batch(layer.output.shape),
+            "output_shape": _first_shape(backend.keras().tree.flatten(layer.output)),
             "dtype": str(weights[0].dtype if weights else layer.compute_dtype),
             "parameters": sum(w.size for w in weights),
             "nonzero": sum(int(np.count_nonzero(w)) for w in weights),
@@ -80,14 +81,16 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
 def _tflite_row(
     number: int, operator: Operator, stored: Sequence[contents.StoredTensor], data_bytes: int
 ) -> Record:
-    output = operator.outputs[0]
+    # What only sets a variable, or calls a graph that does, has no output.
+    output = operator.outputs[0] if operator.outputs else None
+    weights = stored[0].tensor if stored else output
     # Of fused operators, the last name; a slim file has none.
-    name = output.name.partition(";")[0] or f"{operator.name.lower()} {number}"
+    name = output.name.partition(";")[0] if output else ""
     return {
-        "name": name,
+        "name": name or f"{operator.name.lower()} {number}",
         "type": operator.name,
-        "output_shape": _without_batch(output.shape),
-        "dtype": stored[0].tensor.dtype if stored else output.dtype,
+        "output_shape": _first_shape(operator.outputs),
+        "dtype": weights.dtype if weights else "",
         "parameters": contents.stored_params(stored),
         "nonzero": contents.nonzero_params(stored),
         "macs": operator.macs,
@@ -109,5 +112,6 @@ def _total(rows: Sequence[Record], format: str, output_shape: list[int | None]) 
     }
 
 
-def _without_batch(shape: Sequence[int | None]) -> list[int | None]:
-    return list(shape[1:])
+def _first_shape(tensors: Sequence[Any]) -> list[int | None]:
+    """The shape of the first tensor, without the batch axis; empty if there is none."""
+    return list(tensors[0].shape[1:]) if tensors else []

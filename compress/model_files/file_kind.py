@@ -60,7 +60,10 @@ def suffix_of(path: Path) -> str:
 def _opens(path: Path, suffix: str) -> bool:
     """Whether a file is complete by its own directory or length. LiteRT checks a `.tflite` file itself."""
     if suffix == ".keras":
-        return zipfile.is_zipfile(path)
+        try:
+            return zipfile.is_zipfile(path)
+        except zipfile.BadZipFile:  # it says that it goes on on another disk
+            return False
     return suffix == ".tflite" or _reaches_its_end(path)
 
 

@@ -60,7 +60,7 @@ def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
 def _gives(row: Result) -> Iterator[_Key]:
     """What a row is a control of."""
     if _is_plain_finetune(row.pipeline):
-        yield "extra epochs", row.model, *_size(row), _epochs(row)
+        yield "extra epochs", row.model, *_size(row), epochs_of(row.pipeline)
     if not row.pipeline or _untaught(row.pipeline):
         yield "from scratch", *_size(row)
     if _untaught(row.pipeline):
@@ -71,7 +71,7 @@ def _gives(row: Result) -> Iterator[_Key]:
 
 def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
     """What the controls of a row give."""
-    if epochs := _epochs(row):
+    if epochs := epochs_of(row.pipeline):
         yield "extra epochs", row.model, *_size(row), epochs
     if _stages(row.pipeline) == ["distill"]:
         # Not as small a network from scratch: that may have had more epochs, or less augmentation.
@@ -80,6 +80,12 @@ def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
         yield "from scratch", *_size(row)
     if any("criterion" in spec for spec in row.pipeline):
         yield "at random", row.model, _without(row, CRITERION)
+
+
+def epochs_of(pipeline: Sequence[dict[str, Any]]) -> int:
+    """For how many epochs the stages of a row trained."""
+    counts = [spec.get("epochs") for spec in pipeline]
+    return sum(count for count in counts if isinstance(count, int))
 
 
 def _is_plain_finetune(pipeline: Sequence[dict[str, Any]]) -> bool:
@@ -99,12 +105,6 @@ def _stages(pipeline: Sequence[dict[str, Any]]) -> list[str]:
 def _size(row: Result) -> tuple[int, int]:
     """How large a model is, whatever numbers its weights are stored in and however many are zero."""
     return row.stored_params, row.macs
-
-
-def _epochs(row: Result) -> int:
-    """For how many epochs the stages of a row trained."""
-    counts = [spec.get("epochs") for spec in row.pipeline]
-    return sum(count for count in counts if isinstance(count, int))
 
 
 def _without(row: Result, options: frozenset[str]) -> str:

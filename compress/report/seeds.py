@@ -9,6 +9,7 @@ import numpy as np
 
 from compress.report import columns, text
 from compress.report.compare import Record
+from compress.report.controls import epochs_of
 from compress.statistics.paired import paired_t
 from compress.statistics.significance import SIGNIFICANCE, wilson_interval
 
@@ -80,7 +81,7 @@ def _as_long(group: Group) -> Callable[[Group], bool]:
 def _epochs(group: Group) -> int | None:
     """For how many epochs a pipeline trained; None if there is no pipeline."""
     stages = json.loads(next(iter(group.values()))["pipeline"])
-    return sum(each.get("epochs") or 0 for each in stages) if stages else None
+    return epochs_of(stages) if stages else None
 
 
 def _verdict(a: Group, b: Group) -> str:

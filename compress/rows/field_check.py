@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -45,10 +45,11 @@ class Only:
 
 def _is_time(text: str) -> bool:
     try:
-        datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return False
-    return True
+    # In another time zone, a time of the first or last year may be of one that no datetime has.
+    return MINYEAR < time.year < MAXYEAR
 
 
 Fraction = Annotated[float, Between(0, 1)]
@@ -57,7 +58,10 @@ AtLeastOne = Annotated[int, Between(1, LARGEST)]
 NotNegative = Annotated[float, Between(0)]
 Digest = Annotated[str, Only("of 64 hex digits, a SHA-256", re.compile("[0-9a-f]{64}").fullmatch)]
 Name = Annotated[str, Only("that is not empty", bool)]
-Time = Annotated[str, Only("that is a time in ISO 8601", _is_time)]
+Time = Annotated[
+    str,
+    Only(f"that is a time in ISO 8601, of a year from {MINYEAR + 1} to {MAXYEAR - 1}", _is_time),
+]
 
 _SAID = {
     float: "a number", int: "a whole number", str: "a text", bool: "true or false", dict: "an object", list: "a list",

@@ -15,9 +15,8 @@ from compress.stage import Stage
 
 def of_file(path: Path) -> TrainedOn:
     """What a model file was trained on, as the row says that the zoo or its run folder has of it; else "train"."""
-    for model in zoo.models().values():
-        if model.file == path:
-            return Result.from_record(model.row).trained_on
+    if model := zoo.model_in(path):
+        return Result.from_record(model.row).trained_on
     try:
         finished = RunFolder(path.parent).load_manifest() if path.name in MODELS.values() else None
     except ValueError:  # a manifest of something else

@@ -21,6 +21,7 @@ from compress.statistics.significance import wilson_interval
 from compress.tasks.network import Network
 from compress.tasks.task import Task
 from compress.text import no_such
+from compress.training.checkpoint import rows_logged
 from compress.training.fit import fit
 from compress.training.progress import History
 from compress.training.recipe import Recipe
@@ -191,11 +192,7 @@ def _write_log(folder: RunFolder, history: History) -> None:
 
 def read_log(folder: Path) -> History:
     """The rows of log.csv as `fit` gave them; none if nothing was trained."""
-    log = RunFolder(folder).log
-    if not log.is_file():
-        return []
-    with log.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return rows_logged(RunFolder(folder).log)
 
 
 def summarise(

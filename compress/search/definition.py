@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, Self
 
 from compress.files import check_own, digest, write_json
@@ -20,8 +21,15 @@ VERSION = 1  # of the file; another one is refused
 FOLDER = "searches"  # in the folder of runs
 FILE = "search.json"
 MAX_BYTES = 10_000_000
+# Options of all runs, which a search keeps -> what they are as JSON; what is a path is kept as an absolute one.
+KEPT: dict[str, type | UnionType] = {
+    "task": str, "data": str | None, "input_scale": float | int | None, "mean": list | None, "std": list | None,
+    "bgr": bool, "resize": list | None, "seed": int, "deterministic": bool, "precision": str, "model": str | None,
+    "trust": bool, "results": str,
+}  # fmt: skip
 PATHS = ("data", "model", "results")  # options that differ between machines of one search
 LEASE = 60.0  # seconds without a sign of life after which a trial is another's
+MOST, LONGEST = 10**12, 86_400  # of a budget or limit, and of a lease
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}", re.ASCII)
 # Objective, as a field of a row -> which way is better.
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
@@ -129,10 +137,27 @@ def _check(found: Definition, name: str) -> None:
         raise ValueError(f"it is of search {found.name!r:.100}")
     if not found.objectives or set(found.objectives) - set(OBJECTIVES):
         raise ValueError("it has an unknown objective")
-    numbers = (found.minutes, found.trials, found.lease, *found.limits.values())
-    if not all(n is None or (isinstance(n, int | float) and n > 0) for n in numbers):
-        raise ValueError("a budget, lease or limit is no number above 0")
-    if not isinstance(found.options, dict) or not isinstance(found.storage, str | None):
-        raise ValueError("its options or its storage are not what they should be")
+    budget = [n for n in (found.minutes, found.trials) if n is not None]
+    numbers = all(_is_number(n, MOST) for n in (*budget, *found.limits.values()))
+    if not numbers or not _is_number(found.lease, LONGEST):
+        raise ValueError("a budget, lease or limit is no number above 0, or too large a one")
+    if not isinstance(found.storage, str | None):
+        raise ValueError("its storage is not what it should be")
+    _check_options(found.options)
     found.parsed_space()
     found.parsed_limits()
+
+
+def _check_options(options: Any) -> None:
+    """Raise ValueError unless they are all options that a search keeps, each with a value that it may have."""
+    if not isinstance(options, dict) or options.keys() != KEPT.keys():
+        raise ValueError("its options are not those that a search keeps")
+    for name, kind in KEPT.items():
+        value = options[name]
+        numbers = value if isinstance(value, list) else []
+        if not isinstance(value, kind) or not all(isinstance(n, int | float) for n in numbers):
+            raise ValueError(f"its option {name} is {value!r:.100}")
+
+
+def _is_number(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and 0 < value <= most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -127,9 +127,9 @@ def _of_table(field: dataclasses.Field[Any], table: Mapping[str, Any], where: st
     step = table.get("step")
     if step is not None:
         is_number = type(step) is int or (type(step) is float and not whole)
-        if not is_number or not 0 < step < math.inf:
+        if not is_number or not 0 < step <= sys.float_info.max:
             numbers = "a whole number" if whole else "a number"
-            raise ValueError(f"{where}: step is {step!r}; expected {numbers} above 0.")
+            raise ValueError(f"{where}: step is {step!r:.100}; expected {numbers} above 0.")
     if low > high:
         raise ValueError(f"{where}: low is {low:g} and high {high:g}; expected low first.")
     log = bool(table.get("log"))
@@ -156,18 +156,11 @@ def _end(field: dataclasses.Field[Any], table: Mapping[str, Any], end: str, wher
 
 
 def _value(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """A value, converted by the option's click type. ValueError if it takes no such value."""
-    kind: click.ParamType = field.metadata["kind"]
-    parts = value if typed_options.repeatable(field) and isinstance(value, list) else [value]
-    try:
-        if any(part is None or isinstance(part, Mapping) for part in parts):
-            raise click.BadParameter(f"{value!r} is no value.")
-        converted = [kind.convert(part, None, None) for part in parts]
-    except click.BadParameter as error:
-        raise ValueError(f"{where}: {error.message}") from None
-    if any(isinstance(each, float) and not math.isfinite(each) for each in converted):
-        raise ValueError(f"{where}: {value} is not a finite number.")
-    return tuple(converted) if typed_options.repeatable(field) else converted[0]
+    """A value, converted to the option's type. ValueError if it takes no such value."""
+    repeatable = typed_options.repeatable(field)
+    parts = value if repeatable and isinstance(value, list) else [value]
+    found = tuple(typed_options.converted(field, part, where) for part in parts)
+    return found if repeatable else found[0]
 
 
 def _nested(values: list[Any]) -> bool:

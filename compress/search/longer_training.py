@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.pipelines.words import stages_of
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
 from compress.search.pace import scaled_epochs
+from compress.search.prediction import Fixed
 from compress.search.space import CHAIN
 from compress.search.standing import PACE, Standing
 
@@ -35,14 +35,16 @@ def propose_longer_training(
     early = seconds_left > HALF * definition.minutes * 60
     if early or so_far.best is None or is_proposed(study, definition):
         return
-    trials, seconds, seen = study.get_trials(deepcopy=False), USED * seconds_left, set()
+    trials, space = study.get_trials(deepcopy=False), definition.parsed_space()
+    seconds, seen = USED * seconds_left, set()
     for found in so_far.fitting:
         trial = trials[found.number]
         # Without a pace all of it was trained before.
         if PACE not in trial.user_attrs or trial.params[CHAIN] in seen:
             continue
         seen.add(trial.params[CHAIN])
-        pace, epochs = trial.user_attrs[PACE], sum(map(usual_epochs, stages_of(found.words)))
+        stages = space.pipeline(Fixed(trial.params)).stages
+        pace, epochs = trial.user_attrs[PACE], sum(map(usual_epochs, stages))
         longer = scaled_epochs(trial.params, definition, seconds / (pace * epochs))
         more = epochs + sum(longer.values()) - sum(trial.params[name] for name in longer)
         if more >= WORTH_IT * epochs:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 # Attributes of a trial.
-WORDS = "words"  # the stages, as typed
+WORDS = "words"  # the stages, as typed in a shell
 RESULT = "result"  # facts of its row: see `Found`
 REFUSED = "refused"  # why it was refused before training
 FAILED = "failed"  # the sentence of its error
@@ -118,10 +118,28 @@ def kind(trial: FrozenTrial) -> str:
 
 
 def as_found(trial: FrozenTrial) -> Found:
-    """A finished trial as what it found."""
+    """A finished trial as what it found. ValueError if its attributes are not those that a search gives a trial."""
     attributes = trial.user_attrs
+    words, facts = attributes.get(WORDS), attributes.get(RESULT)
+    if not isinstance(words, str) or not isinstance(facts, Mapping) or "run" not in facts:
+        raise ValueError(
+            f"trial {trial.number} in the storage is of no search, as it has no words or no result: search anew under "
+            "another --name."
+        )
+    if not _is_name(folder := facts.get("folder")):
+        raise ValueError(
+            f"trial {trial.number} in the storage has {folder!r:.100} as its run folder; expected the name of a folder "
+            "in --out: search anew under another --name."
+        )
     fits = all(excess <= 0 for excess in attributes.get(EXCESSES, ()))
-    return Found(number=trial.number, words=attributes[WORDS], facts=attributes[RESULT], fits=fits)
+    return Found(number=trial.number, words=words, facts=facts, fits=fits)
+
+
+def _is_name(folder: object) -> bool:
+    """Whether it is the name of a folder, and leads nowhere else."""
+    if not isinstance(folder, str) or folder in ("", ".", ".."):
+        return False
+    return not set("/\\\0") & set(folder)
 
 
 def front(found: Iterable[Found], objectives: Sequence[str]) -> tuple[Found, ...]:

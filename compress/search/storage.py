@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
+    from sqlalchemy.engine import URL
 
 FILE = "storage.db"
 DATABASES = ("sqlite", "postgresql")
+# In a parameter of a URL, or in the text of one that has a whole address in it.
+PASSWORD = re.compile(r"password\s*=", re.IGNORECASE)
 RETRIES = 3  # of a trial whose worker was lost
 BUSY = 60  # seconds to wait for another process that writes to SQLite
 POPULATION = 20  # of NSGA-II
@@ -56,7 +60,7 @@ def check_url(url: str) -> None:
         raise ValueError(
             f"{url!r:.200} is no URL of a database, as postgresql+psycopg://user@host/name or sqlite:///file.db."
         ) from None
-    if parts.password is not None:
+    if parts.password is not None or any(map(PASSWORD.search, _parameters(parts))):
         raise ValueError(
             "a password in --storage would be kept and shown: leave it out, and set PGPASSWORD or write ~/.pgpass."
         )
@@ -64,6 +68,11 @@ def check_url(url: str) -> None:
         raise ValueError(
             f"--storage {url!r:.200}: a search is kept in {' or '.join(DATABASES)}, not in {parts.get_backend_name()}."
         )
+
+
+def _parameters(url: URL) -> Iterator[str]:
+    """What stands after the question mark of a URL, decoded."""
+    return (f"{key}={value}" for key, values in url.normalized_query.items() for value in values)
 
 
 def check_shared(url: str | None) -> None:
@@ -81,7 +90,7 @@ def open_study(definition: Definition, out: Path) -> Study:
     Proposals of whoever creates it depend on the seed alone. Those of others, and of one that goes on, must differ.
 
     Raises:
-      ValueError: the storage cannot be reached, is of another version, or has another search of that name.
+      ValueError: the storage cannot be reached, is of another version, or has another search or study of that name.
     """
     check_installed()
     import optuna
@@ -89,6 +98,7 @@ def open_study(definition: Definition, out: Path) -> Study:
     optuna.logging.disable_default_handler()  # the console prints
     logging.getLogger("optuna").addHandler(logging.NullHandler())
     path = (folder_of(out, definition.name) / FILE).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
     url = definition.storage or f"sqlite:///{path}"
     with _sentences(definition.storage or str(path)), _experimental():
         study = optuna.create_study(
@@ -97,17 +107,28 @@ def open_study(definition: Definition, out: Path) -> Study:
             directions=[OBJECTIVES[name] for name in definition.objectives],
             load_if_exists=True,
         )
+        # Read first: who creates a study writes the definition before any trial.
+        trials = len(study.get_trials(deepcopy=False))
         known = study.user_attrs.get(DEFINITION)
         if known is None:
+            _check_new(study, trials, definition)
             study.set_user_attr(DEFINITION, definition.digest)
         elif known != definition.digest:
             raise ValueError(
                 f"the storage has another search called {definition.name}: give this one another --name."
             )
-        trials = len(study.get_trials(deepcopy=False))
         study.sampler = _sampler(definition, [] if known is None else [trials, os.getpid()])
         study.pruner = _pruner(definition)
     return study
+
+
+def _check_new(study: Study, trials: int, definition: Definition) -> None:
+    """Raise ValueError if a study without a definition has trials or other objectives: it is somebody's own."""
+    directions = [direction.name.lower() for direction in study.directions]
+    if trials or directions != [OBJECTIVES[name] for name in definition.objectives]:
+        raise ValueError(
+            f"the storage has a study called {definition.name} that is of no search: give this one another --name."
+        )
 
 
 def _database(url: str, lease: float) -> RDBStorage:

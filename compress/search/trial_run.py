@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from compress.findings import CannotTreat
@@ -80,7 +81,7 @@ class TrialRun:
             pipeline = self.space.pipeline(trial)
         except ValueError as error:  # options that do not go together
             raise self._refused(trial, str(error)) from None
-        words = pipeline.label
+        words = shlex.join(w for stage in pipeline.stages for w in stage.argv())
         trial.set_user_attr(WORDS, words)
         if (number := self._tried_as(trial, words)) is not None:
             raise self._refused(trial, f"the same as trial {number}")

@@ -49,11 +49,7 @@ def proven_slim(content: bytes, images: np.ndarray | None = None) -> bytes:
     Raises:
       ValueError: the file is damaged, LiteRT cannot run it, or no slim form of it computes the same.
     """
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        raise ValueError(
-            "this TFLite file carries packed files, such as labels, which a slim one would lose: "
-            "slim the model before they are packed in."
-        )
+    _check_alone(content)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(content)
@@ -66,6 +62,19 @@ def proven_slim(content: bytes, images: np.ndarray | None = None) -> bytes:
                 "LiteRT computes something else with the slim form of this TFLite file: keep the file as it is."
             )
         return min(result.read_bytes(), content, key=len)
+
+
+def _check_alone(content: bytes) -> None:
+    """Raise ValueError if a file carries packed files, which a slim one would lose."""
+    remedy = "which a slim one would lose: slim the model before they are packed in."
+    try:
+        packed = zipfile.is_zipfile(io.BytesIO(content))
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"this TFLite file carries packed files that are cut short or damaged, {remedy}"
+        ) from error
+    if packed:
+        raise ValueError(f"this TFLite file carries packed files, such as labels, {remedy}")
 
 
 def _slim_forms(content: bytes) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ class Checkpoint:
         return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
 
     def restore(self) -> None:
-        """Go back to the last saved epoch, if one was saved with the same key.
+        """Go back to the last saved epoch, if one was saved with the same key, and write its log anew.
 
         Raises:
           DamagedCheckpoint: the file cannot be read. Nothing was changed.
@@ -58,6 +57,7 @@ class Checkpoint:
             raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
         self.history, self.best = history, best
         assign(self._live(), live)
+        self._write_log(path.parent)  # it may lag behind, or be damaged
 
     def see_validation(self) -> None:
         """Remember the current weights, which are averages if averages are validated."""
@@ -78,10 +78,12 @@ class Checkpoint:
         arrays |= {f"best{i}": v for i, v in enumerate(self.best)}
         with replacing(self.folder / "checkpoint.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
-        lines = [",".join(self.history[0])] + [
-            ",".join(str(v) for v in r.values()) for r in self.history
-        ]
-        write_bytes(self.folder / LOG, ("\n".join(lines) + "\n").encode())
+        self._write_log(self.folder)
+
+    def _write_log(self, folder: Path) -> None:
+        rows = [self.history[0], *(row.values() for row in self.history)]
+        content = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        write_bytes(folder / LOG, content.encode())
 
 
 def _check_shapes(arrays: Sequence[np.ndarray], variables: Sequence[Any]) -> None:
@@ -97,29 +99,32 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def epochs_logged(folder: Path) -> int:
-    """How many epochs the log of this folder has; 0 without a log. A link is no log."""
-    log = folder / LOG
+def rows_logged(log: Path) -> History:
+    """The rows of a log up to the first that is cut short or damaged; none without a log. A link is no log."""
     if log.is_symlink() or not log.is_file():
-        return 0
-    return max(0, len(log.read_bytes().splitlines()) - 1)
+        return []
+    # What comes after the last line end was cut short.
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    rows: History = []
+    for line in lines[1:]:
+        try:
+            rows.append(dict(zip(lines[0].split(","), map(float, line.split(",")), strict=True)))
+        except ValueError:
+            break
+    return rows
+
+
+def epochs_logged(folder: Path) -> int:
+    """How many epochs the log of this folder has; 0 without a log."""
+    return len(rows_logged(folder / LOG))
 
 
 def accuracies_logged(log: Path) -> list[float] | None:
-    """Validation accuracy, from 0 to 1, after each epoch of a log; None if it does not say. A link is no log."""
-    if log.is_symlink() or not log.is_file():
-        return None
-    with log.open(newline="") as file:
-        rows = csv.DictReader(file)
-        if "validation_accuracy" not in (rows.fieldnames or ()):
-            return None
-        return [float(row["validation_accuracy"]) for row in rows]
+    """Validation accuracy, from 0 to 1, after each epoch of a log; None if it does not say."""
+    rows = rows_logged(log)
+    return [row["validation_accuracy"] for row in rows if "validation_accuracy" in row] or None
 
 
 def seconds_logged(folder: Path) -> float:
     """Seconds of all epochs in the log of this folder; 0 without a log."""
-    log = folder / LOG
-    if not log.exists():
-        return 0.0
-    with log.open(newline="") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+    return sum(row.get("seconds", 0.0) for row in rows_logged(folder / LOG))

@@ -16,14 +16,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from baselines.toy import Toy
-from compress.cli import search_command, search_options
+from compress.cli import search_options
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
 from compress.rows.jsonl import read_from
 from compress.search import budget, definition, storage
 from compress.search.standing import kind
 
-pytest.importorskip("optuna", reason="extra search")
+optuna = pytest.importorskip("optuna", reason="extra search")
 
 SPACE = """
 chains = ["quantize"]
@@ -179,6 +179,49 @@ def test_another_search_of_the_same_name_is_refused(one: tuple[Path, dict[str, A
     assert "search one is there already, with other words" in done.stderr
 
 
+def test_a_study_of_somebody_else_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    own = optuna.create_study(study_name="one", storage=f"sqlite:///{tmp_path / 'own.db'}")
+    own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    (tmp_path / "space.toml").write_text(SPACE)
+    done = compress(tmp_path, *WORDS, "--trials", "3", "--storage", "sqlite:///own.db")
+    assert done.exit_code == 1, done.output
+    assert "the storage has a study called one that is of no search" in done.stderr
+    assert own.user_attrs == {}
+    assert len(own.trials) == 1
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+
+
+def test_a_run_folder_in_a_shared_storage_leads_nowhere_else(tmp_path: Path) -> None:
+    words = [*WORDS, "--trials", "1", "--storage", "sqlite:///shared.db"]
+    assert searched(tmp_path, *words)["finished"] == 1
+    (trial,) = trials(tmp_path)
+    result = {**trial.user_attrs["result"], "folder": "../elsewhere", "run": "another"}
+    study = optuna.load_study(study_name="one", storage=f"sqlite:///{tmp_path / 'shared.db'}")
+    study.add_trial(
+        optuna.create_trial(value=1.0, user_attrs={**trial.user_attrs, "result": result})
+    )
+    for again in (words, ["search", "--status", "one"]):
+        done = compress(tmp_path, *again)
+        assert done.exit_code == 1, done.output
+        assert "'../elsewhere' as its run folder" in done.stderr
+
+
+def test_a_damaged_file_of_a_search_is_said_in_one_sentence(tmp_path: Path) -> None:
+    """On every way that a search is gone on with."""
+    whole: dict[str, Any] = {
+        "version": 1, "name": "one", "space": {"chains": ["quantize"]}, "objectives": ["top1"], "limits": {},
+        "minutes": None, "trials": 1, "storage": None,
+    }  # fmt: skip
+    file = definition.folder_of(tmp_path / "runs", "one") / definition.FILE
+    file.parent.mkdir(parents=True)
+    for change in ({"lease": None}, {"lease": float("inf")}, {"lease": 60.0}):
+        file.write_text(json.dumps({**whole, "options": {}, **change}))
+        for flag in ("--resume", "--status"):
+            done = compress(tmp_path, "search", flag, "one")
+            assert done.exit_code == 1, done.output
+            assert "is not the file of a search (" in done.stderr
+
+
 def test_several_objectives_give_a_front_whose_every_point_is_measured_on_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +347,6 @@ def test_help_imports_neither_tensorflow_nor_optuna() -> None:
 
 def test_every_option_of_runs_is_kept_with_the_search() -> None:
     """Else a search that is resumed, or its workers, would run with another value."""
-    kept = {*search_command.KEPT, "out", "as_json"}
+    kept = {*definition.KEPT, "out", "as_json"}
     own = {option.name for option in search_options.SEARCH_OPTIONS}
     assert {option.name for option in search_options.search.params} == kept | own

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from compress import backend
 from compress.cli.main import cli
 from compress.handover import c_source, operators
+from compress.handover.export import CHECKSUMS, ROW
 from compress.keras_models.model import KerasModel
 from compress.micro import interpreter
 from compress.tflite.flatbuffer import read
@@ -261,6 +265,86 @@ def test_a_change_of_model_or_row_is_found(
     assert done.exit_code == 1
     assert "not equal" in done.stderr or "TFLite" in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.fixture(scope="module")
+def of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was exported of a run of the toy task: with its row."""
+    there = tmp_path_factory.mktemp("handed")
+    where = ["--out", there / "runs", "--results", there / "rows.jsonl"]
+    assert compress("run", "--task", "toy", *where, "quantize").exit_code == 0
+    (run,) = (there / "runs").glob("quantize*")
+    assert compress("export", run, "--to", there / "out", "--name", "toy").exit_code == 0
+    return there / "out"
+
+
+def with_checksums(folder: Path) -> None:
+    """Write the list of checksums anew, as who forges a folder would."""
+    files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / CHECKSUMS).write_text("".join(lines))
+
+
+def test_code_that_a_row_names_is_not_run(
+    of_a_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(of_a_run, tmp_path / "out"))
+    row = json.loads((folder / ROW).read_text())
+    (folder / ROW).write_text(json.dumps(row | {"task": "evil_of_row:Evil"}))
+    (folder / "evil_of_row.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    with_checksums(folder)
+    monkeypatch.chdir(folder)
+    done = compress("verify", ".")
+    assert done.exit_code == 1
+    assert "the row is about task 'evil_of_row:Evil', which is not installed" in done.stderr
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("what", ["missing", "two", "a pipe"])
+def test_nothing_of_a_folder_is_read_unless_its_checksums_are_right(
+    what: str, folder: Path
+) -> None:
+    (file,) = folder.glob("*.tflite")
+    if what == "two":
+        shutil.copy(file, folder / "other.tflite")
+    else:
+        file.unlink()
+    if what == "a pipe":
+        os.mkfifo(file)
+    done = compress("verify", folder)
+    assert done.exit_code == 1
+    assert "is recorded as" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "[" * 100_000, "[]", '{"task": 1}'])
+def test_a_forged_row_is_named(content: str, of_a_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(of_a_run, tmp_path / "out"))
+    (folder / ROW).write_text(content)
+    with_checksums(folder)
+    done = compress("verify", folder)
+    assert done.exit_code == 1
+    assert f"{folder / ROW} is no row: " in done.stderr
+
+
+def test_a_forged_folder_of_two_files_is_refused(folder: Path) -> None:
+    (file,) = folder.glob("*.tflite")
+    shutil.copy(file, folder / "other.tflite")
+    with_checksums(folder)
+    done = compress("verify", folder)
+    assert done.exit_code == 1
+    assert "has 2 .tflite files; expected one" in done.stderr
+
+
+def test_a_file_of_two_inputs_is_refused(tmp_path: Path) -> None:
+    tf = backend.tensorflow()
+    given = tf.TensorSpec([1, 4], tf.float32)
+    function = tf.function(lambda one, two: one + two).get_concrete_function(given, given)
+    file = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    (tmp_path / "two.tflite").write_bytes(file)
+    done = compress("export", tmp_path / "two.tflite", "--to", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "the file has 2 inputs and 1 outputs; expected one of each" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("source", ["nothing-there", "0123456789ab"])

@@ -71,12 +71,12 @@ def test_a_kept_model_with_code_is_found_again_by_those_who_trust(tmp_path: Path
     with pytest.raises(ValueError, match="Lambda"):
         load_model(tmp_path / "model.keras")
     words = ["run", "--task", "toy", "--model", str(tmp_path / "model.keras"), "--json"]
-    finetune = ["finetune", "--epochs", "1"]
+    finetune = ["finetune", "--epochs", "1", "--learning-rate", "0.01"]
     first = CliRunner().invoke(cli, [*words, "--trust", *finetune])
     assert first.exit_code == 0, first.output
     again = CliRunner().invoke(cli, [*words, "--trust", *finetune, "quantize"])
     assert again.exit_code == 0, again.output
-    assert "finetune --epochs 1: reused" in again.stderr
+    assert "finetune --epochs 1 --learning-rate 0.01: reused" in again.stderr
     assert [len(r["pipeline"]) for r in json.loads(again.stdout)] == [0, 1, 2]
     refused = CliRunner().invoke(cli, [*words, *finetune])
     assert refused.exit_code == 1

@@ -16,6 +16,7 @@ from compress.model_files.load import load_model
 from compress.tflite.model import TFLiteModel
 from support.model_files import edited
 from support.tflite_examples import drawn, export, float16, functional
+from support.tflite_examples import edited as edited_tflite
 
 KEYS = ["name", "type", "output_shape", "dtype", "parameters", "nonzero", "macs", "bytes"]
 
@@ -153,6 +154,30 @@ def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> 
     assert image["output_shape"] == [None] * 3
     assert conv["parameters"] == 3 * 3 * 2 * 4 + 4
     assert total["macs"] is None
+
+
+def test_a_layer_of_several_outputs_is_shown_with_its_first() -> None:
+    keras = backend.keras()
+    image = keras.layers.Input((6, 2))
+    scores, state, _ = keras.layers.LSTM(3, return_sequences=True, return_state=True)(image)
+    *_, lstm, total = layer_table(KerasModel(keras.Model(image, [scores, state])))
+    assert lstm["output_shape"] == total["output_shape"] == [6, 3]
+
+
+def test_an_operator_without_outputs_and_a_file_without_outputs_are_shown(
+    model: KerasModel,
+) -> None:
+    def take_outputs(file: Any) -> None:
+        file.subgraphs[0].operators[-1].outputs = []
+        file.subgraphs[0].outputs = []
+        kind = file.operatorCodes[file.subgraphs[0].operators[-1].opcodeIndex]
+        kind.builtinCode = backend.tflite_schema().BuiltinOperator.ASSIGN_VARIABLE
+
+    content = edited_tflite(export(model.keras), take_outputs)
+    *_, last, _, total = layer_table(TFLiteModel(content))
+    assert (last["name"], last["type"]) == ("assign_variable 3", "ASSIGN_VARIABLE")
+    assert last["output_shape"] == total["output_shape"] == []
+    assert (last["dtype"], total["bytes"]) == ("", len(content))
 
 
 def test_a_file_gives_the_same_records_as_its_model(model: KerasModel, tmp_path: Path) -> None:

@@ -87,7 +87,5 @@ def test_finding_out_draws_no_random_numbers_and_leaves_no_names() -> None:
 def test_no_variable_is_left_to_be_made_later() -> None:
     keras = backend.keras()
     declared(obj("Dense", name="wide", units=10**9), shape=(10**6,))
-    made: list[object] = []
-    with keras.StatelessScope() as scope:
-        made += scope.state_mapping  # at its end Keras makes what was left
-    assert made == []
+    with keras.StatelessScope():
+        pass  # at its end Keras makes what was left, and no memory takes 10^15 numbers

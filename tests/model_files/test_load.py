@@ -19,6 +19,7 @@ from compress.keras_models.model import KerasModel
 from compress.model_files import sanitize
 from compress.model_files.load import load_model
 from compress.tflite.model import TFLiteModel
+from support.damaged_zip import of_two_disks
 from support.model_files import Config, build, edited, images, layer, predict, refused
 
 # What loads
@@ -210,6 +211,16 @@ def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, wor
         load_model(Path(name))
     with pytest.raises(ValueError, match=words):
         load_model(Path(name), trust=True)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_an_archive_that_says_it_goes_on_on_another_disk_is_refused(
+    saved: Path, trust: bool
+) -> None:
+    path = Path("model.keras")
+    path.write_bytes(of_two_disks(saved.read_bytes()))
+    with pytest.raises(ValueError, match=r"model\.keras is cut short or damaged; .* Copy it again"):
+        load_model(path, trust)
 
 
 def test_a_folder_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,14 @@ def test_unequal_epochs_are_not_held_against_each_other_over_seeds() -> None:
     rows = [*trained(8800, 0.5, 40), *trained(8700, 0.5, 12), *trained(8600, 0.25, 40)]
     (said,) = verdicts(compared(*rows))
     assert said.startswith("That half 0.5 40 beats half 0.25 40 over seeds is not shown: +2.00")
+
+
+@pytest.mark.parametrize("epochs", ["3", [3], {"a": 3}])
+def test_epochs_that_are_no_whole_number_count_as_none(epochs: Any) -> None:
+    stages = {8800: {"stage": "prune", "epochs": epochs}, 8700: {"stage": "round"}}
+    rows = [row(bits(r + 10 * s), [stages[r]], seed=s) for r in stages for s in range(2)]
+    (said,) = verdicts(compared(*rows))
+    assert "beats round over seeds" in said
 
 
 def test_of_a_seed_run_twice_the_last_row_counts() -> None:

@@ -45,10 +45,6 @@ def data_of(content: str) -> dict[str, Any]:
     return loaded
 
 
-def test_the_page_is_rebuilt_the_same() -> None:
-    assert made(*example()) == made(*example())
-
-
 def test_the_page_is_one_file_that_the_network_is_forbidden_to() -> None:
     content = made(*example())
     assert len(content) < 4_000_000

@@ -286,6 +286,8 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"params": "many"}, "is 'many'; expected a whole number of 0 or more or null"),
         ({"schema": 3}, "field 'schema' is 3; expected a whole number from 1 to 2"),
         ({"time": "yesterday"}, "'yesterday'; expected a text that is a time in ISO 8601"),
+        ({"time": "0001-01-01T00:00:00+05:00"}, "a time in ISO 8601, of a year from 2 to 9998"),
+        ({"time": "9999-12-31T23:59:59-05:00"}, "a time in ISO 8601, of a year from 2 to 9998"),
         ({"later": [{"a": math.inf}]}, "field 'extra' at 'later' at 0 at 'a' is inf; expected a "),
         # What other fields contradict.
         ({"top1": 0.5}, "'top1' is 0.5; expected 3 of 4, as many as 'correct' marks"),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import tzset
 
 import pytest
 from click.testing import CliRunner, Result
@@ -117,6 +118,37 @@ def test_a_file_that_is_gone_before_it_is_looked_at_is_passed_over(
     monkeypatch.setattr(os, "walk", lambda top: ((p, d, [*f, "gone"]) for p, d, f in walk(top)))
     (run,) = listed()
     assert run.size_bytes == sum(p.stat().st_size for p in run.folder.iterdir())
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_a_time_that_no_other_zone_has_hides_no_other_run(time: str) -> None:
+    finished("good")
+    manifest = finished("odd", digest="b" * 12) / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["result"]["time"] = time
+    write_json(manifest, content)
+    done = compress("runs")
+    assert done.exit_code == 0, done.output
+    assert "2 run folders" in done.stdout
+    assert {run.label: run.state for run in listed()} == {"good": "finished", "odd": "unreadable"}
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Etc/GMT-14"])
+@pytest.mark.parametrize("time", ["0002-01-01T00:00:00+23:59", "9998-12-31T23:59:59-23:59"])
+def test_the_earliest_and_the_latest_time_is_shown_in_every_zone(
+    time: str, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    tzset()
+    path = finished() / "manifest.json"
+    content = json.loads(path.read_text())
+    content["result"]["time"] = time
+    write_json(path, content)
+    done = compress("runs")
+    monkeypatch.undo()
+    tzset()
+    assert done.exit_code == 0, done.output
+    assert "finished" in done.stdout
 
 
 def test_the_oldest_comes_first() -> None:

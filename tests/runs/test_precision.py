@@ -149,7 +149,8 @@ def test_one_timing_serves_all_seeds_and_all_weights_of_a_network(
 def test_the_longest_training_is_timed_with_the_network_that_it_trains(
     clock: Clock, context: RunContext, toy_model: KerasModel
 ) -> None:
-    stages = (Finetune(epochs=1), Distill(student_width=0.5, epochs=2), Finetune(epochs=1))
+    brief = Finetune(epochs=1, learning_rate=0.01)
+    stages = (brief, Distill(student_width=0.5, epochs=2), brief)
     context = dataclasses.replace(context, seed=3)
     for pipeline in (Pipeline(stages), Pipeline(stages[1:])):
         pipeline.run(toy_model, context)
@@ -160,7 +161,7 @@ def test_the_longest_training_is_timed_with_the_network_that_it_trains(
 def test_only_runs_that_train_by_keras_get_another_key_and_say_so(
     clock: Clock, context: RunContext, toy_model: KerasModel
 ) -> None:
-    pipeline = Pipeline((Prune(epochs=0), Finetune(epochs=1)))
+    pipeline = Pipeline((Prune(epochs=0), Finetune(epochs=1, learning_rate=0.01)))
     rows = pipeline.run(toy_model, context)
     plain = pipeline.run(toy_model, dataclasses.replace(context, precision="float32"))
     assert [a.run == b.run for a, b in zip(rows, plain, strict=True)] == [True, True, False]

@@ -121,7 +121,7 @@ def test_what_is_made_of_such_a_model_says_so_too(monkeypatch: pytest.MonkeyPatc
     kept.write_bytes(file.read_bytes())
     assert seen.of_file(kept) == "train"  # nothing says otherwise
     mine = zoo.ZooModel("mine", kept, "", row.record())
-    monkeypatch.setattr(zoo, "models", lambda: {"mine": mine})
+    monkeypatch.setattr(zoo, "model_in", {kept: mine}.get)
     assert seen.of_file(kept) == "train+validation"
 
 

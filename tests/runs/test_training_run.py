@@ -17,7 +17,7 @@ from compress.cli.main import cli
 from compress.rows.jsonl import read_from
 from compress.runs.context import RunContext
 from compress.runs.folder import FinishedRun
-from compress.runs.training_run import Training, measured_summary, summarise
+from compress.runs.training_run import Training, measured_summary, read_log, summarise
 from compress.training.recipe import Recipe
 from conftest import Silent
 
@@ -141,6 +141,12 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
     head, line = (folder / "log.csv").read_text().splitlines()
     assert head.split(",") == list(silent.rows[0])
     assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
+
+
+def test_of_a_log_that_is_cut_short_the_whole_rows_are_read(tmp_path: Path) -> None:
+    assert read_log(tmp_path) == []
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2")
+    assert read_log(tmp_path) == [{"epoch": 1, "loss": 0.5}]
 
 
 def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(

@@ -13,12 +13,16 @@ from compress.cli.search_options import SEARCH_OPTIONS
 from compress.search import definition
 from compress.search.definition import OBJECTIVES, Definition
 
+OPTIONS: dict[str, Any] = {
+    "task": "toy", "data": "/a", "input_scale": None, "mean": None, "std": None, "bgr": False, "resize": None,
+    "seed": 0, "deterministic": False, "precision": "auto", "model": None, "trust": False, "results": "/r.jsonl",
+}  # fmt: skip
 ONE = Definition(
     name="one",
     space={"chains": ["quantize"]},
     objectives=("top1", "macs"),
     limits={"flash": 8000},
-    options={"seed": 0, "data": "/a", "task": "toy"},
+    options=OPTIONS,
     trials=3,
 )
 
@@ -96,7 +100,19 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
         ({"space": {"chains": ["prun"]}}, "no stage 'prun'"),
         ({"name": "two"}, "it is of search 'two'"),
         ({"surplus": 1}, "unexpected keyword"),
-        ({"storage": 3}, "are not what they should be"),
+        ({"storage": 3}, "its storage is not what it should be"),
+        ({"limits": {"flash": None}}, "no number above 0"),
+        ({"minutes": float("inf")}, "too large a one"),
+        ({"trials": 10**400}, "too large a one"),
+        ({"lease": None}, "no number above 0"),
+        ({"lease": float("inf")}, "too large a one"),
+        ({"lease": 10**9}, "too large a one"),
+        ({"options": {}}, "its options are not those that a search keeps"),
+        ({"options": {**OPTIONS, "surplus": 1}}, "its options are not those that a search keeps"),
+        ({"options": [1]}, "its options are not those that a search keeps"),
+        ({"options": {**OPTIONS, "task": None}}, "its option task is None"),
+        ({"options": {**OPTIONS, "data": 3}}, "its option data is 3"),
+        ({"options": {**OPTIONS, "mean": ["much"]}}, "its option mean is ['much']"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_path(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def add(
     if finetune is not None:
         words = words.replace("finetune", f"finetune --epochs {finetune}")
         params["finetune.epochs"], distributions["finetune.epochs"] = finetune, SHORT
-    facts = {"run": words, "top1": top1, "file_bytes": 1}
+    facts = {"run": words, "folder": "f", "top1": top1, "file_bytes": 1}
     attributes = {WORDS: words, RESULT: facts, PACE: pace}
     values = [top1, 1.0][: len(study.directions)]
     study.add_trial(
@@ -123,6 +124,33 @@ def test_else_nothing_is_proposed(study: Any, left: float | None, other: dict[st
     assert proposed(study, definition(**other), left) == []
     # Nor are the first trials given up for it.
     assert not is_proposed(study, definition(**other))
+
+
+def test_a_teacher_whose_path_has_spaces_keeps_nothing_from_being_trained_longer(
+    study: Any, tmp_path: Path
+) -> None:
+    """Nor do the words of a trial that were kept without quotation marks."""
+    (tmp_path / "my models").mkdir()
+    (tmp_path / "my models" / "t.keras").touch()
+    chain = "distill --teacher 'my models/t.keras' quantize"
+    space = {"chains": [chain], "distill": {"epochs": {"low": 2, "high": 40, "log": True}}}
+    facts = {"run": "r", "folder": "f", "top1": 0.7, "file_bytes": 1}
+    words = "distill --student-width 0.5 --teacher my models/t.keras --epochs 10 quantize"
+    study.add_trial(
+        optuna.trial.create_trial(
+            params={"chain": chain, "distill.epochs": 10},
+            distributions={
+                "chain": optuna.distributions.CategoricalDistribution([chain]),
+                "distill.epochs": EPOCHS,
+            },
+            value=0.7,
+            user_attrs={WORDS: words, RESULT: facts, PACE: 10},
+        )
+    )
+    one = Definition(
+        name="one", space=space, objectives=("top1",), limits={}, options={}, minutes=MINUTES
+    )
+    assert proposed(study, one, 300) == [{"chain": chain, "distill.epochs": 25}]
 
 
 def test_it_is_proposed_once_a_budget(study: Any) -> None:

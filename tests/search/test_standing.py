@@ -43,6 +43,21 @@ def complete(number: int, top1: float, excess: float) -> Any:
     return trial("COMPLETE", words=each.words, result=each.facts, **{EXCESSES: [excess]})
 
 
+@pytest.mark.parametrize("attributes", [{}, {"words": "w"}, {"words": "w", "result": {"top1": 1}}])
+def test_a_finished_trial_that_is_of_no_search_is_said(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="trial 0 in the storage is of no search"):
+        standing_of(trial("COMPLETE", **attributes))
+
+
+@pytest.mark.parametrize(
+    "folder", ["/elsewhere/x", "../x", "..", ".", "", "a/", "a\\b", "a\0", 3, None]
+)
+def test_a_run_folder_leads_nowhere_else(folder: object) -> None:
+    facts = {**found(0, 0.9, 100).facts, "folder": folder}
+    with pytest.raises(ValueError, match="expected the name of a folder in --out"):
+        standing_of(trial("COMPLETE", words="w", result=facts))
+
+
 def test_the_front_has_those_that_none_is_better_than() -> None:
     several = [found(0, 0.9, 100), found(1, 0.8, 50), found(2, 0.8, 60), found(3, 0.7, 50)]
     assert [each.number for each in front(several, ("top1", "file_bytes"))] == [0, 1]

@@ -94,12 +94,44 @@ def test_a_file_that_is_no_database_is_refused(out: Path) -> None:
         ("mysql://user@host/name", "is kept in sqlite or postgresql, not in mysql"),
         ("redis://host", "not in redis"),
         ("postgresql://user:secret@host/name", "set PGPASSWORD or write ~/.pgpass"),
+        (
+            "postgresql+psycopg://user@host/name?password=secret",
+            "set PGPASSWORD or write ~/.pgpass",
+        ),
+        ("postgresql://user@host/name?sslpassword=secret", "set PGPASSWORD or write ~/.pgpass"),
+        ("postgresql://u@host/x?connect_timeout=9&password=secret&password=b", "set PGPASSWORD"),
+        ("postgresql://host/name?conninfo=user%3Du%20password%20%3D%20secret", "set PGPASSWORD"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused(url: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)) as raised:
         storage.check_url(url)
     assert "secret" not in str(raised.value)
+
+
+def test_a_url_that_says_where_the_password_is_can_be_used() -> None:
+    storage.check_url("postgresql+psycopg://user@host/name?passfile=/home/user/password")
+
+
+@pytest.mark.parametrize(
+    ("directions", "trials"), [(["maximize"], 1), (["minimize"], 0), (["maximize"] * 2, 0)]
+)
+def test_a_study_that_is_of_no_search_is_refused_and_stays_as_it_was(
+    out: Path, directions: list[str], trials: int
+) -> None:
+    url = f"sqlite:///{out / 'own.db'}"
+    own = optuna.create_study(study_name="one", storage=url, directions=directions)
+    own.set_user_attr("whose", "mine")
+    own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=trials)
+    with pytest.raises(ValueError, match="one that is of no search: give this one another --name"):
+        storage.open_study(dataclasses.replace(ONE, storage=url), out)
+    assert own.user_attrs == {"whose": "mine"}
+
+
+def test_an_empty_study_with_the_same_objectives_is_taken(out: Path) -> None:
+    url = f"sqlite:///{out / 'own.db'}"
+    optuna.create_study(study_name="one", storage=url, direction="maximize")
+    assert storage.open_study(dataclasses.replace(ONE, storage=url), out).trials == []
 
 
 def test_nothing_is_pickled_or_unpickled(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

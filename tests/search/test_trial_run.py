@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from compress.cli.search_output import command_again
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
@@ -82,6 +84,24 @@ def test_a_trial_is_an_ordinary_run_measured_on_validation(
     rows = Pipeline(stages_of(so_far.best.words)).run(toy_model, again)
     assert rows[-1] == row
     assert dict.fromkeys(context.out.glob("*/manifest.json")) == made
+
+
+def test_words_with_spaces_can_be_typed_again_and_the_label_of_the_row_is_without_quotation_marks(
+    search: Callable[..., Search], context: RunContext, toy_model: KerasModel, tmp_path: Path
+) -> None:
+    teacher = tmp_path / "my models" / "t.keras"
+    teacher.parent.mkdir()
+    toy_model.save(teacher)
+    one = search(space={"chains": [f"distill --teacher '{teacher}' --epochs 1"]})
+    best = one.work(trials=1).best
+    assert best is not None
+    words = shlex.split(command_again(one.definition, best.words, context.out))
+    argv = words[words.index("distill") :]
+    assert str(teacher) in argv
+    assert [w for s in stages_of(best.words) for w in s.argv()] == argv
+    finished = RunFolder(context.out / best.facts["folder"]).load()
+    assert finished is not None
+    assert finished.row.label == " ".join(argv)
 
 
 def test_what_was_tried_before_is_not_run_again_and_an_exhausted_space_ends_the_search(

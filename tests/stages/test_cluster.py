@@ -160,7 +160,7 @@ def test_channels_have_values_of_their_own_with_bias_or_without(epochs: int) -> 
     model.kernel_variables()["with"].assign(
         model.kernels()["with"] * [1, 1, 1, 0]  # tfmot cannot begin in a channel of zeros
     )
-    stage = Cluster(clusters=4, per_channel=True, epochs=epochs)
+    stage = Cluster(clusters=4, per_channel=True, epochs=epochs, learning_rate=0.02)
     after = stage.apply(model, view(), seed=1).kernels()
     for name in ("with", "without"):
         alive = distinct_per_channel(model.kernels()[name]) > 0

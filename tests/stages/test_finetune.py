@@ -33,7 +33,7 @@ def test_it_trains(untrained: KerasModel, toy_view: TaskView) -> None:
 def test_it_makes_no_zeros_and_keeps_every_parameter(
     untrained: KerasModel, toy_view: TaskView
 ) -> None:
-    trained = Finetune(epochs=1).apply(untrained, toy_view, seed=0)
+    trained = Finetune(epochs=1, learning_rate=0.01).apply(untrained, toy_view, seed=0)
     assert trained.params == untrained.params
     assert all(kernel.all() for kernel in trained.kernels().values())
 
@@ -42,7 +42,7 @@ def test_zeros_stay_zero_and_the_rest_is_trained(toy_model: KerasModel, toy_view
     holed = toy_model.copy()
     for variable in holed.kernel_variables().values():
         variable.assign(np.where(np.abs(np.array(variable)) < 0.1, 0, np.array(variable)))
-    trained = Finetune(epochs=1).apply(holed, toy_view, seed=0)
+    trained = Finetune(epochs=1, learning_rate=0.01).apply(holed, toy_view, seed=0)
     for name, kernel in trained.kernels().items():
         before = holed.kernels()[name]
         assert not kernel[before == 0].any()
@@ -61,13 +61,16 @@ def test_a_constraint_of_the_model_holds_beside_zeros(toy_view: TaskView) -> Non
     model = KerasModel(keras.Model(image, k.Dense(3)(k.GlobalAveragePooling2D()(x))))
     sparse = model.kernel_variables()["sparse"]
     sparse.assign(np.maximum(np.array(sparse), 0))
-    after = Finetune(epochs=1).apply(model, toy_view, seed=0).kernels()
+    stage = Finetune(epochs=1, learning_rate=0.01)
+    after = stage.apply(model, toy_view, seed=0).kernels()
     assert not after["sparse"][np.array(sparse) == 0].any()
     for name in ("whole", "sparse"):
         lengths = np.linalg.norm(after[name], axis=0)
         np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("whatever_training_does")
 def test_seed_decides_the_order_of_images(toy_model: KerasModel, toy_view: TaskView) -> None:
-    one, other = (Finetune(epochs=1).apply(toy_model, toy_view, seed=s) for s in (0, 1))
+    stage = Finetune(epochs=1, learning_rate=0.01)
+    one, other = (stage.apply(toy_model, toy_view, seed=s) for s in (0, 1))
     assert one.digest != other.digest

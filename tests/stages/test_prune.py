@@ -96,7 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, pruned: KerasM
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_zeros_that_come_in_go_out(epochs: int) -> None:
     holed = with_holes(residual(), 0.3, first=0.7)  # more, and in `separable` and `scores` less
-    after = prune(holed, epochs=epochs, skip=("scores",)).kernels()
+    after = prune(holed, epochs=epochs, learning_rate=0.02, skip=("scores",)).kernels()
     for name, w in holed.kernels().items():
         asked = round(0.5 * w.size) if name in ("first", "separable/pointwise_kernel") else 0
         assert not after[name][w == 0].any(), name
@@ -108,7 +108,7 @@ def test_pattern_holds_in_groups_and_other_layers_stay_dense() -> None:
     model = residual()
     stage = Prune(pattern="2:4", epochs=1)
     assert stage.sparsity == 0.5
-    after = prune(model, pattern="2:4", epochs=1).kernels()
+    after = prune(model, pattern="2:4", epochs=1, learning_rate=0.02).kernels()
     for name in ("separable/pointwise_kernel", "scores"):
         assert broken_groups(after[name], "2:4")[0] == 0
         assert zeros(after[name]) == after[name].size // 2
@@ -148,7 +148,9 @@ def test_one_shot_keeps_the_largest_weights_as_they_were_and_needs_no_training()
 def test_at_random_other_weights_go_as_many_and_by_the_seed(view: TaskView) -> None:
     model = residual()
     kernels = [
-        Prune(criterion="random", epochs=epochs).apply(model, view, seed=seed).kernels()
+        Prune(criterion="random", epochs=epochs, learning_rate=0.02)
+        .apply(model, view, seed=seed)
+        .kernels()
         for epochs, seed in ((0, 1), (0, 1), (0, 2), (1, 1))
     ]
     smallest = Prune(epochs=0).apply(model, view, seed=1).kernels()

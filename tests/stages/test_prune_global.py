@@ -17,6 +17,9 @@ from compress.tflite.contents import matched_kernels
 from conftest import Silent
 from support.tiny_task import Tiny, drawn, prune, residual, with_holes, zeros
 
+# They are about which weights go and what follows, not about whether training helped.
+pytestmark = pytest.mark.usefixtures("whatever_training_does")
+
 
 def dense(model: KerasModel) -> dict[str, np.ndarray]:
     """The kernels that can be pruned."""
@@ -32,7 +35,7 @@ def scaled(model: KerasModel, name: str, factor: float) -> KerasModel:
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_zeros_in_all_are_as_many_as_asked_and_promised(epochs: int) -> None:
     incoming = residual()
-    after = prune(incoming, epochs=epochs, scope="global", sparsity=0.6)
+    after = prune(incoming, epochs=epochs, learning_rate=0.02, scope="global", sparsity=0.6)
     counts = {name: zeros(w) for name, w in dense(after).items()}
     sizes = {name: w.size for name, w in dense(after).items()}
     assert sum(counts.values()) == round(0.6 * sum(sizes.values()))
@@ -60,7 +63,7 @@ def test_the_scale_of_a_kernel_does_not_matter() -> None:
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_zeros_that_come_in_count_and_stay(epochs: int) -> None:
     holed = with_holes(residual(), 0.2, first=0.9)
-    after = prune(holed, epochs=epochs, scope="global", sparsity=0.7)
+    after = prune(holed, epochs=epochs, learning_rate=0.02, scope="global", sparsity=0.7)
     for name, w in holed.kernels().items():
         assert not after.kernels()[name][w == 0].any(), name
     total = sum(w.size for w in dense(after).values())
@@ -81,7 +84,8 @@ def test_a_training_of_one_to_three_steps_still_reaches_the_sparsity(
     data = drawn(0)
     few = Split(data.images[:images], data.labels[:images])
     view = TaskView(Tiny(), few, drawn(1), None, Silent(), deterministic=True)
-    after = Prune(epochs=1, scope=scope).apply(residual(), view, seed=0)
+    stage = Prune(epochs=1, learning_rate=0.02, scope=scope)
+    after = stage.apply(residual(), view, seed=0)
     kernels = dense(after).values()
     assert sum(map(zeros, kernels)) == round(0.5 * sum(w.size for w in kernels))
 
@@ -89,8 +93,9 @@ def test_a_training_of_one_to_three_steps_still_reaches_the_sparsity(
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_statistics_are_renewed_once_all_zeros_are_set(epochs: int) -> None:
     view = TaskView(Tiny(), drawn(0), drawn(1), None, Silent(), deterministic=True)
-    plain = Prune(epochs=epochs).apply(residual(), view, seed=0)
-    renewed = Prune(epochs=epochs, renew_statistics=True).apply(residual(), view, seed=0)
+    stage = Prune(epochs=epochs, learning_rate=0.02)
+    plain = stage.apply(residual(), view, seed=0)
+    renewed = replace(stage, renew_statistics=True).apply(residual(), view, seed=0)
     expected = recalibrated(plain, drawn(0).images, 1 / 255)
     for name in plain.kernels():
         np.testing.assert_array_equal(plain.kernels()[name], renewed.kernels()[name])

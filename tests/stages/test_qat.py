@@ -180,7 +180,8 @@ def test_what_cannot_be_trained_is_refused_before_any_epoch() -> None:
 
 def test_few_images_and_one_step_are_enough(toy_model: KerasModel, toy_view: TaskView) -> None:
     few = Split(toy_view.train.images[:3], toy_view.train.labels[:3])
-    file = Qat(epochs=1, calibration=2).apply(toy_model, replace(toy_view, train=few), seed=0)
+    stage = Qat(epochs=1, learning_rate=0.01, calibration=2)
+    file = stage.apply(toy_model, replace(toy_view, train=few), seed=0)
     images = toy_view.validation
     right = predict(file, images.images, 1 / 255).argmax(axis=1) == images.labels
     assert right.mean() > 0.8
@@ -189,7 +190,8 @@ def test_few_images_and_one_step_are_enough(toy_model: KerasModel, toy_view: Tas
 def test_zeros_of_prune_are_verified_in_the_int8_file(
     context: RunContext, toy_model: KerasModel
 ) -> None:
-    Pipeline((Prune(sparsity=0.5, epochs=0), Qat(epochs=1))).run(toy_model, context)
+    stages = (Prune(sparsity=0.5, epochs=0), Qat(epochs=1, learning_rate=0.01))
+    Pipeline(stages).run(toy_model, context)
     pruned, small = read_from(context.results)[1:]
     assert small.sparsity >= pruned.sparsity == 0.5
     assert small.weight_types["int8"] == sum(k.size for k in toy_model.kernels().values())

@@ -15,20 +15,20 @@ from compress.data.dataset import Dataset, Note, Split
 from compress.keras_models.model import KerasModel
 from support.model_zoo import CLASSES, IMAGE, randomised
 
-# Every stage as typed, at a size that takes seconds.
+# Every stage as typed, at a size and with a rate that let it take seconds.
 STAGES = (
-    "prune --epochs 1",
-    "prune-filters --macs 0.25 --round-to 1 --epochs 1",
+    "prune --epochs 1 --learning-rate 0.01",
+    "prune-filters --macs 0.25 --round-to 1 --epochs 1 --learning-rate 0.01",
     "quantize --scheme int8 --calibration 4",
     "quantize --scheme int4 --calibration 4",
     "quantize --scheme int16x8 --calibration 4",
     "quantize --scheme float16",
     "quantize --scheme dynamic",
-    "qat --epochs 1 --calibration 4",
-    "qat --bits 4 --epochs 1 --calibration 4",
-    "cluster --clusters 4 --epochs 1",
+    "qat --epochs 1 --learning-rate 0.01 --calibration 4",
+    "qat --bits 4 --epochs 1 --learning-rate 0.01 --calibration 4",
+    "cluster --clusters 4 --epochs 1 --learning-rate 0.01",
     "distill --epochs 1",
-    "finetune --epochs 1",
+    "finetune --epochs 1 --learning-rate 0.01",
 )
 
 Middle = Callable[[Any, Any], Any]  # keras.layers, an image [12, 12, 6] -> an image

@@ -18,10 +18,11 @@ from compress.data.dataset import Split
 from compress.training.batches import batches
 from compress.training.recipe import Recipe
 
+BRIEF = "--epochs 1 --learning-rate 0.01"
 STAGES = [
-    "finetune --epochs 1", "prune --epochs 1", "prune-filters --epochs 1", "cluster --epochs 1", "qat --epochs 1",
-    "qat --epochs 1 --bits 4", "distill --student {file} --epochs 1", "quantize", "quantize --scheme int4",
-    "quantize --scheme int16x8", "quantize --scheme float16", "quantize --scheme dynamic",
+    *(f"{name} {BRIEF}" for name in ("finetune", "prune", "prune-filters", "cluster", "qat", "qat --bits 4")),
+    f"distill --student {{file}} {BRIEF}", "quantize", "quantize --scheme int4", "quantize --scheme int16x8",
+    "quantize --scheme float16", "quantize --scheme dynamic",
 ]  # fmt: skip
 
 
@@ -72,9 +73,9 @@ def run(*words: str) -> Any:
 @pytest.mark.parametrize(
     ("kind", "stages"),
     [
-        ("spectrogram", ["prune --epochs 1 quantize"]),
+        ("spectrogram", [f"prune {BRIEF} quantize"]),
         ("window", ["quantize", "quantize --scheme int4"]),
-        ("values", ["finetune --epochs 1", "quantize --scheme int16x8"]),
+        ("values", [f"finetune {BRIEF}", "quantize --scheme int16x8"]),
         *(pytest.param(kind, STAGES, marks=pytest.mark.slow) for kind in MODELS),
     ],
 )

@@ -22,6 +22,7 @@ from compress.tflite.model import TFLiteModel
 from compress.tflite.sharing_builder import BUFFER_ALIGNMENT, SharingBuilder
 from compress.tflite.slim import slim
 from compress.tflite.slim_proof import proven_slim, slim_export
+from support.damaged_zip import of_two_disks
 from support.tflite_examples import (
     Layer,
     edited,
@@ -215,6 +216,8 @@ def test_packed_labels_are_refused(whole: bytes) -> None:
         archive.writestr("labels.txt", "cat\ndog")
     with pytest.raises(ValueError, match="carries packed files"):
         proven_slim(held.getvalue())
+    with pytest.raises(ValueError, match="carries packed files that are cut short or damaged"):
+        proven_slim(of_two_disks(held.getvalue()))
 
 
 def test_a_form_that_computes_something_else_is_not_given_out(

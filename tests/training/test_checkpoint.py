@@ -15,6 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.training.checkpoint import (
+    LOG,
+    accuracies_logged,
+    epochs_logged,
+    seconds_logged,
+)
 from compress.training.fit import fit
 from support import tiny_training
 from support.tiny_training import (
@@ -186,6 +192,44 @@ def test_a_checkpoint_is_read_without_unpickling(tmp_path: Path) -> None:
     with np.load(tmp_path / "checkpoint.npz", allow_pickle=True) as file:
         _ = file["meta"]
     assert (tmp_path / "canary").exists()  # so it would have run
+
+
+# A log that is not whole
+
+HEAD = "epoch,validation_accuracy,seconds\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds", "accuracies"),
+    [
+        (f"{HEAD}1,0.5,60\n2,0.75,30.5\n", 90.5, [0.5, 0.75]),
+        (f"{HEAD}1,0.5,60\n2,0.75,30", 60, [0.5]),
+        (f"{HEAD}1,0.5,60\n2,0.7", 60, [0.5]),
+        (f"{HEAD}1,0.5,60\n2,0.75,\n", 60, [0.5]),
+        (f"{HEAD}1,0.5,60\n2,0.75\n3,0.8,30\n", 60, [0.5]),
+        (f"{HEAD}1,0.5,60\n2,0.75,30,9\n", 60, [0.5]),
+        (f"{HEAD}1,0.5,60\n\xff\0,0.75,30\n", 60, [0.5]),
+        (HEAD, 0, None),
+        (HEAD[:-1], 0, None),
+        ("", 0, None),
+        ("\n", 0, None),
+    ],
+)
+def test_of_a_log_its_whole_rows_count(
+    content: str, seconds: float, accuracies: list[float] | None, tmp_path: Path
+) -> None:
+    (tmp_path / LOG).write_bytes(content.encode("latin-1"))
+    assert seconds_logged(tmp_path) == seconds
+    assert accuracies_logged(tmp_path / LOG) == accuracies
+    assert epochs_logged(tmp_path) == len(accuracies or [])
+
+
+def test_a_log_that_is_cut_short_is_written_anew_from_the_checkpoint(folder: Path) -> None:
+    log = folder / LOG
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-10])
+    assert epochs_found(folder) == SGD.epochs
+    assert log.read_bytes() == whole
 
 
 # A disk that is full

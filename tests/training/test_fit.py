@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,35 +171,43 @@ def test_a_copied_model_trains_as_its_original_does(unbroken: dict[str, Trained]
 # After a kill
 
 
+Killed = Callable[[str, str], Path]
+
+
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
-    """For each recipe and moment the folder that a training left, which was killed then."""
-    folders = {(name, m): tmp_path_factory.mktemp("killed") for name in RECIPES for m in MOMENTS}
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """For a recipe and a moment the folder that a training left, which was killed then."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
-    def run(name: str, moment: str) -> None:
-        command = [sys.executable, tiny_training.__file__, name, moment, str(folders[name, moment])]
-        ended[name, moment] = subprocess.run(command, env=environment, check=False).returncode
+    @functools.cache
+    def left(name: str, moment: str) -> Path:
+        folder = tmp_path_factory.mktemp("killed")
+        command = [sys.executable, tiny_training.__file__, name, moment, str(folder)]
+        ended = subprocess.run(command, env=environment, check=False).returncode
+        assert ended == -signal.SIGKILL
+        return folder
 
-    ended: dict[tuple[str, str], int] = {}
-    runs = [threading.Thread(target=run, args=key) for key in folders]
-    for thread in runs:
-        thread.start()
-    for thread in runs:
-        thread.join()
-    assert set(ended.values()) == {-signal.SIGKILL}
-    return folders
+    return left
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("name", RECIPES)
+def kills() -> list[Any]:
+    """Every recipe with every moment; in every run those of one recipe, and the worst moment of the others."""
+    return [
+        pytest.param(
+            name, m, marks=() if name == "sgd" or m == "while saving" else pytest.mark.slow
+        )
+        for name, m in itertools.product(RECIPES, MOMENTS)
+    ]
+
+
+@pytest.mark.parametrize(("name", "moment"), kills())
 def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(
     name: str,
     moment: str,
-    killed: dict[tuple[str, str], Path],
+    killed: Killed,
     unbroken: dict[str, Trained],
 ) -> None:
-    trained = train(killed[name, moment], RECIPES[name])
+    trained = train(killed(name, moment), RECIPES[name])
     assert trained.done_before == FATAL_EPOCH[name] - 1
     assert trained.progress.notes == []
     assert len(trained.progress.rows) == RECIPES[name].epochs - trained.done_before
@@ -225,10 +234,8 @@ def test_a_training_killed_when_all_was_done_but_the_end_gives_the_same(
     assert same(again, unbroken[name])
 
 
-def test_the_log_has_a_row_for_each_epoch_also_after_a_kill(
-    killed: dict[tuple[str, str], Path],
-) -> None:
-    folder = killed["sgd", "in an epoch"]
+def test_the_log_has_a_row_for_each_epoch_also_after_a_kill(killed: Killed) -> None:
+    folder = killed("sgd", "in an epoch")
     history = train(folder).history
     with (folder / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

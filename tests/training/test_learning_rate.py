@@ -119,8 +119,9 @@ def test_trials_train_and_leave_the_weights_as_they_were(made: Any) -> None:
     assert all(map(np.array_equal, model.get_weights(), before))
 
 
-def test_a_rate_that_is_not_lengthened_is_one_that_was_tried() -> None:
-    model, keras = of_keras3()
+@pytest.mark.parametrize("made", [of_keras3, of_tf_keras])
+def test_a_rate_that_is_not_lengthened_is_one_that_was_tried(made: Any) -> None:
+    model, keras = made()
     recipe = dataclasses.replace(SGD, epochs=40)
     trials = Trials(model, recipe, view(None, Watcher()), seed=SEED, keras=keras)
     assert trials.times > 1

@@ -17,9 +17,11 @@ from compress.tasks.view import TaskView
 from compress.training import recovery
 from compress.training.divergence import Diverged, far_below
 from compress.training.fit import fit
-from compress.training.learning_rate import Trials, with_warmup
+from compress.training.learning_rate import GRID, Trials, with_warmup
+from compress.training.recipe import Recipe
 from compress.training.recovery import ATTEMPTS, Recovery, fit_recovering
-from support.tiny_training import RECIPES, SEED, Tiny, Watcher, view
+from compress.training_stage import TrainingStage
+from support.tiny_training import RECIPES, SEED, Began, Tiny, Watcher, view
 
 TWO = dataclasses.replace(RECIPES["sgd"], epochs=2)
 
@@ -75,8 +77,8 @@ def test_a_found_rate_trains_as_the_same_rate_given(good: list[np.ndarray]) -> N
     recipe = dataclasses.replace(with_warmup(TWO), learning_rate=rate)
     history = fit(other, recipe, view(None, Watcher()), seed=SEED)
     assert [row["loss"] for row in history] == [row["loss"] for row in done.history]
-    if "training_undone" not in done.recorded:
-        assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+    assert "training_undone" not in done.recorded
+    assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
 
 
 @pytest.mark.usefixtures("harming")
@@ -192,6 +194,30 @@ def test_pruning_whose_training_does_harm_is_pruning_at_once(
     harmed = Prune(epochs=1, learning_rate=0.1, sparsity=0.3).apply(toy_model, view, seed=0)
     assert view.recorded == {"training_undone": True}
     assert harmed.digest == Prune(epochs=0, sparsity=0.3).apply(toy_model, view, seed=0).digest
+
+
+# What distill trains has not been trained before: it has the rate of a recipe.
+TRAIN_ON = [
+    name
+    for name in registry.stage_names()
+    if issubclass(registry.stage(name), TrainingStage) and name != "distill"
+]
+
+
+@pytest.mark.parametrize("name", TRAIN_ON)
+def test_a_stage_trains_at_a_rate_that_its_own_trials_found(
+    name: str, toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def fit(model: Any, recipe: Recipe, *_: Any, **__: Any) -> None:
+        rates.append(recipe.learning_rate)
+        raise Began
+
+    monkeypatch.setattr(recovery, "fit", fit)
+    with pytest.raises(Began):
+        registry.stage(name)(epochs=1).apply(toy_model, toy_view, seed=0)
+    assert rates[0] in GRID
 
 
 def test_every_stage_that_trains_on_finds_its_rate() -> None:

@@ -121,11 +121,13 @@ def averaging() -> TaskView:
 
 def test_pruning_leaves_its_zeros_though_it_trains_by_a_recipe_that_averages() -> None:
     model = KerasModel(Tiny().build())
-    pruned = Prune(sparsity=0.5, epochs=2).apply(model, averaging(), seed=SEED)
+    stage = Prune(sparsity=0.5, epochs=2, learning_rate=0.02)
+    pruned = stage.apply(model, averaging(), seed=SEED)
     assert {int(np.sum(w == 0)) / w.size for w in pruned.kernels().values()} == {0.5}
 
 
 def test_clustering_leaves_few_values_though_it_trains_by_a_recipe_that_averages() -> None:
     model = KerasModel(Tiny().build())
-    clustered = Cluster(clusters=4, epochs=2).apply(model, averaging(), seed=SEED)
+    stage = Cluster(clusters=4, epochs=2, learning_rate=0.02)
+    clustered = stage.apply(model, averaging(), seed=SEED)
     assert all(len(np.unique(w)) <= 4 for n, w in clustered.kernels().items() if w.size > 12)
