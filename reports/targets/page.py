@@ -30,8 +30,8 @@ HEAD = """# What is aimed at
 
 The README that this project grew from claims an accuracy of 92.63 % and a file of under
 100 KB. Here is how far kept rows are from making both true, and from what else is aimed at. Accuracies are percentages
-of the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the file that is measured. The floor is the least
-that is accepted, the goal what is hoped for; `reached` names the higher of the two that the best row meets.
+of the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the file that is measured. The floor is the
+least that is accepted, the goal what is hoped for; `reached` names the higher of the two that the best row meets.
 `python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
 """
 NONE = "no row yet"
@@ -57,7 +57,7 @@ def page() -> str:
     lines += [difference_line(target, rows) for target in wanted["difference"]]
     lines += ["", *below_the_floor(wanted, rows), "## Hours", ""]
     lines += [
-        "Of the two-core machines that made these rows, which were not quiet; what was tried and not kept is not in it.",
+        "Of the two-core machines that made these rows, often beside other work; what was not kept is not in it.",
         "",
     ]
     lines += ["| part | rows | hours |", "|---|---|---|"]
