@@ -91,6 +91,9 @@ def test_a_network_with_more_operations_than_the_target_leaves_does_not_stand_fo
     whole = row(bits(9000), macs=1000)
     kept = row(bits(8900), label="taught", macs=500)
     assert "| -1.00 (-1.00) |" in page.difference_line(target, [whole, kept])
+    assert "| `--model zoo:it taught` |" in page.difference_line(
+        target | {"model": "zoo:it"}, [whole, kept]
+    )
     larger = row(bits(8900), label="taught", macs=501)
     assert "| no row yet |" in page.difference_line(target, [whole, larger])
 

@@ -128,7 +128,8 @@ def best_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
 def difference_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
     """The line of how far the rows of one label are from those of another, seed by seed."""
     what = f"| {target['what']} | {target['floor']:+g} | {target['goal']:+g} "
-    labels = f"| `{target['of']}` | `{target['over']}` |"
+    model = f"--model {target['model']} " if "model" in target else ""
+    labels = f"| `{model}{target['of']}` | `{target['over']}` |"
     one = top1_by_seed(target["of"], few_macs(target, rows))
     other = top1_by_seed(target["over"], rows)
     if target["over"] == "baseline" and other:
