@@ -185,6 +185,8 @@ def _convert(kind: click.ParamType, value: Any) -> Any:
     if value is None or isinstance(value, Mapping):
         raise click.BadParameter(f"{_shown(value)} is no value.")
     found = kind.convert(value, None, None)
+    if _is_rounded(value, found):
+        raise click.BadParameter(f"{_shown(value)} is not a valid {kind.name}.")
     if isinstance(found, float) and not math.isfinite(found):
         raise click.BadParameter(f"{value} is not a finite number.")
     try:
@@ -192,6 +194,15 @@ def _convert(kind: click.ParamType, value: Any) -> Any:
     except UnicodeEncodeError:
         raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
     return found
+
+
+def _is_rounded(value: Any, found: Any) -> bool:
+    """Whether click made a number of another one, as 2 of 2.7, or of true."""
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return False
+    return isinstance(value, bool) or (
+        isinstance(value, float) and math.isfinite(value) and value != found
+    )
 
 
 def _shown(value: Any) -> str:
