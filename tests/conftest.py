@@ -51,6 +51,12 @@ def silent() -> Silent:
     return Silent()
 
 
+@pytest.fixture
+def no_training_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training counts though it did not help."""
+    monkeypatch.setattr("compress.training.recovery._is_below", lambda *_: False)
+
+
 @pytest.fixture(scope="session")
 def toy_data() -> Dataset:
     from baselines.toy import Toy

@@ -20,7 +20,6 @@ from compress.keras_models.model import KerasModel
 from compress.stage import Stage
 from compress.tasks.view import TaskView
 from compress.tflite.model import TFLiteModel
-from compress.training import recovery
 from support.option_ranges import outside
 
 DOCS = Path(__file__).parent.parent / "docs" / "stages"
@@ -104,14 +103,8 @@ def test_whole_numbers_have_both_ends(name: str) -> None:
         assert kind.max < 2**31, option
 
 
-@pytest.fixture
-def undoing_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training counts though it did not help."""
-    monkeypatch.setattr(recovery, "_is_below", lambda *_: False)
-
-
 @every_stage
-@pytest.mark.usefixtures("undoing_none")
+@pytest.mark.usefixtures("no_training_undone")
 def test_same_seed_gives_same_model_as_declared_and_incoming_one_is_unchanged(
     name: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
@@ -139,7 +132,7 @@ KEEPING = [
 
 
 @pytest.mark.parametrize("name", KEEPING)
-@pytest.mark.usefixtures("undoing_none")
+@pytest.mark.usefixtures("no_training_undone")
 def test_zeros_that_come_in_go_out(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
     holed = toy_model.copy()
     rng = np.random.default_rng(0)

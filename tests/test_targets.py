@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def test_the_committed_readme_opens_with_that(page: Any) -> None:
     kept = page.HEADLINE.search(page.README.read_text("utf-8"))
     assert kept is not None
     assert kept[0] == page.opening(), "run reports/targets/page.py"
+
+
+def test_the_committed_picture_has_the_curves_of_the_committed_rows(page: Any) -> None:
+    rows = page.measured(page.parts_of(page.targets()))
+    curves = page.curves_of(page.tried_for(page.targets(), rows), rows)
+    drawn = re.findall(r"<!-- (.* - -.*) -->", page.PAGE.with_suffix(".svg").read_text("utf-8"))
+    # Labels stand as comments beside their outlines; a comment of XML may have no "--".
+    assert sorted(drawn) == sorted(label.replace("--", "- -") for label in curves)
 
 
 def test_a_difference_is_the_mean_over_the_seeds_that_both_have(page: Any) -> None:

@@ -201,14 +201,10 @@ def test_pruning_that_is_given_no_epochs_trains_for_those_of_the_data(
 
 
 @pytest.mark.parametrize("name", ["cluster", "qat"])
+@pytest.mark.usefixtures("no_training_undone")
 def test_a_teacher_teaches_what_is_trained_with_tf_keras(
-    name: str,
-    teacher: str,
-    toy_model: KerasModel,
-    toy_view: TaskView,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
-    monkeypatch.setattr(recovery, "_is_below", lambda *_: False)  # whether it helped is not asked
     cls = registry.stage(name)
     taught, alone = (
         cls(epochs=1, learning_rate=0.02, teacher=files).apply(toy_model, toy_view, seed=0)

@@ -67,12 +67,9 @@ def trained(
     return model, fit_recovering(model, TWO, data, seed=SEED, **options), progress
 
 
-def test_a_found_rate_trains_as_the_same_rate_given(
-    good: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_training_undone")
+def test_a_found_rate_trains_as_the_same_rate_given(good: list[np.ndarray]) -> None:
     """The trials leave no trace in weights, batches or dropout."""
-    # One that did not help would be undone, and its weights gone.
-    monkeypatch.setattr(recovery, "_is_below", lambda *_: False)
     model, done, progress = trained(good)
     rate = done.recorded["learning_rate"]
     assert any(f"learning rate: {rate:.2g}, found" in note for note in progress.notes)
