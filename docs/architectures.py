@@ -31,10 +31,11 @@ STAGES = (
 )  # fmt: skip
 HEAD = """# Well-known architectures
 
-What `compress doctor` says of seven families of `keras.applications`, with random weights and 10 classes, on images of
-32x32 pixels (71x71 for Xception, which takes no smaller ones), stage by stage at its defaults. It is the same for
-trained weights. `distill` asks for a student by `--student FILE`, because a task of your own images has no network to
-build one from. This page is written by `python docs/architectures.py`; a test makes a part of it again.
+This page shows what `compress doctor` says about seven families of `keras.applications`, for each stage at its
+defaults. The models have random weights and 10 classes. The images have 32x32 pixels, or 71x71 pixels for Xception,
+which takes no smaller ones. The verdicts are the same for trained weights. `distill` needs `--student FILE`, because a
+task of your own images has no network from which to build a student. `python docs/architectures.py` writes this page,
+and a test makes a part of the page again.
 """
 
 
@@ -73,7 +74,7 @@ def table(sections: Sequence[str]) -> str:
     names = [re.findall(r"^## (.*)", text)[0] for text in sections]
     verdicts = [
         {
-            words: f"{verdict}, mended by `--fix`" if "--fix does it" in why else verdict
+            words: f"{verdict}, repaired by `--fix`" if "--fix does it" in why else verdict
             for words, verdict, why in re.findall(r"^\| `(.*?)` \| (.*?) \|(.*)", text, re.M)
         }
         for text in sections

@@ -8,18 +8,19 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "measured" / "growth.md"
-HEAD = """# What more work costs
+HEAD = """# How cost grows with work
 
-Seconds and peak memory of whole processes, TensorFlow's start included. In each table one number grows and the rest
-stays. Seconds of another machine differ; how they grow with the work does not.
-`python reports/benchmarks/growth_page.py` writes this page from what `growth.py`, `many_trials.py` and
-`search_workers.py` of the [benchmarks](benchmarks.md) kept.
+The tables show seconds and peak memory of whole processes, including the start of TensorFlow. In each table one number
+grows and the others stay the same. Another machine takes other times, but they grow with the work in the same way.
+`python reports/benchmarks/growth_page.py` writes this page from the results that `growth.py`, `many_trials.py` and
+`search_workers.py` of the [benchmarks](benchmarks.md) stored.
 """
-WORKERS = """Sixteen trials of the toy task that cost the same, each worker on a processor of its own, without
-start-up; ideal is half the time of one worker. The median is {:.2f} of ideal. {}
+WORKERS = """The benchmark runs sixteen trials of the toy task, which all cost the same. Each worker has a processor of
+its own, and start-up time does not count. The ideal time of two workers is half the time of one worker. The last column
+is the ideal time divided by the measured time; its median is {:.2f}. {}
 """
 NOTES = {
-    "width": "A network of twice the width has nearly four times the weights and the multiply-accumulates.\n",
+    "width": "A network of twice the width has nearly four times as many weights and multiply-accumulates.\n",
 }
 
 
@@ -37,7 +38,7 @@ def page() -> str:
         lines += [
             f"## More {group}",
             "",
-            f"| {counted} | seconds | peak memory, MB | seconds for each more than the first |",
+            f"| {counted} | seconds | peak memory, MB | extra seconds per unit above the first row |",
             "|---|---|---|---|",
         ]
         first, *_ = took = growth["took"][group]
@@ -52,11 +53,11 @@ def page() -> str:
     ]
     lines += ["", "| within one process | seconds |", "|---|---|"]
     lines += [f"| {name} | {seconds:g} |" for name, seconds in trials["seconds"].items()]
-    lines += ["", f"The trials are made up, with a run folder and a row each. {made(trials)}", ""]
+    lines += ["", f"The trials are made up; each has a run folder and a row. {made(trials)}", ""]
     lines += [
         "## A second worker",
         "",
-        "| round | 1 worker, seconds a trial | 2 workers | of ideal |",
+        "| round | 1 worker, seconds per trial | 2 workers, seconds per trial | share of ideal |",
         "|---|---|---|---|",
     ]
     for number, each in enumerate(workers["rounds"], start=1):

@@ -25,19 +25,20 @@ RESULT = HERE / "search_against_hand.json"
 PAGE = HERE.parents[1] / "docs" / "measured" / "search.md"
 HEAD = """# A search against chains picked by hand
 
-`compress search --max-flash {max_flash} --minutes {minutes:g}` with the default space of its commit, and as long for
-each chain that a person would pick from the [table of results](comparison.md), which fills the time
-with one training. Each has one processor. The data are {data}, seed {seed}; the choice
-is made on validation images, and the chosen file is measured on test images once.
+`compress search --max-flash {max_flash} --minutes {minutes:g}` searches the default space of its commit. A person would
+pick the other chains from the [table of results](comparison.md). Each of these chains gets the same time as the
+search and fills it with one training. The search and every chain run on one processor each. The data are {data}, seed
+{seed}. The best file is chosen on validation images and measured once on test images.
 
-| found by | the best file's command | bytes | validation | test, 95 % interval | trials |
+| found by | command of the best file | bytes | validation | test, 95 % interval | trials |
 |---|---|---|---|---|---|
 """
 TAIL = """
-The search had {finished} trials that came to an end, {stopped} that were stopped early, and {refused} that were refused
-before training or tried before. On validation its best file is {by:.2f} points {where} that of the best chain
-picked by hand. `python reports/benchmarks/search_against_hand.py FOLDER_FOR_RUNS` writes this page. Measured
-on {machine}, at commit {commit:.12}.
+The search finished {finished} trials and stopped {stopped} trials early. It skipped {refused} proposals, which were
+refused before training or had been tried before. On validation images, its best file is {by:.2f} points {where}
+the best file of the chains picked by hand.
+`python reports/benchmarks/search_against_hand.py FOLDER_FOR_RUNS` writes this page. Measured on {machine},
+at commit {commit:.12}.
 """
 MAX_FLASH = "40KB"
 # What the reports of this repository suggest at 40 KB: the half-width student in 8 bits, and the baseline with as many

@@ -31,10 +31,11 @@ RESIDUAL = HERE.parent / "strangers" / "models" / "residual.keras"  # it takes r
 SINE = "python/tflite_micro/sine_float.tflite"
 HEAD = """# Slim files: bytes saved
 
-`.tflite` files as they were made, and [slim](../slim.md). LiteRT computes the same with both, bit for bit. So does TFLM
-where the last column says "equal": that is what it gives for four inputs of random numbers.
+The table compares `.tflite` files as they were made with their [slim](../slim.md) forms. LiteRT computes the same
+outputs from both files, bit for bit. Where the last column says "equal", TFLM computes the same outputs from both files
+for four inputs of random numbers.
 
-| file | bytes | slim | less | in TFLM |
+| file | bytes | slim bytes | saved | in TFLM |
 |---|---|---|---|---|
 """
 

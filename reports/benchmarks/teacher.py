@@ -41,19 +41,20 @@ STAGES = (
     *("finetune", "prune --sparsity 0.5", "prune-filters --macs 0.5"),
     *("cluster --clusters 16", "qat --bits 4"),
 )
-HEAD = """# What the incoming model is worth as a teacher
+HEAD = """# The gain from the incoming model as a teacher
 
-Short trainings of each stage, without a teacher and with the incoming model as one (`--teacher self`), by the same
-seed. Both find their learning rate. Accuracies are of validation images, in percent; a gain is of points, with
-teacher less without. With few images, as of the bundled sample, `prune` asks the incoming model by itself if no
-`--alpha` is given; no other of these stages does.
+Each row compares short trainings of one stage: without a teacher, and with the incoming model as the teacher
+(`--teacher self`). Both trainings of a pair have the same seed, and each begins with its own learning-rate search.
+Accuracies are on validation images, in percent. A gain is the accuracy with the teacher minus the accuracy without it,
+in points. With few images, such as those of the bundled sample, `prune` uses the incoming model as its teacher if no
+`--alpha` is given. None of the other stages on this page does that.
 
 | model | stage | training images | epochs | validation images | before | without | with | gain | seeds |
 |---|---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
-On 2,000 images chance alone moves an accuracy near 90 % by 1.3 points up or down, on 1,000 by 1.9 (95 %).
-`python reports/benchmarks/teacher.py MODEL TASK DATA` adds rows. Measured at {commits}.
+On 2,000 images, chance alone moves an accuracy near 90 % by 1.3 points up or down (95 % interval); on 1,000 images, by
+1.9 points. `python reports/benchmarks/teacher.py MODEL TASK DATA` adds rows. Measured at {commits}.
 """
 
 

@@ -211,8 +211,9 @@ def write(results: Path) -> None:
         ]
     )
     note = (
-        "Accuracy and differences in points; `from_ours` is paired on the same test images, with its interval. "
-        "Seconds of ours are those of its stages, by hand those of the whole script, imports and conversion included."
+        "Accuracies are in percent, differences are in points. `from_ours` is the paired difference from the file of "
+        "`compress` on the same test images; `low` and `high` are its interval. Seconds of `compress` are the time of "
+        "its stages. Seconds of a script by hand are the time of the whole script, including imports and conversion."
     )
     made_by = "\n".join(dict.fromkeys(match["made"] for match in matches))
     (results / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by}\n")

@@ -26,13 +26,13 @@ ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "measured" / "targets.md"
 README = ROOT / "README.md"
 HEADLINE = re.compile(r"(?<=<!-- headline -->\n).*?(?=<!-- /headline -->)", re.S)
-HEAD = """# What is aimed at
+HEAD = """# Targets
 
-The README that this project grew from claims an accuracy of 92.63 % and a file of under
-100 KB. Here is how far kept rows are from making both true, and from what else is aimed at. Accuracies are percentages
-of the 10,000 test images of CIFAR-10, with the 95 % interval; LiteRT runs the file that is measured. The floor is the
-least that is accepted, the goal what is hoped for; `reached` names the higher of the two that the best row meets.
-`python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
+This project grew from a README that claims an accuracy of 92.63 % and a file of under 100 KB. This page shows how close
+the kept rows come to meeting both claims, and to the other targets of the project. Accuracies are percentages of the
+10,000 test images of CIFAR-10, with the 95 % interval. LiteRT runs the file that is measured. The floor is the lowest
+result that is accepted. The goal is the result that is hoped for. `reached` names the higher of the two that the best
+row meets. `python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
 """
 NONE = "no row yet"
 TRIED = 6  # rows listed of what was tried for a target that is not reached
@@ -45,26 +45,31 @@ def page() -> str:
     rows = measured(parts)
     lines = [
         HEAD,
-        "| of | floor | goal | reached | top-1, % | bytes | by |",
+        "| target | floor | goal | reached | top-1, % | bytes | made by |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [best_line(target, rows) for target in wanted["best"]]
-    lines += ["", "Differences are points, the mean over seeds; in brackets each seed's.", ""]
     lines += [
-        "| of | floor | goal | reached | points | by | over |",
+        "",
+        "Each difference is in points: the mean over seeds, with the difference of each seed in brackets.",
+        "",
+    ]
+    lines += [
+        "| target | floor | goal | reached | points | made by | compared with |",
         "|---|---|---|---|---|---|---|",
     ]
     lines += [difference_line(target, rows) for target in wanted["difference"]]
     lines += ["", *below_the_floor(wanted, rows), "## Hours", ""]
     lines += [
-        "Of the two-core machines that made these rows, often beside other work; what was not kept is not in it.",
+        "Hours are those of the two-core machines that made these rows, often beside other work. "
+        "Work whose rows were not kept does not count.",
         "",
     ]
     lines += ["| part | rows | hours |", "|---|---|---|"]
     lines += [f"| {what} | {len(kept)} | {hours(kept):.1f} |" for what, kept in parts.items()]
     everything = {row.run: row for kept in parts.values() for row in kept}
     lines += [
-        f"| together, each run once | {len(everything)} | {hours([*everything.values()]):.1f} |",
+        f"| total, each run counted once | {len(everything)} | {hours([*everything.values()]):.1f} |",
         "",
     ]
     return "\n".join(lines)
@@ -153,19 +158,19 @@ def below_the_floor(wanted: dict[str, Any], rows: Sequence[Result]) -> list[str]
     lines = [
         "## Below the floor",
         "",
-        "What was tried for each line that is below its floor, the best first.",
+        "This section lists what was tried for each target whose floor is not reached, the best row first.",
         "",
     ]
     if curves_of(missed, rows):
         lines += [
-            "![Accuracy on validation images after each epoch of what was tried](targets.svg)",
+            "![Accuracy on validation images after each epoch of the trainings that were tried](targets.svg)",
             "",
         ]
     for what, tried in missed.items():
         lines += [
             f"### {what.capitalize()}",
             "",
-            "| top-1, % | bytes | seed | by |",
+            "| top-1, % | bytes | seed | made by |",
             "|---|---|---|---|",
         ]
         lines += [
