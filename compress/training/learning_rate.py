@@ -45,6 +45,8 @@ class Trials:
     def __init__(
         self, model: Any, recipe: Recipe, data: TrainingData, *, seed: int, keras: Any
     ) -> None:
+        # Validation images judge the trials, so that no trial may train on them.
+        data = dataclasses.replace(data, train_on="train")
         self.model, self.data, self.seed = model, data, seed
         batch = min(recipe.batch_size, len(data.train))
         total = recipe.epochs * (len(data.train) // batch)
