@@ -1,1 +1,1 @@
-"""The reference problem: the CNN, its data, its trainer's recipes, its weights, its published figures."""
+"""The reference problem: the CNN, its data, its training recipes, its weights and its published figures."""

@@ -1,4 +1,4 @@
-"""Download one file whose size and SHA-256 are known: resumed after a break, checked before anyone sees it."""
+"""Download one file of known size and SHA-256: resume after an interruption, and check it before others see it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 16
-FRUITLESS_TRIES = 5  # in a row, once anything has come
+FRUITLESS_TRIES = 5  # requests in a row without new bytes, once some bytes have arrived
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the net, and the size and digest that it must have."""
+    """A remote file, and the size and digest that it must have."""
 
     url: str
     sha256: str
@@ -32,10 +32,10 @@ class Remote:
 def fetch(
     remote: Remote, target: Path, note: Callable[[str], None], timeout_s: float = 5.0
 ) -> Path:
-    """Download to `target`, which is written whole and with the right content, or not at all.
+    """Download to `target`, which is written completely and with the right content, or not at all.
 
-    The part that an earlier call left in `target`.part is resumed. `note` hears when bytes begin to come.
-    OSError if the net or the disk fails; ValueError if the content is wrong.
+    The download continues from the part that an earlier call left in `target`.part. `note` receives a sentence when the
+    download starts. OSError if the network or the disk fails; ValueError if the content is wrong.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
@@ -62,9 +62,9 @@ def fetch(
 
 
 def _opened_alone(partial: Path) -> IO[bytes]:
-    """`partial`, open to append, locked: a second process waits here for the first.
+    """`partial`, opened for appending and locked. A second process waits here for the first.
 
-    The first may have given the file its final name meanwhile: what was locked then is let go.
+    In the meantime, the first may give the file its final name. The second then closes that file and opens a new one.
     """
     while True:
         file = partial.open("ab")
@@ -88,7 +88,7 @@ def _sha256(path: Path) -> str:
 def _complete(
     remote: Remote, file: IO[bytes], note: Callable[[str], None], timeout_s: float
 ) -> None:
-    """Append to `file` until it is as long as the remote one, asking again while that brings anything."""
+    """Append to `file` until it has the remote size. After a failure, ask again as long as new bytes arrive."""
     most = start = file.tell()
     fruitless = 0
     with _bar() as bar:
@@ -108,13 +108,13 @@ def _complete(
             fruitless = 0 if file.tell() > most else fruitless + 1
             most = max(most, file.tell())
             if file.tell() < remote.size_bytes and fruitless > FRUITLESS_TRIES * (most > start):
-                reason = getattr(failure, "reason", failure)  # what urllib's own errors wrap
+                reason = getattr(failure, "reason", failure)  # the cause of an error of urllib
                 raise OSError(f"{remote.url}: {reason}") from failure
     file.flush()
 
 
 def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTPResponse:
-    """Ask for what `file` lacks; where the server sends everything, empty it first."""
+    """Request the bytes that `file` lacks. If the server sends the whole file instead, empty `file` first."""
     have = file.tell()
     request = urllib.request.Request(
         remote.url, headers={"Range": f"bytes={have}-"} if have else {}
@@ -124,7 +124,7 @@ def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTP
     if response.status == 206:
         whole = response.headers.get("Content-Range", "").rsplit("/", 1)[-1]
     if whole != str(remote.size_bytes):
-        # A captive portal's page, or another version of the file: it must not reach what is there already.
+        # A captive portal's page, or another version of the file: it must not be appended to the earlier bytes.
         response.close()
         raise ConnectionError(f"the server has {whole} bytes; expected {remote.size_bytes}")
     if response.status != 206:
@@ -133,7 +133,7 @@ def _open(remote: Remote, file: IO[bytes], timeout_s: float) -> http.client.HTTP
 
 
 def _urlopen(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
-    """`urlopen`, but given up in time also where only looking up the name takes long."""
+    """`urlopen` with a time limit that also covers a slow name lookup."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -148,14 +148,14 @@ def _urlopen(request: urllib.request.Request, timeout_s: float) -> http.client.H
     except queue.Empty:
         raise TimeoutError(f"no answer in {2 * timeout_s:g} seconds") from None
     if isinstance(answer, urllib.error.HTTPError):
-        answer.close()  # it holds the connection
+        answer.close()  # the error keeps the connection open
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
 def _bar() -> Any:
-    """A progress bar on standard error if that is a terminal, else nothing."""
+    """A progress bar on standard error; it shows nothing if that is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

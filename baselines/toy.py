@@ -1,4 +1,4 @@
-"""A task that takes seconds: drawn images and a tiny CNN. For tests, documentation and trying things out."""
+"""A task that takes seconds: generated images and a tiny CNN, for tests, documentation and experiments."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ FINETUNING = Recipe(
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal stripes, vertical columns and checks of two pixels, in random colours under noise.
+    """Horizontal stripes, vertical columns and checks of two pixels, in random colors with noise.
 
     Returns:
-      images uint8 [n, 12, 12, 3] and labels int64 [n], classes in turn.
+      images uint8 [n, 12, 12, 3] and labels int64 [n]; the classes alternate.
     """
     rng = np.random.default_rng(seed)
     labels = np.arange(IMAGES_PER_CLASS * len(CLASSES)) % len(CLASSES)
@@ -56,7 +56,7 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(Network):
-    """A strided convolution, then blocks of two that add to it. It takes pixels less their mean in training."""
+    """A strided convolution, then residual blocks of two convolutions. It subtracts the mean of the training pixels."""
 
     name: ClassVar = "residual"
     version: ClassVar[int] = 1  # raise it when what `build` gives changes
@@ -86,7 +86,7 @@ class Residual(Network):
 
 
 class Toy(Task):
-    """Tell stripes from columns from checks."""
+    """Distinguish stripes, columns and checks."""
 
     name: ClassVar = "toy"
     input_shape: ClassVar = (SIDE, SIDE, 3)

@@ -1,6 +1,6 @@
 """Make small image CNNs smaller, and say truthfully what that cost.
 
-Importing this package imports nothing heavy; the names below are loaded on first use.
+Importing this package loads no heavy library. Each name below is loaded on first use.
 """
 
 from importlib import import_module
@@ -38,7 +38,7 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name[:1].isupper():  # the class of an installed stage, as `compress.Prune`
+    if name[:1].isupper():  # the class of an installed stage, such as `compress.Prune`
         stage = import_module("compress.registry").stage_of_class(name)
         if stage is not None:
             return stage

@@ -1,4 +1,4 @@
-"""`python -m compress` is `compress`."""
+"""Run `python -m compress` as the command `compress`."""
 
 from compress.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The functions for notebooks and scripts: they do what the commands do, without printing."""
+"""Functions for notebooks and scripts: they do the same as the commands, without printing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AnyModel = KerasModel | TFLiteModel
 
 @dataclass(frozen=True)
 class Results:
-    """The rows of a pipeline, the baseline first, and where its runs are kept."""
+    """The rows of a pipeline, the baseline first, and the folder that keeps its runs."""
 
     rows: tuple[Result, ...]
     out: Path
@@ -58,7 +58,7 @@ class Results:
 
     @property
     def model(self) -> AnyModel:
-        """The model that the last stage gave."""
+        """The model after the last stage."""
         keras = self._folder.model_file("keras")
         return load_model(keras if keras.exists() else self.file, self.trust)
 
@@ -79,7 +79,7 @@ def load(path: str | Path, *, trust: bool = False) -> AnyModel:
     """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file; no code from the file runs unless `trust` is set.
 
     Raises:
-      FileNotFoundError, ValueError: there is no such file, or it holds what is not loaded.
+      FileNotFoundError, ValueError: the file does not exist, or its content is refused.
     """
     return load_model(Path(path), trust)
 
@@ -102,15 +102,15 @@ def run(
     trust: bool = False,
     progress: Progress | bool = False,
 ) -> Results:
-    """Compress a model as `compress run` does; what is finished in `out` already is reused.
+    """Compress a model as `compress run` does. Runs that are already finished in `out` are reused.
 
     Args:
       pipeline: stages as typed, "prune --sparsity 0.5 quantize", or as objects, `[Prune(sparsity=0.5), Quantize()]`.
       model: a model file, or a model in memory; None: the task's baseline.
       out, results: the folder for run folders, and the file for rows.
-      train_on: "train+validation" is for a final model, when all choices are made.
-      measured_on: "validation", to choose by, leaves the test images closed.
-      progress: True for a bar a training, or an object with the methods of `compress.training.progress.Progress`.
+      train_on: "train+validation" is for a final model, after all choices are made.
+      measured_on: "validation" is for choosing between models. The test images then stay unopened.
+      progress: True for one bar per training, or an object with the methods of `compress.training.progress.Progress`.
 
     Raises:
       ValueError, OSError: with the sentence that the command line would print.
@@ -156,7 +156,7 @@ def evaluate(
     trust: bool = False,
     progress: Progress | bool = False,
 ) -> Measurement:
-    """Measure a model file, or a model in memory, on the images of a split; nothing is kept."""
+    """Measure a model file, or a model in memory, on the images of a split. Nothing is stored."""
     chosen, note = _task(task), _progress_of(progress).note
     dataset = chosen.load(None if data is None else Path(data), note)
     loaded = model if isinstance(model, AnyModel) else load(model, trust=trust)
@@ -178,10 +178,10 @@ def doctor(
     task: str | Task = "cifar10",
     trust: bool = False,
 ) -> list[Diagnosis]:
-    """What each stage, by default every installed one, can make of a model, before any work.
+    """Check, before any work, what each stage can do with a model. The default is every stage that takes a Keras model.
 
     Args:
-      task: which the stages would run on; one of your own images if the model has other images or classes.
+      task: the task that the stages would run on. For a model with other images or classes, a task of your own images.
     """
     loaded = model if isinstance(model, KerasModel) else load(model, trust=trust)
     if not isinstance(loaded, KerasModel):
@@ -197,7 +197,7 @@ def doctor(
 def write_report(
     results: str | Path = "reports/results.jsonl", out: str | Path | None = None
 ) -> list[Path]:
-    """Write the comparison pages of all rows in `results`, beside them or into `out`. Gives the paths."""
+    """Write the comparison pages of all rows in `results`, beside them or into `out`. Return the paths."""
     results = Path(results)
     if not results.exists():
         raise ValueError(f"no rows at {results}: `compress run prune --sparsity 0.5` makes some.")
@@ -205,12 +205,12 @@ def write_report(
 
 
 def write_pages(results: Path, out: Path, *, unless_current: bool = False) -> list[Path]:
-    """Write the pages of a file of rows, beside the figures published for their tasks. Gives the paths.
+    """Write the pages of a file of rows, with the figures published for their tasks. Return the paths.
 
-    Comparisons that `compress latency` kept in `latency.jsonl`, beside the file of rows, are shown with them.
+    The pages also show the comparisons that `compress latency` stored in `latency.jsonl` beside the file of rows.
 
     Args:
-      unless_current: leave pages alone that were made of these very rows.
+      unless_current: do not rewrite pages that were made from exactly these rows.
     """
     rows = read_from(results)
     # A task named as MODULE:OBJECT, or one that is no longer installed, has no published figures here.

@@ -1,4 +1,4 @@
-"""The only door to Keras, TensorFlow, LiteRT and its quantizer. Importing this module imports none of them."""
+"""The only access to Keras, TensorFlow, LiteRT and its quantizer. Importing this module imports none of them."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ from compress.text import printable
 
 
 def _set_defaults() -> None:
-    """Set the variables that TensorFlow reads once, on import. Values that the user has set stay."""
-    # TensorFlow prints oneDNN, CUDA and absl lines on import; they are noise on every machine we serve.
+    """Set the variables that TensorFlow reads once, on import. Values that the user has set are kept."""
+    # TensorFlow prints oneDNN, CUDA and absl lines on import, which do not help users.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow leaves it off on processors without AVX512-VNNI; it trains small CNNs faster there too.
+        # TensorFlow leaves oneDNN off on processors without AVX512-VNNI. Small CNNs train faster with it there too.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextlib.contextmanager
 def stderr_held_back() -> Iterator[None]:
-    """Keep what native code writes to standard error; show it only if the block raises."""
+    """Hold back standard error of native code. Show it only if the block raises, except for KeyboardInterrupt."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         real = os.dup(2)
@@ -37,9 +37,9 @@ def stderr_held_back() -> Iterator[None]:
             raise
         except BaseException:
             held.seek(0)
-            # It may quote a file, whose control characters must not reach the terminal.
+            # The text may quote a file. Its control characters must not reach the terminal.
             lines = held.read().decode(errors="replace").splitlines()
-            with contextlib.suppress(OSError):  # nobody may be there to read it
+            with contextlib.suppress(OSError):  # standard error may be closed
                 os.write(real, "".join(f"{printable(line)}\n" for line in lines).encode())
             raise
         finally:
@@ -62,11 +62,11 @@ def keras() -> Any:
 
 
 def _keep_tensorflow_from(keras_module: Any) -> None:
-    """Have Keras find no TensorFlow: on another backend it would import it only to ask what is one of its tensors."""
+    """Hide TensorFlow from Keras. On another backend, Keras would import it only to recognize TensorFlow tensors."""
     before = sys.modules.get("tensorflow")
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # importing it raises ImportError
     try:
-        # Keras looks for it here, and remembers what it found.
+        # This call makes Keras look for TensorFlow, and remember that there is none.
         keras_module.saving.serialize_keras_object(keras_module.DTypePolicy("float32"))
     finally:
         del sys.modules["tensorflow"]
@@ -76,13 +76,13 @@ def _keep_tensorflow_from(keras_module: Any) -> None:
 
 @cache
 def tensorflow() -> Any:
-    """The TensorFlow module. Never use its `.keras`: what that means depends on import order."""
+    """The TensorFlow module. Never use its `.keras`: which Keras that is depends on import order."""
     _set_defaults()
     with stderr_held_back():
         import tensorflow
 
-        tensorflow.config.list_logical_devices()  # the CUDA probe complains here, once
-    # Its warnings are hints to who writes TensorFlow code, such as on retracing; errors come as exceptions.
+        tensorflow.config.list_logical_devices()  # the CUDA probe prints its warnings here, once
+    # Its warnings are hints for authors of TensorFlow code, such as on retracing. Errors are exceptions.
     tensorflow.get_logger().setLevel("ERROR")
     return tensorflow
 
@@ -106,7 +106,7 @@ def tflite_schema() -> Any:
 
 @cache
 def tflite_micro() -> Any:
-    """The module of TFLM's interpreter (`.Interpreter`), of tflite-micro, an optional library."""
+    """The module with TFLM's interpreter (`.Interpreter`), from the optional library tflite-micro."""
     from tflite_micro import runtime
 
     return runtime
@@ -131,7 +131,7 @@ def ai_edge_quantizer() -> tuple[Any, Any]:
 
 
 def name() -> str:
-    """The backend that Keras computes on, "tensorflow" or another; Keras is not imported."""
+    """The backend that Keras computes on, "tensorflow" or another. Does not import Keras."""
     if "keras" in sys.modules:
         return str(keras().backend.backend())
     if chosen := os.environ.get("KERAS_BACKEND"):
@@ -145,5 +145,5 @@ def name() -> str:
 
 
 def uses_tensorflow(keras_module: Any) -> bool:
-    """Whether this Keras computes with TensorFlow: Keras 3 on that backend, or tf_keras."""
+    """True if this Keras module computes with TensorFlow: Keras 3 on the TensorFlow backend, or tf_keras."""
     return keras_module is not keras() or keras_module.backend.backend() == "tensorflow"

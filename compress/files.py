@@ -18,7 +18,7 @@ from compress.input_file import regular
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`. What the block writes there replaces `path` as a whole, or not at all."""
+    """Yield a temporary path beside `path`. The file written there replaces `path` completely, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -30,25 +30,25 @@ def replacing(path: Path) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        # A full disk is reported without a name; the temporary name would mean nothing to anyone.
+        # The error of a full disk has no file name, and the temporary name would not help the user.
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole, or leave `path` as it was."""
+    """Write `content` to `path` completely, or leave `path` unchanged."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path` whole, or leave `path` as it was."""
+    """Write `value` as indented JSON to `path` completely, or leave `path` unchanged."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def open_lock(path: Path) -> IO[bytes]:
-    """Open the file to lock, creating it if missing, its content untouched. ValueError if it is a link or a pipe."""
+    """Open the file to lock; create it if missing, and keep its content. ValueError if it is a link or a pipe."""
     check_own(path)
     # In case the file is replaced after the check: do not follow a link, do not wait for a pipe.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -68,14 +68,14 @@ def check_own(path: Path) -> None:
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            is_no = "a link" if stat.S_ISLNK(mode) else "no regular file"
+            is_no = "a link" if stat.S_ISLNK(mode) else "not a regular file"
             raise ValueError(
-                f"{each} is {is_no}, and a run folder holds files and folders alone: delete it, or use another --out."
+                f"{each} is {is_no}, and a run folder may hold only files and folders: delete it, or use another --out."
             )
 
 
 def empty(folder: Path, but: str) -> None:
-    """Delete the content of a folder, except the file called `but`. The targets of links stay."""
+    """Delete the content of a folder, except the file called `but`. The targets of links are not deleted."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

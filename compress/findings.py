@@ -1,4 +1,4 @@
-"""Findings: what a stage leaves untreated or cannot treat in a model, as values that turn into sentences here."""
+"""Findings: values for what a stage leaves untreated or cannot treat in a model, and their sentences."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ SHOWN = 3  # names in a sentence about many layers
 
 @dataclass(frozen=True)
 class Finding:
-    """What a stage leaves untreated in a model, or why it cannot treat the model.
+    """A part of a model that a stage leaves untreated, or the reason why the stage cannot treat the model.
 
     >>> Finding(("conv1",), "left dense: it has 3 input channels", "skip it").sentence("prune")
     'prune: conv1 left dense: it has 3 input channels: skip it.'
     """
 
-    layers: tuple[
-        str, ...
-    ]  # names of the layers it is about; empty if it is about none in particular
-    reason: (
-        str  # what is said of the subject, without a full stop; without a subject, a whole sentence
-    )
+    # Names of the layers that the finding is about; empty if it is about no layer in particular.
+    layers: tuple[str, ...]
+    # The predicate of the sentence, without a full stop; a whole sentence if there is no subject.
+    reason: str
     remedy: str = ""  # what to do about it, in the imperative; empty if there is nothing to do
-    subject: str = ""  # what a sentence calls the layers; their names if not given
-    # The reason without names of layers, for a sentence about several; the reason if not given.
+    subject: str = ""  # how the sentence refers to the layers; empty: by their names
+    # The reason without names of layers, for a sentence about several layers; empty: the reason.
     cause: str = field(default="", compare=False)
-    lasting: bool = False  # whether it is so for every layer of the kind, so that no rewrite helps
+    lasting: bool = False  # True if it holds for every layer of the kind, so that no rewrite helps
 
     @property
     def clause(self) -> str:
@@ -42,7 +40,7 @@ class Finding:
 
 
 class CannotTreat(ValueError):
-    """A stage cannot treat a model at all; its findings say why, and the cure, if one is known, what would help."""
+    """A stage cannot treat a model at all. The findings say why; the cure, if one is known, says what would help."""
 
     def __init__(self, first: Finding, *more: Finding, stage: str = "", cure: str = "") -> None:
         self.findings, self.stage = (first, *more), stage
@@ -56,7 +54,7 @@ def as_findings(results: Iterable[Finding | str]) -> list[Finding]:
 
 
 def about_layer(name: str, kind: str, reason: str, remedy: str, *others: str) -> Finding:
-    """A finding about a layer, called by name and class in its sentence, and about others that the reason speaks of.
+    """A finding about a layer, whose sentence gives its name and class; `others` are layers that the reason mentions.
 
     >>> about_layer("flip", "RandomFlip", "acts in training alone", "leave it out").sentence()
     "layer 'flip' (RandomFlip) acts in training alone: leave it out."
@@ -65,7 +63,7 @@ def about_layer(name: str, kind: str, reason: str, remedy: str, *others: str) ->
 
 
 def by_cause(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding for each cause: those that say the same of different layers become one about all of them.
+    """One finding per cause: findings that say the same about different layers become one about all of them.
 
     >>> same = [Finding((name,), "left dense") for name in ("a", "b", "c", "d")]
     >>> [finding.sentence("prune") for finding in by_cause(same)]

@@ -1,4 +1,4 @@
-"""Paths to read from: regular files and folders only, because a device or a pipe may have no end."""
+"""Paths to read from: only regular files and folders, because a device or a pipe may have no end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ModelPath(FilePath):
 
 
 class ModelName(ModelPath):
-    """The same as an option of a stage: `zoo:NAME` stays as it was typed, for rows must not hold paths of a machine."""
+    """A `ModelPath` for options of stages: `zoo:NAME` stays as typed, because rows must not hold paths of a machine."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = ModelPath.convert(self, value, param, ctx)

@@ -1,4 +1,4 @@
-"""Stages and tasks by name, from entry points; built-ins and plugins are registered alike."""
+"""Stages and tasks by name, from entry points. Built-ins and plugins are registered in the same way."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stage_of_class(name: str) -> type[Stage] | None:
 
 
 def task(name: str) -> Task:
-    """The task called `name`, or the one in `MODULE:OBJECT`, whose code is run. ValueError if there is none."""
+    """The task called `name`, or the task in `MODULE:OBJECT`, whose code is executed. ValueError if there is none."""
     return _task_from_module(name) if ":" in name else _load("task", name)()
 
 
@@ -66,7 +66,7 @@ def build(spec: Mapping[str, Any]) -> Stage:
 
 
 def _task_from_module(name: str) -> Task:
-    """The task in `module:object`: a subclass of Task or an instance, in this folder or installed."""
+    """The task in `module:object`: a subclass of Task or an instance, in the current folder or installed."""
     from compress.tasks.task import Task
 
     module, _, attribute = name.partition(":")

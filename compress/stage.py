@@ -2,20 +2,20 @@
 
 The whole contract of a stage:
 
-- It is a frozen keyword-only dataclass that derives from `Stage`. Each field is declared once, by `option`; flag,
-  help, range check, JSON form and label of a row derive from that. `__post_init__` refuses options that do not go
-  together, by ValueError.
-- `name` is its word on the command line, `takes` and `gives` are the formats it maps between, `keeps_architecture`
-  and `trains` say what its result depends on; `version` is raised when its arithmetic changes.
-- `check(model)` comes before any work and runs without data. It gives a `Finding` for all that the stage will leave
-  untreated, and raises `CannotTreat` if the stage cannot treat the model at all.
-- `apply(model, task, seed)` gives a new model and leaves the one that came in as it was. The same seed gives the same
-  weights, and weights that are zero stay zero. A stage does not print, measure or write files; what it decides while
-  it runs it gives to `task.record`.
-- `outline(model, task)` belongs to a stage that makes another network: what the next stages are checked against.
-- `asked_figure()` and `reaching(...)` belong to a stage that is asked for a figure which only the run can measure;
-  `file_bytes(model)` to one that gives a file.
-- `broken_promises(kernels)` reads off the exported file whether the stage kept what it promised.
+- It is a frozen keyword-only dataclass that derives from `Stage`. Each field is declared once, by `option`. The flag,
+  help, range check, JSON form and row label derive from that declaration. `__post_init__` raises ValueError if options
+  do not go together.
+- `name` is its word on the command line. `takes` and `gives` are the formats of its input and output.
+  `keeps_architecture` and `trains` tell what its result depends on. `version` is raised when its arithmetic changes.
+- `check(model)` comes before any work and runs without data. It returns a `Finding` for everything that the stage will
+  leave untreated, and raises `CannotTreat` if the stage cannot treat the model at all.
+- `apply(model, task, seed)` returns a new model and leaves the incoming model unchanged. The same seed gives the same
+  weights, and zero weights stay zero. A stage does not print, measure or write files. It gives its decisions during
+  the run to `task.record`.
+- `outline(model, task)` is for a stage that makes another network: it returns the model to check the next stages with.
+- `asked_figure()` and `reaching(...)` are for a stage with a target that only the run can measure. `file_bytes(model)`
+  is for a stage that gives a file.
+- `broken_promises(kernels)` checks in the exported file whether the stage kept its promises.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Stage(ABC):
     gives: ClassVar[Format] = "keras"
     keeps_architecture: ClassVar[bool] = True
     outlines_exactly: ClassVar[bool] = True  # False: `apply` may give layers of other sizes
-    # Raise it when the arithmetic or a default changes: finished runs of the stage then go stale.
+    # Raise it when the arithmetic or a default changes: finished runs of the stage are then not reused.
     version: ClassVar[int] = 1
-    trains: ClassVar[bool] = True  # whether its result depends on how the task trains
+    trains: ClassVar[bool] = True  # True if its result depends on how the task trains
     needs_tensorflow: ClassVar[bool] = True  # False: `apply` works on Keras's JAX backend too
 
     def __post_init__(self) -> None:
@@ -61,44 +61,44 @@ class Stage(ABC):
 
     @abstractmethod
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel | TFLiteModel:
-        """A new model in format `gives`; the one that came in is unchanged."""
+        """A new model in format `gives`. The incoming model is not changed."""
 
     def check(self, model: KerasModel) -> Sequence[Finding | str]:
-        """What this stage will leave untreated in `model`, found before any work.
+        """Return what this stage will leave untreated in `model`, before any work.
 
-        A finding names the layers it is about, so that other code can tell them. A plain string names none.
+        A `Finding` lists the layers that it is about, for other code to read. A plain string lists none.
 
         Raises:
-          CannotTreat: the stage cannot treat `model` at all; its findings say why. Any other ValueError that is
-            raised, such as one for an option that names a layer that is not there, refuses the model too.
+          CannotTreat: the stage cannot treat `model` at all; its findings say why. Any other ValueError refuses
+            the model too, such as one for an option that names a layer that does not exist.
         """
         return []
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
-        """What later stages are checked against before any work: an untrained model as `apply` will give it.
+        """The model that later stages are checked against before any work: untrained, of the form that `apply` gives.
 
-        A stage that does not keep the architecture makes one; what it raises is raised before any work.
+        A stage that does not keep the architecture builds this model. Its errors then appear before any work.
         """
         return model
 
     def asked_figure(self) -> str | None:
-        """The figure of the run's machine that options ask for, such as "latency"; None if they ask for none."""
+        """The target option that only the run's machine can measure, such as "latency"; None if none is given."""
         return None
 
     def reaching(
         self, model: KerasModel, task: TaskView, seed: int, figure: Callable[[KerasModel], float]
     ) -> Stage:
-        """The stage with options that reach the asked figure, in place of the figure; settled before the run's key.
+        """The stage with options that reach the asked figure, in place of it. Called before the run's key is made.
 
         Args:
-          figure: of a model as this stage gives it.
+          figure: measures a model as this stage gives it.
         """
         return self
 
     def file_bytes(self, model: KerasModel) -> int | None:
-        """The most bytes of the file that this stage would make of `model`, which needs no data and no training.
+        """The maximum size of the file that this stage would make of `model`, found without data and training.
 
-        None if it gives no file, or does not know: then it has about the bytes of the int8 file.
+        None if the stage gives no file, or cannot tell the size: the size of the int8 file is then used.
         """
         return None
 
@@ -122,7 +122,7 @@ class Stage(ABC):
         return ()
 
     def libraries(self) -> tuple[str, ...]:
-        """The installed distributions that the stage computes with: another version of one is another run."""
+        """The installed distributions that the stage computes with. Another version of one makes another run."""
         return ("tensorflow", "keras", "numpy")
 
     def changed_options(self) -> dict[str, Any]:
@@ -130,11 +130,11 @@ class Stage(ABC):
         return typed_options.changed(self)
 
     def spec(self) -> dict[str, Any]:
-        """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` makes the stage of it again."""
+        """The JSON form: `{"stage": name, option: value, ...}`; `registry.build` turns it back into the stage."""
         return {"stage": self.name} | typed_options.values(self)
 
     def argv(self) -> list[str]:
-        """The words that make this stage: its name, its first option, and every option not at its default."""
+        """The command-line words of this stage: its name, its first option, and every option not at its default."""
         words = [self.name]
         for index, field in enumerate(typed_options.own_first(type(self))):
             value = getattr(self, field.name)
@@ -151,12 +151,12 @@ class Stage(ABC):
 def checked(
     stage: Stage, model: KerasModel, task: TaskView
 ) -> tuple[list[Finding], KerasModel | None]:
-    """What a stage will leave untreated in a model, and what the stages after it are checked against.
+    """Check a stage on a model: return its findings, and the model that the stages after it are checked against.
 
-    The one check before any work: `compress doctor` and `compress run` both ask it. None comes after a finished file.
+    `compress doctor` and `compress run` both use this check before any work. The model is None after a finished file.
 
     Raises:
-      CannotTreat, or another ValueError: the stage cannot treat the model, or not with this task.
+      CannotTreat, or another ValueError: the stage cannot treat the model, or cannot do so with this task.
     """
     from compress.findings import as_findings
 

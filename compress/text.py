@@ -45,7 +45,7 @@ def no_such(kind: str, word: str, known: Collection[str], no: str = "no") -> str
 
 
 def sentence_of(error: OSError | ValueError) -> str:
-    """The sentence that a user sees for an error. For an error of the system it names the file and the reason.
+    """The sentence that a user sees for an error. For an error of the system, it names the file and the reason.
 
     >>> sentence_of(FileNotFoundError(2, "No such file or directory", "model.keras"))
     'model.keras: No such file or directory.'

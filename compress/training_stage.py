@@ -1,4 +1,4 @@
-"""TrainingStage: the options that all stages which train have in common: teachers, views, fields of the recipe."""
+"""TrainingStage: the options common to all stages that train: teachers, views, fields of the recipe."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from compress.training.validation import judged
 
 SELF = "self"  # the word for the incoming model
 ENOUGH = 10_000  # training images; fewer are little data
-LEAST_SHARE = 1 / 3  # of the epochs of a stage that is not given any, for little data
-SHORT = 1000  # steps of a training, below which statistics are looked at
-IMAGES = 4000  # that statistics of BatchNormalization are taken anew from
-WEIGHT = 0.9  # of teachers whose weight is not given
+LEAST_SHARE = 1 / 3  # of `most_epochs`, for little data if no epochs are given
+SHORT = 1000  # training steps; statistics are recomputed only after fewer
+IMAGES = 4000  # from which BatchNormalization statistics are recomputed
+WEIGHT = 0.9  # of teachers in the loss, if none is given
 MODEL = ModelName(exists=True, dir_okay=False)
 RATE = click.FloatRange(0, min_open=True)
-FOUND_RATE = "Highest learning rate of that training; found by short trials if not given."
+FOUND_RATE = "Highest learning rate of the training; if not given, short trials search for it."
 
 
 class TeacherFile(ModelName):
@@ -51,29 +51,29 @@ TEACHER = TeacherFile(exists=True, dir_okay=False)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingStage(Stage):
-    """A stage that trains. Its own options come first, then these; `training_view` is the task with them applied."""
+    """A stage that trains. Its own options come first, then these. `training_view` applies them to the task."""
 
-    most_epochs: ClassVar[int] = (
-        0  # of a stage that trains for fewer on little data, if it is given none
-    )
+    # Epochs if none are given; `for_data` takes fewer for little data. 0: the stage has a fixed default.
+    most_epochs: ClassVar[int] = 0
     teacher: tuple[str, ...] = option(
-        (), TEACHER, "Model file that teaches besides the labels, or self: the incoming model; of several, their mean."
+        (), TEACHER,
+        "Model file of a teacher besides the labels, or self for the incoming model; several teachers are averaged.",
     )  # fmt: skip
     alpha: float | None = option(
         None, click.FloatRange(0, 1),
-        f"Weight of the teacher in the loss, {WEIGHT} if not given; the labels have the rest. Given without --teacher, "
-        "the incoming model teaches.",
+        f"Weight of the teacher in the loss; the labels have the rest. If only --teacher is given, {WEIGHT}; if only "
+        "--alpha is given, the incoming model is the teacher.",
     )  # fmt: skip
     views: int | None = option(
         None, click.IntRange(1, 10_000),
-        "Show this many augmented views of each image in turn; what teachers say of them is stored.",
+        "Show this many augmented views of each image in turn; the outputs of teachers for them are stored.",
     )  # fmt: skip
     set: tuple[str, ...] = option(
         (), RecipeSetting(), "Change a field of the recipe, as in --set mixup=0.2."
     )
     minutes: float | None = option(
         None, click.FloatRange(0, 100_000, min_open=True),
-        "Train for about that long, in place of --epochs; steps are timed once, before the run.",
+        "Train for about this many minutes, instead of --epochs; steps are timed once, before the run.",
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -81,12 +81,12 @@ class TrainingStage(Stage):
         own = {field.name: field.default for field in dataclasses.fields(self)}
         if self.minutes is not None and own.get("epochs") != getattr(self, "epochs", None):
             raise ValueError(
-                f"{self.name}: option 'minutes': it sets the epochs, and so does 'epochs': give one of them."
+                f"{self.name}: option 'minutes': 'minutes' and 'epochs' both set the epochs: give one of them."
             )
         self._recipe_changes()
 
     def check(self, model: KerasModel) -> list[Finding]:
-        """A finding for each teacher that takes other pixel values. CannotTreat if one is of another task."""
+        """A finding for each teacher that takes other pixel values. CannotTreat if a teacher is for another task."""
         files = [path for path in self.teacher if path != SELF]
         return [finding for path in files for finding in self.check_file(path, model, "teacher")]
 
@@ -101,7 +101,7 @@ class TrainingStage(Stage):
         return model
 
     def _check_teachers(self, task: TaskView) -> None:
-        """CannotTreat if a file that teaches wants other pixel values than this task gives: see `misfit`."""
+        """Raise CannotTreat if a teacher file needs other pixel values than this task gives; see `misfit`."""
         files = [path for path in self.teacher if path != SELF and self.alpha != 0]
         for path in files:
             if why := misfit(self.loaded(path), task.validation, task.task.input_scale):
@@ -109,11 +109,11 @@ class TrainingStage(Stage):
                 raise CannotTreat(Finding((), why, way, f"the teacher {path}"), stage=self.name)
 
     def recipe(self, task: TaskView) -> Recipe:
-        """The recipe that this stage trains by. ValueError if the changes of `task` contradict it."""
+        """The recipe that this stage trains with. ValueError if the changes of `task` contradict it."""
         return task.finetuning_recipe()
 
     def finds_learning_rate(self, task: TaskView) -> bool:
-        """Whether the training of this stage on `task` begins with short trials of learning rates."""
+        """True if the training of this stage on `task` begins with a learning-rate search."""
         options = {field.name for field in dataclasses.fields(self)}
         return "learning_rate" in options and getattr(self, "learning_rate", None) is None
 
@@ -126,10 +126,10 @@ class TrainingStage(Stage):
         model: KerasModel,
         temperature: float = Distillation.temperature,
     ) -> TaskView:
-        """The task whose trainings have the recipe of these options and learn from these teachers.
+        """The task with these options applied: its trainings use their recipe and learn from their teachers.
 
         Args:
-          model: the incoming one.
+          model: the incoming model.
         """
         task = self._augmented(task.with_recipe_changes(self._recipe_changes()), model)
         taught = self.teacher or (self.most_epochs and len(task.train) < ENOUGH)
@@ -142,7 +142,7 @@ class TrainingStage(Stage):
         )
 
     def _augmented(self, task: TaskView, model: KerasModel) -> TaskView:
-        """The task whose trainings have the augmentation that the incoming model shows to do no harm."""
+        """The task with the augmentation that does not lower the accuracy of the incoming model."""
         given = {name for name in FIELDS if name in task.recipe_changes}
         wanted = bool(getattr(self, "epochs", 0)) and self.recipe(task).find_augmentation
         if given or not wanted or task.validation.images.ndim != 4:
@@ -152,11 +152,11 @@ class TrainingStage(Stage):
         told = {"flip": "mirrored", "crop": "shifted by up to {crop} pixels"}
         words = " and ".join(text.format(**found) for name, text in told.items() if name in found)
         how = f"images {words}" if words else "none"
-        task.progress.note(f"augmentation: {how}, by what the model says of such images")
+        task.progress.note(f"augmentation: {how}, chosen by the model's accuracy on such images")
         return task.with_recipe_changes({**task.recipe_changes, **found})
 
     def for_data(self, task: TaskView) -> Self:
-        """The same stage with epochs: if none are given, `most_epochs`, or fewer for little data, to over-fit less."""
+        """The same stage with epochs: if none are given, `most_epochs`, or fewer for little data, to overfit less."""
         if getattr(self, "epochs", 0) is not None:
             return self
         share = min(1.0, max(LEAST_SHARE, len(task.train) / ENOUGH))
@@ -165,10 +165,10 @@ class TrainingStage(Stage):
         return dataclasses.replace(self, epochs=epochs)  # type: ignore[call-arg]
 
     def with_fit_statistics(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
-        """The trained `model`; after a short training with BatchNormalization statistics taken anew, if that is better.
+        """The trained `model`. After a short training, recompute its BatchNormalization statistics if that is better.
 
-        In few steps the averages of BatchNormalization do not come near what the layers before it now give. Better is
-        by accuracy on validation images, then by cross-entropy.
+        In few steps, the moving averages of BatchNormalization do not reach the statistics of its new inputs. Better
+        means higher accuracy on validation images, or lower cross-entropy at equal accuracy.
         """
         batch = min(self.recipe(task).batch_size, len(task.train))
         steps = getattr(self, "epochs", 0) * (len(task.train) // batch)
@@ -187,13 +187,13 @@ class TrainingStage(Stage):
         return renewed
 
     def check_file(self, path: str, model: KerasModel, role: str) -> list[Finding]:
-        """A finding if the model in a file takes other pixel values. CannotTreat if other image shapes or classes."""
+        """A finding if the model in a file takes other pixel values. CannotTreat if it has other shapes or classes."""
         other = self.loaded(path)
         ours, theirs = (
             f"images {list(m.input_shape)} and {m.classes} classes" for m in (model, other)
         )
         if ours != theirs:
-            reason = f"is for {theirs}, but the incoming model for {ours}"
+            reason = f"is for {theirs}, but the incoming model is for {ours}"
             way = f"choose a {role} made for the same task"
             raise CannotTreat(Finding((), reason, way, f"the {role}"), stage=self.name)
         raw, other_raw = (takes_raw_pixels(m.keras) for m in (model, other))
@@ -202,20 +202,20 @@ class TrainingStage(Stage):
         names = ("the incoming model", f"the {role} {path}")
         has, lacks = names if raw else names[::-1]
         reason = (
-            f"begins with a Rescaling of pixels from 0 to 255 and {lacks} does not, "
-            "but both are given the same numbers"
+            f"begins with a Rescaling of pixels from 0 to 255 but {lacks} does not, "
+            "and both get the same pixel values"
         )
-        return [Finding((), reason, "use models that take the same", has)]
+        return [Finding((), reason, "use models that take the same pixel values", has)]
 
     def loaded(self, path: str) -> KerasModel:
-        """The model in a file or of the zoo, flat. ValueError if it is a `.tflite` file."""
+        """The flattened model in a file or of the zoo. ValueError if it is a `.tflite` file."""
         model = load_model(zoo.file_of(path))
         if not isinstance(model, KerasModel):
             raise ValueError(f"{self.name}: {path} is a .tflite file; give a .keras or .h5 model.")
         return flattened(model)[0]
 
     def _recipe_changes(self) -> dict[str, Any]:
-        """Field -> value of what these options change in the recipe. ValueError if they contradict each other."""
+        """Recipe field -> value, for the fields that these options change. ValueError if they contradict each other."""
         try:
             changes = values_of(self.set, [field.name for field in dataclasses.fields(self)])
         except ValueError as error:

@@ -1,6 +1,6 @@
 """Options of a stage or a network: fields of a frozen dataclass, each declared once by `option`.
 
-Flag, help, range check, JSON form and the words of a label derive from the declaration. Other fields are no options.
+Flag, help, range check, JSON form and the words of a label derive from the declaration. Other fields are not options.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2}
 MOST = 2**31 - 1
-# What click types raise of a value that no command line gives, such as a list, a date or an infinite number.
+# Errors of click types for a value that no command line gives, such as a list, a date or an infinite number.
 _OF_ANOTHER_TYPE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -46,7 +46,7 @@ class Amount(click.IntRange):
         scale = UNITS.get(unit, UNITS.get(f"{unit}B"))
         if not (match and scale) or (not unit and "." in match[1]):
             self.fail(
-                f"{value!r:.100} is no amount such as 65536, 64KB (1 KB = 1000) or 64KiB.",
+                f"{value!r:.100} is not an amount such as 65536, 64KB (1 KB = 1000) or 64KiB.",
                 param,
                 ctx,
             )
@@ -76,9 +76,9 @@ class WholeNumbers(click.ParamType):
 
 
 class ForwardedOption(click.ParamType):
-    """NAME=VALUE for an option of something that a stage names, such as a network; there it gets its type.
+    """NAME=VALUE, an option of something that a stage names, such as a network, which converts the value.
 
-    On a command line also --PREFIX-NAME VALUE: see `pipelines.stage_command`. A field of this kind is a tuple.
+    The command line also takes --PREFIX-NAME VALUE: see `pipelines.stage_command`. A field of this kind is a tuple.
     """
 
     name = "name=value"
@@ -95,7 +95,7 @@ class ForwardedOption(click.ParamType):
 
 
 def check(owner: Any) -> None:
-    """Convert each option of `owner` to its type, in place. ValueError, naming it, if one is out of its range."""
+    """Convert each option of `owner` to its type, in place. ValueError, which names the option, if out of range."""
     for field in fields(owner):
         object.__setattr__(owner, field.name, _checked(owner, field, getattr(owner, field.name)))
 
@@ -106,8 +106,8 @@ def fields(owner: Any) -> list[dataclasses.Field[Any]]:
 
 
 def own_first(cls: type) -> list[dataclasses.Field[Any]]:
-    """The fields that are options: those declared in this very class, then those of the classes it derives from."""
-    own = list(cls.__annotations__)  # a field that is declared anew too
+    """The fields that are options: those declared in this class itself, then those of the classes it derives from."""
+    own = list(cls.__annotations__)  # redeclared fields too
     found = {f.name: f for f in fields(cls)}
     names = [*own, *(name for name in found if name not in own)]
     return [found[name] for name in names if name in found]
@@ -128,7 +128,7 @@ def changed(owner: Any) -> dict[str, Any]:
 
 
 def words(field: dataclasses.Field[Any], value: Any) -> Iterator[str]:
-    """The words that set an option to a value; none for None."""
+    """The command-line words that set an option to a value; no words for None."""
     kind, flag = field.metadata["kind"], field.name.replace("_", "-")
     if isinstance(value, bool):
         yield f"--{flag}" if value else f"--no-{flag}"
@@ -142,7 +142,7 @@ def words(field: dataclasses.Field[Any], value: Any) -> Iterator[str]:
 
 
 def repeatable(field: dataclasses.Field[Any]) -> bool:
-    """Whether the flag of an option may be given several times, each for one element of a tuple."""
+    """True if the flag of an option may be given several times, once for each element of a tuple."""
     return isinstance(field.default, tuple) and not isinstance(field.metadata["kind"], WholeNumbers)
 
 
@@ -151,10 +151,10 @@ def converted(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
 
     Args:
       value: of any type, as a file may have it.
-      where: what the option is called, which begins every sentence.
+      where: the name of the option, with which every message begins.
 
     Raises:
-      ValueError: the option takes no such value.
+      ValueError: the option does not take the value.
     """
     kind: click.ParamType = field.metadata["kind"]
     try:
@@ -177,27 +177,27 @@ def _checked(owner: Any, field: dataclasses.Field[Any], value: Any) -> Any:
         return value if value is field.default else converted(field, value, where)
     if not isinstance(value, list | tuple):
         shown = _shown(value)
-        raise ValueError(f"{where}: {shown} is no list; give one, as [{shown}].")
+        raise ValueError(f"{where}: {shown} is not a list; give one, as in [{shown}].")
     return tuple(converted(field, each, where) for each in value)
 
 
 def _convert(kind: click.ParamType, value: Any) -> Any:
     if value is None or isinstance(value, Mapping):
-        raise click.BadParameter(f"{_shown(value)} is no value.")
+        raise click.BadParameter(f"{_shown(value)} is not a value.")
     found = kind.convert(value, None, None)
     if _is_rounded(value, found):
         raise click.BadParameter(f"{_shown(value)} is not a valid {kind.name}.")
     if isinstance(found, float) and not math.isfinite(found):
         raise click.BadParameter(f"{value} is not a finite number.")
     try:
-        str(found).encode()  # a row will hold it
+        str(found).encode()  # because a row will hold it
     except UnicodeEncodeError:
-        raise click.BadParameter(f"{value!r} is no text in UTF-8: rename it.") from None
+        raise click.BadParameter(f"{value!r} is not valid UTF-8 text: rename it.") from None
     return found
 
 
 def _is_rounded(value: Any, found: Any) -> bool:
-    """Whether click made a number of another one, as 2 of 2.7, or of true."""
+    """True if click turned the value into another number, such as 2.7 into 2, or true into 1."""
     if not isinstance(found, int | float) or isinstance(found, bool):
         return False
     return isinstance(value, bool) or (
@@ -208,7 +208,7 @@ def _is_rounded(value: Any, found: Any) -> bool:
 def _shown(value: Any) -> str:
     try:
         return f"{value!r:.100}"
-    except ValueError:  # Python writes out no whole number of thousands of digits
+    except ValueError:  # Python does not print whole numbers of thousands of digits
         return "a number of so many digits"
 
 

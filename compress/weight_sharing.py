@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 MAX_VALUES = 256  # an index into the table of values fits into a byte
-# In a kernel that was not clustered, all weights differ but for a few by chance: distinct values per non-zero weight.
+# Distinct values per non-zero weight. In a kernel that is not clustered, only a few weights are equal, by chance.
 _LARGEST_SHARE = 0.9
 
 
 def distinct(w: np.ndarray) -> int:
-    """How many different values `w` has, zero not counted.
+    """The number of distinct values in `w`, not counting zero.
 
     >>> distinct(np.array([0.5, 0.0, 0.5, -0.5]))
     2
@@ -22,7 +22,7 @@ def distinct(w: np.ndarray) -> int:
 
 
 def distinct_per_channel(w: np.ndarray, axis: int = -1) -> np.ndarray:
-    """How many different values each slice along `axis` has, zero not counted: int [o] of a kernel [..., i, o].
+    """The number of distinct values in each slice along `axis`, not counting zero: int [o] of a kernel [..., i, o].
 
     >>> distinct_per_channel(np.array([[0.5, 0.0], [0.5, 1.0], [0.0, 2.0]]))
     array([1, 2])
@@ -34,7 +34,7 @@ def distinct_per_channel(w: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def is_clustered(w: np.ndarray) -> bool:
-    """Whether weights are shared: at most 256 non-zero values that repeat, in the kernel or in each output channel.
+    """True if weights are shared: at most 256 non-zero values that repeat, in the kernel or in each output channel.
 
     The values alone decide, so that a later stage needs no record of clustering. A kernel that is only sparse has as
     many values as non-zero weights, and is not clustered.
@@ -48,8 +48,8 @@ def is_clustered(w: np.ndarray) -> bool:
 def cluster_ids(w: np.ndarray) -> np.ndarray:
     """The cluster of each weight, numbered from 1: int32, shape of `w`; 0 where the weight is zero.
 
-    Equal weights of a clustered kernel have equal ids. Where each output channel has shared values of its own, equal
-    weights of two channels are in two clusters. In a kernel that is not clustered each weight is a cluster of its own.
+    Equal weights of a clustered kernel have equal ids. If each output channel has its own shared values, equal weights
+    of two channels are in two clusters. In a kernel that is not clustered, each weight is its own cluster.
 
     >>> cluster_ids(np.array([0.5, 0.0, 0.5, -0.5, -0.5]))
     array([2, 0, 2, 1, 1], dtype=int32)
@@ -75,12 +75,12 @@ def cluster_projection(
 ) -> Callable[[Any], Any]:
     """A function that sets each weight to the mean of its cluster, and zeros to zero, after each step of training.
 
-    With gradient descent this trains the shared values: each moves by the mean of the steps of its weights. The mean is
-    that of differences from the cluster's first weight, so that weights that are equal already stay the same bit for
-    bit. All weights of a cluster get the same number.
+    With gradient descent, this trains the shared values: each moves by the mean step of its weights. The mean is taken
+    over differences from the cluster's first weight, so that weights that are already equal stay the same bit for bit.
+    All weights of a cluster get the same number.
 
     Args:
-      clusters: what `cluster_ids` gives, any shape.
+      clusters: the result of `cluster_ids`, any shape.
       take, segment_sum: functions of the framework that trains: values by index (values, indices), and sums of
         values by id (values, ids, number of ids).
 
@@ -90,7 +90,7 @@ def cluster_projection(
     >>> cluster_projection(np.array([1, 1, 0, 2]))(np.array([1.0, 3.0, 0.1, 7.0]))
     array([2., 2., 0., 7.])
     """
-    # A 0 in front, so that id 0 is that of the zeros also where there are none.
+    # The 0 in front makes 0 the id of zeros, even if there are no zeros.
     _, first, ids, sizes = np.unique(
         np.concatenate([[0], clusters.ravel()]),
         return_index=True,
@@ -110,11 +110,11 @@ def cluster_projection(
 
 
 def nearest(w: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Each weight at the nearest of `centroids`; zero stays zero.
+    """Each weight moved to the nearest of `centroids`; zero stays zero.
 
     Args:
       w: any shape.
-      centroids: [k], in any order. Of two equally near, the lower is taken.
+      centroids: [k], in any order. If two are equally near, the lower is taken.
 
     >>> nearest(np.array([0.9, 0.0, -2.0, 2.5]), np.array([1.0, 3.0, -1.0]))
     array([ 1.,  0., -1.,  3.])

@@ -1,7 +1,7 @@
-"""The zoo: trained models that installed packages bring, by name, each with the row that was measured of it.
+"""The zoo: named trained models from installed packages, each with the row of its measurement.
 
-An entry point of the group `compress.zoos` is a tuple of folders. A model there is a file, and beside it is a `.json`
-of the same name, with its row under `result`, and `about`, a sentence.
+An entry point of the group `compress.zoos` is a tuple of folders. Each model in a folder is a file, with a `.json`
+manifest of the same name beside it. The manifest has the row under `result`, and a sentence under `about`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ZooModel:
 
 
 def models() -> dict[str, ZooModel]:
-    """Name -> model, sorted by name. ValueError if two have one name, or a manifest is damaged."""
+    """Name -> model, sorted by name. ValueError if two models have the same name, or a manifest is damaged."""
     found: dict[str, ZooModel] = {}
     all_models = [_model(file) for file in _files()]
     for model in sorted(all_models, key=lambda each: each.name):
@@ -43,10 +43,10 @@ def models() -> dict[str, ZooModel]:
 
 
 def named(word: str) -> ZooModel | None:
-    """The model that a word `zoo:NAME` names; None if it is another word.
+    """The model that a word `zoo:NAME` names; None for any other word.
 
     Raises:
-      ValueError: there is no such model in the zoo; the sentence lists those that there are.
+      ValueError: there is no such model in the zoo; the message lists the models of the zoo.
     """
     if not word.startswith(PREFIX):
         return None
@@ -57,13 +57,13 @@ def named(word: str) -> ZooModel | None:
 
 
 def file_of(word: str) -> Path:
-    """The file that a word names: `zoo:NAME`, or the path itself. ValueError as `named`."""
+    """The file that a word names: `zoo:NAME`, or the path itself. Raises ValueError as `named` does."""
     model = named(word)
     return model.file if model else Path(word)
 
 
 def model_in(file: Path) -> ZooModel | None:
-    """The model whose file this is; None if it is no file of the zoo. No other manifest is read."""
+    """The model of the zoo with this file; None if the file is not in the zoo. No other manifest is read."""
     return _model(file) if file in _files() else None
 
 
@@ -86,7 +86,7 @@ def _model(file: Path) -> ZooModel:
         about, row = content.get("about", ""), dict(content["result"])
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{manifest} is no manifest of the zoo ({error}); expected a JSON object with a row under 'result': "
-            "mend it, or uninstall the package that it comes from."
+            f"{manifest} is not a manifest of the zoo ({error}); expected a JSON object with a row under 'result': "
+            "repair it, or uninstall the package that it comes from."
         ) from error
     return ZooModel(file.stem, file, about, row)

@@ -1,4 +1,4 @@
-"""Write architectures.md: what the doctor says of well-known families. `python docs/architectures.py [FAMILY ...]`."""
+"""Write architectures.md: the doctor's findings for known families. `python docs/architectures.py [FAMILY ...]`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.keras_models.model import KerasModel
 from compress.pipelines.words import stages_of
 
 PAGE = Path(__file__).with_name("architectures.md")
-# Family of keras.applications -> the side of its images: 32 where it takes that.
+# Family of keras.applications -> the side of its images in pixels: 32, or more if it needs more.
 FAMILIES = {
     "MobileNet": 32,
     "MobileNetV2": 32,
@@ -40,7 +40,7 @@ and a test makes a part of the page again.
 
 
 def model_of(family: str, **options: Any) -> KerasModel:
-    """A model of a family, its layers named as in a new process."""
+    """A model of a family, with layer names as in a new process."""
     keras, side = backend.keras(), FAMILIES[family]
     keras.backend.clear_session()
     build = getattr(keras.applications, family)
@@ -48,7 +48,7 @@ def model_of(family: str, **options: Any) -> KerasModel:
 
 
 def section(family: str) -> str:
-    """What the doctor says of a family, as a section of the page."""
+    """The doctor's findings for a family, as a section of the page."""
     model = model_of(family)
     stages = [stage for words in STAGES for stage in stages_of(words)]
     diagnoses = examined(model, stages, view_without_data(model))
@@ -70,7 +70,7 @@ def _line(words: str, diagnosis: Diagnosis) -> str:
 
 
 def table(sections: Sequence[str]) -> str:
-    """The verdicts of all sections, a family a column."""
+    """The verdicts of all sections, one column per family."""
     names = [re.findall(r"^## (.*)", text)[0] for text in sections]
     verdicts = [
         {
@@ -85,7 +85,7 @@ def table(sections: Sequence[str]) -> str:
 
 
 def main(families: Sequence[str]) -> None:
-    """Write the sections of these families anew, and the table; the other sections stay."""
+    """Rewrite the sections of these families and the table; the other sections stay unchanged."""
     page = PAGE.read_text() if PAGE.exists() else ""
     old = {re.findall(r"^## (.*)", text)[0]: text for text in re.findall(r"## [^#]*", page)}
     sections = [

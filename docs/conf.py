@@ -1,4 +1,4 @@
-"""The site of the documentation: `sphinx-build -W docs build/site`. A broken link or reference fails the build."""
+"""Settings of the documentation site: `sphinx-build -W docs build/site`. A broken link or reference fails the build."""
 
 import posixpath
 import re
@@ -15,15 +15,15 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "compress"
 
-# Headings can be linked to, as on the pages that show Markdown as it is.
+# Headings are link targets, as where Markdown is shown without Sphinx.
 myst_heading_anchors = 3
-# In docstrings `word` is code, as it is in Markdown.
+# In docstrings, `word` is code, as in Markdown.
 default_role = "code"
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
-# Pages of the repository outside this folder, and the pages of the site that show them.
+# Page of the repository outside this folder -> page of the site that shows it.
 SHOWN = {
     "reports/comparison.md": "measured/comparison",
     "reports/teaching/comparison.md": "measured/teaching",
@@ -31,11 +31,11 @@ SHOWN = {
     "reports/benchmarks/README.md": "measured/benchmarks",
     "baselines/references/README.md": "measured/published",
 }
-LINK = re.compile(r"\]\(([^):#]+)\)")  # to a file, by its place relative to the page
+LINK = re.compile(r"\]\(([^):#]+)\)")  # a link to a file, relative to the page
 
 
 def _read_from_outside(app: Any, page: str, source: list[str]) -> None:
-    """Fill the pages that show one from outside, and let links to these lead to a page of the site."""
+    """Fill the pages that show a page from outside, and make links to such pages lead to pages of the site."""
     for outside, inside in SHOWN.items():
         if page == inside:
             folder = posixpath.join("../..", posixpath.dirname(outside))
@@ -47,5 +47,5 @@ def _read_from_outside(app: Any, page: str, source: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx."""
+    """Register the hook; Sphinx calls this function."""
     app.connect("source-read", _read_from_outside)

@@ -13,7 +13,7 @@ from compress.keras_models.model import KerasModel
 from compress.runs.context import RunContext
 from compress.tasks.view import TaskView
 
-# A folder with a dist-info is an installed distribution: the plugin's entry point is found as any other.
+# A folder with a dist-info counts as an installed distribution, so the plugin's entry point is found.
 sys.path.insert(0, str(Path(__file__).parent / "plugin"))
 
 
@@ -27,7 +27,7 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 class Silent:
-    """Progress that remembers what it was told."""
+    """Progress that records its rows and notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -53,7 +53,7 @@ def silent() -> Silent:
 
 @pytest.fixture
 def no_training_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training counts though it did not help."""
+    """Keep the result of a training even if it did not help."""
     monkeypatch.setattr("compress.training.recovery._is_below", lambda *_: False)
 
 
@@ -66,7 +66,7 @@ def toy_data() -> Dataset:
 
 @pytest.fixture(scope="session")
 def toy_model() -> Iterator[KerasModel]:
-    """The toy task's trained baseline. Tests must not change it; the last one that does fails."""
+    """The toy task's trained baseline. Tests must not change it: the teardown checks its digest."""
     from baselines.toy import Toy
     from compress.model_files.load import load_model
 

@@ -1,4 +1,4 @@
-"""docs/adding-a-stage.md followed to the letter, in an empty folder, gives a stage that works."""
+"""Following docs/adding-a-stage.md exactly, in an empty folder, gives a working stage."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAGE = (ROOT / "docs" / "adding-a-stage.md").read_text()
 
 
 def block(language: str, number: int = 0) -> str:
-    """The first block of the page in a language, or a later one."""
+    """The code block of that number in a language on the page."""
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)[number]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what `pip install` of the page's package would put on the path."""
+    """A folder with the files that `pip install` of the page's package would put on the path."""
     folder = tmp_path_factory.mktemp("site")
     points = tomllib.loads(block("toml"))["project"]["entry-points"]["compress.stages"]
     ((name, target),) = points.items()
@@ -50,11 +50,11 @@ def compress(*words: str, path: Path, cwd: Path) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def test_it_takes_less_than_sixty_lines() -> None:
+def test_the_code_on_the_page_has_less_than_60_lines() -> None:
     assert len((block("python") + block("toml")).splitlines()) < 60
 
 
-def test_the_stage_is_listed_and_explains_itself(installed: Path, tmp_path: Path) -> None:
+def test_the_stage_is_listed_and_has_help(installed: Path, tmp_path: Path) -> None:
     listed = compress("stages", path=installed, cwd=tmp_path)
     assert "Round the weights of every kernel" in " ".join(listed.stdout.split())
     explained = compress("round", "--help", path=installed, cwd=tmp_path)
@@ -81,7 +81,7 @@ def test_the_check_on_the_page_gives_findings_or_refuses() -> None:
         names["check"](stage, model)
 
 
-def test_its_options_are_checked(installed: Path, tmp_path: Path) -> None:
+def test_options_of_the_stage_are_checked(installed: Path, tmp_path: Path) -> None:
     done = compress("run", "--task", "toy", "round", "--digits", "9", path=installed, cwd=tmp_path)
     assert done.returncode == 2
     assert "Invalid value for '--digits': 9 is not in the range 0<=x<=6" in done.stderr

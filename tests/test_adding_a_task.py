@@ -30,7 +30,7 @@ def compress(*words: str) -> Any:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The page's module in the current folder, and its data: each kind of flower has a colour of its own."""
+    """The page's module in the current folder, and its data: each kind of flower has its own color."""
     (tmp_path / "my_task.py").write_text(CODE)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "my_task", raising=False)
@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "my_task:Flowers"
 
 
-def test_it_trains_and_is_compressed_as_the_page_says(here: str) -> None:
+def test_the_task_on_the_page_trains_and_is_compressed(here: str) -> None:
     of_data = ["--task", here, "--data", "flowers.npz"]
     trained = json.loads(compress("train", *of_data, "--epochs", "6", "--json").stdout)
     assert trained["result"]["top1"] > 0.9
@@ -58,7 +58,7 @@ def test_it_trains_and_is_compressed_as_the_page_says(here: str) -> None:
     assert json.loads(compress(*half, "--json").stdout)[-1]["params"] < trained["result"]["params"]
 
 
-def test_it_takes_whole_signatures_and_the_name_of_the_entry_point(here: str) -> None:
+def test_the_task_on_the_page_has_the_signatures_and_entry_point_of_a_task(here: str) -> None:
     task = registry.task(here)
     for name in ("load", "sources", "build"):
         own, protocol = (inspect.signature(getattr(cls, name)) for cls in (type(task), Task))

@@ -20,7 +20,7 @@ WORDS = "prune --sparsity 0.5 --epochs 0"
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> compress.api.Results:
-    """One pruning, in a folder of its own."""
+    """The results of one pruning run in a separate folder."""
     folder = tmp_path_factory.mktemp("api")
     return compress.run(
         WORDS, task="toy", out=folder / "runs", results=folder / "reports" / "results.jsonl"
@@ -31,7 +31,7 @@ def where(first: compress.api.Results) -> dict[str, Path]:
     return {"out": first.out, "results": first.out.parent / "reports" / "results.jsonl"}
 
 
-def test_the_page_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code_on_the_page_runs_and_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S))
     exec(compile(code, str(PAGE), "exec"), {"__name__": "page"})  # our own page
     printed = capsys.readouterr()
@@ -39,7 +39,7 @@ def test_the_page_runs_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) ->
     assert Path("reports/comparison.md").exists()
 
 
-def test_the_command_line_finds_what_python_ran(
+def test_the_command_line_reuses_runs_of_the_python_api(
     first: compress.api.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(first.out.parent)
@@ -48,13 +48,13 @@ def test_the_command_line_finds_what_python_ran(
     assert done.stderr.count("reused from") == 2
 
 
-def test_stages_as_objects_are_the_same_run(first: compress.api.Results) -> None:
+def test_stage_objects_give_the_same_run_as_text(first: compress.api.Results) -> None:
     again = compress.run([compress.Prune(sparsity=0.5, epochs=0)], task=Toy(), **where(first))
     assert again.rows == first.rows
     assert read_from(where(first)["results"]) == list(first.rows)
 
 
-def test_a_model_in_memory_is_the_model_in_its_file(first: compress.api.Results) -> None:
+def test_a_model_in_memory_gives_the_same_run_as_its_file(first: compress.api.Results) -> None:
     path = Toy().baseline_path()
     assert path is not None
     model = compress.load(path)
@@ -62,21 +62,21 @@ def test_a_model_in_memory_is_the_model_in_its_file(first: compress.api.Results)
     assert again.rows == first.rows
 
 
-def test_results_lead_to_what_was_kept(first: compress.api.Results) -> None:
+def test_results_give_the_kept_file_model_and_table(first: compress.api.Results) -> None:
     assert first.file.stat().st_size == first.rows[-1].file_bytes
     assert (first.model.kernels()["conv2"] == 0).mean() == 0.5
     assert list(first.table()["label"]) == ["baseline", "prune --sparsity 0.5 --epochs 0"]
     assert "50.0 %" in first._repr_html_()
 
 
-def test_a_file_and_a_model_are_measured_alike(first: compress.api.Results) -> None:
+def test_a_file_and_a_model_give_the_same_measurement(first: compress.api.Results) -> None:
     by_file, by_model = (compress.evaluate(m, task="toy") for m in (first.file, first.model))
     assert by_file == by_model
     assert by_file.top1 == first.rows[-1].top1
     assert compress.evaluate(first.file, task="toy", on="validation").measured_on == "validation"
 
 
-def test_wrong_words_are_a_value_error() -> None:
+def test_wrong_stages_and_options_are_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"no stage 'prun'.*Did you mean 'prune'"):
         compress.run("prun --sparsity 0.5", task="toy")
     with pytest.raises(ValueError, match="sparsity"):
@@ -86,13 +86,13 @@ def test_wrong_words_are_a_value_error() -> None:
     assert not Path("runs").exists()
 
 
-def test_doctor_asks_the_stages_that_are_named(first: compress.api.Results) -> None:
+def test_doctor_checks_the_named_stages(first: compress.api.Results) -> None:
     (diagnosis,) = compress.doctor(first.model, "prune")
     assert (diagnosis.stage.name, diagnosis.verdict) == ("prune", "yes")
     assert {d.stage.name for d in compress.doctor(first.model)} >= {"prune", "qat", "distill"}
 
 
-def test_the_names_are_there_without_importing_tensorflow() -> None:
+def test_public_names_are_available_without_importing_tensorflow() -> None:
     code = (
         "import compress, sys; [getattr(compress, n) for n in compress.__all__];"
         "print(sorted({'tensorflow', 'keras', 'pandas', 'matplotlib', 'altair'} & set(sys.modules)))"

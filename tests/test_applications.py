@@ -1,4 +1,4 @@
-"""Well-known architectures: the page says what the doctor says, and small ones of the families run whole."""
+"""Well-known architectures: the page agrees with the doctor, and small models run through every stage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def script() -> Any:
 
 
 def images() -> Path:
-    """A file of a few images of noise in ten classes."""
+    """Write a file of a few noise images in ten classes."""
     rng = np.random.default_rng(0)
     arrays = {}
     for part, n in (("train", 64), ("validation", 20), ("test", 20)):
@@ -48,12 +48,12 @@ def images() -> Path:
 
 
 @pytest.mark.slow
-def test_a_section_of_the_page_is_what_the_command_makes() -> None:
+def test_a_section_of_the_page_is_the_output_of_the_script() -> None:
     module = script()
     assert module.section("MobileNet") in module.PAGE.read_text()
 
 
-def test_the_page_has_every_family_and_its_table_is_that_of_the_sections() -> None:
+def test_the_page_has_every_family_and_a_table_made_from_the_sections() -> None:
     module = script()
     page = module.PAGE.read_text()
     sections = [f"## {text}" for text in page.split("## ")[1:]]
@@ -65,7 +65,9 @@ def test_the_page_has_every_family_and_its_table_is_that_of_the_sections() -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "alpha"), [("MobileNet", 0.25), ("MobileNetV2", 0.35)])
 @pytest.mark.parametrize("words", RUNS)
-def test_a_small_one_runs_whole(family: str, alpha: float, words: str, silent: Silent) -> None:
+def test_a_small_model_runs_through_each_stage(
+    family: str, alpha: float, words: str, silent: Silent
+) -> None:
     model = script().model_of(family, alpha=alpha)
     (diagnosis,) = examined(model, stages_of(words), view_without_data(model))
     assert diagnosis.verdict != "no"

@@ -1,4 +1,4 @@
-"""The map is true: its rooms are those of the import contracts, and whoever looks where it says finds what it says."""
+"""docs/architecture.md is correct: its diagram matches the import contracts, and its table names existing code."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ LINES = re.findall(r"^\| ([^|]+) \| `([^`|]+)` \| `([^`|]+)` \|$", PAGE, re.M)
 
 
 def floors() -> list[set[str]]:
-    """The rooms of each floor, as the import contract has them."""
+    """The modules and packages of each layer of the import contract."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = project["tool"]["importlinter"]["contracts"]
     (layers,) = [c["layers"] for c in contracts if c["type"] == "layers"]
     return [{room.strip(" ()") for room in layer.split(":")} for layer in layers]
 
 
-def test_the_picture_has_the_floors_of_the_import_contract() -> None:
+def test_the_diagram_has_the_layers_of_the_import_contract() -> None:
     (picture,) = [b for b in re.findall(r"```text\n(.*?)```", PAGE, re.S) if "__main__" in b]
     drawn = [{line.split()[0] for line in floor.splitlines()} for floor in picture.split("\n\n")]
     assert drawn == floors()
 
 
-def test_every_room_is_there_and_every_module_is_in_one() -> None:
+def test_the_import_contract_lists_every_module_and_package() -> None:
     modules = {p.stem for p in (ROOT / "compress").glob("*.py")} - {"__init__", "_version"}
     packages = {p.parent.name for p in (ROOT / "compress").glob("*/__init__.py")}
     assert set().union(*floors()) == modules | packages
 
 
-def test_every_package_says_what_it_is_for_and_holds_nothing_else() -> None:
+def test_every_package_init_has_a_docstring_and_nothing_else() -> None:
     for path in [*ROOT.glob("compress/*/__init__.py"), *ROOT.glob("baselines/*/__init__.py")]:
         tree = ast.parse(path.read_text())
         assert len(tree.body) == 1, path
@@ -42,7 +42,7 @@ def test_every_package_says_what_it_is_for_and_holds_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("change", "file", "name"), LINES, ids=[line[0] for line in LINES])
-def test_who_looks_there_finds_it(change: str, file: str, name: str) -> None:
+def test_every_name_in_the_table_is_defined_in_its_file(change: str, file: str, name: str) -> None:
     tree = ast.parse((ROOT / file).read_text())
     defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
@@ -51,5 +51,5 @@ def test_who_looks_there_finds_it(change: str, file: str, name: str) -> None:
     assert name in defined
 
 
-def test_there_are_lines_to_hold() -> None:
+def test_every_line_of_the_table_is_tested() -> None:
     assert len(LINES) == len(re.findall(r"^\| .* \| `.*` \| `.*` \|$", PAGE, re.M)) >= 20

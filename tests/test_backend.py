@@ -1,4 +1,4 @@
-"""What loading a backend sets for it, and leaves."""
+"""Environment variables and log levels that loading a backend sets or keeps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1" if X86 else None), ("0", "0")])
-def test_onednn_is_on_unless_the_user_turned_it_off(
+def test_onednn_is_enabled_unless_the_user_disabled_it(
     monkeypatch: pytest.MonkeyPatch, before: str | None, after: str | None
 ) -> None:
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "kept for the end")  # so that it is set back
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "kept for the end")  # to be restored
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     if before is not None:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
@@ -37,7 +37,7 @@ def test_onednn_is_on_unless_the_user_turned_it_off(
         ("jax", '{"backend": "torch"}', "jax"),
     ],
 )
-def test_the_backend_of_keras_is_known_without_importing_it(
+def test_the_keras_backend_is_read_without_importing_keras(
     variable: str | None,
     file: str | None,
     name: str,
@@ -53,5 +53,5 @@ def test_the_backend_of_keras_is_known_without_importing_it(
     assert "keras" not in sys.modules
 
 
-def test_hints_of_tensorflow_on_how_to_write_code_are_not_shown() -> None:
+def test_warnings_of_tensorflow_are_not_shown() -> None:
     assert not backend.tensorflow().get_logger().isEnabledFor(logging.WARNING)

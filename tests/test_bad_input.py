@@ -1,4 +1,4 @@
-"""What a new user gets wrong: one sentence, exit code 2 or 1, nothing left half written."""
+"""Mistakes of a new user give one sentence and exit code 2 or 1, and leave no partial files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASELINE = str(Toy().baseline_path())
 
 
 def refused(words: list[str], code: int) -> str:
-    """Run the words, which must be refused; the last line printed."""
+    """Run a command that must be refused; return the last line printed."""
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == code, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -85,7 +85,7 @@ def refused(words: list[str], code: int) -> str:
         ),
     ],
 )
-def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) -> None:
+def test_wrong_arguments_are_refused_with_exit_code_2(words: list[str], sentence: str) -> None:
     assert sentence in refused(words, code=2)
 
 
@@ -103,7 +103,7 @@ def test_wrong_words_are_refused_with_code_2(words: list[str], sentence: str) ->
         (["report"], "no rows at reports/results.jsonl"),
     ],
 )
-def test_what_is_not_there_is_refused_with_code_1(
+def test_missing_files_and_data_are_refused_with_exit_code_1(
     words: list[str], sentence: str, tmp_path: Path
 ) -> None:
     assert sentence in refused(words, code=1)
@@ -112,7 +112,9 @@ def test_what_is_not_there_is_refused_with_code_1(
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.tflite"])
 @pytest.mark.parametrize("command", ["run", "evaluate", "inspect"])
-def test_text_that_calls_itself_a_model_is_refused(command: str, name: str, tmp_path: Path) -> None:
+def test_a_text_file_with_the_name_of_a_model_is_refused(
+    command: str, name: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_text("I am no model.\n" * 50)
     words = {
         "run": ["run", "--task", "toy", "--model", name, "prune"],
@@ -165,7 +167,7 @@ DEVICES = [
 
 
 @pytest.mark.parametrize("words", DEVICES, ids=" ".join)
-def test_devices_and_pipes_are_refused_at_once(words: list[str], tmp_path: Path) -> None:
+def test_devices_and_pipes_are_refused_without_reading(words: list[str], tmp_path: Path) -> None:
     os.mkfifo("pipe")
     Path("link").symlink_to("/dev/zero")
     assert "is a device or a pipe; expected a file" in refused(words, code=2)
@@ -197,7 +199,7 @@ def test_broken_row_is_found_before_any_work(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_a_command_with_bytes_that_are_no_text_is_kept_as_text(
+def test_a_command_with_bytes_that_are_not_utf_8_is_recorded_as_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [
@@ -216,14 +218,14 @@ def test_a_command_with_bytes_that_are_no_text_is_kept_as_text(
     assert "caf\\udce9.jsonl" in rows[-1].command
 
 
-def test_an_option_that_is_no_text_is_refused() -> None:
+def test_an_option_that_is_not_utf_8_is_refused() -> None:
     Path("caf\udce9.keras").write_bytes(Path(BASELINE).read_bytes())
     words = ["distill", "--task", "toy", "--teacher", "caf\udce9.keras"]
     said = refused(words, code=2)
-    assert "option 'teacher': 'caf\\udce9.keras' is no text in UTF-8: rename it" in said
+    assert "option 'teacher': 'caf\\udce9.keras' is not valid UTF-8 text: rename it" in said
 
 
-def test_results_that_are_a_folder_are_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_as_results_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     words = ["run", "--task", "toy", "--results", "rows", "prune", "--epochs", "0"]
     assert "rows: Is a directory" in refused(words, code=1)

@@ -1,4 +1,4 @@
-"""Pages on what benchmarks measured are those of the results that they kept."""
+"""Pages about benchmarks are made from the committed results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every two stages that fit run one after the other, and the longer chains people make; what they promised holds."""
+"""All compatible pairs of stages and common longer chains run, and their files keep the promises of every stage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BRIEF = {"epochs": 1, "learning_rate": 0.001}
 
 
 def quick(name: str) -> Stage:
-    """The stage at its defaults, but for one epoch at a given rate."""
+    """The stage with default options, except one epoch at a given learning rate."""
     cls = registry.stage(name)
     options = {f.name for f in dataclasses.fields(cls)}
     return cls(**{option: value for option, value in BRIEF.items() if option in options})
@@ -43,7 +43,7 @@ def quick(name: str) -> Stage:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
-    """One for all tests here, so that shared prefixes are computed once, as they are for a user."""
+    """One context for all tests of this module, so that shared prefixes are computed once, as for a user."""
     folder = tmp_path_factory.mktemp("composed")
     return RunContext(
         task=Toy(), data=Toy().load(None, print), seed=0, out=folder / "runs",
@@ -55,7 +55,7 @@ def run(names: list[str], model: KerasModel, context: RunContext) -> list[Result
     return Pipeline(tuple(quick(name) for name in names)).run(model, context)
 
 
-# Each stage first and each stage second, and what users join most; every pair is tried before a release.
+# Each stage as first and as second stage, with common partners; every pair is tested before a release.
 USUAL = ("prune", "quantize")
 PAIRS = [
     pytest.param(a, b, marks=[] if a in USUAL or b in USUAL else [pytest.mark.slow])
@@ -66,9 +66,9 @@ PAIRS = [
 def check_rows(
     rows: list[Result], names: list[str], model: KerasModel, context: RunContext
 ) -> None:
-    """Each row is of one stage more, on the file that lies in its run folder, which the stage has changed.
+    """Check that each row has one more stage and describes the file in its run folder, which the stage changed.
 
-    A promise that a file does not keep is an error of the run.
+    A file that breaks a promise would be an error of the run.
     """
     assert [row.pipeline for row in rows] == [
         [quick(name).spec() for name in names[:n]] for n in range(len(names) + 1)
@@ -81,7 +81,7 @@ def check_rows(
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_any_two_stages_that_fit_run_and_keep_their_promises(
+def test_any_two_compatible_stages_run_and_keep_their_promises(
     first: str, second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
     check_rows(run([first, second], toy_model, context), [first, second], toy_model, context)
@@ -100,7 +100,7 @@ def test_longer_chains_run_and_keep_their_promises(
     if names[-1] in ("qat", "quantize"):
         assert set(rows[-1].weight_types) <= {"int8", "int32"}
     if "prune" in names and "distill" not in names[names.index("prune") :]:
-        # Of the kernels that are pruned, none has got weights back.
+        # No later stage made pruned weights nonzero.
         assert rows[-1].sparsity >= rows[names.index("prune") + 1].sparsity - 1e-6
 
 
@@ -116,7 +116,7 @@ KEEPING = [n for n in SECOND if registry.stage(n).keeps_architecture]
 
 
 @pytest.mark.parametrize("second", KEEPING)
-def test_zeros_of_a_pruned_model_are_in_the_file_of_whatever_keeps_the_network(
+def test_stages_that_keep_the_architecture_keep_zeros_of_a_pruned_model(
     second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
     row = run(["prune", second], toy_model, context)[-1]
@@ -125,7 +125,7 @@ def test_zeros_of_a_pruned_model_are_in_the_file_of_whatever_keeps_the_network(
 
 
 @pytest.mark.parametrize("second", KEEPING)
-def test_shared_weights_are_in_the_file_of_whatever_keeps_the_network(
+def test_stages_that_keep_the_architecture_keep_shared_weights(
     second: str, toy_model: KerasModel, context: RunContext
 ) -> None:
     row = run(["cluster", second], toy_model, context)[-1]
@@ -137,7 +137,7 @@ def test_shared_weights_are_in_the_file_of_whatever_keeps_the_network(
 
 
 def test_stages_of_a_shared_prefix_ran_once(toy_model: KerasModel, context: RunContext) -> None:
-    """After the tests above, or alone: the second of two pipelines finds what the first one made."""
+    """The second of two pipelines reuses the runs of the first one, whether or not other tests ran before."""
     run(["finetune", "prune"], toy_model, context)
     again = Silent()
     pipeline = Pipeline((quick("finetune"), quick("quantize")))

@@ -1,4 +1,4 @@
-"""What every registered stage promises, built in or plugged in: see docs/adding-a-stage.md."""
+"""The contract of every registered stage, built in or plugged in: see docs/adding-a-stage.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ every_stage = pytest.mark.parametrize("name", NAMES)
 
 
 def quick(name: str) -> Stage:
-    """The stage at its defaults, but for one epoch at a given rate."""
+    """The stage with default options, except one epoch at a given learning rate."""
     cls = registry.stage(name)
     options = {f.name for f in dataclasses.fields(cls)}
     brief = {"epochs": 1, "learning_rate": 0.01}
@@ -37,7 +37,7 @@ def quick(name: str) -> Stage:
 
 
 def given(name: str, model: KerasModel, view: TaskView) -> KerasModel | TFLiteModel:
-    """The model as the stage takes it."""
+    """The model in the format that the stage takes."""
     if registry.stage(name).takes == KerasModel.format:
         return model
     return model.to_tflite("int8", view.train.images[:20] * np.float32(1 / 255))
@@ -52,7 +52,7 @@ def refusals() -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_the_plugin_came_in_by_the_same_door() -> None:
+def test_the_plugin_is_registered_like_a_built_in_stage() -> None:
     assert set(NAMES) > PLUGGED_IN
 
 
@@ -63,13 +63,13 @@ def test_spec_survives_json(name: str) -> None:
 
 
 @every_stage
-def test_repr_builds_it(name: str) -> None:
+def test_repr_rebuilds_the_stage(name: str) -> None:
     stage = quick(name)
     assert eval(repr(stage), {type(stage).__name__: type(stage)}) == stage
 
 
 @every_stage
-def test_argv_builds_it(name: str) -> None:
+def test_argv_rebuilds_the_stage(name: str) -> None:
     stage = quick(name)
     cls = type(stage)
     command = click.Command(name, params=cls.parameters(), callback=lambda **o: cls(**o))
@@ -77,14 +77,16 @@ def test_argv_builds_it(name: str) -> None:
 
 
 @every_stage
-def test_it_is_frozen(name: str) -> None:
+def test_a_stage_is_frozen(name: str) -> None:
     stage = quick(name)
     with pytest.raises(dataclasses.FrozenInstanceError):
         stage.anything = 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("name", "option", "value"), refusals())
-def test_option_outside_its_range_is_refused_by_name(name: str, option: str, value: Any) -> None:
+def test_an_option_outside_its_range_is_refused_and_named(
+    name: str, option: str, value: Any
+) -> None:
     with pytest.raises(ValueError, match=f"{name}: option '{option}'"):
         registry.stage(name)(**{option: value})
     words = ["run", name, f"--{option.replace('_', '-')}", str(value)]
@@ -94,7 +96,7 @@ def test_option_outside_its_range_is_refused_by_name(name: str, option: str, val
 
 
 @every_stage
-def test_whole_numbers_have_both_ends(name: str) -> None:
+def test_whole_number_options_have_a_minimum_and_a_maximum(name: str) -> None:
     kinds = {f.name: f.metadata["kind"] for f in dataclasses.fields(registry.stage(name))}
     whole = {option: k for option, k in kinds.items() if isinstance(k, click.types.IntParamType)}
     for option, kind in whole.items():
@@ -105,7 +107,7 @@ def test_whole_numbers_have_both_ends(name: str) -> None:
 
 @every_stage
 @pytest.mark.usefixtures("no_training_undone")
-def test_same_seed_gives_same_model_as_declared_and_incoming_one_is_unchanged(
+def test_apply_is_deterministic_and_does_not_change_the_incoming_model(
     name: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     before = [w.copy() for w in toy_model.keras.get_weights()]
@@ -123,7 +125,7 @@ def test_same_seed_gives_same_model_as_declared_and_incoming_one_is_unchanged(
         assert np.isfinite(scores).all()
 
 
-# What others give is checked by the pipeline, if it is a file, or is a network with other kernels.
+# The results of other stages are files, which the pipeline checks, or networks with other kernels.
 KEEPING = [
     name
     for name in NAMES
@@ -133,7 +135,9 @@ KEEPING = [
 
 @pytest.mark.parametrize("name", KEEPING)
 @pytest.mark.usefixtures("no_training_undone")
-def test_zeros_that_come_in_go_out(name: str, toy_model: KerasModel, toy_view: TaskView) -> None:
+def test_zeros_of_the_incoming_model_are_kept(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
     holed = toy_model.copy()
     rng = np.random.default_rng(0)
     for variable in holed.kernel_variables().values():
@@ -147,7 +151,7 @@ def test_zeros_that_come_in_go_out(name: str, toy_model: KerasModel, toy_view: T
 
 
 @every_stage
-def test_it_is_documented(name: str) -> None:
+def test_a_stage_is_documented(name: str) -> None:
     cls = registry.stage(name)
     assert (cls.__doc__ or "").strip()
     for field in dataclasses.fields(cls):
@@ -162,7 +166,7 @@ def test_it_is_documented(name: str) -> None:
 @pytest.mark.parametrize(
     "words", [[], ["run"], ["train"], ["prune"], ["report"], ["runs"], ["run", "prune"]]
 )
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+def test_help_imports_no_heavy_library(words: list[str]) -> None:
     code = (
         "import sys; from compress.cli.main import cli\n"
         f"cli({[*words, '--help']!r}, standalone_mode=False)\n"

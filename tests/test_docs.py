@@ -26,9 +26,9 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
 REPORTS = ROOT / "reports"
-# The plugin of the tests is installed while tests run; these pages are about what ships.
+# The test plugin is installed while tests run; these pages are only about shipped stages.
 SHIPPED = [n for n in registry.stage_names() if n != "round"]
-# What trains, and the options after which it takes a moment: of a stage the rate too, which it would look for.
+# Commands that train, with options for a short training; a given rate skips the learning-rate search of a stage.
 TRAINING = [n for n in SHIPPED if issubclass(registry.stage(n), TrainingStage)]
 BRIEF = {"train": "--epochs 1"} | dict.fromkeys(TRAINING, "--epochs 1 --learning-rate 0.01")
 
@@ -53,7 +53,7 @@ MARK = re.compile(
 
 
 def comparison(first: int, without: str) -> str:
-    """The table of the README, as a console shows rows: those of seed 0 without some. Rows are only ever added."""
+    """The README table: the compact rows of seed 0 without some labels. Rows are only ever appended."""
     import pandas as pd
 
     rows = read_from(REPORTS / "results.jsonl")[:first]
@@ -72,7 +72,7 @@ def readme_commands() -> list[list[str]]:
 
 
 def briefly(words: list[str]) -> list[str]:
-    """The words, and those of `BRIEF` after all that are typed for what trains."""
+    """The words, with the options of `BRIEF` inserted after the options of each command or stage that trains."""
     said, after = list[str](), list[str]()
     for word in words:
         if word in ("train", *SHIPPED):
@@ -81,14 +81,14 @@ def briefly(words: list[str]) -> list[str]:
     return [*said, *after]
 
 
-def test_command_reference_is_the_help(update_golden: bool) -> None:
+def test_the_command_reference_shows_the_help_texts(update_golden: bool) -> None:
     page = ROOT / "docs" / "cli.md"
     if update_golden:
         page.write_text(reference())
     assert page.read_text() == reference()
 
 
-def test_table_of_the_readme_is_that_of_the_rows(update_golden: bool) -> None:
+def test_the_readme_table_is_made_from_the_committed_rows(update_golden: bool) -> None:
     shown = MARK.search(README.read_text())
     assert shown is not None
     if update_golden:
@@ -102,15 +102,15 @@ def test_table_of_the_readme_is_that_of_the_rows(update_golden: bool) -> None:
     assert "prune --sparsity 0.5" in shown[3]
 
 
-def test_committed_report_is_that_of_the_rows(tmp_path: Path) -> None:
+def test_the_committed_report_is_made_from_the_committed_rows(tmp_path: Path) -> None:
     write_pages(REPORTS / "results.jsonl", tmp_path)
-    # Pictures are bit for bit the same only with the same matplotlib: test_report_plots.py is about them.
+    # Pictures are bit for bit the same only with the same matplotlib: tests/report/test_plots.py is about them.
     for name in ("comparison.md", "comparison.csv"):
         assert (tmp_path / name).read_text() == (REPORTS / name).read_text(), name
 
 
 def test_commands_of_the_readme_run(tmp_path: Path) -> None:
-    """Each as it stands, but on the toy task and its baseline, and training for one epoch at a given rate."""
+    """Each command runs unchanged except for the toy task, its baseline, and one training epoch at a given rate."""
     commands = readme_commands()
     assert ["compress", "run", "prune", "--sparsity", "0.5"] in commands
     baseline = tmp_path / "baselines" / "trained" / "baseline.keras"
@@ -123,10 +123,10 @@ def test_commands_of_the_readme_run(tmp_path: Path) -> None:
         assert done.stdout
 
 
-def test_five_commands_bring_a_model_to_a_microcontroller(
+def test_the_five_readme_commands_for_microcontrollers_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the README as they stand, with a model and images that are not ours."""
+    """The commands of the README run unchanged on a foreign model and foreign images."""
     block = README.read_text().split("in five commands", 1)[1].split("```shell\n", 1)[1]
     commands = [shlex.split(line) for line in block.split("```")[0].splitlines()]
     assert len(commands) == 5
@@ -157,7 +157,7 @@ def test_every_stage_has_a_page_that_the_readme_names() -> None:
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda p: p.name)
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_of_a_page_lead_to_existing_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
@@ -170,7 +170,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert commands[1] in ci
 
 
-def test_plugin_page_shows_the_plugin_that_is_tested() -> None:
+def test_the_plugin_page_shows_the_tested_plugin() -> None:
     """The code in docs/adding-a-stage.md is that of tests/plugin, so following the page works."""
     page = (ROOT / "docs" / "adding-a-stage.md").read_text()
     block = re.findall(r"```python\n(.*?)```", page, re.S)[0]
@@ -182,16 +182,16 @@ def test_plugin_page_shows_the_plugin_that_is_tested() -> None:
         exec(line, {})
 
 
-def test_the_pipelines_file_has_the_words_of_every_compressed_row() -> None:
+def test_the_pipelines_file_has_every_compressed_row() -> None:
     plans = toml_file.read(REPORTS / "pipelines.toml", 0, None)
     planned = {(prefix.label, plan.seed) for plan in plans for prefix in plan.pipeline.prefixes()}
     rows = {(r.label, r.seed) for r in read_from(REPORTS / "results.jsonl") if r.pipeline}
-    gone = {row for row in rows if "--method relations" in row[0]}  # an option of its time
+    gone = {row for row in rows if "--method relations" in row[0]}  # an option of an older version
     assert len(rows) > len(gone) == 1
     assert rows - planned == gone
 
 
-def test_every_public_name_is_on_the_page_of_the_api() -> None:
+def test_every_public_name_is_on_the_api_page() -> None:
     import compress
 
     page = (ROOT / "docs" / "api.md").read_text()

@@ -24,7 +24,7 @@ def compress(*words: str) -> Result:
 
 
 def process(*words: str, before: str = "") -> subprocess.Popen[str]:
-    """The program in a process of its own; `before` is Python that runs first."""
+    """The program in a separate process; `before` is Python code that runs first."""
     code = f"{before}\nfrom compress.cli.main import main\nimport sys\nsys.argv = {['compress', *words]!r}\nmain()"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -33,7 +33,7 @@ def process(*words: str, before: str = "") -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `compress run prune` was typed once."""
+    """A folder in which `compress run prune` ran once."""
     folder = tmp_path_factory.mktemp("pruned")
     done = compress_in(folder, *PRUNE)
     assert done.exit_code == 0, done.output
@@ -49,7 +49,7 @@ def compress_in(folder: Path, *words: str) -> Result:
         os.chdir(old)
 
 
-def test_run_prints_the_comparison_and_leaves_row_report_and_models(pruned: Path) -> None:
+def test_run_prints_the_comparison_and_writes_rows_report_and_models(pruned: Path) -> None:
     rows = [
         json.loads(line) for line in (pruned / "reports/results.jsonl").read_text().splitlines()
     ]
@@ -63,22 +63,22 @@ def test_run_prints_the_comparison_and_leaves_row_report_and_models(pruned: Path
     assert "prune --sparsity 0.5" in again.stdout
 
 
-def test_stage_alone_is_the_same_run(pruned: Path) -> None:
+def test_a_stage_command_alone_is_the_same_run(pruned: Path) -> None:
     alone = compress_in(pruned, *STAGE.split(), "--task", "toy")
     assert alone.exit_code == 0, alone.output
     assert f"{STAGE}: reused from" in alone.stderr
 
 
-def test_json_is_all_there_is_on_standard_output(pruned: Path) -> None:
+def test_standard_output_has_only_json_with_the_json_option(pruned: Path) -> None:
     done = compress_in(pruned, "run", "--json", *PRUNE[1:])
     rows = json.loads(done.stdout)
     assert [r["label"] for r in rows] == ["baseline", STAGE]
 
 
-LEFT = (".jsonl", ".predictions")  # not made by a report
+LEFT = (".jsonl", ".predictions")  # suffixes of files that no report writes
 
 
-def test_report_is_rebuilt_bit_for_bit(pruned: Path) -> None:
+def test_report_is_rebuilt_byte_for_byte(pruned: Path) -> None:
     pages = {p.name: p.read_bytes() for p in (pruned / "reports").iterdir() if p.suffix not in LEFT}
     assert len(pages) >= 4
     done = compress_in(pruned, "report", "--out", "again")
@@ -86,7 +86,7 @@ def test_report_is_rebuilt_bit_for_bit(pruned: Path) -> None:
     assert {p.name: p.read_bytes() for p in (pruned / "again").iterdir()} == pages
 
 
-def test_evaluate_agrees_with_the_row_for_both_files(pruned: Path) -> None:
+def test_evaluate_agrees_with_the_row_for_keras_and_tflite_files(pruned: Path) -> None:
     row = json.loads((pruned / "reports/results.jsonl").read_text().splitlines()[1])
     for name in ("model.keras", "model.tflite"):
         (file,) = (pruned / "runs").glob(f"prune-*/{name}")
@@ -96,7 +96,7 @@ def test_evaluate_agrees_with_the_row_for_both_files(pruned: Path) -> None:
             assert measured[number] == row[number], number
 
 
-def test_evaluate_and_inspect_speak_to_people(pruned: Path) -> None:
+def test_evaluate_and_inspect_print_readable_text(pruned: Path) -> None:
     (file,) = (pruned / "runs").glob("prune-*/model.tflite")
     assert "95 % interval" in compress_in(pruned, "evaluate", str(file), "--task", "toy").stdout
     shown = compress_in(pruned, "inspect", str(file)).stdout
@@ -116,7 +116,7 @@ def test_stages_and_tasks_are_listed() -> None:
     assert "toy" in compress("tasks").stdout
 
 
-def test_model_of_ones_own_is_compressed(tmp_path: Path) -> None:
+def test_a_given_model_file_is_compressed(tmp_path: Path) -> None:
     done = compress(
         *["run", "--task", "toy", "--model", str(Toy().baseline_path()), "--json", "round"]
     )
@@ -125,7 +125,7 @@ def test_model_of_ones_own_is_compressed(tmp_path: Path) -> None:
 
 
 TRAIN = ["train", "--task", "toy", "--epochs", "4", "--deterministic", "--json"]
-# Stops the process, for good or as by a keyboard, in the middle of the third epoch.
+# Sends a signal to the process, SIGKILL or SIGINT, in the middle of the third epoch.
 AT_EPOCH_3 = """
 import os, signal, compress.cli.console as console
 # A process begun in the background of a shell ignores interrupts, and so would its children.
@@ -140,7 +140,7 @@ console.Lines.step, console.Lines.epoch = step, epoch
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What an unbroken training gives."""
+    """The JSON output of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("trained")
     done = compress_in(folder, *TRAIN)
     assert done.exit_code == 0, done.output
@@ -158,7 +158,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return json.loads(done.stdout)
 
 
-def test_summary_is_like_the_published_one(trained: dict[str, dict[str, object]]) -> None:
+def test_the_training_summary_has_best_epochs_accuracy_and_parameters(
+    trained: dict[str, dict[str, object]],
+) -> None:
     summary = trained["summary"]
     for figure in ("validation_cross_entropy", "validation_accuracy"):
         assert 1 <= summary[f"best_{figure}_epoch"] <= 4  # type: ignore[operator]
@@ -167,7 +169,7 @@ def test_summary_is_like_the_published_one(trained: dict[str, dict[str, object]]
     assert summary["params"] == trained["result"]["params"]
 
 
-def test_training_killed_with_9_goes_on_and_ends_the_same(
+def test_a_training_killed_with_sigkill_resumes_and_gives_the_same_model(
     trained: dict[str, dict[str, object]],
 ) -> None:
     killed = process(*TRAIN, before=AT_EPOCH_3.format(signal="SIGKILL"))
@@ -176,11 +178,11 @@ def test_training_killed_with_9_goes_on_and_ends_the_same(
     onward = process(*TRAIN)
     stdout, stderr = onward.communicate()
     assert onward.returncode == 0, stderr
-    assert "going on after epoch 2" in stderr
+    assert "resuming after epoch 2" in stderr
     assert json.loads(stdout)["result"]["model"] == trained["result"]["model"]
 
 
-def test_interrupt_in_an_epoch_gets_one_sentence(tmp_path: Path) -> None:
+def test_an_interrupt_in_an_epoch_gives_one_sentence(tmp_path: Path) -> None:
     stopped = process(*TRAIN, before=AT_EPOCH_3.format(signal="SIGINT"))
     _, stderr = stopped.communicate()
     assert stopped.returncode == 1
@@ -191,8 +193,8 @@ def test_interrupt_in_an_epoch_gets_one_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "reports" / "results.jsonl").exists()
 
 
-def test_disk_that_fills_up_gets_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
-    """A limit on file size is the full disk that a test can make: writes fail in the middle of a file."""
+def test_a_full_disk_gives_one_sentence_and_leaves_no_partial_files(tmp_path: Path) -> None:
+    """A limit on the file size simulates a full disk: writes fail in the middle of a file."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     full = process(*TRAIN, before=limit)
     _, stderr = full.communicate()

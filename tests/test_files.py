@@ -1,4 +1,4 @@
-"""A file is written whole or stays as it was."""
+"""A file is written completely or stays unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from compress.files import digest, replacing, write_bytes, write_json
 
 
-def test_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
+def test_new_content_replaces_the_old(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.bin"
     write_bytes(path, b"old")
     write_bytes(path, b"new")
@@ -19,7 +19,7 @@ def test_content_takes_the_place_of_the_old(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["file.bin"]
 
 
-def test_failure_while_writing_leaves_the_old_and_no_litter(tmp_path: Path) -> None:
+def test_a_failure_while_writing_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     write_bytes(path, b"old")
 
@@ -34,7 +34,7 @@ def test_failure_while_writing_leaves_the_old_and_no_litter(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["file.bin"]
 
 
-def test_full_disk_while_syncing_leaves_the_old(
+def test_a_full_disk_while_syncing_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file.bin"
@@ -50,7 +50,7 @@ def test_full_disk_while_syncing_leaves_the_old(
     assert os.listdir(tmp_path) == ["file.bin"]
 
 
-def test_files_are_as_readable_as_the_umask_lets_them(tmp_path: Path) -> None:
+def test_file_permissions_follow_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:
         write_json(tmp_path / "a.json", {"a": 1})
@@ -59,6 +59,6 @@ def test_files_are_as_readable_as_the_umask_lets_them(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o644
 
 
-def test_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
+def test_digest_ignores_only_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})

@@ -35,17 +35,17 @@ def test_a_sentence_has_stage_subject_reason_and_remedy(finding: Finding, senten
     assert finding.sentence() == sentence.removeprefix("prune: ")
 
 
-def test_a_finding_about_a_layer_is_about_those_that_its_reason_speaks_of_too() -> None:
+def test_a_finding_about_a_layer_includes_the_layers_its_reason_names() -> None:
     assert about_layer("a", "ReLU", "comes after 'b'", "swap them", "b").layers == ("a", "b")
 
 
-def test_a_plain_string_is_a_finding_about_no_layer() -> None:
+def test_a_plain_string_becomes_a_finding_without_layers() -> None:
     finding = Finding(("a",), "left dense")
     assert as_findings(["round: a stays.", finding]) == [Finding((), "round: a stays."), finding]
     assert as_findings(["round: a stays."])[0].sentence("round") == "round: a stays."
 
 
-def test_a_refusal_carries_its_findings_and_is_their_sentences() -> None:
+def test_a_refusal_holds_its_findings_and_joins_their_sentences() -> None:
     first, second = Finding(("a",), "is odd", "leave it out"), Finding(("b",), "is odd too")
     error = CannotTreat(first, second, stage="prune")
     assert isinstance(error, ValueError)
@@ -54,7 +54,7 @@ def test_a_refusal_carries_its_findings_and_is_their_sentences() -> None:
     assert str(CannotTreat(first)) == "a is odd: leave it out."
 
 
-def test_findings_that_say_the_same_of_several_layers_are_one_sentence() -> None:
+def test_findings_with_the_same_reason_are_joined_into_one_sentence() -> None:
     slopes = [about_layer(name, "PReLU", "is not known", "use ReLU") for name in "abcd"]
     other = Finding(("e",), "is not known", "use another")
     together = by_cause([slopes[0], other, *slopes[1:]])
@@ -68,7 +68,7 @@ def test_findings_that_say_the_same_of_several_layers_are_one_sentence() -> None
     assert str(error) == f"{together[0].sentence('prune')} Do this."
 
 
-def test_all_checks_refuse_in_one_error() -> None:
+def test_refusals_of_several_checks_are_raised_as_one_error() -> None:
     def refuse(name: str) -> None:
         raise CannotTreat(Finding((name,), "is odd"))
 
@@ -78,7 +78,7 @@ def test_all_checks_refuse_in_one_error() -> None:
     assert caught.value.findings == (Finding(("a",), "is odd"), Finding(("b",), "is odd"))
 
 
-def test_reasons_that_differ_by_a_name_alone_have_a_cause_in_common() -> None:
+def test_findings_with_a_common_cause_are_joined() -> None:
     found = [
         Finding(
             (name, f"{name}2"),

@@ -1,4 +1,4 @@
-"""Names out of files - of layers, arrays, images, rows, folders - draw nothing on a terminal, by no command."""
+"""No command sends control characters from names in files (layers, arrays, images, rows, folders) to a terminal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from compress.tflite.convert import converted
 from support.own_images import class_folders, images
 from support.report_rows import bits, row
 
-# A title for the window, colours, overwriting the line, a line of its own, text backwards.
+# Sets the window title and colors, overwrites the line, starts a new line, reverses text.
 EVIL = "\x1b]0;owned\x07\x1b[31m\x9b31m\r\n\x7fforged\u2028\u202e"
 TOY = ["--task", "toy"]
 
 
 def shown(*words: str) -> Result:
-    """What a command says on both streams: lines of what prints, and nothing else."""
+    """Run a command and check that both streams have only printable lines; return its result."""
     done = CliRunner().invoke(cli, [*words])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     for said in (done.stdout, done.stderr):
@@ -43,7 +43,7 @@ def shown(*words: str) -> Result:
 
 @pytest.fixture(scope="module")
 def evil_keras(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model for the toy task, every layer of it called EVIL."""
+    """A model for the toy task with EVIL in the name of every layer."""
     k = backend.keras().layers
     x = image = k.Input((12, 12, 3), name=f"image{EVIL}")
     x = k.Conv2D(4, 3, activation="relu", name=f"conv{EVIL}")(x)
@@ -56,7 +56,7 @@ def evil_keras(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The toy's baseline as a file, its tensors called otherwise."""
+    """The toy's baseline as a TFLite file with control characters in its tensor names."""
     baseline = Toy().baseline_path()
     assert baseline is not None
     content = converted(load_model(baseline).keras, "float32")  # type: ignore[union-attr]
@@ -72,7 +72,7 @@ def evil_tflite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_names_of_layers_are_shown_without_their_controls(
+def test_inspect_shows_layer_names_without_control_characters(
     more: list[str], evil_keras: str, evil_tflite: str
 ) -> None:
     assert "]0" in shown("inspect", evil_tflite, "--bytes", *more).stdout
@@ -85,19 +85,21 @@ def test_names_of_layers_are_shown_without_their_controls(
 
 
 @pytest.mark.parametrize("more", [[], ["--json"], ["--fix", "better.keras"]])
-def test_doctor_says_of_layers_what_a_terminal_can_bear(more: list[str], evil_keras: str) -> None:
+def test_doctor_shows_layer_names_without_control_characters(
+    more: list[str], evil_keras: str
+) -> None:
     done = shown("doctor", evil_keras, *more)
     assert "LayerNormalization" in done.stdout
 
 
 @pytest.mark.parametrize("stage", ["prune", "prune-filters", "cluster", "qat", "quantize"])
-def test_a_refused_layer_is_named_without_its_controls(stage: str, evil_keras: str) -> None:
+def test_a_refused_layer_is_named_without_control_characters(stage: str, evil_keras: str) -> None:
     assert "]0;owned" in shown(stage, *TOY, "--model", evil_keras).stderr
     assert "]0;owned" in shown("run", *TOY, "--model", evil_keras, stage).stderr
 
 
 @pytest.mark.parametrize("stage", ["distill", "finetune"])
-def test_a_layer_that_tensorflow_refuses_is_named_without_its_controls(
+def test_a_layer_refused_by_tensorflow_is_named_without_control_characters(
     stage: str, evil_keras: str
 ) -> None:
     said = shown(stage, *TOY, "--epochs", "1", "--model", evil_keras).stderr
@@ -105,12 +107,12 @@ def test_a_layer_that_tensorflow_refuses_is_named_without_its_controls(
     assert "has a name that TensorFlow does not take" in said
 
 
-def test_a_measured_file_is_described_without_controls(evil_keras: str, evil_tflite: str) -> None:
+def test_evaluate_shows_names_without_control_characters(evil_keras: str, evil_tflite: str) -> None:
     assert shown("evaluate", evil_tflite, *TOY).exit_code == 0
     assert "]0;owned" in shown("evaluate", evil_keras, *TOY).stderr
 
 
-def test_commands_about_a_file_show_its_names_without_controls(
+def test_latency_export_verify_and_compare_show_no_control_characters(
     evil_keras: str, evil_tflite: str, tmp_path: Path
 ) -> None:
     out = str(tmp_path / "out")
@@ -171,7 +173,9 @@ def pickled() -> Path:
         ("cifar10", lambda: Path(EVIL)),
     ],
 )
-def test_data_are_refused_without_their_controls(task: str, made: Callable[[], Path]) -> None:
+def test_refused_data_is_named_without_control_characters(
+    task: str, made: Callable[[], Path]
+) -> None:
     words = ["--task", task, "--data", str(made())]
     model = str(Toy().baseline_path())
     assert "]0;owned" in shown("evaluate", model, *words).stderr
@@ -179,7 +183,7 @@ def test_data_are_refused_without_their_controls(task: str, made: Callable[[], P
     assert "]0;owned" in shown("run", *words, "--model", model, "prune").stderr
 
 
-def test_what_is_told_of_data_has_no_controls() -> None:
+def test_notes_about_data_have_no_control_characters() -> None:
     class_folders(Path(EVIL))
     words = ["--task", "images", "--data", EVIL, "--input-scale", "1"]
     assert "owned" in shown("evaluate", str(Toy().baseline_path()), *words).stderr
@@ -188,14 +192,14 @@ def test_what_is_told_of_data_has_no_controls() -> None:
 # Folders, rows and words
 
 
-def test_a_training_shows_where_it_went_without_controls() -> None:
+def test_train_shows_its_folder_without_control_characters() -> None:
     words = ["--epochs", "0", "--out", EVIL, "--results", f"{EVIL}/rows.jsonl"]
     done = shown("train", *TOY, *words)
     assert done.exit_code == 0
     assert "]0;owned" in done.stdout
 
 
-def test_pipelines_of_a_file_are_named_without_controls() -> None:
+def test_pipelines_of_a_file_are_named_without_control_characters() -> None:
     quoted = json.dumps(EVIL)
     Path("p.toml").write_text(f"[[pipeline]]\nname = {quoted}\nrun = 'quantize --scheme float16'\n")
     done = shown("run", *TOY, "--pipeline", "p.toml")
@@ -220,7 +224,7 @@ def run_folder() -> None:
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_run_folders_are_listed_and_deleted_without_controls(more: list[str]) -> None:
+def test_run_folders_are_listed_and_deleted_without_control_characters(more: list[str]) -> None:
     run_folder()
     assert "owned" in shown("runs", *more).stdout
     assert "owned" in shown("runs", "--prune-older-than", "1h", *more).stderr
@@ -228,7 +232,7 @@ def test_run_folders_are_listed_and_deleted_without_controls(more: list[str]) ->
     assert list(Path("runs").iterdir()) == []
 
 
-def test_rows_are_reported_without_controls() -> None:
+def test_rows_are_reported_without_control_characters() -> None:
     stage = [{"stage": EVIL}]
     made = [row(bits(9_000)), row(bits(8_900), stage, label=EVIL, notes=[EVIL], command=EVIL)]
     Path(EVIL).mkdir()
@@ -260,18 +264,18 @@ WORDS = [
 
 
 @pytest.mark.parametrize("words", WORDS, ids=range(len(WORDS)))
-def test_words_come_back_without_controls(words: list[str]) -> None:
+def test_refused_arguments_are_shown_without_control_characters(words: list[str]) -> None:
     assert shown(*words).exit_code in (1, 2)
 
 
 @pytest.mark.parametrize(
     "words", [["stages"], ["stages", "--json"], ["tasks"], ["zoo"], ["--help"]]
 )
-def test_lists_have_no_controls(words: list[str]) -> None:
+def test_lists_have_no_control_characters(words: list[str]) -> None:
     assert shown(*words).exit_code == 0
 
 
-def test_every_command_is_tried_here() -> None:
+def test_every_command_occurs_in_this_file() -> None:
     own = Path(__file__).read_text()
     commands = [*cli.commands, *registry.stage_names()]
     assert [name for name in commands if f'"{name}"' not in own] == []
@@ -280,7 +284,9 @@ def test_every_command_is_tried_here() -> None:
 # Terminals
 
 
-def test_live_progress_shows_notes_without_controls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_live_progress_shows_notes_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     live = console.Live()
     live.note(EVIL)
     live.begin(EVIL, epochs=2, steps=10, batch_size=100, done=0)
@@ -290,7 +296,7 @@ def test_live_progress_shows_notes_without_controls(capsys: pytest.CaptureFixtur
 
 
 def on_a_terminal(*words: str) -> str:
-    """What a command writes to both streams if they are a terminal."""
+    """The output of a command whose streams are a terminal."""
     ours, theirs = pty.openpty()
     try:
         command = [sys.executable, "-m", "compress", *words]
@@ -308,11 +314,11 @@ def on_a_terminal(*words: str) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1 << 16)
-    except OSError:  # how Linux says that the other side is closed
+    except OSError:  # Linux reports in this way that the other side is closed
         return b""
 
 
-def test_a_terminal_gets_no_controls_but_our_own() -> None:
+def test_a_terminal_gets_no_control_characters_except_our_own() -> None:
     run_folder()
     table, error = on_a_terminal("runs"), on_a_terminal("inspect", EVIL)
     assert "\x1b[1m" in table, "the heading is bold: this was a terminal"

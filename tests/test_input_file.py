@@ -1,4 +1,4 @@
-"""Only files that are kept somewhere are read, and folders: a device or a pipe may have no end."""
+"""Only regular files and folders are read, because a device or a pipe may have no end."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ READERS: list[Callable[[Path], Any]] = [
 
 @pytest.mark.parametrize("read", READERS, ids=range(len(READERS)))
 def test_a_reader_refuses_a_device(read: Callable[[Path], Any]) -> None:
-    Path("x.npz").symlink_to("/dev/null")  # which at least has an end, should it be read
+    Path("x.npz").symlink_to("/dev/null")  # a device that ends at once if a reader does read it
     with pytest.raises(
         ValueError, match=r"^x\.npz is a device or a pipe; expected a file or a folder\.$"
     ):
         read(Path("x.npz"))
 
 
-def test_a_pipe_is_no_file() -> None:
+def test_regular_refuses_a_pipe() -> None:
     os.mkfifo("pipe")
     with pytest.raises(ValueError, match=r"^pipe is a device or a pipe"):
         regular(Path("pipe"))
 
 
-def test_files_folders_links_to_them_and_what_is_not_there_pass() -> None:
+def test_regular_accepts_files_folders_links_and_missing_paths() -> None:
     Path("file").touch()
     Path("folder").mkdir()
     for name in ("file", "folder"):
@@ -61,6 +61,6 @@ def test_an_option_for_a_file_refuses_a_device(kind: FilePath) -> None:
         kind.convert("/dev/zero", None, None)
 
 
-def test_what_was_learnt_is_not_read_from_a_pipe() -> None:
+def test_the_digest_index_is_not_read_from_a_pipe() -> None:
     os.mkfifo(".index.json")
     assert DigestIndex(Path()).data("key") is None

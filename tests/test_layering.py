@@ -1,4 +1,4 @@
-"""Who may import whom, and what no file may hold: the laws of docs/architecture.md, read off the sources."""
+"""The rules of docs/architecture.md about imports and forbidden code, checked against the sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.keras_models.layer_kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 250
-# Package -> the files that may name it; a name that ends in * stands for all that begin so.
+# Package -> the files that may import it; a name that ends in * matches every name with that beginning.
 DOORS = {
     "keras": ("compress/backend.py",),
     "tensorflow": ("compress/backend.py",),
@@ -69,7 +69,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def imports_at_once(tree: ast.Module) -> Iterator[str]:
-    """What importing the module imports: not what its functions do, nor what only the type checker reads."""
+    """The imports that run when the module is imported, without those in functions and for the type checker."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -93,12 +93,12 @@ def may(path: Path, doors: tuple[str, ...]) -> bool:
 def offenders(
     paths: list[Path], offence: Callable[[ast.Module], list[str]]
 ) -> dict[str, list[str]]:
-    """The files that break a law, each with what in it does."""
+    """The files that break a rule, each with the offending code."""
     found = {name_of(path): offence(parsed(path)) for path in paths}
     return {name: what for name, what in found.items() if what}
 
 
-def test_there_are_files_to_read() -> None:
+def test_the_checked_sources_and_tests_are_found() -> None:
     names = {name_of(path) for path in [*SOURCES, *TESTS]}
     assert {
         "compress/stages/prune.py",
@@ -107,7 +107,7 @@ def test_there_are_files_to_read() -> None:
     } <= names
 
 
-def test_imports_are_found_wherever_they_are() -> None:
+def test_imports_finds_imports_at_every_level() -> None:
     tree = ast.parse(
         "import a.b\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import c\n"
         "def f():\n    from d import e\n    import_module('g')\nclass H:\n    import i\n"
@@ -116,11 +116,11 @@ def test_imports_are_found_wherever_they_are() -> None:
     assert set(imports_at_once(tree)) == {"a.b", "typing.TYPE_CHECKING", "i"}
 
 
-def test_the_engine_knows_no_baseline() -> None:
+def test_the_engine_imports_no_baseline() -> None:
     assert offenders(ENGINE, lambda tree: of_package(imports(tree), "baselines")) == {}
 
 
-def test_stages_do_not_know_each_other() -> None:
+def test_stages_do_not_import_each_other() -> None:
     assert offenders(STAGES, lambda tree: of_package(imports(tree), "compress.stages")) == {}
 
 
@@ -129,13 +129,13 @@ def test_imports_are_absolute() -> None:
 
 
 @pytest.mark.parametrize("package", DOORS)
-def test_each_heavy_library_comes_in_by_its_door(package: str) -> None:
+def test_only_the_listed_files_import_each_heavy_library(package: str) -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), package))
     assert users != {}, "the door is closed: take it off the list"
     assert [name for name in users if not may(ROOT / name, DOORS[package])] == []
 
 
-def test_heavy_libraries_are_imported_when_they_are_used() -> None:
+def test_no_module_imports_a_heavy_library_at_the_top_level() -> None:
     found = offenders(SOURCES, lambda t: of_package(imports_at_once(t), *DOORS, "h5py"))
     assert found == {}
 
@@ -143,14 +143,14 @@ def test_heavy_libraries_are_imported_when_they_are_used() -> None:
 @pytest.mark.parametrize(
     "name", ["stage", "typed_options", "rows/bits", "rows/field_check", "registry"]
 )
-def test_the_foundations_stand_on_nothing_of_ours(name: str) -> None:
+def test_the_lowest_modules_import_nothing_of_the_package(name: str) -> None:
     found = of_package(imports_at_once(parsed(ROOT / f"compress/{name}.py")), "compress")
     own = {"registry": ("compress.text.",), "stage": ("compress.typed_options",)}
     assert [each for each in found if not each.startswith(own.get(name, ()))] == []
 
 
 def texts(tree: ast.Module) -> set[str]:
-    """The texts in code, docstrings and doctests aside."""
+    """The string constants in code, without docstrings and doctests."""
     docs = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -161,14 +161,14 @@ def texts(tree: ast.Module) -> set[str]:
     return {c.value for c in constants if isinstance(c.value, str) and id(c) not in docs}
 
 
-def test_only_the_run_folder_knows_the_names_of_a_run_s_files() -> None:
+def test_only_the_run_folder_module_names_the_files_of_a_run() -> None:
     names = {"manifest.json", "training_curves", "predictions.npz", "model.keras", "checkpoint"}
     found = offenders(ENGINE, lambda tree: sorted(names & texts(tree)))
     assert set(found) == {"compress/runs/folder.py"}
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Nor where only the type checker or a function's body imports, which the import contracts leave out."""
+def test_there_is_no_import_cycle() -> None:
+    """This includes imports for the type checker and in functions, which the import contracts leave out."""
     modules = {module_of(path): parsed(path) for path in SOURCES if path.name != "__init__.py"}
     users = {name: set(imports(tree)) for name, tree in modules.items()}
     uses = {
@@ -191,7 +191,7 @@ def test_every_package_has_a_folder_of_tests() -> None:
     } == set()
 
 
-def test_nothing_knows_the_command_line() -> None:
+def test_only_the_main_module_imports_the_command_line() -> None:
     users = offenders(SOURCES, lambda tree: of_package(imports(tree), "compress.cli.main"))
     assert set(users) <= {"compress/__main__.py"}
 
@@ -210,19 +210,19 @@ def caught_whole(tree: ast.Module) -> list[str]:
     return found
 
 
-def test_only_a_list_of_pipelines_catches_whatever_comes() -> None:
-    # It goes on after one of them fails, whatever the reason, and shows the traceback.
+def test_only_the_list_of_pipelines_catches_every_exception() -> None:
+    # It continues after a pipeline fails for any reason, and shows the traceback.
     assert set(offenders(SOURCES, caught_whole)) == {"compress/pipelines/toml_file.py"}
 
 
 @pytest.mark.parametrize("words", ["", " Exception", " (ValueError, Exception)", " BaseException"])
-def test_catching_whatever_comes_is_seen(words: str) -> None:
+def test_handlers_that_catch_every_exception_are_found(words: str) -> None:
     assert caught_whole(ast.parse(f"try:\n    f()\nexcept{words}:\n    pass")) == ["line 3"]
     assert caught_whole(ast.parse("try:\n    f()\nexcept BaseException:\n    g()\n    raise")) == []
 
 
 def told_apart_by_text(tree: ast.Module) -> list[str]:
-    """Where an error that is caught is compared, or searched for a word, by its text."""
+    """The lines on which the text of a caught error is compared or searched."""
     found = []
     for handler in (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)):
         texts = {f"str({handler.name})", f"{handler.name}.args[0]", f"{handler.name}.message"}
@@ -240,7 +240,7 @@ def told_apart_by_text(tree: ast.Module) -> list[str]:
     return found
 
 
-def test_errors_are_told_apart_by_type_and_not_by_their_text() -> None:
+def test_errors_are_distinguished_by_type_and_not_by_text() -> None:
     assert offenders(SOURCES, told_apart_by_text) == {}
 
 
@@ -248,12 +248,12 @@ def test_errors_are_told_apart_by_type_and_not_by_their_text() -> None:
     "test",
     ["'x' in str(e)", "e.args[0] == 'x'", "str(e).startswith('x')", "re.search('x', e.message)"],
 )
-def test_telling_errors_apart_by_text_is_seen(test: str) -> None:
+def test_handlers_that_compare_the_text_of_an_error_are_found(test: str) -> None:
     code = f"try:\n    f()\nexcept ValueError as e:\n    if {test}:\n        g()"
     assert told_apart_by_text(ast.parse(code)) == ["line 4"]
 
 
-def test_nothing_runs_a_shell_or_code_out_of_data() -> None:
+def test_no_module_runs_a_shell_or_code_from_data() -> None:
     def calls(tree: ast.Module) -> list[str]:
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         unsafe = ("shell=True", "allow_pickle=True")
@@ -274,12 +274,12 @@ def prints(tree: ast.Module) -> list[str]:
 
 
 def test_only_the_console_prints() -> None:
-    # It takes out of names what a terminal would obey. Error messages are printed by click: see cli/options.py.
+    # The console removes control characters from names. Click prints error messages: see cli/options.py.
     assert set(offenders(SOURCES, prints)) == {"compress/cli/console.py"}
 
 
 @pytest.mark.parametrize("call", ["print('x')", "click.echo(x)", "sys.stderr.write(x)"])
-def test_printing_is_seen(call: str) -> None:
+def test_calls_that_print_are_found(call: str) -> None:
     assert len(prints(ast.parse(call))) == 1
 
 
@@ -290,8 +290,8 @@ def test_no_input_is_checked_by_assert() -> None:
     assert offenders(SOURCES, asserts) == {}
 
 
-def test_only_the_table_of_layer_kinds_names_classes_of_layers() -> None:
-    # A file says classes by name. The last layer's counts in whichever Keras; tfmot's patterns are made of names.
+def test_only_the_table_of_layer_kinds_names_layer_classes() -> None:
+    # Model files name classes. The last layer is compared by name for any Keras; tfmot's patterns consist of names.
     table, files = "compress/keras_models/layer_kinds.py", "compress/model_files/"
     others = {
         "compress/keras_models/layers.py": ["Softmax"],
@@ -308,12 +308,12 @@ def test_only_the_table_of_layer_kinds_names_classes_of_layers() -> None:
     assert {name: what for name, what in found.items() if not name.startswith(files)} == others
 
 
-def test_modules_are_short() -> None:
+def test_modules_have_at_most_250_lines() -> None:
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
     assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
 
 
-def test_modules_say_in_a_sentence_what_they_are() -> None:
+def test_module_docstrings_begin_with_a_sentence() -> None:
     def unsaid(tree: ast.Module) -> list[str]:
         first = (ast.get_docstring(tree) or "").partition("\n")[0]
         return [] if first.endswith(".") or not tree.body else [first]
@@ -321,13 +321,13 @@ def test_modules_say_in_a_sentence_what_they_are() -> None:
     assert offenders(SOURCES, unsaid) == {}
 
 
-def test_nothing_is_left_to_be_done() -> None:
+def test_no_file_has_a_to_do_mark() -> None:
     marks = ("TO" + "DO", "FIX" + "ME")
     texts = {name_of(path): path.read_text() for path in [*SOURCES, *TESTS]}
     assert [name for name, text in texts.items() if any(mark in text for mark in marks)] == []
 
 
-def test_no_test_has_a_network() -> None:
+def test_no_test_imports_a_network_library() -> None:
     users = offenders(TESTS, lambda tree: of_package(imports(tree), *NETWORK))
     # The download is tested against a server that the test itself runs.
     assert set(users) <= {"tests/baselines/test_download.py", "tests/support/file_server.py"}
@@ -342,7 +342,7 @@ def modules_after(code: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.split()}
 
 
-def test_importing_the_package_imports_nothing_heavy() -> None:
+def test_importing_the_package_imports_no_heavy_library() -> None:
     found = modules_after("import compress")
     assert "compress" in found
     assert found & {*DOORS, "numpy", "h5py", "scipy", "statsmodels"} == set()

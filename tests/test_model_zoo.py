@@ -1,4 +1,4 @@
-"""Models that users bring go through loading, the doctor and the stages."""
+"""Models of users are loaded, checked by the doctor and compressed by the stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.keras_models.rebuild import flattened
 from compress.model_files.load import load_model
 from support.model_zoo import CLASSES, IMAGE, KERAS_3, NAMES, images, keras_2, outputs, saved
 
-# The others take a minute between them; of these each is treated otherwise.
+# The other models take a minute together; each of these is treated differently.
 IN_EVERY_RUN = {"nested", "keras_2", "depthwise"}
 
 
@@ -33,7 +33,7 @@ def loaded(path: Path) -> KerasModel:
     # Keras cannot write layers of the same name, in models inside a model, to HDF5.
     [(n, s) for n in KERAS_3 for s in ("keras", "h5") if (n, s) != ("nested", "h5")],
 )
-def test_a_model_comes_back_as_it_was(name: str, suffix: str) -> None:
+def test_a_keras_3_model_loads_unchanged(name: str, suffix: str) -> None:
     model = KERAS_3[name]()
     model.save(f"model.{suffix}")
     again = loaded(Path(f"model.{suffix}"))
@@ -41,7 +41,7 @@ def test_a_model_comes_back_as_it_was(name: str, suffix: str) -> None:
     np.testing.assert_array_equal(outputs(again.keras, images()), outputs(model, images()))
 
 
-def test_a_keras_2_file_comes_back_as_it_was() -> None:
+def test_a_keras_2_file_loads_with_the_same_outputs() -> None:
     model = keras_2(Path("model.h5"))
     again = loaded(Path("model.h5"))
     np.testing.assert_allclose(
@@ -49,7 +49,7 @@ def test_a_keras_2_file_comes_back_as_it_was() -> None:
     )
 
 
-def test_a_keras_2_file_with_a_model_inside_comes_back_as_it_was_and_is_flattened() -> None:
+def test_a_keras_2_file_with_a_nested_model_loads_and_is_flattened() -> None:
     tf_keras = importlib.import_module("tf_keras")
     k = tf_keras.layers
     block = tf_keras.Sequential([k.Conv2D(4, 3, input_shape=IMAGE), k.ReLU()], name="block")
@@ -69,7 +69,7 @@ def test_a_keras_2_file_with_a_model_inside_comes_back_as_it_was_and_is_flattene
 @pytest.mark.parametrize(
     "name", [n if n in IN_EVERY_RUN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
-def test_stages_take_it_as_the_doctor_says(name: str, tmp_path: Path) -> None:
+def test_stages_treat_a_model_as_the_doctor_says(name: str, tmp_path: Path) -> None:
     path = str(saved(name, tmp_path))
     stages = ["prune", "--epochs", "0", "quantize", "--calibration", "8"]
     asked = CliRunner().invoke(cli, ["doctor", path, "--json", *stages])
@@ -106,7 +106,7 @@ def test_flattening_keeps_function_weights_and_training_flags(name: str) -> None
 
 
 @pytest.mark.parametrize("inner_first", [True, False])
-def test_layers_of_the_model_itself_keep_their_names_when_it_is_flattened(
+def test_flattening_keeps_the_names_of_outer_layers(
     inner_first: bool,
 ) -> None:
     keras = backend.keras()

@@ -1,10 +1,10 @@
-"""The arithmetic of training, of export and of every stage is the one that its version stands for.
+"""The arithmetic of training, of export and of every stage is unchanged since its version was last raised.
 
-A run is found again by versions, not by source: `compress/runs/keys.py`. Who changes what a training or a stage
-computes, or the default of an option, raises the version beside it; otherwise kept runs of before would pass for runs
-of now. Here tiny runs are held against what they gave when their version was last raised, in golden/outcomes/.
+Runs are reused by version, not by source code: `compress/runs/keys.py`. If you change what a training or a stage
+computes, or the default of an option, raise the version beside it; otherwise old runs would be reused as if they were
+new ones. These tests compare tiny runs with their outcomes at the last raise of the version, in golden/outcomes/.
 
-If the network or the options of these runs are changed, and not what is run, delete the files and write them anew.
+If you change the network or the options of these tiny runs, but not the tested code, delete and rewrite the files.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from support.pinned_task import FINETUNING, RECIPES, Pinned, short, summary, vie
 FOLDER = Path(__file__).parent / "golden" / "outcomes"
 UPDATE = "pytest tests/test_pinned_outcomes.py --update-golden"
 SEED = 3
-# Shares of a standard deviation. Other processors and other kernels of TensorFlow differ by 2e-6; in integers, a
-# weight that rounds the other way counts for more.
+# Fractions of a standard deviation. Other processors and TensorFlow kernels differ by 2e-6; in integer files, a
+# weight that is rounded the other way makes a larger difference.
 FLOAT, INTEGER = 1e-4, 1e-2
-LOUD = {"epochs": 2, "learning_rate": 0.03}  # so that a small change of the arithmetic is seen
+LOUD = {"epochs": 2, "learning_rate": 0.03}  # makes small changes visible
 STAGES: dict[str, Sequence[Stage]] = {
     "cluster": [Cluster(clusters=4, **LOUD), Cluster(clusters=4, initialization="linear", epochs=0)],
     "distill": [Distill(student_width=0.5, epochs=2)],
@@ -71,13 +71,13 @@ Pin = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def start() -> KerasModel:
-    # On a GPU, convolutions would else keep ten bits of each number.
+    # On a GPU, convolutions would otherwise use numbers with ten bits of mantissa.
     backend.tensorflow().config.experimental.enable_tensor_float_32_execution(False)
     return KerasModel(Pinned().build())
 
 
 def pin_of(name: str, start: KerasModel) -> Pin:
-    """What is pinned of a name: its versions and defaults, and what it computes, with which libraries."""
+    """The pin of a name: its versions, defaults, libraries and computed outcomes."""
     if name == "train":
         outcomes = {recipe: trained(RECIPES[recipe], start) for recipe in RECIPES}
         versions = {"training.fit.VERSION": fit.VERSION, "training.views.VERSION": views.VERSION}
@@ -103,7 +103,7 @@ def pin_of(name: str, start: KerasModel) -> Pin:
 
 
 def pruned_file(start: KerasModel) -> TFLiteModel:
-    """A file with many zeros, as a stage takes it that makes it smaller."""
+    """An integer file with many zeros, as input of a stage that makes files smaller."""
     sparse = Prune(sparsity=0.8, epochs=0).apply(start, view(), SEED)
     return sparse.to_tflite("int8", view().train.images[:16] * np.float32(1 / 255))
 
@@ -125,9 +125,9 @@ def pin(
 
 
 def trained(recipe: Recipe, start: KerasModel) -> dict[str, list[float]]:
-    """The summary of a training from scratch, with what its epochs said."""
+    """The summary of a training from scratch, with the numbers of each epoch."""
     model = Pinned().build(dropout=recipe.dropout)
-    # Right of the training images is wrong of the validation images: so a plateau is reached, and epochs differ.
+    # Training and validation labels contradict each other, so that a plateau is reached and epochs differ.
     history = fit.fit(model, recipe, view(shift=1).training_data(), seed=SEED)
     said = ("loss", "cross_entropy", "validation_cross_entropy", "learning_rate")
     return summary(KerasModel(model), start) | {
@@ -142,7 +142,7 @@ def defaults_of(cls: type) -> dict[str, Any]:
 
 
 def changed_defaults(found: Pin, pinned: Pin) -> list[str]:
-    """The defaults that are not as pinned, a line each. An option that is new has none to change."""
+    """The defaults that differ from the pin, one line each. A new option has no pinned default."""
     return [
         f"default of {option}: was {before}, is {now}"
         for option, before in pinned["defaults"].items()
@@ -151,7 +151,7 @@ def changed_defaults(found: Pin, pinned: Pin) -> list[str]:
 
 
 def changed_outcomes(found: Pin, pinned: Pin) -> list[str]:
-    """The numbers that are not as pinned, a line each."""
+    """The numbers that differ from the pin, one line each."""
     return [
         f"{run}: {what}: was {values}, is {now}"
         for run, before in pinned["outcomes"].items()
@@ -161,7 +161,7 @@ def changed_outcomes(found: Pin, pinned: Pin) -> list[str]:
 
 
 def far(now: Sequence[float], before: Sequence[float], tolerance: float) -> bool:
-    """Whether numbers differ by more than that share of themselves, mean and deviation of the deviation."""
+    """True if numbers differ by more than `tolerance` of themselves, or mean and deviation by that of the deviation."""
     if len(now) != len(before):
         return True
     scales = [before[1]] * 2 if len(before) == 2 else [max(abs(b), 0.01) for b in before]
@@ -171,12 +171,12 @@ def far(now: Sequence[float], before: Sequence[float], tolerance: float) -> bool
 
 
 def judged(name: str, found: Pin, pinned: Pin | None) -> tuple[str, bool]:
-    """What is wrong, empty if nothing is, and whether the pin may be written anew as it is found."""
+    """The error text, empty if the pin matches, and whether the found pin may be written."""
     if pinned is None:
         return f"{name} is not pinned yet: {UPDATE}.", True
     options, numbers = changed_defaults(found, pinned), changed_outcomes(found, pinned)
     told = "".join(f"\n  {line}" for line in (*options, *numbers))
-    own = next(iter(found["versions"]))  # the others are of what it rests on
+    own = next(iter(found["versions"]))  # the other versions belong to code that it uses
     if options and found["versions"][own] == pinned["versions"].get(own):
         return f"a default of {name} changed: raise {own} and update by {UPDATE}.{told}", False
     if found["versions"] != pinned["versions"]:
@@ -193,7 +193,7 @@ def judged(name: str, found: Pin, pinned: Pin | None) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_computed_is_what_the_version_stands_for(
+def test_outcomes_match_the_pins_of_the_current_version(
     name: str, start: KerasModel, update_golden: bool
 ) -> None:
     path = FOLDER / f"{name}.json"
@@ -207,7 +207,7 @@ def test_what_is_computed_is_what_the_version_stands_for(
     assert not wrong, wrong
 
 
-def test_every_stage_of_this_package_is_pinned() -> None:
+def test_every_built_in_stage_is_pinned() -> None:
     ours = {
         n for n in registry.stage_names() if registry.stage(n).__module__.startswith("compress.")
     }
@@ -215,7 +215,7 @@ def test_every_stage_of_this_package_is_pinned() -> None:
     assert all(type(stage).name == name for name, stages in STAGES.items() for stage in stages)
 
 
-def test_the_recipes_pinned_are_of_every_kind() -> None:
+def test_the_pinned_recipes_cover_every_kind_and_field() -> None:
     recipes = [*RECIPES.values(), FINETUNING]
     kinds = {(r.optimizer, r.schedule, r.warmup > 0, r.keep) for r in recipes}
     assert {kind[0] for kind in kinds} == {"sgd", "adam"}
@@ -226,7 +226,7 @@ def test_the_recipes_pinned_are_of_every_kind() -> None:
     assert {f.name for f in dataclasses.fields(Recipe)} - used <= {"summary"}
 
 
-# How a pin is judged
+# Judging pins
 
 PINNED: Pin = {
     "versions": {"Made.version": 1, "train.VERSION": 1},
@@ -238,7 +238,7 @@ PINNED: Pin = {
 
 
 def but(**parts: Mapping[str, Any]) -> Pin:
-    """The pin, with some of what its parts hold exchanged."""
+    """The pin with some values of its parts replaced."""
     return PINNED | {key: PINNED[key] | value for key, value in parts.items()}
 
 
@@ -274,7 +274,7 @@ UNRAISED = (
         (PINNED | {"outcomes": {}}, UNRAISED, False),
     ],
 )  # fmt: skip
-def test_a_change_without_a_raised_version_is_refused_and_never_written(
+def test_a_change_without_a_new_version_is_refused_and_not_written(
     found: Pin, sentence: str, writable: bool
 ) -> None:
     wrong, may_be_written = judged("made", found, PINNED)
@@ -283,5 +283,5 @@ def test_a_change_without_a_raised_version_is_refused_and_never_written(
     assert may_be_written == writable
 
 
-def test_what_is_not_pinned_is_asked_for() -> None:
+def test_a_missing_pin_is_reported() -> None:
     assert judged("made", PINNED, None) == (f"made is not pinned yet: {UPDATE}.", True)

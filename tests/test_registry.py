@@ -1,4 +1,4 @@
-"""Names find stages and tasks by entry point; wrong names get a sentence with the nearest right one."""
+"""Stages and tasks are found by entry point; unknown names are refused in a sentence with the nearest name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from compress import registry
 
 
-def test_built_in_and_plugin_are_found_alike() -> None:
+def test_built_in_and_plugin_stages_are_found() -> None:
     assert {"prune", "round"} <= set(registry.stage_names())
     assert registry.stage("round").__module__ == "compress_round"
 
@@ -53,7 +53,7 @@ def test_stage_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -
         registry.stage("broken")
 
 
-def test_two_stages_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_stages_with_the_same_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [EntryPoint("twice", f"{m}:Twice", "compress.stages") for m in ("one", "two")]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     with pytest.raises(ValueError, match="two stages are called 'twice': one:Twice and two:Twice"):

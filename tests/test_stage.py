@@ -38,7 +38,7 @@ class Shrink(Stage):
             "shrink: option 'share': a number of so many digits is not a valid float range.",
         ),
         ({"share": [0.5]}, "shrink: option 'share': [0.5] is not a valid float range."),
-        ({"share": {"a": 1}}, "shrink: option 'share': {'a': 1} is no value."),
+        ({"share": {"a": 1}}, "shrink: option 'share': {'a': 1} is not a value."),
         ({"rounds": float("inf")}, "shrink: option 'rounds': inf is not a valid integer range."),
         ({"rounds": 2.7}, "shrink: option 'rounds': 2.7 is not a valid integer range."),
         ({"rounds": True}, "shrink: option 'rounds': True is not a valid integer range."),
@@ -46,8 +46,11 @@ class Shrink(Stage):
         ({"gentle": 1}, "shrink: option 'gentle': 1 is not a valid boolean."),
         ({"rounds": 0}, "shrink: option 'rounds': 0 is not in the range x>=1."),
         ({"kind": "c"}, "shrink: option 'kind': 'c' is not one of 'a', 'b'."),
-        ({"skip": "conv"}, "shrink: option 'skip': 'conv' is no list; give one, as ['conv']."),
-        ({"skip": 3}, "shrink: option 'skip': 3 is no list; give one, as [3]."),
+        (
+            {"skip": "conv"},
+            "shrink: option 'skip': 'conv' is not a list; give one, as in ['conv'].",
+        ),
+        ({"skip": 3}, "shrink: option 'skip': 3 is not a list; give one, as in [3]."),
     ],
 )
 def test_bad_option_is_refused_in_one_sentence(options: dict[str, Any], sentence: str) -> None:
@@ -61,7 +64,7 @@ def test_option_is_converted_to_its_type() -> None:
     assert Shrink(skip=["a", "b"]).skip == ("a", "b")  # type: ignore[arg-type]
 
 
-def test_argv_holds_the_first_option_and_what_is_not_default() -> None:
+def test_argv_holds_the_first_option_and_options_that_are_not_default() -> None:
     assert Shrink().argv() == ["shrink", "--share", "0.5"]
     assert Shrink(rounds=2, skip=("x", "y"), gentle=True, kind="a").argv() == [
         *["shrink", "--share", "0.5", "--rounds", "2", "--kind", "a"],

@@ -1,4 +1,4 @@
-"""The models that were not trained here: their scripts, and the driver of all stages."""
+"""Foreign models: their training scripts, and the driver that runs all stages on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_that_trains_uses_nothing_of_the_toolkit(name: str) -> None:
+def test_a_training_script_imports_nothing_of_the_toolkit(name: str) -> None:
     tree = ast.parse((FOLDER / name).read_text())
     imported = {
         alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names
@@ -35,25 +35,25 @@ def test_a_script_that_trains_uses_nothing_of_the_toolkit(name: str) -> None:
     assert {name.partition(".")[0] for name in imported} & {"compress", "baselines"} == set()
 
 
-def test_the_driver_runs_every_stage_that_ships(driver: dict[str, Any]) -> None:
-    # The plugin of the tests is installed while tests run.
+def test_the_driver_runs_every_shipped_stage(driver: dict[str, Any]) -> None:
+    # The test plugin is installed while tests run.
     shipped = {name for name in registry.stage_names() if name != "round"}
     assert {word for words in driver["STAGES"] for word in words.split()} >= shipped
 
 
-def test_the_models_that_the_driver_takes_are_kept(driver: dict[str, Any]) -> None:
+def test_the_models_of_the_driver_are_committed(driver: dict[str, Any]) -> None:
     needed = {f for model, (_, _, student) in driver["MODELS"].items() for f in (model, student)}
     assert {path.name for path in (FOLDER / "models").iterdir()} == needed
     assert all(model in (FOLDER / "README.md").read_text() for model in driver["MODELS"])
 
 
-def test_the_report_is_that_of_the_rows(tmp_path: Path) -> None:
+def test_the_committed_report_is_made_from_the_committed_rows(tmp_path: Path) -> None:
     write_pages(FOLDER / "results.jsonl", tmp_path)
     for name in ("comparison.md", "comparison.csv"):
         assert (tmp_path / name).read_text() == (FOLDER / name).read_text(), name
 
 
-def test_rows_of_each_model_stand_in_a_section_of_its_own(driver: dict[str, Any]) -> None:
+def test_rows_of_each_model_have_their_own_section(driver: dict[str, Any]) -> None:
     rows = read_from(FOLDER / "results.jsonl")
     assert {row.model_file for row in rows} == set(driver["MODELS"])
     heads = re.findall(r"^## (\S+) \(", (FOLDER / "comparison.md").read_text(), re.M)

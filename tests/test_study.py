@@ -1,4 +1,4 @@
-"""The study of ours beside scripts by hand: what it names is there, and its scripts use nothing of the toolkit."""
+"""The study against handwritten scripts: everything it names exists, and the scripts do not import the toolkit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MATCHES = tomllib.loads((FOLDER / "study.toml").read_text())["match"]
 SCRIPTS = sorted((FOLDER / "by_hand").glob("*.py"))
 
 
-def test_every_pipeline_can_be_run_and_every_script_is_there() -> None:
+def test_every_pipeline_of_the_study_parses_and_every_script_exists() -> None:
     assert len(MATCHES) > 5
     for match in MATCHES:
         for words in (match["ours"], *match.get("controls", [])):
@@ -29,7 +29,7 @@ def test_every_pipeline_can_be_run_and_every_script_is_there() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_script_by_hand_uses_nothing_of_the_toolkit(script: Path) -> None:
+def test_a_handwritten_script_imports_nothing_of_the_toolkit(script: Path) -> None:
     tree = ast.parse(script.read_text())
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
@@ -38,7 +38,7 @@ def test_a_script_by_hand_uses_nothing_of_the_toolkit(script: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_the_study_runs_from_one_file_and_resumes(tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     study.write_text(
         """seeds = [0]
@@ -54,12 +54,12 @@ def test_the_study_runs_from_one_file_and_goes_on_where_it_was(tmp_path: Path) -
     command = [sys.executable, FOLDER / "study.py", study, "--work", tmp_path / "work"]
     subprocess.run(command, check=True)
     first = (tmp_path / "work" / "study.csv").read_bytes()
-    # Finished matches are not made again, in another work folder either.
+    # Finished matches are not run again, even in another work folder.
     command = [*command[:-1], tmp_path / "elsewhere", "--results", tmp_path / "work"]
     subprocess.run(command, check=True)
     assert (tmp_path / "work" / "study.csv").read_bytes() == first
     assert not list((tmp_path / "elsewhere").iterdir())
-    # One whose line is gone is, and stands last.
+    # A match whose line was deleted is run again and appended last.
     lines = tmp_path / "work" / "study.jsonl"
     kept = (tmp_path / "work" / "study.jsonl").read_text().splitlines()
     (tmp_path / "work" / "study.jsonl").write_text(kept[1] + "\n")

@@ -1,4 +1,4 @@
-"""The page of what is aimed at: which row stands for a target, and what it says is reached."""
+"""The page of targets: the row chosen for each target, and the stated level that it reaches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Any:
     return load_script(PATH)
 
 
-def test_the_most_accurate_row_within_the_limits_stands_for_a_target(page: Any) -> None:
+def test_the_line_of_a_target_has_the_most_accurate_row_within_the_limits(page: Any) -> None:
     rows = [
         row(bits(9300), label="too large", file_bytes=50_001),
         row(bits(9200), label="of other weights", file_bytes=9_000, weight_types={"int4": 117_698}),
@@ -41,16 +41,18 @@ def test_the_most_accurate_row_within_the_limits_stands_for_a_target(page: Any) 
 @pytest.mark.parametrize(
     ("right", "said"), [(8899, "**not the floor**"), (8900, "floor"), (9100, "goal")]
 )
-def test_what_is_reached(page: Any, right: int, said: str) -> None:
+def test_the_line_of_a_target_says_whether_floor_or_goal_is_reached(
+    page: Any, right: int, said: str
+) -> None:
     assert f"| {said} |" in page.best_line(SMALL, [row(bits(right), file_bytes=40_000)])
 
 
-def test_a_final_model_is_marked(page: Any) -> None:
+def test_a_model_trained_on_validation_images_is_marked(page: Any) -> None:
     final = row(bits(9000), file_bytes=40_000, trained_on="train+validation")
     assert page.best_line(SMALL, [final]).endswith("`baseline`, trained on train+validation |")
 
 
-def test_the_readme_opens_with_what_reaches_the_goal_and_with_nothing_else(page: Any) -> None:
+def test_the_headline_names_a_row_only_if_it_reaches_the_goal(page: Any) -> None:
     digest = page.zoo.models()["r14-int4"].row["tflite_digest"]
     found = row(bits(9100), file_bytes=40_000, tflite_digest=digest)
     assert page.headline(SMALL, [found]) == (
@@ -63,7 +65,7 @@ def test_the_readme_opens_with_what_reaches_the_goal_and_with_nothing_else(page:
     assert page.headline(SMALL, []) == ""
 
 
-def test_the_committed_readme_opens_with_that(page: Any) -> None:
+def test_the_committed_readme_has_the_current_headline(page: Any) -> None:
     kept = page.HEADLINE.search(page.README.read_text("utf-8"))
     assert kept is not None
     assert kept[0] == page.opening(), "run reports/targets/page.py"
@@ -73,11 +75,11 @@ def test_the_committed_picture_has_the_curves_of_the_committed_rows(page: Any) -
     rows = page.measured(page.parts_of(page.targets()))
     curves = page.curves_of(page.tried_for(page.targets(), rows), rows)
     drawn = re.findall(r"<!-- (.* - -.*) -->", page.PAGE.with_suffix(".svg").read_text("utf-8"))
-    # Labels stand as comments beside their outlines; a comment of XML may have no "--".
+    # Labels are comments beside their outlines; an XML comment must not contain "--".
     assert sorted(drawn) == sorted(label.replace("--", "- -") for label in curves)
 
 
-def test_a_difference_is_the_mean_over_the_seeds_that_both_have(page: Any) -> None:
+def test_a_difference_is_the_mean_over_common_seeds(page: Any) -> None:
     rows = [row(bits(8500 + 100 * seed), label="taught", seed=seed) for seed in (0, 1, 2)]
     rows += [row(bits(8400), label="alone", seed=seed) for seed in (0, 1)]
     line = page.difference_line(HALF, rows)
@@ -87,13 +89,13 @@ def test_a_difference_is_the_mean_over_the_seeds_that_both_have(page: Any) -> No
     assert "no row yet" in page.difference_line(HALF, rows[:3])
 
 
-def test_the_baseline_is_the_same_for_all_seeds(page: Any) -> None:
+def test_one_baseline_row_is_compared_with_all_seeds(page: Any) -> None:
     rows = [row(bits(8900 + seed), label="taught", seed=seed) for seed in (0, 1)]
     line = page.difference_line(HALF | {"over": "baseline"}, [*rows, row(bits(9000))])
     assert "(-1.00, -0.99)" in line
 
 
-def test_a_network_with_more_operations_than_the_target_leaves_does_not_stand_for_it(
+def test_a_row_with_more_macs_than_the_target_allows_is_not_used(
     page: Any,
 ) -> None:
     target = HALF | {"over": "baseline", "seeds": 1, "macs_left": 0.5}
@@ -107,7 +109,7 @@ def test_a_network_with_more_operations_than_the_target_leaves_does_not_stand_fo
     assert "| no row yet |" in page.difference_line(target, [whole, larger])
 
 
-def test_what_was_tried_is_listed_for_targets_below_their_floor_alone(page: Any) -> None:
+def test_tried_rows_are_listed_only_for_targets_below_their_floor(page: Any) -> None:
     wanted = {
         "best": [SMALL, SMALL | {"what": "easy", "floor": 80.0}],
         "difference": [HALF | {"tried_begin": "ta"}],
@@ -121,9 +123,9 @@ def test_what_was_tried_is_listed_for_targets_below_their_floor_alone(page: Any)
         row(bits(8390), label="tame", file_bytes=60_000),
         row(bits(8400), label="alone", file_bytes=60_000),
     ]
-    tried = page.tried_for(wanted, [*rows, rows[2]])  # one is in the zoo as well
+    tried = page.tried_for(wanted, [*rows, rows[2]])  # one of the rows is also in the zoo
     labels = {what: [each.label for each in found] for what, found in tried.items()}
-    assert labels == {"small": ["other", "train quantize"]}  # a seed is missing: nothing is decided
+    assert labels == {"small": ["other", "train quantize"]}  # a seed is missing: undecided
     assert page.curves_of(tried, rows) == {"train": curve}
     lines = page.below_the_floor(wanted, rows)
     assert "| 88.50 | 40,000 | 0 | `other` |" in lines

@@ -1,4 +1,4 @@
-"""Text that was made fit to be shown moves no cursor, ends no line and hides nothing."""
+"""Text returned by `printable` moves no cursor, ends no line and hides nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_printable_text_stays_on_its_line_and_keeps_its_length(said: str) -> Non
 
 
 @pytest.mark.parametrize("said", ["prune --sparsity 0.5", "Käfer, 中文, \N{PLUS-MINUS SIGN}", ""])
-def test_what_prints_stays(said: str) -> None:
+def test_printable_text_is_unchanged(said: str) -> None:
     assert printable(said) == said
 
 
 @pytest.mark.parametrize(
     "c", ["\x1b", "\x9b", "\x07", "\r", "\n", "\t", "\x7f", "\u202e", "\udc80"]
 )
-def test_controls_direction_marks_and_halves_of_characters_go(c: str) -> None:
+def test_control_characters_direction_marks_and_surrogates_are_replaced(c: str) -> None:
     assert printable(f"a{c}b") == "a b"

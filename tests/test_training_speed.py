@@ -1,4 +1,4 @@
-"""The benchmark of training: what it concludes from its rounds, and that our side of it trains. No timing is judged."""
+"""The training benchmark: the summary of its rounds, and that our side of it trains. No timing is tested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.scripts import load_script
 SCRIPT = Path(__file__).parents[1] / "reports" / "benchmarks" / "training_speed.py"
 
 
-def test_the_faster_precision_of_each_is_compared_round_by_round() -> None:
+def test_the_summary_compares_the_faster_precision_of_each_side_per_round() -> None:
     script = load_script(SCRIPT)
 
     def spent(images: float, cpu: float) -> dict[str, float]:
@@ -34,7 +34,7 @@ def test_the_faster_precision_of_each_is_compared_round_by_round() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["plain", "r14"])
-def test_our_side_answers_each_turn(network: str) -> None:
+def test_our_training_process_answers_each_turn(network: str) -> None:
     words = [sys.executable, str(SCRIPT), "--train", network, "bfloat16"]
     done = subprocess.run(words, input="\n\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

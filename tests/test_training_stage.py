@@ -1,4 +1,4 @@
-"""Every stage that trains takes teachers, views and settings of the recipe, and without them is what it was."""
+"""Every stage that trains takes teachers, views and recipe settings, and is unchanged without them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def teacher(tmp_path: Path) -> str:
 
 
 class Trained(Exception):
-    """Raised in place of a training, with what it was to be: the recipe and the data."""
+    """Raised instead of a training, with its recipe and its data."""
 
 
 @pytest.fixture
@@ -53,20 +53,20 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(name: str, model: KerasModel, view: TaskView, **options: Any) -> tuple[Any, Any]:
-    """The recipe and the data of the training that a stage with these options begins."""
+    """The recipe and the data of the training that a stage with these options starts."""
     with pytest.raises(Trained) as caught:
         registry.stage(name)(epochs=1, **options).apply(model, view, seed=0)
     return caught.value.args
 
 
-def test_all_stages_that_train_are_among_them() -> None:
+def test_every_stage_with_epochs_is_a_training_stage() -> None:
     assert set(NAMES) >= {"cluster", "distill", "finetune", "prune", "prune-filters", "qat"}
     for name in set(registry.stage_names()) - set(NAMES):
         assert "epochs" not in {f.name for f in dataclasses.fields(registry.stage(name))}, name
 
 
 @every_stage
-def test_without_teacher_views_and_settings_nothing_is_in_a_key(name: str) -> None:
+def test_default_teacher_views_and_settings_are_not_in_keys_or_arguments(name: str) -> None:
     stage = registry.stage(name)()
     assert not stage.changed_options().keys() & {"teacher", "alpha", "views", "set"}
     assert stage.files() == []
@@ -75,7 +75,7 @@ def test_without_teacher_views_and_settings_nothing_is_in_a_key(name: str) -> No
 
 @every_stage
 @pytest.mark.usefixtures("no_training")
-def test_teachers_teach_with_a_weight(
+def test_alpha_is_the_weight_of_the_teachers(
     name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     _, data = asked(name, toy_model, toy_view, teacher=(teacher, SELF), alpha=0.4)
@@ -93,7 +93,7 @@ def test_teachers_teach_with_a_weight(
 
 @every_stage
 @pytest.mark.usefixtures("no_training")
-def test_a_weight_of_zero_asks_no_teacher(
+def test_alpha_zero_uses_no_teacher(
     name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     _, data = asked(name, toy_model, toy_view, teacher=(teacher,), alpha=0.0)
@@ -102,7 +102,7 @@ def test_a_weight_of_zero_asks_no_teacher(
 
 @every_stage
 @pytest.mark.usefixtures("no_training")
-def test_settings_and_views_are_in_the_recipe(
+def test_settings_and_views_change_the_recipe(
     name: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     recipe, _ = asked(name, toy_model, toy_view, views=3, set=("mixup=0.2", "batch_size=32"))
@@ -116,14 +116,14 @@ def test_settings_and_views_are_in_the_recipe(
 def test_settings_that_contradict_the_recipe_are_refused_before_any_work(
     name: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
-    # The recipes have no warm-up, or another schedule that has one.
+    # Every recipe either has no warm-up or has another schedule with a warm-up.
     stage = registry.stage(name)(set=("schedule=triangular", "warmup=0.0"))
     with pytest.raises(ValueError, match=f"^{name}: option 'set': recipe .* has a warmup above 0"):
         Pipeline((stage,)).check(toy_model, toy_view)
 
 
 @every_stage
-def test_a_setting_that_is_an_option_or_stands_twice_is_refused(name: str) -> None:
+def test_a_setting_that_is_an_option_or_is_given_twice_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: option 'set': epochs has an option of its own"):
         registry.stage(name)(set=("epochs=3",))
     with pytest.raises(ValueError, match=f"^{name}: option 'set': mixup is set twice"):
@@ -148,12 +148,12 @@ def test_a_teacher_of_another_task_is_refused_before_any_work(
         registry.stage(name)(teacher=(str(tmp_path / "t.tflite"),)).check(toy_model)
 
 
-def test_the_content_of_a_teacher_counts_and_self_is_no_file(teacher: str) -> None:
+def test_files_lists_teacher_files_without_self(teacher: str) -> None:
     assert Prune(teacher=(teacher, SELF)).files() == [teacher]
     assert Prune(teacher=(SELF,)).argv() == ["prune", "--sparsity", "0.5", "--teacher", "self"]
 
 
-def test_a_weight_of_zero_alone_is_the_default_where_nobody_teaches() -> None:
+def test_alpha_zero_is_the_default_only_for_stages_without_a_default_teacher() -> None:
     filters = registry.stage("prune-filters")
     assert filters(alpha=0.0) == filters()
     assert Distill(alpha=0.0) != Distill()
@@ -166,7 +166,7 @@ def of_size(view: TaskView, images: int) -> TaskView:
     return dataclasses.replace(view, train=train, recorded={})
 
 
-def test_on_little_data_the_dense_model_teaches_what_is_pruned(
+def test_on_little_data_the_dense_model_is_the_teacher_of_prune(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     def teachers(stage: TrainingStage, images: int) -> list[str]:
@@ -180,7 +180,7 @@ def test_on_little_data_the_dense_model_teaches_what_is_pruned(
 
 
 @pytest.mark.parametrize(("images", "epochs"), [(3_000, 15), (5_000, 22), (42_500, 45)])
-def test_little_data_gets_fewer_epochs_unless_they_are_given(
+def test_on_little_data_prune_takes_fewer_epochs_unless_they_are_given(
     images: int, epochs: int, toy_view: TaskView
 ) -> None:
     view = of_size(toy_view, images)
@@ -191,7 +191,7 @@ def test_little_data_gets_fewer_epochs_unless_they_are_given(
 
 
 @pytest.mark.usefixtures("no_training")
-def test_pruning_that_is_given_no_epochs_trains_for_those_of_the_data(
+def test_prune_without_given_epochs_trains_for_the_epochs_of_the_data(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     with pytest.raises(Trained) as caught:
@@ -202,7 +202,7 @@ def test_pruning_that_is_given_no_epochs_trains_for_those_of_the_data(
 
 @pytest.mark.parametrize("name", ["cluster", "qat"])
 @pytest.mark.usefixtures("no_training_undone")
-def test_a_teacher_teaches_what_is_trained_with_tf_keras(
+def test_a_teacher_changes_a_training_with_tf_keras(
     name: str, teacher: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     cls = registry.stage(name)
@@ -217,7 +217,7 @@ def test_a_teacher_teaches_what_is_trained_with_tf_keras(
 
 
 def stale(model: KerasModel) -> KerasModel:
-    """The model with statistics that do not fit its layers."""
+    """The model with BatchNormalization statistics that do not fit its layers."""
     copy = model.copy()
     norm = copy.keras.get_layer("norm1")
     gamma, beta, mean, variance = norm.get_weights()
@@ -225,7 +225,7 @@ def stale(model: KerasModel) -> KerasModel:
     return copy
 
 
-def test_statistics_that_do_not_fit_are_taken_anew_after_a_short_training(
+def test_stale_statistics_are_renewed_after_a_short_training(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     view = dataclasses.replace(toy_view, recorded={})
@@ -238,14 +238,16 @@ def test_statistics_that_do_not_fit_are_taken_anew_after_a_short_training(
 
 
 @pytest.mark.parametrize("epochs", [0, 1000])
-def test_statistics_stay_without_training_and_after_a_long_one(
+def test_statistics_are_not_renewed_without_training_or_after_a_long_one(
     epochs: int, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     model = stale(toy_model)
     assert Prune(epochs=epochs).with_fit_statistics(model, toy_view, seed=0) is model
 
 
-def test_statistics_that_are_better_stay(toy_model: KerasModel, toy_view: TaskView) -> None:
+def test_statistics_are_kept_if_renewing_them_does_not_help(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
     wrong = dataclasses.replace(toy_view.validation, labels=(toy_view.validation.labels + 1) % 3)
     view = dataclasses.replace(toy_view, validation=wrong, recorded={})
     model = stale(toy_model)
@@ -253,10 +255,10 @@ def test_statistics_that_are_better_stay(toy_model: KerasModel, toy_view: TaskVi
     assert view.recorded == {}
 
 
-def test_a_model_of_the_zoo_stays_the_word_that_was_typed_and_its_file_counts(
+def test_a_zoo_model_is_written_as_typed_and_its_file_changes_the_key(
     context: RunContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A row with the path of an installed file would be of that machine alone."""
+    """A row with the path of an installed file would be valid on that machine only."""
     (stage,) = stages_of("distill --student zoo:toy --teacher zoo:toy --epochs 1")
     assert stage.argv()[-6:] == ["--student", "zoo:toy", "--teacher", "zoo:toy", "--epochs", "1"]
     assert isinstance(stage, Distill)

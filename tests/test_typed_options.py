@@ -1,4 +1,4 @@
-"""Types of options that click does not have."""
+"""Option types that click does not have."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_an_amount_may_have_a_unit(word: str | int, amount: int) -> None:
 
 
 @pytest.mark.parametrize("word", ["much", "-4", "64XB", "1.5", "0x10", "", "1e6", True, "٤"])
-def test_what_is_none_is_refused(word: str | bool) -> None:
-    with pytest.raises(click.BadParameter, match="is no amount such as 65536, 64KB"):
+def test_an_invalid_amount_is_refused(word: str | bool) -> None:
+    with pytest.raises(click.BadParameter, match="is not an amount such as 65536, 64KB"):
         Amount().convert(word, None, None)
 
 
@@ -29,7 +29,7 @@ def test_an_amount_out_of_range_is_refused(word: str) -> None:
         Amount().convert(word, None, None)
 
 
-def test_a_stage_is_the_same_whichever_unit_was_typed() -> None:
+def test_a_stage_does_not_depend_on_the_unit_of_an_amount() -> None:
     (one,), (other,) = (stages_of(f"prune-filters --flash {size}") for size in ("40KB", 40_000))
     assert one == other
     assert one.argv() == ["prune-filters", "--flash", "40000"]

@@ -1,4 +1,4 @@
-"""The arithmetic of shared weights: which are, which values they share, and how they stay together."""
+"""The arithmetic of shared weights: recognizing them, their values, and keeping clusters together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ tables = hnp.arrays(np.float32, st.integers(1, 12), elements=values)
 
 
 @given(kernels)
-def test_distinct_counts_what_a_set_counts(w: np.ndarray) -> None:
+def test_distinct_counts_the_nonzero_values_of_a_set(w: np.ndarray) -> None:
     assert distinct(w) == len({float(v) for v in w.ravel()} - {0.0})
     for axis in range(w.ndim):
         per_channel = [distinct(np.take(w, i, axis)) for i in range(w.shape[axis])]
@@ -31,7 +31,9 @@ def test_distinct_counts_what_a_set_counts(w: np.ndarray) -> None:
 
 
 @given(kernels, tables)
-def test_each_weight_goes_to_its_nearest_centroid(w: np.ndarray, table: np.ndarray) -> None:
+def test_nearest_moves_each_weight_to_its_nearest_centroid(
+    w: np.ndarray, table: np.ndarray
+) -> None:
     placed = nearest(w, table)
     distances = np.abs(w[..., None].astype(np.float64) - table).min(axis=-1)
     assert np.all(np.isin(placed, [0, *table]))
@@ -40,22 +42,22 @@ def test_each_weight_goes_to_its_nearest_centroid(w: np.ndarray, table: np.ndarr
 
 
 @given(kernels, tables)
-def test_going_to_the_nearest_twice_changes_nothing(w: np.ndarray, table: np.ndarray) -> None:
+def test_applying_nearest_twice_changes_nothing(w: np.ndarray, table: np.ndarray) -> None:
     once = nearest(w, table)
     np.testing.assert_array_equal(nearest(once, table), once)
     assert distinct(once) <= len(table)
 
 
-def test_shared_weights_are_told_from_others() -> None:
+def test_is_clustered_recognizes_shared_weights() -> None:
     w = drawn(3, 3, 16, 24)
     sparse = np.where(np.abs(w) > 1.5, w, 0)
     assert not is_clustered(w)
     assert not is_clustered(sparse)
-    assert not is_clustered(sparse[:, :, :2, :4])  # so few are left that a byte would number them
+    assert not is_clustered(sparse[:, :, :2, :4])  # one byte could index so few weights
     assert not is_clustered(np.zeros((3, 3)))
     assert is_clustered(np.round(w))
     assert is_clustered(np.round(sparse))
-    assert is_clustered(np.round(w) * np.exp(drawn(24)))  # as a normalization folds
+    assert is_clustered(np.round(w) * np.exp(drawn(24)))  # as after folding a normalization
     assert not is_clustered(np.round(w, 3))
     assert not is_clustered(np.arange(4 * MAX_VALUES + 8) // 4 + 1)
     assert is_clustered(np.arange(4 * MAX_VALUES) // 4 + 1)
@@ -77,7 +79,7 @@ def test_equal_weights_have_equal_labels_only_in_a_clustered_kernel(w: np.ndarra
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def test_a_value_shared_in_channels_is_a_cluster_in_each() -> None:
+def test_a_value_in_several_channels_is_a_separate_cluster_in_each() -> None:
     w = np.round(drawn(5, 5, 9, 40)) * np.exp(drawn(40))
     found = cluster_ids(w)
     channels = [set(np.unique(found[..., c])) - {0} for c in range(40)]
@@ -86,7 +88,7 @@ def test_a_value_shared_in_channels_is_a_cluster_in_each() -> None:
 
 
 @given(kernels, st.integers(1, 5), st.integers(0, 9))
-def test_kept_weights_are_the_means_of_their_clusters(w: np.ndarray, k: int, seed: int) -> None:
+def test_the_projection_gives_each_cluster_its_mean(w: np.ndarray, k: int, seed: int) -> None:
     clusters = np.random.default_rng(seed).integers(0, k + 1, w.shape)
     kept = cluster_projection(clusters)(w.ravel()).reshape(w.shape)
     for label in np.unique(clusters):
@@ -97,11 +99,11 @@ def test_kept_weights_are_the_means_of_their_clusters(w: np.ndarray, k: int, see
 
 
 @given(kernels)
-def test_what_is_clustered_already_is_kept_bit_for_bit(w: np.ndarray) -> None:
+def test_the_projection_keeps_clustered_weights_bit_for_bit(w: np.ndarray) -> None:
     np.testing.assert_array_equal(cluster_projection(cluster_ids(w))(w.ravel()), w.ravel())
 
 
-def test_keeping_thousands_of_times_does_not_drift() -> None:
+def test_applying_the_projection_1000_times_does_not_drift() -> None:
     w = np.full(3000, 0.1, np.float32)
     keep = cluster_projection(cluster_ids(w))
     for _ in range(1000):
@@ -109,12 +111,12 @@ def test_keeping_thousands_of_times_does_not_drift() -> None:
     assert np.all(w == np.float32(0.1))
 
 
-def test_of_two_values_as_near_the_lower_is_taken() -> None:
+def test_nearest_takes_the_lower_of_two_equally_near_values() -> None:
     placed = nearest(np.array([2.0, -2.0]), np.array([1.0, 3.0, -1.0, -3.0]))
     assert placed.tolist() == [1.0, -3.0]
 
 
-def test_equal_weights_of_channels_that_share_apart_are_two_clusters() -> None:
+def test_equal_weights_of_channels_clustered_separately_are_two_clusters() -> None:
     w = np.tile(
         np.arange(1, 301, dtype=np.float32).reshape(30, 10).T, (4, 1)
     )  # 10 values a channel

@@ -1,4 +1,4 @@
-"""Models of the zoo are named anywhere a model file is, and their rows are what measuring them gives."""
+"""Zoo models are accepted wherever a model file is, and their rows agree with a new measurement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(cli, list(words))
 
 
-def test_every_model_of_the_zoo_is_there_with_the_row_that_was_measured_of_it() -> None:
+def test_every_zoo_model_has_its_file_and_its_row() -> None:
     listed = json.loads(run("zoo", "--json").stdout)
     assert {"baseline", "toy"} <= {model["name"] for model in listed}
     for model in listed:
@@ -31,7 +31,7 @@ def test_every_model_of_the_zoo_is_there_with_the_row_that_was_measured_of_it() 
     assert "90.09" in said
 
 
-def test_commands_take_a_model_of_the_zoo_for_a_file() -> None:
+def test_commands_accept_a_zoo_model_in_place_of_a_file() -> None:
     for words in (
         ["evaluate", "zoo:toy", *TOY],
         ["inspect", "zoo:toy"],
@@ -58,14 +58,15 @@ def test_a_name_that_is_not_in_the_zoo_is_refused_with_the_nearest(words: list[s
     assert "Traceback" not in done.output
 
 
-def test_an_output_is_no_model_of_the_zoo() -> None:
+def test_a_zoo_model_as_output_leaves_the_zoo_unchanged() -> None:
     file = zoo.models()["toy"].file
     before = {path.name: path.read_bytes() for path in file.parent.glob("toy*")}
-    run("doctor", "zoo:toy", "--fix", "zoo:toy", "prune")
+    done = run("doctor", "zoo:toy", "--fix", "zoo:toy", "prune")
+    assert done.exit_code == 1, done.output
     assert {path.name: path.read_bytes() for path in file.parent.glob("toy*")} == before
 
 
-def test_the_row_of_a_model_is_measured_again(
+def test_verify_measures_a_zoo_model_and_compares_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("run", *TOY, "quantize").exit_code == 0
@@ -77,14 +78,14 @@ def test_the_row_of_a_model_is_measured_again(
     kept = Path("reports/results.jsonl")
     kept.write_text(kept.read_text().replace('"seed": 0', '"seed": 7'))
     assert run("verify", "zoo:small", *TOY).exit_code == 0
-    assert run("verify", str(folder), *TOY).exit_code == 1  # of a run it is another row
+    assert run("verify", str(folder), *TOY).exit_code == 1  # the row of the run differs
     of_zoo.row["file_bytes"] += 1
     changed = run("verify", "zoo:small", *TOY)
     assert changed.exit_code == 1
     assert "file_bytes" in changed.stderr
 
 
-def test_two_models_of_one_name_are_refused(
+def test_two_zoo_models_with_the_same_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = zoo.models()["toy"].file
@@ -106,7 +107,7 @@ def test_two_models_of_one_name_are_refused(
 @pytest.mark.parametrize(
     "manifest", ['{"about": "x"}', "[]", "{", '{"result": 1}', "[" * 100_000, "\xff"]
 )
-def test_a_damaged_manifest_is_named_and_harms_nothing_else(
+def test_a_damaged_manifest_is_named_and_run_still_works(
     manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = zoo.models()["toy"].file
@@ -122,7 +123,7 @@ def test_a_damaged_manifest_is_named_and_harms_nothing_else(
     monkeypatch.setattr(zoo, "entry_points", lambda group: points)
     done = run("zoo")
     assert done.exit_code == 1
-    assert f"{mine.with_suffix('.json')} is no manifest of the zoo" in done.stderr
+    assert f"{mine.with_suffix('.json')} is not a manifest of the zoo" in done.stderr
     assert "Traceback" not in done.output
     assert run("run", *TOY, "--model", str(toy), "quantize").exit_code == 0
 

@@ -1,4 +1,4 @@
-"""Models that users bring go through the stages that train, if the doctor says that they will."""
+"""Models of users run through the stages that train if the doctor says that the stages can work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIPELINES = {
     "prune-filters": "prune-filters --macs 0.3 --round-to 1 --epochs 1 --learning-rate 0.01",
     "qat": "qat --epochs 1 --learning-rate 0.01 --calibration 8",
 }
-# The others take a minute between them.
+# The other models take a minute together.
 IN_EVERY_RUN = {"depthwise"}
 
 
@@ -29,7 +29,7 @@ def compress(*words: str) -> Any:
 @pytest.mark.parametrize(
     "name", [n if n in IN_EVERY_RUN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
-def test_stages_that_train_take_it_as_the_doctor_says(name: str, tmp_path: Path) -> None:
+def test_training_stages_treat_a_model_as_the_doctor_says(name: str, tmp_path: Path) -> None:
     path = saved(name, tmp_path)
     words = {stage: run.format(path=path) for stage, run in PIPELINES.items()}
     for run in words.values():

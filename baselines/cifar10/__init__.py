@@ -1,4 +1,4 @@
-"""The CIFAR-10 task: its network, recipes and data in every format it is handed round in.
+"""The CIFAR-10 task: its networks, its recipes, and its data in every format in which they are distributed.
 
-Found by entry point, as a user's own task would be. Start at `task`.
+The registry finds it by its entry point, like a user's own task. Start at `task`.
 """

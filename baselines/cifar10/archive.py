@@ -21,7 +21,7 @@ MAX_UNPACKED = 400_000_000  # bytes; the official archives unpack to 190 million
 
 
 def open_archive(path: Path, counts: Counts) -> Files:
-    """The batches in a `.tar.gz`. An archive other than the official ones is read too, with a note."""
+    """The batches in a `.tar.gz`. Archives that are not official are read too, with a remark."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     remark = (
@@ -65,7 +65,7 @@ def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
 
 
 class _Capped:
-    """Reads a stream up to a limit, so that a small archive cannot unpack to any size."""
+    """Reads a stream up to a limit, so that a small archive cannot unpack to an unlimited size."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int, path: Path) -> None:
         self._stream, self._left, self._path = stream, limit, path

@@ -1,4 +1,4 @@
-"""The official CIFAR-10 batches in a folder, held to the numbers of images that a copy must have."""
+"""The official CIFAR-10 batches in a folder, checked for the number of images that a copy must have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.data.cifar_batches import BATCHES, BINARY, RECORD, Layout, check_r
 
 
 def check_sizes(layout: Layout, sizes: Mapping[str, int], counts: Counts, where: str) -> None:
-    """FileNotFoundError if a batch is missing from `sizes`, file name -> bytes; ValueError if one is too small."""
+    """Check `sizes`, file name -> bytes. FileNotFoundError if a batch is missing, ValueError if its size is wrong."""
     for name in [*layout.train, *layout.test]:
         records = counts.test if name in layout.test else counts.train // BATCHES
         if name not in sizes:
@@ -34,7 +34,7 @@ def check_sizes(layout: Layout, sizes: Mapping[str, int], counts: Counts, where:
 def join(
     layout: Layout, contents: Sequence[bytes], names: Sequence[str], count: int, where: str
 ) -> Arrays:
-    """The images and labels of all these batches together, `count` of them."""
+    """The `count` images and labels of all these batches together."""
     records = count // len(names)
     parts = [
         layout.decode(content, records, f"{where}/{name}")
@@ -47,7 +47,7 @@ def join(
 
 
 def open_batches(folder: Path, layout: Layout, counts: Counts) -> Files:
-    """The batches in `folder`, all there and of the right size."""
+    """The batches in `folder`, after a check that all are there and have the right size."""
     present = [name for name in [*layout.train, *layout.test] if (folder / name).is_file()]
     sizes = {name: (folder / name).stat().st_size for name in present}
     check_sizes(layout, sizes, counts, str(folder))

@@ -1,4 +1,4 @@
-"""CIFAR-10 as class folders: `train/airplane/*.png` to `test/truck/*.png`, one image a file."""
+"""CIFAR-10 as class folders: `train/airplane/*.png` to `test/truck/*.png`, one image per file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from compress.data.image_file import check_png, read_images
 
 
 def open_class_folders(folder: Path, counts: Counts) -> Files:
-    """The images below `folder`, every class there with the right number of files."""
+    """The images below `folder`, after a check that every class has the right number of files."""
     listed = {
         part: [_pngs(folder / part / name, count // len(CLASSES)) for name in CLASSES]
         for part, count in (("train", counts.train), ("test", counts.test))
     }
 
-    # Test images are read only after the work, so whether they are there is checked now.
+    # Test images are read only after the work, so their files are checked now.
     for path in (path for paths in listed["test"] for path in paths):
         check_png(path, (SIDE, SIDE))
 

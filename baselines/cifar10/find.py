@@ -28,14 +28,14 @@ def load(
     counts: Counts = FULL,
     archive: Remote = ARCHIVE,
 ) -> Dataset:
-    """CIFAR-10, or its bundled sample, split the same way for everyone.
+    """Load CIFAR-10, or its bundled sample, with the same split for everyone.
 
-    It is taken from the first of: `path`, the folder that CIFAR10_DIR names, Keras's download folder, this toolkit's
-    cache, the net, the sample. Data that were named and are missing or damaged are an error; others are passed over.
+    The data come from the first of: `path`, the place that CIFAR10_DIR names, Keras's download folder, the cache of
+    this toolkit, a download, the sample. A missing or damaged copy is an error if the user named it, else skipped.
 
     Args:
-      note: gets one sentence on what was taken, unless it was named and is as published.
-      counts, archive: what the full data are; tests give smaller ones.
+      note: receives one sentence about the copy that is used, unless the user named it and it is as published.
+      counts, archive: describe the full data; tests give smaller ones.
     """
     variable = os.environ.get("CIFAR10_DIR")
     named = path or (Path(variable) if variable else None)
@@ -69,7 +69,7 @@ def load(
 
 
 def sources(path: Path | None) -> list[Path] | None:
-    """The files and folders that `load(path)` depends on; None where it would ask the net."""
+    """The files and folders that `load(path)` depends on; None if it would try a download."""
     variable = os.environ.get("CIFAR10_DIR")
     named = path or (Path(variable) if variable else None)
     if named is not None:
@@ -86,7 +86,7 @@ def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:
 
 
 def _places() -> list[Path]:
-    """Where Keras 2 and 3 leave CIFAR-10, then where `_download` does."""
+    """The places where Keras 2 and 3 store CIFAR-10, then the place where `_download` stores it."""
     keras = Path(os.environ.get("KERAS_HOME") or _home() / ".keras") / "datasets"
     names = (
         "cifar-10-batches-py-target/cifar-10-batches-py",
@@ -100,13 +100,13 @@ def _places() -> list[Path]:
 
 def _cached() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    if not folder.is_absolute():  # as the XDG specification asks
+    if not folder.is_absolute():  # as the XDG specification requires
         folder = _home() / ".cache"
     return folder / "compress" / "cifar-10-python.tar.gz"
 
 
 def _home() -> Path:
-    """The user's home folder; for a user without one a place where nothing is found and nothing can be written."""
+    """The user's home folder. Without one: a path where nothing is found and nothing can be written."""
     try:
         return Path.home()
     except RuntimeError:

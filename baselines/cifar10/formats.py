@@ -1,4 +1,4 @@
-"""Recognise the form in which a copy of CIFAR-10 comes: batches, archive, class folders or `.npz`."""
+"""Recognize the format of a copy of CIFAR-10: batches, archive, class folders or `.npz`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FORMS = (
 
 
 def open_copy(path: Path, counts: Counts) -> Files:
-    """The copy of CIFAR-10 at `path`, or in the folder of it that is named as the official archives name theirs.
+    """The copy of CIFAR-10 at `path`, or in the subfolder that has the folder name of an official archive.
 
-    What can be checked without reading images is checked here: FileNotFoundError or ValueError, in one sentence.
+    All checks that need no image data are made here. They raise FileNotFoundError or ValueError, with one sentence.
     """
     if regular(path).is_dir():
         return _open_folder(path, counts)

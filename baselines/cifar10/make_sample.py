@@ -1,4 +1,4 @@
-"""Draw the bundled sample anew: `python -m baselines.cifar10.make_sample DATA` writes its two contact sheets."""
+"""Draw the bundled sample again: `python -m baselines.cifar10.make_sample DATA` writes its two contact sheets."""
 
 from __future__ import annotations
 

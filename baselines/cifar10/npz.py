@@ -13,11 +13,11 @@ NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def open_npz(path: Path, counts: Counts) -> Files:
-    """The arrays in `path`, all there with the right shape and type. No array is unpickled."""
+    """The arrays in `path`, after a check that all have the right shape and type. No array is unpickled."""
     _check(path, counts)
 
     def read(part: str, count: int) -> Arrays:
-        _check(path, counts)  # again: it may be another file by now
+        _check(path, counts)  # again: the file may have changed
         images, labels = npz.array(path, f"x_{part}"), npz.array(path, f"y_{part}")
         return checked(images, labels.reshape(-1), count, str(path))
 
@@ -25,7 +25,7 @@ def open_npz(path: Path, counts: Counts) -> Files:
 
 
 def _check(path: Path, counts: Counts) -> None:
-    """Look at types and shapes, so that no room is made for anything else."""
+    """Check types and shapes before any array is read, so that a wrong array takes no memory."""
     headers = npz.headers(path)
     for name in NAMES:
         if name not in headers:

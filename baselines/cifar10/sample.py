@@ -1,4 +1,4 @@
-"""The bundled sample of CIFAR-10: two PNG contact sheets, a band of each class, class after class."""
+"""The bundled sample of CIFAR-10: two PNG contact sheets with one band per class, in class order."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from compress.files import replacing
 
 FOLDER = Path(str(files("baselines"))) / "sample"
 COUNTS = Counts(train=4_000, test=1_000)
-COLUMNS = 100  # images in a row of a sheet
+COLUMNS = 100  # images per row of a sheet
 
 
 def sheet(images: np.ndarray) -> np.ndarray:
-    """Lay images out in rows of 100, left to right: uint8 [n, 32, 32, 3] -> [n / 100 * 32, 3200, 3]."""
+    """Lay out images in rows of 100, left to right: uint8 [n, 32, 32, 3] -> [n / 100 * 32, 3200, 3]."""
     rows = images.reshape(-1, COLUMNS, SIDE, SIDE, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(-1, COLUMNS * SIDE, 3)
 
 
 def unsheet(pixels: np.ndarray) -> np.ndarray:
-    """Take a sheet apart: the inverse of `sheet`."""
+    """Split a sheet into its images: the inverse of `sheet`."""
     rows = pixels.reshape(-1, SIDE, COLUMNS, SIDE, 3)
     return rows.transpose(0, 2, 1, 3, 4).reshape(-1, SIDE, SIDE, 3)
 
 
 def draw_train(train: Arrays, validation_fraction: float, count: int) -> np.ndarray:
-    """Training images of a sample, class after class: uint8 [count, 32, 32, 3].
+    """Training images for a sample, in class order: uint8 [count, 32, 32, 3].
 
-    Of each class, `validation_fraction` come from the full data's validation split and the rest from its train split,
-    so that `split_by_class` puts every image of the sample on the side that it is on in the full data.
+    In each class, the share `validation_fraction` comes from the validation split of the full data, and the rest from
+    its train split. `split_by_class` therefore puts every image of the sample into the same split as in the full data.
     """
     train_split, validation_split = split_by_class(*train, validation_fraction)
     of_class = count // len(CLASSES)
@@ -52,14 +52,14 @@ def draw_train(train: Arrays, validation_fraction: float, count: int) -> np.ndar
 
 
 def draw_test(test: Arrays, count: int) -> np.ndarray:
-    """Test images of a sample, class after class: uint8 [count, 32, 32, 3]."""
+    """Test images for a sample, in class order: uint8 [count, 32, 32, 3]."""
     order = content_order(*test, seed=0)
     split = Split(test[0][order], test[1][order])
     return np.concatenate([_first(split, label, count // 10) for label in range(len(CLASSES))])
 
 
 def _first(split: Split, label: int, count: int) -> np.ndarray:
-    """The first images of a class in the split's order, which is that of their content."""
+    """The first images of a class in the order of the split, which is by content."""
     return split.images[split.labels == label][:count]
 
 
@@ -71,7 +71,7 @@ def write_sample(folder: Path, files: Files, validation_fraction: float) -> None
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 [h, w, 3] whole, as small as Pillow can."""
+    """Write uint8 [h, w, 3] as a PNG file, as small as Pillow can make it, and as a whole or not at all."""
     from PIL import Image
 
     with replacing(path) as temporary:
@@ -79,7 +79,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 
 def open_sample(folder: Path = FOLDER) -> Files:
-    """The sample in `folder`, its labels told by its bands."""
+    """The sample in `folder`. The band of an image gives its label."""
 
     def read(part: str, count: int) -> Arrays:
         path = folder / f"{part}.png"

@@ -1,4 +1,4 @@
-"""What every copy of CIFAR-10 must be: counts, shapes, dtypes and labels, each checked with one sentence."""
+"""Requirements on every copy of CIFAR-10: counts, shapes, dtypes and labels. A failed check gives one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [n, 32, 32, 3], labels ui
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images a copy holds, the classes in equal shares."""
+    """The number of images of a copy. All classes have the same number."""
 
     train: int
     test: int
@@ -27,7 +27,7 @@ FULL = Counts(train=50_000, test=10_000)
 
 @dataclass(frozen=True)
 class Files:
-    """A copy of CIFAR-10 that was found and looks whole; calling `train` or `test` reads and checks its images."""
+    """A copy of CIFAR-10 that was found and looks complete. Calling `train` or `test` reads and checks its images."""
 
     train: Callable[[], Arrays]
     test: Callable[[], Arrays]
@@ -35,11 +35,11 @@ class Files:
 
 
 def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> Arrays:
-    """These images and labels, made uint8 [count, 32, 32, 3] and uint8 [count] without changing a value.
+    """Check images and labels and return them as uint8 [count, 32, 32, 3] and uint8 [count]. No value changes.
 
     Args:
-      count: how many images there must be, a tenth of them in each class.
-      where: the file or folder, for the sentence of the ValueError.
+      count: the required number of images, a tenth of them in each class.
+      where: the file or folder, for the message of the ValueError.
     """
     if images.dtype != np.uint8:
         raise ValueError(f"{where}: its images are {images.dtype}; CIFAR-10 has uint8 pixels.")
@@ -56,7 +56,7 @@ def checked(images: np.ndarray, labels: np.ndarray, count: int, where: str) -> A
     check_range(labels, where)
     of_class = np.bincount(labels.astype(np.int64), minlength=len(CLASSES))
     for name, labelled in zip(CLASSES, of_class, strict=True):
-        # This catches a batch that is there twice: of the official ones only the test batch has equal shares.
+        # This catches a batch that is there twice: only the official test batch has equally many images per class.
         if labelled != count // len(CLASSES):
             raise ValueError(
                 f"{where}: {labelled:,} images are labelled {name}; "

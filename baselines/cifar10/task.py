@@ -21,7 +21,7 @@ HERE = Path(str(files("baselines")))
 
 
 class Cifar10(Task):
-    """Ten classes of 32x32 colour photographs: 42,500 to train on, 7,500 to choose by, 10,000 to measure on."""
+    """Ten classes of 32x32 color photographs: 42,500 for training, 7,500 for validation, 10,000 for test."""
 
     name: ClassVar[str] = "cifar10"
     input_shape: ClassVar[tuple[int, int, int]] = (32, 32, 3)
@@ -50,16 +50,16 @@ class Cifar10(Task):
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """The baseline CNN, smaller and more accurate residual networks, and a network to teach them."""
+        """The baseline CNN, smaller and more accurate residual networks, and a teacher network for them."""
         return {network.name: network for network in (Plain(), ResNet(), Airbench())}
 
     @property
     def finetuning(self) -> Recipe:
-        """How stages train the CNN on."""
+        """How stages fine-tune the CNN."""
         return FINETUNING
 
     def baseline_path(self) -> Path | None:
-        """The CNN as trained on the full training split, if this copy of the package has it."""
+        """The CNN trained on the full training split; None if this copy of the package does not have it."""
         path = HERE / "trained" / "baseline.keras"
         return path if path.exists() else None
 

@@ -1,7 +1,8 @@
-"""Add what a run made to the zoo: a Keras model, measured with its weights in 16 bits, or a `.tflite` file as it is.
+"""Add the model of a run to the zoo: a Keras model, measured with its weights in 16 bits, or a `.tflite` file as it is.
 
-`python -m baselines.zoo.add RUN_FOLDER NAME [DATA]`. A Keras model has half as many bytes; once loaded, its weights are
-float32. A run whose last stage gives a `.tflite` file has a row of that very file, which stands.
+Usage: `python -m baselines.zoo.add RUN_FOLDER NAME [DATA]`. A stored Keras model has half as many bytes; after loading,
+its weights are float32 again. If the last stage of a run gives a `.tflite` file, the row of the run is about that
+file and is kept.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from compress.rows.result import Result
 from compress.runs.folder import ROWS, RunFolder
 
 FOLDER = Path(__file__).parent
-WEIGHTS = "model.weights.h5"  # in a .keras file
+WEIGHTS = "model.weights.h5"  # name inside a .keras file
 
 
 def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> Result:
-    """Put model, manifest and, if there is one, log of a run into a folder, measure the stored file, and give its row.
+    """Copy model, manifest and log (if any) of a run into a folder, measure the stored file, and return its row.
 
     Args:
-      run: the folder of a training, or of stages that end in one. It is measured on test images if that run was, else
-        on those of validation.
-      data: as for compress.
+      run: the run folder of a training or of a pipeline. The file is measured on test images if the run was, and
+        otherwise on validation images.
+      data: the data, as for `--data` of `compress`.
 
     Raises:
-      ValueError: the name is not that of a file, the run is not finished, a weight is beyond float16, or the data are
-        not those of the run. The folder then is as it was.
+      ValueError: the name is not a plain file name, the run is not finished, a weight is beyond the range of float16,
+        or the data are not those of the run. The folder is then unchanged.
     """
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(
@@ -47,14 +48,14 @@ def add(run: Path, folder: Path, name: str, data: Path | None, command: str) -> 
         )
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         row = _measured(run, Path(unfinished), name, data, command)
-        # The manifest last: without it there is no model of that name.
+        # The manifest is moved last, because a model without a manifest is not listed.
         for part in sorted(Path(unfinished).iterdir(), key=lambda p: p.suffix == ".json"):
             part.replace(folder / part.name)
     return row
 
 
 def _measured(run: Path, folder: Path, name: str, data: Path | None, command: str) -> Result:
-    """What `add` does, in an empty folder."""
+    """Do the work of `add` in an empty folder."""
     if not (finished := RunFolder(run).load()):
         raise ValueError(f"{run} is not the folder of a finished run.")
     file, manifest = folder / f"{name}.keras", folder / f"{name}.json"
@@ -67,7 +68,7 @@ def _measured(run: Path, folder: Path, name: str, data: Path | None, command: st
     in_half_precision(run / "model.keras", file)
     if (log := RunFolder(run).log).exists():
         shutil.copy(log, file.with_suffix(".csv"))
-    if not row.pipeline:  # of a training; a row of stages names the model that they began with
+    if not row.pipeline:  # a training; the row of a pipeline names the model that it began with
         digest = load_model(file).digest
         row = dataclasses.replace(row, model=digest)
         rest["summary"] = {**rest["summary"], "digest": digest}
@@ -76,7 +77,7 @@ def _measured(run: Path, folder: Path, name: str, data: Path | None, command: st
 
 
 def in_half_precision(source: Path, target: Path) -> None:
-    """Copy a .keras file, its float32 weights stored as float16. ValueError if one is beyond their range."""
+    """Copy a .keras file with its float32 weights stored as float16. ValueError if a weight is out of range."""
     with zipfile.ZipFile(source) as old:
         parts = {name: old.read(name) for name in old.namelist()}
     parts[WEIGHTS] = _in_half(parts[WEIGHTS])

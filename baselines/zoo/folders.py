@@ -1,4 +1,4 @@
-"""Where the trained models are that ship with this package."""
+"""The folders of the trained models that ship with this package."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Measure a model of the zoo again, and keep that as its row.
+"""Measure a model of the zoo again and write the new row into its manifest.
 
-`python -m baselines.zoo.measure_again NAME [DATA]`, for after a change of what is measured, or of the file that a model
-is exported to, or with `--on test` for the last measurement of a model that validation images chose. Where, when and by
-what it was trained moves to `trained`, beside the row.
+Usage: `python -m baselines.zoo.measure_again NAME [DATA]`. Use it after a change of what is measured or exported.
+Use `--on test` for the final measurement of a model that was chosen on validation images. The fields that say where,
+when and with what the model was trained move to `trained`, beside the row.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ OF_TRAINING = ("commit", "command", "versions", "machine", "time", "seconds", "p
 def measure_again(
     manifest: Path, model: Path, data: Path | None, command: str, on: MeasuredOn | None = None
 ) -> Result:
-    """Write the row anew, with the command that asked for it, and give it.
+    """Measure a model again, write its new row with the command that asked for it, and return the row.
 
     Args:
-      on: the images to measure on; those that the row was measured on if None.
+      on: the images to measure on. None: the images that the row was measured on.
 
     Raises:
-      ValueError: the data are not those that the row is about, or the model has trained on the images.
+      ValueError: the data differ from those of the row, or the model was trained on the images to measure on.
     """
     content: dict[str, Any] = json.loads(manifest.read_text())
     before = Result.from_record(content["result"])
@@ -94,7 +94,7 @@ def main(name: str, data: Path | None, on: MeasuredOn | None) -> None:
 
 @contextlib.contextmanager
 def errors_in_one_sentence() -> Iterator[None]:
-    """End a command with exit code 1 and the sentence of an error that its user can cause."""
+    """End a command that raises OSError or ValueError with exit code 1 and the error's sentence."""
     try:
         yield
     except (OSError, ValueError) as error:

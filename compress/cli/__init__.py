@@ -1,5 +1,5 @@
-"""The command line: words to objects, errors to sentences.
+"""The command line: it turns words into objects, and errors into sentences.
 
-Nothing but `__main__` imports from here, and only `main` exits. `--help` must stay free of TensorFlow, so
-what a command does is in `commands`, imported when it runs. Start at `main`.
+Only `__main__` imports from this package, and only `main` exits. `--help` must not import TensorFlow, so the code of
+each command is in a module that is imported when the command runs, such as `commands`. Start at `main`.
 """

@@ -1,4 +1,4 @@
-"""What `compress inspect --bytes` does: where each byte of a `.tflite` file goes."""
+"""`compress inspect --bytes`: what each byte of a `.tflite` file is used for."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def inspect(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
     """Show the size ledger of a `.tflite` file.
 
     Raises:
-      ValueError: it is another kind of file.
+      ValueError: the file is not a `.tflite` file.
     """
     model = load_model(file, trust)
     if not isinstance(model, TFLiteModel):
         raise ValueError(
-            f"{file} is no .tflite file; --bytes is of one, as `compress run` keeps it."
+            f"{file} is not a .tflite file; --bytes needs one, as `compress run` writes it."
         )
     record = size_ledger(model)
     if as_json:
@@ -34,7 +34,7 @@ def inspect(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
     console.say("")
     console.print_records(record["tensors"])
     console.say("")
-    taken = record["xnnpack"] or "not known whether any"
+    taken = record["xnnpack"] or "an unknown number"
     console.print_pairs(
         {
             "runs on": _runs_on(record["lowest_runtime"]),
@@ -44,9 +44,9 @@ def inspect(file: Path, trust: bool, as_json: bool, **of_task: Any) -> None:
 
 
 def size_ledger(model: TFLiteModel) -> dict[str, Any]:
-    """The size ledger as plain data: "parts" of the file, "tensors" with numbers, lowest runtime and XNNPACK's share.
+    """The size ledger as plain data: "parts" of the file, "tensors" with sizes, lowest runtime and XNNPACK's share.
 
-    Parts add up to the row "file"; all rows after that are what the same could take, and where that holds.
+    The parts add up to the row "file". The rows after it are sizes that the content could have; "holds" says where.
     """
     stored = contents.stored_in(model.graph)
     coded = ledger.coded_bytes(model, stored)
@@ -73,7 +73,7 @@ def _xnnpack(model: TFLiteModel) -> str | None:
     try:
         return xnnpack_share(model.content)
     except ValueError:
-        return None  # a file can be taken apart that LiteRT does not run
+        return None  # LiteRT does not run every file that can be read here
 
 
 def _tensor(number: int, stored: contents.StoredTensor) -> dict[str, Any]:
@@ -94,5 +94,5 @@ def _tensor(number: int, stored: contents.StoredTensor) -> dict[str, Any]:
 
 def _runs_on(release: str | None) -> str:
     if release is None:
-        return "not known: it has an operator, a version of one or a type of weights that is not in the list here"
+        return "not known: it has an operator, an operator version or a type of weights that is not listed here"
     return f"the runtime of TensorFlow {release} or later, by operators, their versions and types of weights"

@@ -1,4 +1,4 @@
-"""What each command does, from its options to printed results. Imported when a command runs, never for help."""
+"""The code of the commands, from options to printed results. Imported when a command runs, never for help."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from compress.tasks.task import Task
 
 
 def run(pipeline: Pipeline, options: RunOptions) -> None:
-    """Compress a model, by default the task's baseline, and show the rows beside what is published."""
+    """Compress a model, by default the task's baseline, and show the rows beside the published figures."""
     if options.model:
-        suffix_of(options.model)  # before the data is looked for
+        suffix_of(options.model)  # before looking for the data
     if options.no_measure:
         setup.check_backend(options, pipeline.stages)
         start, context = setup.start(options, run_context(options))
@@ -48,7 +48,7 @@ def run_context(options: RunOptions, words: Sequence[str] | None = None) -> RunC
     """The run context for these options; its progress is shown on the console.
 
     Args:
-      words: of the command, for rows; those of this process if not given.
+      words: the words of the command, for rows; None: those of this process.
     """
     # A file name may hold bytes that are not text; a row holds only text.
     command = (
@@ -70,7 +70,7 @@ def evaluate(
     task_name: str,
 ) -> None:
     """Measure one model file on the task's test images; no row is written."""
-    suffix_of(file)  # before the data is looked for
+    suffix_of(file)  # before looking for the data
     setup.check_tensorflow("evaluate", file)
     progress = console.progress()
     dataset = task.load(data, progress.note)
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _on_micro(measured: Measurement) -> dict[str, str]:
-    """What to show of a microcontroller; nothing if it was not asked."""
+    """The lines about a microcontroller; none if TFLM was not asked for."""
     if measured.on_micro is None:
         return {}
     if measured.arena_bytes is None:
@@ -121,7 +121,7 @@ def report(results: Path, out: Path | None) -> None:
 
 
 def stages(as_json: bool) -> None:
-    """List the stages, with their options if as JSON."""
+    """List the stages; as JSON, with their options."""
     listed = [
         {
             "stage": name,
@@ -139,7 +139,7 @@ def stages(as_json: bool) -> None:
 
 
 def chain(stages: Sequence[Stage]) -> Pipeline:
-    """The pipeline of these stages. Raises click.UsageError if their formats do not fit."""
+    """The pipeline of these stages. Raises click.UsageError if their formats do not fit together."""
     try:
         return Pipeline(tuple(stages))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`compress compare`: any two runs, rows or model files on the same images."""
+"""`compress compare`: compare any two runs, rows or model files on the same images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from compress.tasks.task import Task
 
 ROUNDS, INPUTS = 21, 20  # of timing
 
-_Side = tuple[pair.Side, Predictions | None]  # and what it said of every image, if that is known
+_Side = tuple[pair.Side, Predictions | None]  # and its predictions, if they are known
 
 
 def compare(
@@ -38,7 +38,7 @@ def compare(
     as_json: bool,
     **values: Any,
 ) -> None:
-    """Hold one model against another and show what parts them.
+    """Compare two models and show how they differ.
 
     Raises:
       ValueError: a word names no model, or the two were not measured on the same images, or a model to time has no
@@ -49,7 +49,7 @@ def compare(
     found = [None if Path(word).is_file() else _row(word, rows, results) for word in words]
     files = [Path(word) for word, row in zip(words, found, strict=True) if row is None]
     for file in files:
-        suffix_of(file)  # before the data is looked for
+        suffix_of(file)  # before looking for the data
     asked = with_task(values)
     contents = [_content(word, asked["trust"]) for word in words] if latency else []
     task: Task = asked["task"]
@@ -72,7 +72,7 @@ def compare(
 
 
 def _content(word: str, trust: bool) -> bytes:
-    """The `.tflite` file of a model file or a run folder."""
+    """The content of the `.tflite` file of a model file or a run folder."""
     path = Path(word)
     if path.is_dir():
         path = RunFolder(path).model_file("tflite")
@@ -87,7 +87,7 @@ def _content(word: str, trust: bool) -> bytes:
 def _sheets(
     record: dict[str, Any], sides: list[_Side], data: Dataset | None
 ) -> list[tuple[str, list[pair_page.Flip]]]:
-    """The images on which the two part, where what both said of them and the images are at hand."""
+    """The images that only one of the two gets right; empty if the images or the predictions are not at hand."""
     (one, first), (_, second) = sides
     if data is None or first is None or second is None:
         return []
@@ -96,7 +96,7 @@ def _sheets(
         return []
     return [
         (
-            f"Only the {'second' if won else 'first'} is right, the other surest of itself",
+            f"Only the {'second' if won else 'first'} is right: the most confident errors of the other",
             pair_page.flips(split.images, first, second, data.classes, won),
         )
         for won in (True, False)
@@ -114,14 +114,14 @@ def _row(word: str, rows: list[Result], results: Path) -> tuple[Result, Path | N
         if finished:
             return finished.row, RunFolder(folder).predictions_file(finished.row)
     named = [r for r in rows if (len(word) > 3 and r.run.startswith(word)) or r.label == word]
-    # Of the same run the last row counts; a baseline is measured, not drawn, so that its seed says nothing.
+    # The last row of a run counts. A baseline is only measured, so its model identifies it, whatever the seed.
     runs = {r.run if r.pipeline else r.model: r for r in named}
     if len(runs) == 1:
         row = next(iter(runs.values()))
         return row, predictions.file_beside(results, row)
     if not runs:
         raise ValueError(
-            f"{word!r} is no model file, no run folder, and no row of {results}; a row is named by its label, such as "
+            f"{word!r} is not a model file, a run folder or a row of {results}; name a row by its label, such as "
             "'prune --sparsity 0.5', or by its run, as the report shows it."
         )
     which = ", ".join(f"{text.short(r.run)} (seed {r.seed})" for r in runs.values())

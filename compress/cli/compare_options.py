@@ -1,4 +1,4 @@
-"""The words of `compress compare`."""
+"""The arguments and options of `compress compare`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from compress.cli.options import DATA, FILE, JSON, PIXELS, RESULTS, TASK, TRUST
     params=[
         click.Argument(["first"]), click.Argument(["second"]),
         click.Option(
-            ["--html"], type=FILE, help="Write a page to this file too; with the data at hand, also the images of the "
-            "surest errors that one alone makes.",
+            ["--html"], type=FILE, help="Also write an HTML page to this file; if the data are at hand, with the "
+            "images of the most confident errors that only one model makes.",
         ),
-        click.Option(["--latency"], is_flag=True, help="Time the two files in turn too; the machine must be quiet."),
+        click.Option(["--latency"], is_flag=True, help="Also time the two files in turn; the machine must be idle."),
         TASK, DATA, *PIXELS, RESULTS, TRUST, JSON,
     ]
 )  # fmt: skip
 def compare(**values: Any) -> None:
-    """Hold one model against another on the same images.
+    """Compare two models on the same images.
 
-    FIRST and SECOND are model files, models of the zoo such as zoo:baseline, run folders, or rows of --results, named
-    by label or by run. Files are measured on the test images; rows are as they were measured.
+    Each of FIRST and SECOND is a model file, a model of the zoo such as zoo:baseline, a run folder, or a row of
+    --results, named by its label or its run. Files are measured on the test images; rows and run folders keep their
+    earlier measurements.
 
     For instance: compress compare 'prune --sparsity 0.5' 'quantize --scheme int8'
     """

@@ -1,4 +1,4 @@
-"""What a person sees: progress on standard error, results on standard output."""
+"""Output for people: progress on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """Progress for logs: one line an epoch, on standard error."""
+    """Progress for logs: one line per epoch, on standard error."""
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         self.images, self.epochs = steps * batch_size, epochs
-        resumed = f", going on after epoch {done}" if done else ""
+        resumed = f", resuming after epoch {done}" if done else ""
         self.note(f"{title}: {counted(epochs, 'epoch')} of {self.images:,} images{resumed}")
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
-        """Nothing: a log gets a line an epoch."""
+        """Do nothing: a log gets one line per epoch."""
 
     def epoch(self, row: Row) -> None:
         left = (self.epochs - row["epoch"]) * row["seconds"]
@@ -41,7 +41,7 @@ class Lines:
 
 
 class Live(Lines):
-    """Progress for a terminal: a live bar within the epoch, and the same line after it."""
+    """Progress for a terminal: a live bar during each epoch, and the same line after it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -113,7 +113,7 @@ def progress() -> Lines:
 
 
 def print_records(records: Sequence[Mapping[str, Any]]) -> None:
-    """Print records that share their keys as a table, as wide as the terminal, to standard output."""
+    """Print records with the same keys to standard output, as a table as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -123,7 +123,7 @@ def print_records(records: Sequence[Mapping[str, Any]]) -> None:
     for record in records:
         table.add_row(*[_escaped(_grouped(v)) for v in record.values()])
     is_terminal = sys.stdout.isatty()
-    # A file or a pipe has no width: lines are not folded there.
+    # A file or a pipe has no width: the table may take 200 columns there.
     Console(highlight=False, width=None if is_terminal else 200).print(table)
 
 
@@ -135,7 +135,7 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
 
 def print_diagnoses(record: Mapping[str, Any]) -> None:
     """Print the record of `diagnose`: a table of stages, then the sentences of each stage that has findings."""
-    say(*record["notes"], f"Asked as for --task {record['task']}.")
+    say(*record["notes"], f"Checked for --task {record['task']}.")
     print_records(
         [
             {

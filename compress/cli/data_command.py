@@ -1,4 +1,4 @@
-"""`compress data`: the splits of a task's data, and whether they leak into each other."""
+"""`compress data`: the splits of a task's data, and the leaks between them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from compress.text import printable
 
 
 def show(task: str, data: Path | None, check: bool, results: Path, as_json: bool) -> bool:
-    """Show the splits; with `check` hold them against each other. Returns whether no image lies in two of them.
+    """Show the splits; with `check`, compare them. Return False if the check finds the same image in two splits.
 
-    The test images are compared with the others as pixels; no model sees them.
+    Test images are compared with the others by their pixels. No model sees them.
     """
     chosen = registry.task(task)
     rows = read_from(results) if check and results.exists() else []
@@ -48,7 +48,7 @@ def show(task: str, data: Path | None, check: bool, results: Path, as_json: bool
 
 
 def _leaks(splits: dict[str, Split]) -> list[dict[str, Any]]:
-    """What each split shares with those before it."""
+    """The near-duplicates of each split in the splits before it."""
     found = []
     for name, others in (("validation", ["train"]), ("test", ["train", "validation"])):
         for other in others:

@@ -1,4 +1,4 @@
-"""The words of `compress data`."""
+"""The options of `compress data`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from compress.cli.options import DATA, JSON, RESULTS, TASK
 
-CHECK = click.Option(["--check"], is_flag=True, help="Look for what leaks from split to split.")
+CHECK = click.Option(["--check"], is_flag=True, help="Look for leaks between the splits.")
 
 
 @click.command(params=[TASK, DATA, CHECK, RESULTS, JSON])
@@ -17,8 +17,9 @@ CHECK = click.Option(["--check"], is_flag=True, help="Look for what leaks from s
 def data(ctx: click.Context, data: Path | None, **values: Any) -> None:
     """Show the splits of the data; --check looks for leaks between them.
 
-    It names how many images have a near-duplicate in another split, and whether validation and test accuracy agree, of
-    published models and of runs measured on both. Exit code 1 if the same image lies in two splits.
+    --check counts the images that have a near-duplicate in another split. It also shows whether validation and test
+    accuracy agree, for published models and for runs measured on both. The exit code is 1 if --check finds the same
+    image in two splits.
     """
     from compress.cli import data_command
 

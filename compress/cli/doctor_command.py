@@ -1,4 +1,4 @@
-"""What `compress doctor` does. Imported when it runs, never for help."""
+"""The code of `compress doctor`. Imported when the command runs, never for help."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DoctorOptions:
 
     file: Path
     fix: Path | None  # where to write the rewritten model
-    task: Task | None  # that stages are asked for, with its data; None: see `view_without_data`
+    task: Task | None  # to check the stages for, with its data; None: see `view_without_data`
     data: Path | None
     input_scale: float | None
     target: str | None
@@ -40,9 +40,9 @@ class DoctorOptions:
 
 
 def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
-    """Show which layers each stage can treat. Returns whether every stage can, and a target can run it.
+    """Show which layers each stage can treat. Return True if every stage can work and a given target runs the model.
 
-    Without stages, every installed stage that takes a Keras model is asked.
+    Without stages, check every installed stage that takes a Keras model.
     """
     setup.check_tensorflow("doctor", options.file)
     installed = [registry.stage(name) for name in registry.stage_names()]
@@ -69,7 +69,7 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
 
 
 def _diagnosed_for(task: Task, stages: Sequence[Stage], options: DoctorOptions) -> dict[str, Any]:
-    """What stages can make of the model on a task, with its data."""
+    """The diagnosis of stages on the model for a task, with its data."""
     notes = list[str]()
     data = task.load(options.data, console.progress().note)
 
@@ -77,7 +77,7 @@ def _diagnosed_for(task: Task, stages: Sequence[Stage], options: DoctorOptions) 
         return equivalence.task_images(model, task, data, options.input_scale)
 
     def task_of(model: KerasModel) -> TaskView:
-        # A name that no run takes is a finding here, because --fix mends it.
+        # No check of layer names: a name that no run takes is a finding here, because --fix changes it.
         check_shapes(model, data.train.images.shape[1:], len(data.classes), task.name)
         fitted, found = suited(task, data, model, options.input_scale)
         (trial,) = trials(model, data.validation, len(data.classes), [fitted.input_scale]).values()

@@ -12,7 +12,7 @@ from compress.text import printable, sentence_of
 
 @contextlib.contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Turn an error that a user can cause into one sentence: exit code 2 for a wrong command line, else 1."""
+    """Turn an error that a user can cause into one sentence: exit code 2 for a wrong command line, otherwise 1."""
     try:
         yield
         return
@@ -24,7 +24,7 @@ def errors_as_sentences() -> Iterator[None]:
     except MemoryError:
         message = "out of memory."
     except BrokenPipeError:
-        raise  # the reader of standard output has gone: click exits quietly
+        raise  # standard output is closed: click exits quietly
     except (OSError, ValueError) as error:
         message = sentence_of(error)
     raise click.ClickException(printable(message))

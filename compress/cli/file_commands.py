@@ -24,7 +24,7 @@ from compress.cli.param_types import TaskName
 MODEL = click.Argument(["file"], type=MODEL_FILE)
 SOURCE = click.Argument(["source"])
 OF_TASK = click.Option(
-    ["--task"], type=TaskName(), help="Task whose data are taken; that of the row if not given."
+    ["--task"], type=TaskName(), help="Task whose data to use; the task of the row if not given."
 )
 
 
@@ -46,7 +46,7 @@ def inspect(**values: Any) -> None:
 
 @click.command(params=[MODEL, SLIM_OUT, JSON])
 def slim(**values: Any) -> None:
-    """Write a .tflite FILE in fewer bytes that computes the same."""
+    """Write a .tflite file with fewer bytes that computes the same as FILE."""
     from compress.cli import slim_command
 
     slim_command.slim(**values)
@@ -57,15 +57,15 @@ def slim(**values: Any) -> None:
         MODEL,
         click.Option(
             ["--against"], type=MODEL_FILE,
-            help="File that it is held against: the ratio is FILE's time over that one's."
+            help="File to compare with; the ratio is the time of FILE divided by the time of this file."
         ),
         click.Option(
             ["--rounds"], type=click.IntRange(1, 10_000), default=30, show_default=True,
-            help="Rounds, in each of which both files run.",
+            help="Number of rounds; both files run in each round.",
         ),
         click.Option(
             ["--inputs"], type=click.IntRange(1, 1_000_000), default=200, show_default=True,
-            help="Inputs of a file in each round.",
+            help="Number of inputs per file in each round.",
         ),
         click.Option(
             ["--results"], type=FILE, help="File to append a row to, such as reports/latency.jsonl."
@@ -74,7 +74,7 @@ def slim(**values: Any) -> None:
     ]
 )  # fmt: skip
 def latency(**values: Any) -> None:
-    """Time a .tflite FILE on this processor, best against another file."""
+    """Time a .tflite FILE on this processor, preferably against another file."""
     from compress.cli import latency_command
 
     latency_command.latency(**values)
@@ -83,11 +83,11 @@ def latency(**values: Any) -> None:
 @click.command(
     params=[
         SOURCE,
-        click.Option(["--to"], type=FILE, required=True, help="Folder to write; it must not be there yet."),
-        click.Option(["--name"], help="Name of the files and, in C, of the model; that of the file if not given."),
+        click.Option(["--to"], type=FILE, required=True, help="Folder to write; it must not exist yet."),
+        click.Option(["--name"], help="Name of the files and of the model in C; that of the model file if not given."),
         click.Option(
             ["--examples"], type=click.IntRange(1, 1000), default=4, show_default=True,
-            help="Golden examples: inputs with the outputs that TFLM gives.",
+            help="Number of golden examples: inputs with the outputs that TFLM computes.",
         ),
         OF_TASK, DATA, *PIXELS, OUT, JSON,
     ]
@@ -104,7 +104,7 @@ def export(**values: Any) -> None:
 
 @click.command(params=[SOURCE, OF_TASK, DATA, *PIXELS, OUT, RESULTS, JSON])
 def verify(**values: Any) -> None:
-    """Measure again what a row says, from the kept file, and say what is equal.
+    """Repeat the measurements of a row on its kept file, and show what is equal.
 
     SOURCE is a run folder, the first digits of a run's key, zoo:NAME, or a folder that `compress export` wrote.
     """

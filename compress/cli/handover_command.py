@@ -1,4 +1,4 @@
-"""What `compress export` and `compress verify` do."""
+"""The code of `compress export` and `compress verify`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def export(
     as_json: bool,
     **of_task: Any,
 ) -> None:
-    """Write the folder that hands a model over, and list its files.
+    """Write the handover folder of a model, and list its files.
 
     Raises:
       ValueError: there is no such file or run, or it cannot be handed over.
@@ -80,17 +80,17 @@ def verify(
     as_json: bool,
     **of_task: Any,
 ) -> None:
-    """Measure again what a row says, from the kept file, and show field by field whether that is equal.
+    """Repeat the measurements of a row on its kept file, and show for each field whether it is equal.
 
     Raises:
-      ValueError: something is not equal, or there is no such run or folder.
+      ValueError: a field is not equal, or there is no such run or folder.
     """
     checks: list[Check] = []
     path = Path(source)
     if (path / CHECKSUMS).exists():
         checks += file_checks(path)
         if not all(check.equal for check in checks):
-            _show(checks, source, as_json)  # nothing of such a folder is read
+            _show(checks, source, as_json)  # raises: nothing else in such a folder is read
         found = _exported(path)
     else:
         found = _source(source, out)
@@ -98,7 +98,7 @@ def verify(
             raise ValueError(
                 f"{source} has no row to verify: name a run folder, a run, or an exported folder."
             )
-        # The row of a model of the zoo is its own; one of its training, in these results, may be of another file.
+        # A model of the zoo has its own row. The row of its training in these results may be about another file.
         others = [] if zoo.named(source) or not results.exists() else read_from(results)
         if kept := [row for row in others if _same(row, found.row)]:
             checks += row_checks(found.row, kept[-1], str(results))
@@ -168,11 +168,11 @@ def _exported(folder: Path) -> _Source:
     (file,), row = files, None
     if (path := folder / ROW).exists():
         if regular(path).stat().st_size > MAX_ROW_BYTES:
-            raise ValueError(f"{path} has more than {MAX_ROW_BYTES:,} bytes: it is no row.")
+            raise ValueError(f"{path} has more than {MAX_ROW_BYTES:,} bytes: it is not a row.")
         try:
             row = Result.from_record(json.loads(path.read_bytes()))
         except (RecursionError, ValueError) as error:
-            raise ValueError(f"{path} is no row: {error}") from error
+            raise ValueError(f"{path} is not a row: {error}") from error
     return _Source(name=file.stem, model=TFLiteModel.load(file), row=row)
 
 
@@ -182,7 +182,7 @@ def _same(row: Result, other: Result) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """The task whose data are taken, and how."""
+    """The task whose data are used, with the options for them."""
 
     task: Task
     name: str
@@ -198,10 +198,10 @@ class _Asked:
 
 
 def _asked(of_task: Mapping[str, Any], row: Result | None) -> _Asked | None:
-    """The task of these options, else that of the row; None if there is neither.
+    """The task of these options, otherwise that of the row; None if there is neither.
 
     Raises:
-      ValueError: no task is named, and that of the row is none that is installed. Code that a row names is not run.
+      ValueError: no task is named, and the task of the row is not installed. Code that a row names is not executed.
     """
     name = of_task["task"] or (row.task if row else None)
     if name is None:
@@ -220,7 +220,7 @@ def _asked(of_task: Mapping[str, Any], row: Result | None) -> _Asked | None:
 def _examples(
     source: _Source, asked: _Asked | None, examples: int
 ) -> tuple[np.ndarray, list[str], float | None]:
-    """Inputs of golden examples, labels of the classes, and the input scale: of the task, else drawn, and numbers."""
+    """Golden inputs, class labels and input scale of the task. Without a task: random inputs, numbered labels, None."""
     shape, classes = _shape_and_classes(source.model)
     if asked is None:
         drawn = np.random.default_rng(0).integers(0, 256, (examples, *shape), np.uint8)

@@ -1,4 +1,4 @@
-"""What `compress inspect` does. Imported when it runs, never for help."""
+"""The code of `compress inspect`. Imported when the command runs, never for help."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def costs(
     as_json: bool,
 ) -> None:
     """Show what 8 and 4 bits of each kernel of a Keras file cost, on the task's validation images."""
-    suffix_of(file)  # before the data is looked for
+    suffix_of(file)  # before looking for the data
     setup.check_tensorflow("inspect", file)
     note = console.progress().note
     dataset = task.load(data, note)

@@ -1,4 +1,4 @@
-"""What `compress latency` does: time a `.tflite` file, by itself or against another."""
+"""`compress latency`: time a `.tflite` file, alone or against another."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ENGINE = "LiteRT with XNNPACK, one thread, batch 1"
 def latency(
     file: Path, against: Path | None, rounds: int, inputs: int, results: Path | None, as_json: bool
 ) -> None:
-    """Time a file, by itself or against another, show it, and append a row if `results` is given.
+    """Time a file, alone or against another, show the times, and append a row if `results` is given.
 
     Raises:
-      ValueError: a file is no `.tflite` file, or LiteRT does not run it.
+      ValueError: a file is not a `.tflite` file, or LiteRT does not run it.
     """
     paths = [path for path in (against, file) if path is not None]
     models = [TFLiteModel.load(path) for path in paths]

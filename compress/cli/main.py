@@ -63,16 +63,16 @@ cli.run_stage = _run_stage
     params=[
         MODEL,
         TRUST,
-        click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, in place of stages."),
+        click.Option(["--pipeline"], type=FILE, help="TOML file of pipelines, instead of stages."),
         *WORKER_OPTIONS,
         *RUN_OPTIONS,
     ],
     invoke_without_command=True,
 )
 def run(**values: Any) -> None:
-    """Compress a model: stages with their options, in the order typed.
+    """Compress a model with stages, which run in the order given.
 
-    The options below stand before the first stage or after any.
+    The options below may stand before the first stage or after any stage.
 
     For instance: compress run prune --sparsity 0.5 --seed 3
     """
@@ -85,7 +85,7 @@ def _run_stages(stages: list[Stage], pipeline: Path | None, **values: Any) -> No
         raise click.UsageError(f"no stage given, as in `compress run prune`; stages here: {names}.")
     if stages and pipeline:
         raise click.UsageError(
-            "stages stand either in the file of --pipeline or here, not in both."
+            "give the stages either in the file of --pipeline or here, not in both."
         )
     workers = taken_out(values, pipeline)
     if pipeline:
@@ -108,7 +108,7 @@ def train(
     dry_run: bool,
     **values: Any,
 ) -> None:
-    """Train a network of the task from scratch, resumably."""
+    """Train a network of the task from scratch. The same command resumes an interrupted training."""
     from compress.cli import train_command
     from compress.runs.training_run import Training
 
@@ -136,16 +136,16 @@ for command in file_commands.COMMANDS:
     chain=True,
     params=[
         click.Argument(["file"], type=MODEL_FILE),
-        click.Option(["--fix"], type=FILE, help="Write a rewritten model that computes the same to this .keras file."),
+        click.Option(["--fix"], type=FILE, help="File (.keras) for a rewritten model that computes the same."),
         click.Option(
             ["--task"], type=TaskName(),
-            help="Task that the stages are asked for, and on whose validation images --fix checks. If not given: "
-            "cifar10 for models of its images and classes, else your own images; random images check.",
+            help="Task to check the stages for; --fix compares on its validation images. If not given: cifar10 for a "
+            "model of its images and classes, otherwise your own images; --fix then compares on random images.",
         ),
         DATA,
         *PIXELS,
         click.Option(
-            ["--target"], type=click.Choice([MICRO]), help="Say too whether TFLM runs it in int8, and in how much RAM."
+            ["--target"], type=click.Choice([MICRO]), help="Also show whether TFLM runs it in int8, and the RAM needed."
         ),
         TRUST,
         JSON,
@@ -153,10 +153,11 @@ for command in file_commands.COMMANDS:
     invoke_without_command=True,
 )  # fmt: skip
 def doctor(**values: Any) -> None:
-    """Say what stages can make of a model FILE, before any work.
+    """Check before any work what the stages can do with a model FILE.
 
-    Which layers each stage leaves untreated or cannot treat, why, and which rewrite would help. Without STAGE, every
-    stage is asked. Exit code 1 if one cannot work.
+    For each stage, show which layers it leaves untreated or cannot treat, why, and which rewrite would help. Without
+    STAGE, check every stage that takes a Keras model. The exit code is 1 if a stage cannot work, or if --target is
+    given and TFLM cannot run the model.
 
     For instance: compress doctor model.keras prune --pattern 2:4
     """
@@ -179,11 +180,11 @@ def _run_doctor(ctx: click.Context, stages: list[Stage], **values: Any) -> None:
 @cli.command(
     params=[
         RESULTS,
-        click.Option(["--out"], type=FILE, help="Folder of the pages; that of the rows if not given."),
+        click.Option(["--out"], type=FILE, help="Folder for the pages; the folder of --results if not given."),
     ]
 )  # fmt: skip
 def report(results: Path, out: Path | None) -> None:
-    """Write the comparison pages anew from the rows alone."""
+    """Write the comparison pages again, from the result rows alone."""
     from compress.cli import commands
 
     commands.report(results, out)
@@ -235,7 +236,7 @@ def tasks() -> None:
 
 @cli.command(params=[JSON])
 def zoo(as_json: bool) -> None:
-    """List trained models that are installed; other commands take them as zoo:NAME."""
+    """List the installed trained models, which other commands take as zoo:NAME."""
     from compress.cli import zoo_command
 
     zoo_command.show(as_json)

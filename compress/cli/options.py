@@ -30,41 +30,45 @@ MODEL_FILE = ModelPath(path_type=Path)
 USUAL_TASK = "cifar10"
 TASK = click.Option(
     ["--task"], type=TaskName(), default=USUAL_TASK, show_default=True,
-    help="A task of `compress tasks`, or MODULE:OBJECT, a task in Python code of your own, which is run.",
+    help="Task listed by `compress tasks`, or MODULE:OBJECT for a task in your own Python code, which is executed.",
 )  # fmt: skip
 DATA = click.Option(
     ["--data"], type=FILE, help="Path of the data; found or downloaded if not given."
 )
 INPUT_SCALE = click.Option(
     ["--input-scale"], type=Scale(),
-    help="Factor for pixels, such as 1/255, or 1 for raw ones; found out from the model if not given.",
+    help="Factor that multiplies pixels, such as 1/255, or 1 for raw pixels; detected from the model if not given.",
 )  # fmt: skip
-# What is done to the pixels of task `images` before a model gets them.
+# How the pixels of task `images` are prepared before a model gets them.
 PIXELS = [
     INPUT_SCALE,
     click.Option(
         ["--mean"], type=Numbers(),
-        help="With --task images: subtract this from pixels times 1/255, a number for each channel.",
+        help="With --task images: subtract this from pixels times 1/255 or --input-scale; one number per channel.",
     ),
     click.Option(
-        ["--std"], type=Numbers(), help="With --task images: divide by this after the mean is subtracted."
+        ["--std"], type=Numbers(), help="With --task images: divide by this after subtracting the mean."
     ),
-    click.Option(["--bgr"], is_flag=True, help="With --task images: give the channels as blue, green, red."),
+    click.Option(["--bgr"], is_flag=True, help="With --task images: order the channels blue, green, red."),
     click.Option(
-        ["--resize"], type=Size(), help="With --task images: resize to HEIGHTxWIDTH, such as 224x224."
+        ["--resize"], type=Size(), help="With --task images: resize images to HEIGHTxWIDTH, such as 224x224."
     ),
 ]  # fmt: skip
-JSON = click.Option(["--json", "as_json"], is_flag=True, help="JSON on standard output.")
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON to standard output.")
 RESULTS = click.Option(
     ["--results"], type=FILE, default=Path("reports/results.jsonl"), show_default=True,
-    help="File of rows, one JSON object a line.",
+    help="File of result rows, one JSON object per line.",
 )  # fmt: skip
 OUT = click.Option(
-    ["--out"], type=FILE, default=Path("runs"), show_default=True, help="Folder of run folders."
+    ["--out"],
+    type=FILE,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder for the run folders.",
 )
 MICRO_ACCURACY = click.Option(
     ["--micro-accuracy"], is_flag=True,
-    help="Measure with TFLM too, the interpreter for microcontrollers, which takes longer. Needs tflite-micro.",
+    help="Also measure with TFLM, the interpreter for microcontrollers. Takes longer and needs tflite-micro.",
 )  # fmt: skip
 RUN_OPTIONS = [
     TASK,
@@ -83,30 +87,31 @@ RUN_OPTIONS = [
         type=click.Choice(["auto", "float32", "bfloat16"]),
         default="auto",
         show_default=True,
-        help="Number type of training; weights stay float32. auto: the faster, timed once before a long training.",
+        help="Number type of training; weights stay float32. auto times both once before a long training and takes "
+        "the faster.",
     ),
     OUT,
     RESULTS,
-    click.Option(["--fresh"], is_flag=True, help="Run again what is finished already."),
+    click.Option(["--fresh"], is_flag=True, help="Run again even if the run is already finished."),
     click.Option(
         ["--train-on"],
         type=click.Choice(["train", "train+validation"]),
         default="train",
         show_default=True,
-        help="What to train on; train+validation is for a final model, when all choices are made.",
+        help="Images to train on; use train+validation for a final model, after all choices are made.",
     ),
     click.Option(
         ["--measure-on", "measured_on"],
         type=click.Choice(["test", "validation"]),
         default="test",
         show_default=True,
-        help="Which images to measure on; validation, to choose by, leaves the test images closed.",
+        help="Images to measure on; use validation to choose between models without opening the test images.",
     ),
     MICRO_ACCURACY,
     JSON,
 ]
 SLIM_OUT = click.Option(
-    ["--out"], type=FILE, help="File to write; beside FILE, as .slim.tflite, if not given."
+    ["--out"], type=FILE, help="File to write; a .slim.tflite file next to FILE if not given."
 )
 MODEL = click.Option(
     ["--model"],
@@ -115,21 +120,24 @@ MODEL = click.Option(
 )
 NO_MEASURE = click.Option(
     ["--no-measure"], is_flag=True,
-    help="Only train; the same words without it measure later. Needs no TensorFlow with KERAS_BACKEND=jax.",
+    help="Only train; the same command without this flag measures later. Needs no TensorFlow with KERAS_BACKEND=jax.",
 )  # fmt: skip
-TRUST = click.Option(["--trust"], is_flag=True, help="Run code that is in the model file.")
+TRUST = click.Option(
+    ["--trust"], is_flag=True, help="Allow the model file to run code that it contains."
+)
 EVALUATE_OPTIONS = [TASK, DATA, *PIXELS, MICRO_ACCURACY, TRUST, JSON]
 INSPECT_OPTIONS = [
     click.Option(
         ["--sensitivity"], is_flag=True,
-        help="Show instead what 8 and 4 bits of each kernel cost, on validation images of the task.",
+        help="Show instead what storing each kernel in 8 and 4 bits costs, on validation images of the task.",
     ),
     click.Option(
-        ["--bytes", "by_bytes"], is_flag=True, help="Show instead where each byte of a .tflite file goes.",
+        ["--bytes", "by_bytes"], is_flag=True, help="Show instead what each byte of a .tflite file is used for.",
     ),
     click.Option(
         ["--target"], type=click.Choice(TARGETS),
-        help="Show instead what a .tflite file is there: micro, on TFLM; ethos-..., by Arm's compiler Vela.",
+        help="Show instead what a .tflite file needs on this target: micro with TFLM; ethos-... as estimated by Arm's "
+        "compiler Vela.",
     ),
     TASK, DATA, *PIXELS, TRUST, JSON,
 ]  # fmt: skip
@@ -137,9 +145,9 @@ COMPRESS_OPTIONS = [MODEL, TRUST, *RUN_OPTIONS]
 
 
 class MainGroup(click.Group):
-    """The commands below, and every installed stage as a command of its own."""
+    """The commands below, and every installed stage as its own command."""
 
-    run_stage: Callable[[Stage, RunOptions], None]  # what the command of a stage calls
+    run_stage: Callable[[Stage, RunOptions], None]  # called by the command of a stage
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with errors_as_sentences():
@@ -157,7 +165,7 @@ class MainGroup(click.Group):
             return self.commands.get(name)
         cls = registry.stage(name)
         own = {str(p.name) for p in cls.parameters()}
-        # What does not train, or gives no Keras model, leaves nothing to measure later.
+        # A stage that does not train, or gives no Keras model, leaves nothing to measure later.
         later = [NO_MEASURE] if cls.trains and cls.gives == "keras" else []
 
         def run_alone(**values: Any) -> None:
@@ -194,7 +202,7 @@ class FileThenStages(StageGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-"):
             file, words = args[0], args[1:]
-            # A trial parse, only to learn where the own options of the command end.
+            # A trial parse, only to find where the command's own options end.
             values, rest, _ = self.make_parser(ctx).parse_args([*words])
             own = len(words) - len(rest) - isinstance(values.get("file"), str)
             args = [*words[:own], file, *words[own:]]
@@ -209,9 +217,9 @@ def run_options(values: dict[str, Any]) -> RunOptions:
 
 
 def with_task(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of `TASK` and `PIXELS`, among others, with the task itself, which prepares pixels as they say.
+    """The values, with the task itself in place of its name. It prepares pixels as the values of `PIXELS` say.
 
-    With a mean or a standard deviation the input scale is a part of the preparation.
+    If a mean or a standard deviation is given, the input scale becomes a part of this preparation.
     """
     from compress.data.preparation import Preparation
     from compress.tasks.images import prepared

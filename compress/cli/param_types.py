@@ -40,7 +40,7 @@ class Numbers(click.ParamType):
         except ValueError:
             numbers = ()
         if not numbers or not all(map(math.isfinite, numbers)):
-            self.fail(f"{value!r} is no list of numbers such as 0.485,0.456,0.406.", param, ctx)
+            self.fail(f"{value!r} is not a list of numbers such as 0.485,0.456,0.406.", param, ctx)
         return numbers
 
 
@@ -51,7 +51,7 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", str(value)):
-            self.fail(f"{value!r} is no size such as 224x224, height first, or 224.", param, ctx)
+            self.fail(f"{value!r} is not a size such as 224x224, height first, or 224.", param, ctx)
         height, _, width = str(value).partition("x")
         return int(height), int(width or height)
 
@@ -65,7 +65,9 @@ class Age(click.ParamType):
         match = re.fullmatch(r"(\d{1,4})([hdw])", str(value))
         if not match:
             self.fail(
-                f"{value!r} is not a number of hours, days or weeks as 12h, 30d, 8w.", param, ctx
+                f"{value!r} is not a number of hours, days or weeks such as 12h, 30d or 8w.",
+                param,
+                ctx,
             )
         return int(match[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[match[2]])
 

@@ -1,4 +1,4 @@
-"""What `compress run --pipeline` does. Imported when it runs, never for help."""
+"""The code of `compress run --pipeline`. Imported when the command runs, never for help."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_file(file: Path, options: RunOptions, workers: Mapping[str, Any]) -> Non
       workers: the values of `WORKER_OPTIONS`.
 
     Raises:
-      ValueError: a word is wrong, or, at the end, a pipeline failed.
+      ValueError: the file or an option is wrong; at the end, if a pipeline failed.
     """
     plans = toml_file.read(file, options.seed, options.model)
     is_worker = workers["worker"] is not None
@@ -59,7 +59,7 @@ def _starts(
 def _driven(
     shared: SharedPlans, words: Sequence[str], jobs: int, cluster: Cluster | None, results: Path
 ) -> list[toml_file.Outcome]:
-    """Let workers run the pipelines. Rows are written in the order of the pipelines, as one process does."""
+    """Let workers run the pipelines. Rows are written in the order of the pipelines, as with one process."""
     progress, outcomes = console.progress(), list[toml_file.Outcome]()
 
     def look() -> bool:
@@ -76,7 +76,7 @@ def _driven(
         return True
 
     with shared.driven(progress):
-        progress.note(f"what the jobs print is in {shared.folder}")
+        progress.note(f"the output of the jobs is in {shared.folder}")
         drive(["-m", "compress", *words], shared.folder, jobs, cluster, look)
     return outcomes
 

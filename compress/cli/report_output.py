@@ -12,7 +12,7 @@ from compress.runs.options import RunOptions
 
 
 def show(rows: Sequence[Result], options: RunOptions) -> None:
-    """Print rows beside what is published, and write the pages of all rows; as JSON, the rows alone are printed."""
+    """Print rows beside the published figures, and write the pages of all rows. As JSON, print only the rows."""
     results = options.results
     written = write_pages(results, results.parent, unless_current=True)
     if options.as_json:

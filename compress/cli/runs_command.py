@@ -1,4 +1,4 @@
-"""What `compress runs` does: list the run folders, or delete old ones after asking."""
+"""`compress runs`: list the run folders, or delete old ones after asking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
     """Delete the run folders in `out` that are older than `age`, except those in use by a process.
 
     Raises:
-      ValueError: standard input is no terminal, so nobody can confirm, and `yes` is False.
+      ValueError: standard input is not a terminal, so nobody can confirm, and `yes` is False.
     """
     runs = run_folders(out)
     doomed = older(runs, age, datetime.now(UTC))
@@ -38,7 +38,7 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
     if doomed and not yes:
         if not sys.stdin.isatty():
             raise ValueError(
-                f"{_count_and_size(doomed)} would be deleted, and nobody can be asked here: add --yes."
+                f"{_count_and_size(doomed)} would be deleted, and there is no terminal to confirm it: add --yes."
             )
         click.confirm(f"Delete {_count_and_size(doomed)}?", abort=True, err=True)
     for run in doomed:
@@ -50,7 +50,7 @@ def prune(out: Path, age: timedelta, yes: bool, as_json: bool) -> None:
         }
         console.say_json(record)
         return
-    stayed = f" {_count_and_size(busy)} stayed: a process is at work there." if busy else ""
+    stayed = f" {_count_and_size(busy)} kept: in use by another process." if busy else ""
     console.say(f"Deleted {_count_and_size(doomed)}.{stayed}")
 
 

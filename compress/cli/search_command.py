@@ -1,4 +1,4 @@
-"""What `compress search` does. Imported when it runs, never for help."""
+"""The code of `compress search`. Imported when the command runs, never for help."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from compress.workers.on_ray import Cluster, cluster_of
 
 
 class Searching:
-    """A search at work in this process: its study, and the model and data once they are needed."""
+    """A search that runs in this process: its study, and its model and data, which are loaded on first use."""
 
     def __init__(self, found: Definition, out: Path) -> None:
         self.definition, self.out = found, out
@@ -42,12 +42,12 @@ class Searching:
 
     @cached_property
     def options(self) -> RunOptions:
-        """The options of its runs."""
+        """The options of its trials."""
         return run_options(_restored(self.definition.options, self.out))
 
     @cached_property
     def start(self) -> tuple[KerasModel, RunContext]:
-        """The model that trials begin with, and the context in which they run: measured on validation, without rows."""
+        """The model that trials start from, and their context. It measures on validation images and writes no rows."""
         context = run_context(self.options)
         model, context = setup.start(
             self.options, dataclasses.replace(context, progress=self.progress)
@@ -56,22 +56,22 @@ class Searching:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """Tells what files will take."""
+        """The predictor of what files will take."""
         model, context = self.start
         return Predictor(model, context.view(None))
 
     def standing(self) -> Standing:
-        """What it has found so far."""
+        """The results of the search so far."""
         return standing(self.study, self.definition)
 
     def check_possible(self) -> None:
-        """Raise ValueError if a limit is below all that the space can give."""
+        """Raise ValueError if nothing in the space can meet a limit."""
         if self.definition.limits:
             limits = self.definition.parsed_limits()
             check_possible(self.definition.parsed_space(), limits, self.predictor)
 
     def propose_the_first(self) -> None:
-        """Propose what a person would begin with."""
+        """Propose first trials: the shortest if time is limited, the widest students within other limits."""
         if self.definition.minutes is not None:
             begin_with_the_shortest(self.study, self.definition)
         if self.definition.limits:
@@ -87,7 +87,7 @@ class Searching:
     def run_workers(
         self, jobs: int, cluster: Cluster | None, told: Callable[[Any, Standing], None]
     ) -> None:
-        """Let other processes, here or on a cluster, run trials until the budget is used up; tell of those that end."""
+        """Let other processes, here or on a cluster, run trials until the budget is used up. Report each that ends."""
         budget = Budget.of(self.definition, self.standing())
         if budget.is_used_up(self.standing()):
             return
@@ -98,7 +98,7 @@ class Searching:
             before, ended = ended, self._ended()
             for number in sorted(ended.keys() - before.keys()):
                 told(ended[number], self.standing())
-            return False  # one that is under way is not broken off
+            return False  # a running trial is not stopped
 
         name, out = self.definition.name, str(self.out.absolute())
         words = ["-m", "compress", "search", "--resume", name, "--out", out]
@@ -109,7 +109,7 @@ class Searching:
 
 
 def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
-    """Begin a search, or go on with it, and show what it found."""
+    """Start or resume a search, and show its results."""
     storage.check_installed()
     out = Path(values["out"])
     if values["resume"]:
@@ -121,8 +121,8 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
             known = definition.load(out, found.name)
             if not known.is_same_as(found):
                 raise ValueError(
-                    f"search {found.name} is there already, with other words: give this one another --name, or go on "
-                    f"with that one by --resume {found.name}."
+                    f"search {found.name} already exists with other options: give this one another --name, or resume "
+                    f"that one with --resume {found.name}."
                 )
             found = known
     found = found.with_budget(
@@ -135,7 +135,7 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         if cluster.address:
             storage.check_shared(found.storage)
     if values["worker"] is None and found.storage is None:
-        found.save(out)  # first, as its database is in the same folder
+        found.save(out)  # before its database is opened in the same folder
     searching = Searching(found, out)
     if values["worker"] is not None:
         budget = Budget.of(found, searching.standing(), parent=values["worker"])
@@ -185,7 +185,7 @@ def status(name: str, out: Path, as_json: bool) -> None:
 
 
 def _new(values: Mapping[str, Any]) -> Definition:
-    """The search that the words of a command ask for, everything in them checked."""
+    """The search that the options of a command define, after all of them are checked."""
     options = run_options({k: v for k, v in values.items() if k in (*KEPT, "out", "as_json")})
     limits = Limits(flash=values["max_flash"], arena=values["max_arena"], macs=values["max_macs"])
     objectives = tuple(dict.fromkeys(values["objectives"])) or ("top1",)
@@ -214,14 +214,14 @@ def _new(values: Mapping[str, Any]) -> Definition:
 
 
 def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of all runs as JSON."""
+    """The options of all trials as JSON."""
     kept = {name: values[name] for name in KEPT}
     kept |= {name: str(Path(kept[name]).absolute()) for name in PATHS if kept[name] is not None}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 
 def _restored(kept: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """The options of all runs as a command line gives them."""
+    """The options of all trials as a command line gives them."""
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
     values |= {name: Path(kept[name]) for name in PATHS if kept[name] is not None}
     return {**values, "out": out, "measured_on": "validation"}

@@ -1,4 +1,4 @@
-"""What a person sees of a search: a line a trial, the front as a table, and the command that makes the best again."""
+"""The output of a search: a line per trial, the front as a table, and the command that repeats the best trial."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from compress.search.definition import Definition
 from compress.search.limits import FLAGS
 from compress.search.standing import FAILED, RESULT, WORDS, Found, Standing, axes, kind
 
-FRONT = "front"  # the picture, without the suffix of its format
+FRONT = "front"  # the name of the picture, without the suffix of its format
 
 
 def begun(found: Definition, so_far: Standing) -> str:
-    """What a search is after, and how far it is."""
+    """The objectives, limits and budget of a search, and the number of trials so far."""
     limits = " ".join(f"{FLAGS[name]} {most:,}" for name, most in found.limits.items())
     within = f" within {limits}" if limits else ""
     before = f"; {so_far.tried} trials so far" if so_far.tried else ""
@@ -29,7 +29,7 @@ def begun(found: Definition, so_far: Standing) -> str:
 
 
 def line(trial: Any, so_far: Standing, found: Definition, left: float | None) -> str | None:
-    """One line on a trial that came to an end, and on the search after it; None on one refused before training."""
+    """One line on a trial that ended, and on the search after it; None for a trial that was refused before training."""
     state, attributes = kind(trial), trial.user_attrs
     if state not in ("finished", "stopped", "failed"):
         return None
@@ -52,7 +52,7 @@ def line(trial: Any, so_far: Standing, found: Definition, left: float | None) ->
 def show(
     found: Definition, so_far: Standing, rows: Sequence[Result], out: Path, as_json: bool
 ) -> None:
-    """Print the outcome of a search: its front, the best file, and the command that makes it again."""
+    """Print the outcome of a search: its front, the best file, and the command that makes this file again."""
     folder = definition.folder_of(out, found.name)
     best = so_far.best
     file = folder / finalists.BEST
@@ -76,7 +76,7 @@ def show(
         {
             "search": f"{found.name}, {begun(found, so_far)}",
             "trials": f"{so_far.finished} finished, {so_far.stopped} stopped early, {so_far.refused} refused or tried "
-            f"before, {so_far.failed} failed, {so_far.running} at work or lost",
+            f"before, {so_far.failed} failed, {so_far.running} running or lost",
             "time": f"{console.clock(so_far.seconds)} in trials{_left(found, so_far)}",
         }
     )
@@ -90,7 +90,7 @@ def show(
 
 
 def draw(found: Definition, so_far: Standing, out: Path) -> None:
-    """Draw the front of a search and all trials that fit into its folder, by its first two objectives."""
+    """Draw the front and all fitting trials of a search, by its first two objectives, into the folder of the search."""
     from compress.report.plots import search_front
 
     up, across = axes(found.objectives)[:2]
@@ -109,7 +109,7 @@ def _axis(objective: str) -> str:
 
 
 def command_again(found: Definition, words: str, out: Path) -> str:
-    """The command that makes a trial again and measures it on test images."""
+    """The command that repeats a trial and measures it on test images."""
     options: dict[str | None, click.Parameter] = {o.name: o for o in (MODEL, TRUST, *RUN_OPTIONS)}
     flags: list[str] = []
     for name, value in {**found.options, "results": None, "out": str(out)}.items():
@@ -127,7 +127,7 @@ def _word(name: str, value: Any) -> str:
 
 
 def _record(each: Found, found: Definition, on_test: Mapping[str, Result]) -> dict[str, Any]:
-    """A line of the table of the front."""
+    """A line in the table of the front."""
     facts = each.facts
     test = on_test.get(str(facts["run"]))
     shown = dict.fromkeys(("file_bytes", *axes(found.objectives), *_limited(found)))

@@ -1,4 +1,4 @@
-"""`compress slim`: anybody's `.tflite` file in fewer bytes."""
+"""`compress slim`: rewrite any `.tflite` file in fewer bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def slim(file: Path, out: Path | None, as_json: bool) -> None:
     """Write the slim form of a file to `out`, by default beside it, and show what that saved.
 
     Raises:
-      ValueError: it is no `.tflite` file, no slim form computes the same, or another file is in the default place.
+      ValueError: it is not a `.tflite` file, no slim form computes the same, or another file has the default name.
     """
     suffix = suffix_of(file)
     if suffix != ".tflite":
@@ -23,11 +23,13 @@ def slim(file: Path, out: Path | None, as_json: bool) -> None:
             f"{file} is a {suffix} file; slim takes a .tflite file, and what `compress run` writes is slim already."
         )
     model = TFLiteModel.load(file)
-    read(model.content)  # it says what is damaged, where LiteRT may not
+    read(model.content)  # says what is damaged; LiteRT may not say it
     content = proven_slim(model.content)
     place = out or file.with_suffix(".slim.tflite")
     if out is None and place.exists() and place.read_bytes() != content:
-        raise ValueError(f"{place} is there already and is another file: name one with --out.")
+        raise ValueError(
+            f"{place} already exists with other content: name another file with --out."
+        )
     TFLiteModel(content).save(place)
     before, after = len(model.content), len(content)
     if as_json:

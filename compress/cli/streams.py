@@ -1,4 +1,4 @@
-"""Standard streams that may be closed: the run goes on, and output that nobody reads is lost."""
+"""Standard streams that may be closed: the run continues, and output that nobody reads is lost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def prepare() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened gets this number, and native code writes its messages into it.
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            # Otherwise the next opened file gets this number, and native code writes its messages into it.
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     raw = _LossyStream(2, "w", closefd=False)

@@ -1,4 +1,4 @@
-"""What `compress inspect --target` does: what a `.tflite` file is on a microcontroller or an Ethos-U."""
+"""`compress inspect --target`: what a `.tflite` file needs on a microcontroller or an Ethos-U."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def inspect(file: Path, target: str, trust: bool, as_json: bool, **of_task: Any)
     """Show what a `.tflite` file needs on a target.
 
     Raises:
-      ValueError: it is another kind of file, or the library for the target is not installed.
+      ValueError: the file is not a `.tflite` file, or the library for the target is not installed.
     """
     (interpreter if target == MICRO else vela).check()
     model = load_model(file, trust)
     if not isinstance(model, TFLiteModel):
         raise ValueError(
-            f"{file} is no .tflite file; --target is of one, as `compress run` keeps it."
+            f"{file} is not a .tflite file; --target needs one, as `compress run` writes it."
         )
     record = micro_record(model) if target == MICRO else vela_record(model, target)
     if as_json:
@@ -38,7 +38,7 @@ def inspect(file: Path, target: str, trust: bool, as_json: bool, **of_task: Any)
 
 
 def micro_record(model: TFLiteModel) -> dict[str, Any]:
-    """What TFLM makes of a file, as plain data; "runs" is True, or False with "why" and "what_to_do"."""
+    """The result of a file in TFLM, as plain data; "runs" is True, or False with "why" and "what_to_do"."""
     operators = sorted({operator.name for operator in model.graph.operators})
     record: dict[str, Any] = {"target": "TFLM", "file_bytes": len(model.content)}
     try:
@@ -65,7 +65,7 @@ def micro_record(model: TFLiteModel) -> dict[str, Any]:
 
 
 def vela_record(model: TFLiteModel, accelerator: str) -> dict[str, Any]:
-    """What Vela says of a file, as plain data."""
+    """Vela's estimate for a file, as plain data."""
     found = vela.estimate(model.content, accelerator)
     return {
         "target": accelerator,

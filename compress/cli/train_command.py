@@ -1,4 +1,4 @@
-"""What `compress train` does, from its options to the printed summary, and with `--dry-run`."""
+"""The code of `compress train`, from its options to the printed summary, and of its `--dry-run`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(training: Training, options: RunOptions) -> None:
     task = options.task
     if not training.network_of(task).recipes:
         raise ValueError(
-            f"task {task.name} has no recipe to train from scratch by: give the other commands a model of your own "
+            f"task {task.name} has no recipe for training from scratch: give the other commands your own model "
             "with --model, or write a task (docs/adding-a-task.md) and name it with --task MODULE:OBJECT."
         )
     if options.input_scale is not None:
@@ -52,7 +52,7 @@ def train(training: Training, options: RunOptions) -> None:
 
 
 def _only_train(training: Training, options: RunOptions) -> None:
-    """Train, and leave the measuring for later."""
+    """Train without measuring; a later command measures."""
     setup.check_backend(options)
     if training.tensorboard and backend.name() != "tensorflow":
         raise ValueError("--tensorboard needs TensorFlow to write its logs: leave it out on jax.")

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from compress.tasks.network import Network
 
 TRAIN_OPTIONS = [
-    click.Option(["--network"], help="Network of the task; its first one if not given."),
-    click.Option(["--recipe"], help="How to train; the network's first recipe if not given."),
+    click.Option(["--network"], help="Network of the task; the first one if not given."),
+    click.Option(["--recipe"], help="Training recipe; the network's first recipe if not given."),
     click.Option(
-        ["--epochs"], type=click.IntRange(0, MAX_EPOCHS), help="The recipe's own if not given."
+        ["--epochs"],
+        type=click.IntRange(0, MAX_EPOCHS),
+        help="Epochs; those of the recipe if not given.",
     ),
     click.Option(
         ["--set", "settings"],
@@ -27,16 +29,16 @@ TRAIN_OPTIONS = [
         multiple=True,
         help="Change a field of the recipe, as in --set mixup=0.2. May be repeated.",
     ),
-    click.Option(["--tensorboard"], is_flag=True, help="Also log for TensorBoard."),
+    click.Option(["--tensorboard"], is_flag=True, help="Also write logs for TensorBoard."),
     click.Option(
-        ["--dry-run"], is_flag=True, help="Only print how large the network is; needs no data."
+        ["--dry-run"], is_flag=True, help="Only print the size of the network; needs no data."
     ),
 ]
-_CHOSEN = "compress.network"  # where a context keeps the network that the words name
+_CHOSEN = "compress.network"  # key of the chosen network in a context
 
 
 class Train(click.Command):
-    """`compress train`: its options are its own and those of the network that its words name."""
+    """`compress train`: it has its own options and those of the network that its words name."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         network = _named_in(args, self.params, ctx)
@@ -71,7 +73,7 @@ class Train(click.Command):
 
 
 def network_from(values: dict[str, Any], name: str | None) -> Network:
-    """The network called `name`, or the task's first, with its options, which are taken out of `values`.
+    """The network called `name`, or the task's first, with its options, which are removed from `values`.
 
     Raises:
       click.UsageError: the network refuses its options.
@@ -86,7 +88,7 @@ def network_from(values: dict[str, Any], name: str | None) -> Network:
 
 
 def _named_in(args: list[str], own: list[click.Parameter], ctx: click.Context) -> Network | None:
-    """The network that the words name, or the first of their task. None if they name a task that is not there.
+    """The network that the words name, or the first of their task. None in completion if the task is not installed.
 
     Args:
       own: the parameters of the command besides those of a network.
@@ -98,7 +100,7 @@ def _named_in(args: list[str], own: list[click.Parameter], ctx: click.Context) -
     task, name = str(values.get("task", TASK.default)), values.get("network")
     installed = registry.task_names()
     if ctx.resilient_parsing and task not in installed:
-        return None  # completion runs no code of a user
+        return None  # completion must not run a user's code
     if ":" not in task and task not in installed:
         raise click.UsageError(no_such("task", task, installed), ctx)
     networks = registry.task(task).networks

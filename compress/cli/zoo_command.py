@@ -1,4 +1,4 @@
-"""`compress zoo`: the trained models that are installed."""
+"""`compress zoo`: list the installed trained models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.rows.result import Result
 
 
 def show(as_json: bool) -> None:
-    """List the models of the zoo with what was measured of them."""
+    """List the models of the zoo with their measurements."""
     models = zoo.models().values()
     if as_json:
         console.say_json([asdict(model) | {"file": str(model.file)} for model in models])

@@ -1,4 +1,4 @@
-"""Choosing the few values that the weights of a kernel share: arithmetic on arrays.
+"""The choice of the few values that the weights of a kernel share: arithmetic on arrays.
 
-What is true of weights that are shared already is asked of `compress.weight_sharing`. Start at `kmeans`.
+`compress.weight_sharing` is for weights that are shared already. Start at `kmeans`.
 """

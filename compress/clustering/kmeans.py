@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 100  # of k-means, which converges much earlier
+_ROUNDS = 100  # highest number of k-means iterations; it converges much earlier
 
 
 INITIALIZATIONS = ("kmeans++", "density-based", "linear", "random")
@@ -13,15 +13,15 @@ INITIALIZATIONS = ("kmeans++", "density-based", "linear", "random")
 def centroids_of(w: np.ndarray, k: int, initialization: str, seed: int) -> np.ndarray:
     """Initial centroids of the non-zero weights of `w`: dtype of `w`, [k], ascending.
 
-    At most half as many differ as there are non-zero weights: with a centroid for each weight none would be shared.
-    The others repeat the last. All are 0 if all weights are.
+    At most half as many centroids differ as there are non-zero weights, but at least one: with a centroid for each
+    weight, no value would be shared. Further centroids repeat the last one. All are 0 if all weights are 0.
 
     Args:
       w: any shape.
       k: number of centroids, at least 1.
       seed: decides what "random" and "kmeans++" draw.
-      initialization: "linear": evenly spaced between the least and the greatest weight. "random": drawn evenly
-        between them. "density-based": with equally many weights between each two. "kmeans++": weights drawn far
+      initialization: "linear": evenly spaced between the least and the greatest weight. "random": drawn uniformly
+        between them. "density-based": equally many weights between each two. "kmeans++": weights drawn far
         from each other (Arthur and Vassilvitskii 2007), then k-means: each centroid is moved to the mean of the
         weights nearest to it, until none moves.
     """
@@ -42,7 +42,7 @@ def centroids_of(w: np.ndarray, k: int, initialization: str, seed: int) -> np.nd
 
 
 def _kmeans_plus_plus(values: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` of the values, each drawn with a chance that grows with the squared distance to those drawn before."""
+    """`count` of the values, each with a probability that grows with its squared distance to those drawn before."""
     drawn = [rng.choice(values)]
     squares = (values - drawn[0]) ** 2
     while len(drawn) < count and squares.any():
@@ -52,7 +52,7 @@ def _kmeans_plus_plus(values: np.ndarray, count: int, rng: np.random.Generator) 
 
 
 def _k_means(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Centroids, each moved to the mean of the ascending `values` nearest to it until that moves none."""
+    """Centroids after k-means: each moves to the mean of the ascending `values` nearest to it, until none moves."""
     sums = np.concatenate([[0], np.cumsum(values)])
     for _ in range(_ROUNDS):
         borders = np.searchsorted(values, (centroids[1:] + centroids[:-1]) / 2)

@@ -1,4 +1,4 @@
 """Images and labels: read from folders and .npz files, divided into splits.
 
-This package knows no model and no task. Start at `images`.
+This package imports no model and no task. Start at `images`.
 """

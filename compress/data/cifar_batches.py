@@ -1,4 +1,4 @@
-"""The official CIFAR-10 batches, binary and Python: `data_batch_1` to `_5` and `test_batch`, in a folder."""
+"""Read the official CIFAR-10 batches in a folder, binary or Python: `data_batch_1` to `_5` and `test_batch`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CLASSES = (
     "truck",
 )
 SIDE = 32  # pixels
-PIXELS = SIDE * SIDE * 3  # bytes an image
+PIXELS = SIDE * SIDE * 3  # bytes per image
 RECORD = 1 + PIXELS  # bytes: the label, then the red, green and blue plane, row by row
-MAX_RECORDS = 1_000_000  # of a batch
+MAX_RECORDS = 1_000_000  # per batch
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [n, 32, 32, 3], labels [n]
 
@@ -37,7 +37,7 @@ def binary_batch(content: bytes, records: int | None, where: str) -> Arrays:
     """Images uint8 [records, 32, 32, 3] and labels uint8 [records] of one binary batch.
 
     Args:
-      records: how many there must be; None: as many as there are.
+      records: the required number of images; None: any number.
     """
     if records is None and (not content or len(content) % RECORD):
         raise ValueError(
@@ -48,10 +48,10 @@ def binary_batch(content: bytes, records: int | None, where: str) -> Arrays:
 
 
 def python_batch(content: bytes, records: int | None, where: str) -> Arrays:
-    """Images uint8 [records, 32, 32, 3] and labels [records] of one pickled batch; runs no code of the pickle.
+    """Images uint8 [records, 32, 32, 3] and labels [records] of one pickled batch. No code of the pickle runs.
 
     Args:
-      records: how many there must be; None: as many as there are.
+      records: the required number of images; None: any number.
     """
     batch = load_dict(content, where)
     for key in ("data", "labels"):
@@ -91,7 +91,7 @@ class Layout:
 
     folder: str
     suffix: str
-    # Content of a batch, how many images it must hold, its name -> its images and labels.
+    # (content of a batch, required number of images, name of the batch) -> its images and labels.
     decode: Callable[[bytes, int | None, str], Arrays]
 
     @property
@@ -110,9 +110,9 @@ PYTHON = Layout("cifar-10-batches-py", "", python_batch)
 
 
 def found_in(folder: Path) -> tuple[Path, Layout] | None:
-    """The folder of batches that `folder` is or holds, as the archives name it, and their layout; None if it has none.
+    """The folder of batches and their layout: `folder`, or the subfolder from an archive in it; None if it has none.
 
-    One batch is enough to know the form: what is missing is then said by name.
+    One batch is enough to identify the layout. Missing batches are then reported by name.
     """
     for layout in (BINARY, PYTHON):
         if any((folder / name).is_file() for name in [*layout.train, *layout.test]):
@@ -124,10 +124,11 @@ def found_in(folder: Path) -> tuple[Path, Layout] | None:
 
 
 def read_batches(folder: Path, layout: Layout) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """The class names and the splits "train" and "test" of a folder of batches of any equal or unequal size.
+    """The class names and the splits "train" and "test" of a folder of batches. Batches may have different sizes.
 
     Raises:
-      ValueError: a batch is missing or damaged, or has other labels than those of CIFAR-10.
+      FileNotFoundError: a batch is missing.
+      ValueError: a batch is too large or damaged, or has labels other than those of CIFAR-10.
     """
     parts = {}
     for part, names in (("train", layout.train), ("test", layout.test)):
@@ -146,13 +147,13 @@ def _read(path: Path, layout: Layout) -> Arrays:
         raise ValueError(f"{path}: more than {MAX_RECORDS:,} images; not a batch of CIFAR-10.")
     images, labels = layout.decode(path.read_bytes(), None, str(path))
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
-        raise ValueError(f"{path}: its labels are no list of whole numbers.")
+        raise ValueError(f"{path}: its labels are not a list of whole numbers.")
     check_range(labels, str(path))
     return images, labels
 
 
 def check_range(labels: np.ndarray, where: str) -> None:
-    """ValueError if a label is none of the ten; `where` is the file, for the sentence."""
+    """Raise ValueError if a label is not one of the ten classes. `where` is the file, for the message."""
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(CLASSES):
         raise ValueError(f"{where}: its labels go from {low} to {high}; expected 0 to 9.")

@@ -1,4 +1,4 @@
-"""A data set in three splits of labelled examples, images or features. The test examples stay closed until measured."""
+"""A data set in three splits of labeled examples: images or features. The test split stays closed until measuring."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_examples(examples: np.ndarray, where: str) -> None:
     """Raise ValueError unless these are images, uint8 [n, h, w, c], or features, finite float32 of 2 to 4 axes.
 
     Args:
-      where: what they are or where they come from, which begins the sentence.
+      where: the name or the source of the examples, with which the message begins.
     """
     kind, shape = examples.dtype, list(examples.shape)
     is_image = kind == np.uint8 and examples.ndim == 4
@@ -32,7 +32,7 @@ def check_examples(examples: np.ndarray, where: str) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled examples in a fixed order: images, or features, which models get as they are.
+    """Labeled examples in a fixed order: images, or features, which models get unchanged.
 
     Images are uint8 [n, h, w, c]. Features, such as spectrograms or windows of a sensor, are float32 [n, h, w, c],
     [n, t, c] or [n, values], all finite. Labels are int64 [n].
@@ -46,7 +46,7 @@ class Split:
 
     @property
     def is_features(self) -> bool:
-        """Whether the examples are features and not images."""
+        """True if the examples are features, not images."""
         return self.images.dtype == np.float32
 
     def __len__(self) -> int:
@@ -83,9 +83,9 @@ class DataDigests:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The data of a task, split. The test images come only through `open_test`, which only measuring code calls."""
+    """The splits of a task's data. The test images come only through `open_test`, which only measuring code calls."""
 
-    name: str  # what a row carries: "cifar10", "cifar10-sample"
+    name: str  # as stored in rows: "cifar10", "cifar10-sample"
     classes: tuple[str, ...]
     train: Split
     validation: Split

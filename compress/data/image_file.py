@@ -1,4 +1,4 @@
-"""PNG and JPEG files as arrays of pixels. Files are untrusted: sizes are checked before pixels are decoded."""
+"""Read PNG and JPEG files as arrays of pixels. Files are untrusted: sizes are checked before pixels are decoded."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG")
 
 
-# Pillow modes that convert to grey or RGB without loss. Optimisers store grey images as 1 or L, palettes as P.
+# Pillow modes that convert to gray or RGB without loss. File optimizers store gray images as 1 or L, palettes as P.
 GREY, COLOUR = ("1", "L"), ("P", "RGB")
 
 
 MAX_BYTES = 4_000_000_000  # of all pixels, decoded
 
 
-# Most decoded bytes per byte of file; ALWAYS_BYTES are always allowed, as images of one colour compress well.
+# Maximum decoded bytes per byte of file. ALWAYS_BYTES are always allowed, because images of one color compress well.
 MAX_RATIO, ALWAYS_BYTES = 100, 2**26
 
 
@@ -38,12 +38,12 @@ def read_images(
     formats: Sequence[str] = FORMATS,
     resize: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """The images in these files, uint8 [n, h, w, 1 or 3], all of one size; sizes are checked before pixels are read.
+    """The images in these files, uint8 [n, h, w, 1 or 3], all of one size. Sizes are checked before pixels are read.
 
     Args:
       size: width and height; None for those of the first image.
-      formats: what the files may be, in Pillow's words.
-      resize: height and width to bring images of any sizes to, bilinear with antialiasing; None: nothing is resized.
+      formats: the allowed file formats, by their Pillow names.
+      resize: height and width to which all images are resized, bilinear with antialiasing; None: no image is resized.
     """
     width, height = resize[::-1] if resize else size or _size(paths[0], formats)
     if len(paths) * width * height * 3 > MAX_BYTES:
@@ -113,7 +113,7 @@ def _opened(
 
 
 def _png_bits(file: IO[bytes]) -> int:
-    """Bits per channel in the header of an open PNG; 0 for any other file. Pillow cuts 16 bits to 8 silently."""
+    """Bits per channel in the header of an open PNG; 0 for any other file. Pillow silently reduces 16 bits to 8."""
     head = file.read(25)
     file.seek(0)
     return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 25 else 0
@@ -130,7 +130,7 @@ def _size(path: Path, formats: Sequence[str]) -> tuple[int, int]:
 
 @contextmanager
 def _refusals_named(path: Path, formats: Sequence[str]) -> Iterator[None]:
-    """Raise one ValueError for all exceptions by which Pillow refuses a file that is no image, damaged or enormous."""
+    """Convert the exceptions by which Pillow refuses a file, damaged, huge or not an image, into one ValueError."""
     from PIL import Image
 
     bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)

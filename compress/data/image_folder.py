@@ -1,4 +1,4 @@
-"""Images in folders by class: one folder for all, or one each for train, validation and test. Files are untrusted."""
+"""Read images from class folders, in one folder or in train, validation and test. Files are untrusted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LEFT_BEHIND = ("thumbs.db", "desktop.ini")
 def read_folder(
     root: Path, resize: tuple[int, int] | None = None
 ) -> tuple[tuple[str, ...], dict[str, Split]]:
-    """The class names, sorted, and the splits found: "train" alone if the class folders lie directly in `root`.
+    """The class names, sorted, and the splits found: only "train" if the class folders lie directly in `root`.
 
     Labels follow the sorted names, as in Keras's image_dataset_from_directory. Images are uint8 [n, h, w, 1] if all
-    are grey, else [n, h, w, 3].
+    are gray, otherwise [n, h, w, 3].
 
     Args:
-      resize: height and width to bring images to; None: all have one size.
+      resize: height and width to which images are resized; None: all images must have one size.
 
     Raises:
       ValueError: a file is not a whole PNG or JPEG image, differs in size, or lies outside `root`; or a class is
@@ -54,7 +54,7 @@ def read_folder(
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """Split -> folder of its class folders."""
+    """Split -> the folder that holds its class folders."""
     names = _folder_names(root, root)
     if not set(PARTS) & set(names):
         return {"train": root}

@@ -1,4 +1,4 @@
-"""Labelled images or features from a folder or an `.npz` as a data set. Missing splits come from train, by content."""
+"""Read labeled images or features from a folder or an `.npz` as a data set. Missing splits are taken from train."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from compress.data.npz_images import read_arrays
 from compress.data.preparation import Preparation
 from compress.data.splits import content_order, split_by_class
 
-# Fractions of all images of a class that go into a split that the data lack.
+# Fraction of the images of each class that goes into a missing split.
 TEST_FRACTION = VALIDATION_FRACTION = 0.15
 AS_THEY_ARE = Preparation()
 
 
 def read(path: Path, note: Note, preparation: Preparation = AS_THEY_ARE) -> Dataset:
-    """The data at `path`. Missing splits are made by content, so that every copy of the data gives the same ones.
+    """The data at `path`. Missing splits are made by content, so that every copy of the data gives the same splits.
 
     Args:
-      preparation: of all images. Splits are made of resized images, before anything else is done to them.
+      preparation: is applied to all images. Missing splits are made after resizing, before the other steps.
 
     Raises:
       ValueError: there is no folder or .npz file, its content is wrong, or a split lacks a class.
@@ -69,7 +69,7 @@ def read(path: Path, note: Note, preparation: Preparation = AS_THEY_ARE) -> Data
         )
     if preparation.changed():
         train, validation, test = map(preparation.applied, (train, validation, test))
-    # The digest of the content in the name keeps two different sets from sharing a name.
+    # The name contains a digest of the content, so that two different data sets never share a name.
     content = hashlib.sha256("".join(s.digest for s in (train, validation, test)).encode())
     name = re.sub(r"[^\w.-]", "_", title)
     return Dataset(f"{name}-{content.hexdigest()[:8]}", classes, train, validation, lambda: test)
@@ -89,9 +89,9 @@ def _check_room(parts: Mapping[str, Split], preparation: Preparation, path: Path
 
 
 def deal(parts: Mapping[str, Split]) -> tuple[Split, Split, Split]:
-    """Train, validation and test, each in the order of content. Missing splits are taken from train, class by class.
+    """Train, validation and test, each in content order. Missing splits are taken from train, class by class.
 
-    Of equal images with the same label only the first is kept then: copies could land in two splits.
+    If a split is missing, only the first of equal images with the same label is kept: copies could land in two splits.
     """
     ordered = {}
     for part, split in parts.items():
@@ -109,7 +109,7 @@ def deal(parts: Mapping[str, Split]) -> tuple[Split, Split, Split]:
 
 
 def _without_repeats(split: Split) -> Split:
-    """The split without repeated images. In the order of content, equal images are neighbours."""
+    """The split without repeated images of the same label. In content order, equal images are neighbors."""
     flat = split.images.reshape(len(split), -1)
     same = (flat[1:] == flat[:-1]).all(axis=1) & (split.labels[1:] == split.labels[:-1])
     first = np.concatenate([[True], ~same])

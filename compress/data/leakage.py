@@ -1,4 +1,4 @@
-"""Near-duplicates between two splits: by the distance of pixels, exactly, and by a perceptual hash."""
+"""Find near-duplicates between two splits, by the exact distance of pixels and by a perceptual hash."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Root of the mean squared difference of pixels, of 255, up to which two images are near-duplicates.
+# Maximum root mean square difference of the pixels (0 to 255) of near-duplicates.
 PIXEL_DISTANCE = 10.0
-# Bits of 64 in which the hashes of near-duplicates differ at most. Flat images have alike hashes, so that pixels must
-# not be farther apart than this either.
+# Maximum number of the 64 bits in which the hashes of near-duplicates differ. Flat images have similar hashes, so the
+# distance of pixels has a maximum too.
 HASH_BITS, HASH_PIXEL_DISTANCE = 6, 40.0
 HASH = "pHash"  # Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions
 SIDE, HASH_SIDE = 8, 32
@@ -19,7 +19,7 @@ CHUNK_BYTES = 2**25
 
 @dataclass(frozen=True)
 class Pair:
-    """An image of a split and its nearest image in another."""
+    """An image of a split and its nearest image in another split."""
 
     index: int
     other: int
@@ -28,23 +28,23 @@ class Pair:
 
 @dataclass(frozen=True)
 class Near:
-    """The images of a split that have a near-duplicate in another, in the order of the split."""
+    """The images of a split that have a near-duplicate in another split, in the order of the first split."""
 
     identical: list[Pair]
-    by_pixels: list[Pair]  # identical ones too
+    by_pixels: list[Pair]  # includes identical images
     by_hash: list[Pair]
 
     @property
     def images(self) -> int:
-        """How many images have a near-duplicate by either."""
+        """Number of images that have a near-duplicate by pixels or by hash."""
         return len({pair.index for pair in (*self.by_pixels, *self.by_hash)})
 
 
 def near_duplicates(images: np.ndarray, others: np.ndarray) -> Near:
     """The images that have a near-duplicate among `others`; both are uint8 [n, h, w, c] of the same shape.
 
-    No pair within `PIXEL_DISTANCE` is missed: the distance of averaged blocks is never above that of the pixels, so
-    pixels are compared only where blocks are near. Memory is bounded whatever the number of images.
+    No image with a near-duplicate within `PIXEL_DISTANCE` is missed: the distance of averaged blocks is never above the
+    distance of pixels, so pixels are compared only if blocks are near. Distances are computed in chunks to save memory.
     """
     by_pixels, by_hash = [], []
     blocks, hashes = _blocks(others), _hashes(others)
@@ -64,13 +64,13 @@ def near_duplicates(images: np.ndarray, others: np.ndarray) -> Near:
 def _chunks(
     blocks: np.ndarray, others: np.ndarray, hashes: np.ndarray, other_hashes: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """A start, the distances of blocks [rows, others], and the bits in which hashes differ, a few rows at a time."""
+    """Yield for a few rows at a time: the first row, lower bounds of distances [rows, others], differing hash bits."""
     rows = max(1, CHUNK_BYTES // (4 * len(others)))
     squares = (others**2).sum(axis=1)
     for start in range(0, len(blocks), rows):
         part = blocks[start : start + rows]
         squared = (part**2).sum(axis=1)[:, None] + squares - 2 * part @ others.T
-        # Float32 knows these squares to about 0.1: what lies within that of the limit is looked at as well.
+        # float32 rounds these squares by about 0.1. Subtracting 1 keeps all pairs that are near the limit.
         near = np.sqrt(np.maximum(squared - 1, 0))
         differ = np.bitwise_xor(hashes[start : start + rows, None], other_hashes)
         yield start, near, np.bitwise_count(differ)
@@ -79,7 +79,7 @@ def _chunks(
 def _nearest(
     image: np.ndarray, others: np.ndarray, bound: np.ndarray, most: float
 ) -> tuple[int, float] | None:
-    """The nearest of the others by pixels and its distance, if that is at most `most`; `bound` is never above it."""
+    """The nearest other image by pixels and its distance, if at most `most`. `bound` is a lower bound of distances."""
     candidates = np.flatnonzero(bound <= most)
     candidates = candidates[bound[candidates].argsort(kind="stable")]
     best: tuple[int, float] | None = None
@@ -96,13 +96,13 @@ def _nearest(
 
 
 def _blocks(images: np.ndarray) -> np.ndarray:
-    """Grey means of blocks, each times the root of its share of the image: float32 [n, blocks]."""
+    """Gray means of blocks, each times the square root of its share of the image: float32 [n, blocks]."""
     means, shares = _averaged(images, SIDE)
     return (means * np.sqrt(shares)).reshape(len(images), -1).astype(np.float32)
 
 
 def _hashes(images: np.ndarray) -> np.ndarray:
-    """The pHash of each image, uint64 [n]: which of its 64 lowest frequencies, in grey, are above their median."""
+    """The pHash of each gray image, uint64 [n]: a bit for each of the 64 lowest frequencies, 1 if above the median."""
     grey, _ = _averaged(images, HASH_SIDE)
     height, width = grey.shape[1:]
     low = _cosines(height) @ grey @ _cosines(width).T
@@ -120,7 +120,7 @@ def _cosines(side: int) -> np.ndarray:
 
 
 def _averaged(images: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Grey images averaged over at most side x side blocks, float32 [n, rows, columns], and the share of each block."""
+    """Gray images averaged over at most side x side blocks, float32 [n, rows, columns], and the share of each block."""
     n, height, width, _ = images.shape
     edges = [
         np.arange(min(side, length)) * length // min(side, length) for length in (height, width)

@@ -1,4 +1,4 @@
-"""Arrays from untrusted `.npz` files: headers are read first, pickles never, and memory is bounded by the headers."""
+"""Read arrays from untrusted `.npz` files. Headers are read first and limit the memory. Pickles are never read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Header = tuple[tuple[int, ...], np.dtype]  # shape and type
 DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, ValueError,
 )  # fmt: skip
-# Most unpacked bytes per byte of file, of which photographs need two; ALWAYS_BYTES are always allowed.
+# Maximum unpacked bytes per byte of file; photographs need two. ALWAYS_BYTES are always allowed.
 MAX_RATIO, ALWAYS_BYTES = 100, 2**28
-# Exceptions that numpy lets pass for a header that is no Python literal or describes no array.
+# Exceptions that numpy does not catch if a header is not a Python literal or does not describe an array.
 NO_HEADER = (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def headers(path: Path) -> dict[str, Header]:
-    """Name -> shape and type of every array in the file; no array is read. ValueError if it is no `.npz` file."""
+    """Name -> shape and type of every array in the file; no array is read. ValueError if it is not an `.npz` file."""
     arrays = {}
     regular(path)
     with _opened(path) as archive:
@@ -41,7 +41,7 @@ def headers(path: Path) -> dict[str, Header]:
 
 
 def array(path: Path, name: str) -> np.ndarray:
-    """The array `name`. This allocates what its header says, so check `headers` first."""
+    """The array `name`. This allocates the memory that its header states, so check `headers` first."""
     with _opened(path) as archive, archive.open(f"{name}.npy") as file:
         _header(file)
         file.seek(0)
@@ -50,7 +50,7 @@ def array(path: Path, name: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The open archive. Damage that shows while it is read becomes a ValueError that names the file."""
+    """Open the archive. Damage that is found during reading becomes a ValueError that names the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             _check_size(archive, path.stat().st_size)
@@ -80,5 +80,5 @@ def _header(file: IO[bytes]) -> Header:
     try:
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     except NO_HEADER as error:
-        raise ValueError("an array has a header that describes none") from error
+        raise ValueError("an array has a header that does not describe an array") from error
     return shape, dtype

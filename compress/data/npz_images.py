@@ -1,4 +1,4 @@
-"""Labelled images or features from an `.npz` file: x_train and y_train, optionally those of validation and test."""
+"""Read labeled images or features from an `.npz` file: x_train and y_train, optionally also validation and test."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAX_CLASSES = 10_000
 def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
     """The class names, "0", "1" and so on, and the splits in the file.
 
-    Images are uint8 [n, h, w] or [n, h, w, 1 or 3], features float32 [n, h, w, c], [n, t, c] or [n, values], labels
-    whole numbers from 0, [n] or [n, 1].
+    Images are uint8 [n, h, w] or [n, h, w, 1 or 3]. Features are float32 [n, h, w, c], [n, t, c] or [n, values]. Labels
+    are whole numbers from 0, [n] or [n, 1].
 
     Raises:
       ValueError: an array is missing, unknown, or of another shape or type, or a feature is not finite. Headers are
@@ -54,7 +54,7 @@ def read_arrays(path: Path) -> tuple[tuple[str, ...], dict[str, Split]]:
 
 
 def _parts(path: Path, headers: Mapping[str, npz.Header]) -> list[str]:
-    """The splits in the file. ValueError unless each has both its arrays and there are no others."""
+    """The splits in the file. ValueError unless each split has both arrays and there are no other arrays."""
     parts = [part for part in PARTS if {f"x_{part}", f"y_{part}"} & set(headers)]
     if "train" not in parts or {f"{k}_{p}" for k in "xy" for p in parts} != set(headers):
         names = printable(", ".join(headers))[:200] or "none"

@@ -1,4 +1,4 @@
-"""How pixels become what a model sees: resized, their channels reversed, normalized by mean and standard deviation."""
+"""Prepare pixels for a model: resize, reverse the channels, normalize by mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ MAX_SIDE = 8192  # of a resized image
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What is done to images of uint8, in the order of the fields; nothing by default.
+    """The steps that are applied to uint8 images, in the order of the fields. By default there are none.
 
     A model trained with torchvision's transforms on RGB images sees (pixel / 255 - mean) / std.
     """
 
     resize: tuple[int, int] | None = None  # height and width
-    bgr: bool = False  # give blue first
-    scale: float = 1 / 255  # of pixels before the mean is subtracted; counts only with mean or std
-    mean: tuple[
-        float, ...
-    ] = ()  # one for each channel, in the order that the model sees, or one for all; empty: 0
-    std: tuple[float, ...] = ()  # the same; empty: 1
+    bgr: bool = False  # channels in the order blue, green, red
+    scale: float = 1 / 255  # factor before the mean is subtracted; used only with mean or std
+    mean: tuple[float, ...] = ()  # one per channel in the model's order, or one for all; empty: 0
+    std: tuple[float, ...] = ()  # as for mean; empty: 1
 
     def __post_init__(self) -> None:
         if self.resize and not all(1 <= side <= MAX_SIDE for side in self.resize):
@@ -45,7 +43,7 @@ class Preparation:
 
     @property
     def normalizes(self) -> bool:
-        """Whether images become float32."""
+        """True if images become float32."""
         return bool(self.mean or self.std)
 
     def changed(self) -> Mapping[str, Any]:
@@ -54,7 +52,7 @@ class Preparation:
         return {k: v for k, v in asdict(self).items() if v != default[k]}
 
     def resized(self, split: Split) -> Split:
-        """The split, its images brought to the size asked for: bilinear, with antialiasing, as torchvision does."""
+        """The split with its images resized to `resize`: bilinear with antialiasing, as torchvision does."""
         if not self.resize or split.images.shape[1:3] == self.resize:
             return split
         from PIL import Image
@@ -68,7 +66,7 @@ class Preparation:
         return Split(sized, split.labels)
 
     def applied(self, split: Split) -> Split:
-        """The split with channels in the order asked for, and normalized, float32 then; sizes stay."""
+        """The split with the requested order of channels, and normalized to float32 if requested. Sizes stay."""
         images = split.images[..., ::-1] if self.bgr else split.images
         if self.normalizes:
             mean = np.asarray(self.mean or (0.0,), np.float32)
@@ -77,7 +75,7 @@ class Preparation:
         return Split(np.ascontiguousarray(images), split.labels)
 
     def check(self, split: Split, name: str) -> None:
-        """Raise ValueError, beginning with the name of the data, if this preparation does not go with such examples."""
+        """Raise ValueError if this preparation does not fit the examples. The message begins with `name`."""
         if not self.changed():
             return
         if split.is_features:

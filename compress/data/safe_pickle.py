@@ -1,6 +1,6 @@
-"""Read a pickled dict of numpy arrays from an untrusted file: no function is ever called.
+"""Read a pickled dict of numpy arrays from an untrusted file. No function that the pickle names is ever called.
 
-Each name that the pickle asks for is answered by a stand-in defined here, so that its calls reach only this file.
+The pickle gets a stand-in defined here for each name that it asks for, so its calls reach only this module.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-# Opcodes that no batch of images needs: sets hash what is in them, and a nest of tuples can take for ever to hash.
+# Opcodes that no batch of images needs: sets hash their elements, and nested tuples can take forever to hash.
 SETS = ("EMPTY_SET", "ADDITEMS", "FROZENSET")
-MAX_RANK, MAX_SIZE = 8, 2**40  # of an array: how many axes, and how much along each
+MAX_RANK, MAX_SIZE = 8, 2**40  # of an array: number of axes, length of each axis
 
 
 def load_dict(content: bytes, where: str) -> dict[str, Any]:
-    """The dict that `content` pickles, its keys as str, its strings of Python 2 as bytes, its arrays of integers.
+    """The dict in the pickle `content`: keys are str, strings of Python 2 are bytes, arrays hold integers.
 
     Args:
       content: a pickle of any protocol, by Python 2 or 3.
-      where: the file, for the sentence of the ValueError that anything else raises.
+      where: the file, for the message of the ValueError that any other content raises.
     """
     try:
         _check_opcodes(content)
@@ -49,16 +49,16 @@ def load_dict(content: bytes, where: str) -> dict[str, Any]:
 
 
 def _text(value: str | bytes) -> str:
-    """A string that may have been pickled by Python 2."""
+    """The value as str. A string that Python 2 pickled is given as bytes."""
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 class _Refused(pickle.UnpicklingError):
-    """The pickle wants something that no batch of images needs."""
+    """The pickle asks for something that no batch of images needs."""
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Refuse what is cut off, and what makes the unpickler itself take memory or time out of proportion to the file."""
+    """Refuse a pickle that is cut off, or that makes the unpickler take too much memory or time for its size."""
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in SETS:
             raise _Refused("it holds a set, which no batch of images does")
@@ -67,7 +67,7 @@ def _check_opcodes(content: bytes) -> None:
 
 
 class _Given:
-    """What a pickle gets for a name: something it may call, or pass on, but not change."""
+    """The object that a pickle gets for a name. The pickle may call it or pass it on, but not change it."""
 
     __slots__ = ("function",)
 
@@ -84,7 +84,7 @@ class _Given:
 
 
 class _Type:
-    """Stands for numpy.dtype: an integer type, its byte order told afterwards."""
+    """Stand-in for numpy.dtype: an integer type, whose byte order is set afterwards."""
 
     __slots__ = ("_code", "_order")
 
@@ -96,9 +96,7 @@ class _Type:
     def __setstate__(self, state: Any) -> None:
         order = _text(state[1])
         if order not in ("<", ">", "|", "="):
-            raise ValueError(
-                "an array has no byte order"
-            )  # what it has instead may take for ever to show
+            raise ValueError("an array has no byte order")  # showing its value may take forever
         self._order = order
 
     def numpy(self) -> np.dtype:
@@ -106,7 +104,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for an array while it is being unpickled."""
+    """Stand-in for an array while it is being unpickled."""
 
     __slots__ = ("value",)
 
@@ -120,7 +118,7 @@ class _Array:
 
 def _array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     if type(content) not in (bytes, bytearray) or type(kind) is not _Type:
-        raise _Refused("it holds an array of something else than whole numbers")
+        raise _Refused("it holds an array of something other than whole numbers")
     if type(shape) is not tuple or not all(
         type(n) is int and 0 <= n <= MAX_SIZE for n in shape[:9]
     ):
@@ -134,7 +132,7 @@ def _array(content: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
 
 def _reconstruct(kind: object, shape: object, code: object) -> _Array:
     if type(kind) is not _Given or kind.function is not None:
-        raise _Refused("it builds something else than an array")
+        raise _Refused("it builds something other than an array")
     return _Array()
 
 
@@ -152,12 +150,12 @@ _GIVEN: dict[tuple[str, str], Callable[..., object] | None] = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.numeric", "_frombuffer"): _frombuffer,
     ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-    ("_codecs", "encode"): None,  # given by the unpickler, which counts
+    ("_codecs", "encode"): None,  # replaced by the unpickler's method, which counts
 }
 
 
 class _Unpickler(pickle._Unpickler):
-    """The unpickler in Python, of which a step can be replaced; that in C takes anything for a key of a dict."""
+    """The pure Python unpickler, whose steps can be replaced. The C unpickler accepts anything as the key of a dict."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
@@ -172,23 +170,23 @@ class _Unpickler(pickle._Unpickler):
         if (module, name) not in _GIVEN:
             asked = f"{module}.{name}"
             raise _Refused(f"it asks for {asked!r:.80}, which no batch of images needs")
-        # Never the function itself, whose attributes a pickle could change.
+        # A stand-in, not the function itself: a pickle could change the attributes of a function.
         return _Given(self.encode if name == "encode" else _GIVEN[module, name])
 
     def encode(self, text: object, encoding: object) -> bytes:
-        """How Python 3 writes bytes into a pickle for Python 2."""
+        """Encode a text as bytes. Python 3 writes bytes in this way into a pickle for Python 2."""
         if type(text) is not str or encoding not in ("latin1", b"latin1"):
-            raise _Refused("it encodes something else than bytes")
+            raise _Refused("it encodes something other than bytes")
         self.encodable -= len(text)
         if self.encodable < 0:
             raise _Refused("it encodes one text again and again")
         return text.encode("latin-1")
 
     def put(self, items: list[Any]) -> None:
-        """Put keys, each before its value, into the dict on the stack."""
+        """Put a list of alternating keys and values into the dict on the stack."""
         if type(self.stack[-1]) is not dict:
             raise _Refused("it sets items of something other than a dict")
-        # Nested tuples may take for ever to hash, and whole numbers to compare.
+        # Nested tuples may take forever to hash, and whole numbers may take forever to compare.
         if not all(type(key) in (str, bytes) for key in items[::2]):
             raise _Refused("a dict in it has a key that is not a text")
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))

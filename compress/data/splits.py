@@ -29,8 +29,8 @@ def split_by_class(
 ) -> tuple[Split, Split]:
     """Train and validation splits, each with the classes in the same proportions.
 
-    Of each class, the first images in `content_order` become validation. An image therefore lands in the same split
-    in every copy of the data, and in every subset that was drawn evenly from both splits.
+    The first images of each class in `content_order` become validation. An image therefore lands in the same split in
+    every copy of the data, and in every subset that was drawn evenly from both splits.
     """
     order = content_order(images, labels, seed)
     in_validation = np.zeros(len(labels), dtype=bool)

@@ -1,4 +1,4 @@
-"""What each stage can make of a model, and rewrites that let it make more.
+"""Find the layers of a model that each stage can treat, and rewrite the model so that it can treat more.
 
-Reads models and mends copies of them; trains nothing and runs no stage. Start at `diagnose`.
+This package reads models and changes copies of them. It trains nothing and runs no stage. Start at `diagnose`.
 """

@@ -1,4 +1,4 @@
-"""A scale and a shift for every channel, moved into the kernel before or after it: pure arithmetic."""
+"""Move a scale and a shift for every channel into the kernel before or after them: pure arithmetic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def normalization(
     gamma: np.ndarray | float = 1.0,
     beta: np.ndarray | float = 0.0,
 ) -> Affine:
-    """What a BatchNormalization does once trained: gamma * (x - mean) / sqrt(variance + epsilon) + beta.
+    """The scale and shift of a trained BatchNormalization: gamma * (x - mean) / sqrt(variance + epsilon) + beta.
 
     >>> normalization(np.array([1.0]), np.array([3.0]), epsilon=1.0, gamma=np.array([4.0]))
     (array([2.]), array([-2.]))
@@ -30,7 +30,7 @@ def scaled_outputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np
     """The weights whose outputs are those of `weights` times `scale`, channel by channel.
 
     Args:
-      weights: of the kernel; of a layer with several, of the last.
+      weights: of the kernel; if the layer has several kernels, of the last one.
       scale: [output channels].
     """
     if kernel.depthwise:
@@ -39,20 +39,20 @@ def scaled_outputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np
 
 
 def scaled_inputs(weights: np.ndarray, scale: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """The weights that give for x what `weights` give for x times `scale`, channel by channel.
+    """The weights whose outputs for x are those of `weights` for x times `scale`, channel by channel.
 
     Args:
-      weights: of the kernel; of a layer with several, of the first.
+      weights: of the kernel; if the layer has several kernels, of the first one.
       scale: [input channels]. A grouped convolution has fewer input channels in its kernel.
     """
     return weights * _by_input(scale, weights, kernel)
 
 
 def added_by_shift(weights: np.ndarray, shift: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """What adding `shift` to every input adds to the outputs where the kernel sees no border: [output channels].
+    """The change of the outputs, away from the border, when `shift` is added to every input: [output channels].
 
     Args:
-      weights, shift: see `scaled_inputs`; not of a transposed convolution, whose every border sees less.
+      weights, shift: see `scaled_inputs`; not of a transposed convolution, which sees fewer inputs at every border.
 
     >>> added_by_shift(np.ones((3, 3, 2, 1)), np.array([1.0, 10.0]), Kernel())
     array([99.])
@@ -63,14 +63,14 @@ def added_by_shift(weights: np.ndarray, shift: np.ndarray, kernel: Kernel) -> np
 
 
 def _along(values: np.ndarray, axis: int) -> np.ndarray:
-    """Values [n] reshaped to broadcast along an axis that is counted from the last, -1 or -2."""
+    """Values [n], reshaped to broadcast along the last axis (-1) or the one before it (-2)."""
     return values.reshape(-1, *[1] * (-1 - axis))
 
 
 def _by_input(values: np.ndarray, weights: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """Per-input-channel values, reshaped to broadcast over the weights.
+    """Values for each input channel, reshaped to broadcast over the weights.
 
-    A grouped convolution has as many groups of output channels as of inputs in its kernel [..., i, o].
+    In the kernel [..., i, o] of a grouped convolution, each group of input channels has its own output channels.
     """
     groups = len(values) // weights.shape[kernel.inputs]
     if groups == 1:

@@ -1,4 +1,4 @@
-"""The task that a model is diagnosed for: the one named, or the one that `compress run` would take it for."""
+"""The task that a model is diagnosed for: the named one, or the one that `compress run` would use for the model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from compress.training.progress_bars import Quiet
 
 
 def view(task: Task, data: Dataset) -> TaskView:
-    """A task as stages see it when they are asked and nothing is run."""
+    """A task as stages see it when they only check a model and nothing is run."""
     return TaskView(task, data.train, data.validation, None, Quiet())
 
 
 def view_without_data(model: KerasModel, usual: Task | None = None) -> TaskView:
-    """The same with a blank image, or blank features, for all data.
+    """A task as stages see it, with one blank image, or blank features, as all data.
 
     Args:
-      usual: the task of a command that names none. It is taken if it has images and classes like the model's; else the
-        model is taken for one of the user's own images.
+      usual: the default task of a command. It is used if its image shape and number of classes are those of the model.
+        Otherwise, task `images` is used with the image shape of the model.
     """
     task = usual if usual and _fits(model, usual) else Images(shape=model.input_shape, scale=1.0)
     kind = np.uint8 if len(model.input_shape) == 3 else np.float32

@@ -25,14 +25,14 @@ from compress.tasks.view import TaskView
 class Advice:
     """A finding of a stage, and the rewrite that would help."""
 
-    layers: list[str]  # that it is about; empty if it is about none in particular
-    why: str  # what the stage says
-    rewrite: str  # what would help, and whether it can be done here; empty if nothing is known
+    layers: list[str]  # the layers that it is about; empty if it is about no particular layer
+    why: str  # the message of the stage
+    rewrite: str  # the rewrite that --fix does, or why there is none; empty if nothing is known
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Whether one stage can treat a model, with its findings."""
+    """The verdict whether a stage can treat a model, with the findings of the stage."""
 
     stage: Stage
     verdict: Literal["yes", "in part", "no"]
@@ -42,7 +42,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Fix:
-    """Where the rewritten model goes, and on which images it must compute the same."""
+    """The file for the rewritten model, and the images on which its outputs must stay the same."""
 
     out: Path
     images: Callable[[KerasModel], Images]
@@ -60,7 +60,7 @@ def examined(
     """One diagnosis for each stage on a flat model. Only the checks of the stages run.
 
     Args:
-      task: which they would run on; a task of the user's own images if not given.
+      task: the task that the stages would run on; see `complaints_of`.
     """
     return [_diagnosis(model, stage, task) for stage in stages]
 
@@ -72,12 +72,13 @@ def diagnose(
     fix: Fix | None = None,
     task_of: Callable[[KerasModel], TaskView] = view_without_data,
 ) -> dict[str, Any]:
-    """Everything `compress doctor` reports about a model file, as plain data. With `fix`, a rewritten file is written.
+    """Everything `compress doctor` reports about a model file, as plain data. With `fix`, write the rewritten model.
 
-    Keys: file, task, notes, stages (for the rewritten model, if there is one) and fixed.
+    Keys: file, task, notes, stages (for the rewritten model, if there is one) and fixed. If no rewrite helps, no file
+    is written.
 
     Args:
-      task_of: gives the task that stages are asked for; it raises ValueError if the model does not fit that.
+      task_of: returns the task that stages are checked for; it raises ValueError if the model does not fit it.
     """
     loaded = loaded_model(file, trust)
     task = task_of(loaded)
@@ -139,11 +140,11 @@ def _record(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def loaded_model(file: Path, trust: bool) -> KerasModel:
-    """The model in a file. ValueError if it is none that stages take: of one input and a number for each class."""
+    """The model in a file. ValueError if it is not one for stages, with one input and one number for each class."""
     model = load_model(file, trust)
     if not isinstance(model, KerasModel):
         raise ValueError(
-            f"{file} is a .tflite file; stages start from a .keras or .h5 model: give the one it was made of."
+            f"{file} is a .tflite file; stages start from a .keras or .h5 model: give the model it was made from."
         )
     inputs = [list(tensor.shape) for tensor in model.keras.inputs]
     outputs = [list(tensor.shape) for tensor in model.keras.outputs]
@@ -156,14 +157,14 @@ def loaded_model(file: Path, trust: bool) -> KerasModel:
     if batch is not None or not 1 <= len(image) <= 3 or None in image or len(scores) != 1:
         raise ValueError(
             f"{file} takes {inputs[0]} and gives {outputs[0]}; expected [None, height, width, channels], images of "
-            "fixed size and any number of them, or features [None, time, channels] or [None, values], and "
-            "[None, classes]: build it again like that."
+            "fixed size and any number of them, or features [None, time, channels] or [None, values], as input, and "
+            "[None, classes] as output: build the model again with these shapes."
         )
     return model
 
 
 def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> dict[str, Any]:
-    """Save `after`, check that the saved model computes what `before` does, then move the file to `fix.out`."""
+    """Save `after`, check that the outputs of the saved model equal those of `before`, then move it to `fix.out`."""
     images = fix.images(before)
     with replacing(fix.out) as temporary:
         after.save(temporary)
@@ -171,7 +172,7 @@ def _written(before: KerasModel, after: KerasModel, fix: Fix, trust: bool) -> di
         if not proof.holds:
             raise ValueError(
                 f"the rewritten model is not the same function: {proof}. Nothing is written; "
-                "leave out --fix and rewrite the layers that are named where the model is built."
+                "leave out --fix, and change the named layers in the code that builds the model."
             )
     raw = [takes_raw_pixels(model.keras) for model in (before, after)]
     hint = (

@@ -15,21 +15,21 @@ from compress.tasks.task import Task
 
 IMAGES = 256
 BATCH = 64
-TOLERANCE = 1e-4  # of the largest output, or of 1 if that is less
+TOLERANCE = 1e-4  # relative to the largest output, or to 1 if that output is smaller
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """How far the outputs of two models are apart."""
+    """The largest difference between the outputs of two models, and the allowed difference."""
 
-    images: str  # on which
-    largest_difference: float  # NaN if an output is
+    images: str  # description of the images
+    largest_difference: float  # NaN if an output is NaN
     largest_output: float
     allowed: float
 
     @property
     def holds(self) -> bool:
-        """Whether the models compute the same, but for rounding."""
+        """True if the models compute the same, except for rounding."""
         return self.largest_difference <= self.allowed
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Images:
 
 
 def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalence:
-    """The outputs of two models of the same shapes on the same images."""
+    """Compare the outputs of two models of the same shapes on the same images."""
     ours, theirs = _outputs(before.keras, images.values), _outputs(after.keras, images.values)
     largest = float(np.abs(ours).max())
     difference = float(np.abs(ours - theirs).max())
@@ -56,7 +56,7 @@ def compared(before: KerasModel, after: KerasModel, images: Images) -> Equivalen
 
 
 def random_images(model: KerasModel) -> Images:
-    """Images of noise in the range of pixels that the model takes: 0 to 255, or 0 to 1."""
+    """Images of uniform noise in the pixel range of the model: 0 to 255, or 0 to 1."""
     top = 255 if takes_raw_pixels(model.keras) else 1
     values = np.random.default_rng(0).uniform(0, top, (IMAGES, *model.input_shape))
     return Images(values.astype(np.float32), f"{IMAGES} random images of numbers from 0 to {top}")

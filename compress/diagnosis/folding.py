@@ -1,4 +1,4 @@
-"""Fold layers that scale and shift channels into a neighbouring kernel, or make them a convolution."""
+"""Fold layers that scale and shift channels into a neighboring kernel, or turn them into a convolution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.keras_models.rebuild import LayerSpec, Rewrite
 
 
 def into_previous_kernel(graph: Graph, call: Call) -> Rewrite | None:
-    """A BatchNormalization right after a convolution or Dense without activation becomes part of its kernel."""
+    """Fold a BatchNormalization into the kernel of the convolution or Dense layer, without activation, before it."""
     before = graph.makers.get(id(call.inputs[0]))
     if not is_batchnorm(call.layer) or before is None:
         return None
@@ -39,7 +39,7 @@ def into_previous_kernel(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def into_next_kernel(graph: Graph, call: Call) -> Rewrite | None:
-    """A layer that scales and shifts channels becomes part of the kernel that comes next, where that is exact."""
+    """Fold a layer that scales and shifts channels into the next kernel, if that is exact."""
     change, user = _affine(call), graph.sole_user(call)
     while change is not None and user is not None and not kind_of(user.layer).kernels:
         change = _moved_past(user, change)
@@ -47,7 +47,7 @@ def into_next_kernel(graph: Graph, call: Call) -> Rewrite | None:
     if change is None or user is None or not is_channels_last(user.layer):
         return None
     kind, (scale, shift) = kind_of(user.layer), change
-    # A padded kernel, or a transposed convolution, sees fewer inputs at the border, so a shift is not constant there.
+    # A padded kernel or transposed convolution sees fewer inputs at the border, so the effect of a shift varies there.
     if shift.any() and (_pads(user.layer) or kind.macs_over == "input"):
         return None
     kernels, bias = _weights(user.layer)
@@ -66,7 +66,7 @@ def into_next_kernel(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def into_a_convolution(graph: Graph, call: Call) -> Rewrite | None:
-    """A layer that scales and shifts the channels of images becomes a depthwise convolution of one pixel."""
+    """Turn a layer that scales and shifts the channels of images into a 1x1 depthwise convolution."""
     change = _affine(call)
     if change is None or len(call.inputs[0].shape) != 4:
         return None
@@ -85,7 +85,7 @@ def into_a_convolution(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def _affine(call: Call) -> Affine | None:
-    """The scale and shift of each channel that a layer applies to a tensor whose last axis is channels."""
+    """The scale and shift that a layer applies to each channel, the last axis of its input; None if it does not."""
     layer, (tensor, *others) = call.layer, call.inputs
     last = (-1, len(tensor.shape) - 1)
     if type(layer).__module__.split(".")[0] != "keras" or others:
@@ -105,12 +105,12 @@ def _affine(call: Call) -> Affine | None:
     else:
         return None
     if any(v.size != 1 and (v.size, v.shape[-1]) != (channels, channels) for v in (scale, shift)):
-        return None  # it differs from pixel to pixel
+        return None  # the scale or shift varies between pixels
     return np.resize(scale, channels), np.resize(shift, channels)
 
 
 def _moved_past(call: Call, change: Affine) -> Affine | None:
-    """The change to apply after a layer in place of the one before it; None if the two do not commute."""
+    """The scale and shift to apply after a layer instead of `change` before it; None if they do not commute."""
     scale, shift = change
     commutes = kind_of(call.layer).commutes
     if not is_channels_last(call.layer):
@@ -127,13 +127,13 @@ def _moved_past(call: Call, change: Affine) -> Affine | None:
 
 
 def _pads(layer: Any) -> bool:
-    """Whether a kernel covers zeros that its layer pads the input with."""
+    """True if the kernel of a layer covers the zeros that the layer pads its input with."""
     sizes = getattr(layer, "kernel_size", (1,))
     return getattr(layer, "padding", "valid") != "valid" and any(size > 1 for size in sizes)
 
 
 def _weights(layer: Any) -> tuple[list[np.ndarray], np.ndarray]:
-    """The kernels of a layer and its bias, zero if it has none, float64."""
+    """The kernels of a layer and its bias, float64. The bias is zero if the layer has none."""
     weights = [w.astype(np.float64) for w in layer.get_weights()]
     if layer.use_bias:
         return weights[:-1], weights[-1]

@@ -1,4 +1,4 @@
-"""Search for rewrites of a model that remove the findings of stages, one kind after another."""
+"""Search for rewrites of a model that remove findings of stages, one kind of rewrite after another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from compress.tasks.view import TaskView
 class Complaint:
     """A finding of one of several stages."""
 
-    stage: int  # its number among them
+    stage: int  # the number of the stage among them
     finding: Finding
     by: str = ""  # the stage that the sentence begins with
 
@@ -35,12 +35,12 @@ class Complaint:
         return [name for name in self.finding.layers if name in names]
 
 
-Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and what will be left untreated
+Complaints = tuple[list[Complaint], list[Complaint]]  # refusals, and notes on untreated layers
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """A flat model that computes what another does, the rewrites that led there, and what stages still say of it."""
+    """A flat model with the same function as the original, the rewrites that made it, and its remaining complaints."""
 
     model: KerasModel
     rewrites: list[Rewrite]
@@ -50,7 +50,7 @@ class Repaired:
 def fixed(
     model: KerasModel, stages: Sequence[Stage], task: TaskView | None = None
 ) -> tuple[KerasModel, list[Rewrite]]:
-    """A flat model that computes the same with fewer findings, and the rewrites that were applied.
+    """A flat model with the same function and fewer findings, and the rewrites that were applied.
 
     Rewrites are applied if no stage that accepted the model refuses it afterwards, and if they remove a refusal, or
     remove a note and leave fewer notes than before.
@@ -65,7 +65,7 @@ def fixed(
 def repaired(
     model: KerasModel, stages: Sequence[Stage], task: TaskView | None, complaints: Complaints
 ) -> Repaired:
-    """The same, for a model that the stages have said these complaints of."""
+    """Apply rewrites as `fixed` does, given the complaints that the stages have about the model."""
     patient = Repaired(model, [], complaints)
     while better := _better(patient, stages, task):
         patient = better
@@ -75,10 +75,10 @@ def repaired(
 def complaints_of(
     model: KerasModel, stages: Sequence[Stage], task: TaskView | None = None
 ) -> Complaints:
-    """Why stages refuse the model, and what they will leave untreated in it.
+    """The reasons why stages refuse the model, and the findings about parts that they will leave untreated.
 
     Args:
-      task: which the stages would run on; a task of the user's own images if not given.
+      task: the task that the stages would run on; None: task `images`, as `view_without_data` gives it.
     """
     task = task or view_without_data(model)
     refusals: list[Complaint] = []
@@ -96,7 +96,7 @@ def complaints_of(
 
 
 def with_cure(refusal: CannotTreat, model: KerasModel, stage: Stage, task: TaskView) -> CannotTreat:
-    """The refusal of a flat model by a stage, with the rewrites that would help, if any do."""
+    """The refusal of a flat model by a stage, extended by the rewrites that would help, if there are any."""
     complaints = [Complaint(0, finding, refusal.stage) for finding in refusal.findings]
     patient = repaired(model, [stage], task, (complaints, []))
     if not patient.rewrites:
@@ -106,7 +106,7 @@ def with_cure(refusal: CannotTreat, model: KerasModel, stage: Stage, task: TaskV
 
 
 def by_cause(complaints: Sequence[Complaint]) -> list[Complaint]:
-    """One complaint of a stage for each cause, about all layers that it is the cause for."""
+    """The complaints, with those of one stage and one cause joined into a complaint about all their layers."""
     stages: dict[tuple[int, str], list[Finding]] = {}
     for complaint in complaints:
         stages.setdefault((complaint.stage, complaint.by), []).append(complaint.finding)
@@ -118,14 +118,14 @@ def by_cause(complaints: Sequence[Complaint]) -> list[Complaint]:
 
 
 def told(rewrites: Sequence[Rewrite]) -> str:
-    """What rewrites do, as sentences; of many, the first few."""
+    """The descriptions of rewrites, as sentences. If there are many, only the first few are described."""
     more = len(rewrites) - SHOWN
     shown = [rewrite.what for rewrite in rewrites[:SHOWN]]
     return " ".join([*shown, *([f"And {more} more like these."] if more > 0 else [])])
 
 
 def _better(patient: Repaired, stages: Sequence[Stage], task: TaskView | None) -> Repaired | None:
-    """The model after the first kind of rewrites that helps; None if none does."""
+    """The model after the first kind of rewrites that helps; None if no kind helps."""
     complaints = [*patient.complaints[0], *patient.complaints[1]]
     complaints = [complaint for complaint in complaints if not complaint.finding.lasting]
     if not complaints or not is_readable(patient.model.keras):
@@ -141,9 +141,9 @@ def _better(patient: Repaired, stages: Sequence[Stage], task: TaskView | None) -
 def _together(
     patient: Repaired, rewrites: Sequence[Rewrite], stages: Sequence[Stage], task: TaskView | None
 ) -> Repaired | None:
-    """The model after all rewrites that help, tried together: one copy and one check, however many layers there are.
+    """The model after all rewrites that help, tried together: one copy and one check for any number of layers.
 
-    If they do not help together, but change what is said, halves of them are tried.
+    If they do not help together but change the complaints, each half of them is tried. None if nothing helps.
     """
     if not rewrites:
         return None
@@ -166,7 +166,7 @@ def _together(
 def _applied(
     patient: Repaired, rewrites: Sequence[Rewrite], stages: Sequence[Stage], task: TaskView | None
 ) -> Repaired:
-    """The model after these rewrites, but for those that change a layer that one before changes."""
+    """The model after these rewrites, without those that change a layer which an earlier one changes."""
     instead: dict[str, Sequence[LayerSpec]] = {}
     done = []
     for rewrite in rewrites:

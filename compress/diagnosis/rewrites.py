@@ -1,4 +1,4 @@
-"""Rewrites of a model that keep its function, each with a description, to apply to a copy."""
+"""Rewrites of a model that keep its function. Each has a description and is applied to a copy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rewrites(model: KerasModel) -> list[Rewrite]:
 
 
 def rewrites_by_kind(model: KerasModel) -> list[list[Rewrite]]:
-    """Every rewrite that the layers of a flat model allow, in kinds, the simplest first."""
+    """Every rewrite that the layers of a flat model allow, grouped by kind, the simplest kind first."""
     graph = graph_of(model.keras)
     calls = [call for call in graph.calls if call.inputs]
     kinds: tuple[Callable[[Graph, Call], Rewrite | None], ...] = (
@@ -36,12 +36,12 @@ def rewrites_by_kind(model: KerasModel) -> list[list[Rewrite]]:
     )  # fmt: skip
     inputs = [input_renamed(graph, image) for image in graph.inputs]
     found = [inputs, *([kind(graph, call) for call in calls] for kind in kinds)]
-    # A shared layer was met at each call.
+    # A shared layer has a call for each use, so its rewrite is found several times.
     return [list({r.what: r for r in kind if r}.values()) for kind in found]
 
 
 def renamed(graph: Graph, call: Call) -> Rewrite | None:
-    """A layer whose name Keras 2 does not take gets one that it takes."""
+    """Rename a layer whose name Keras 2 does not accept."""
     layer, new = call.layer, _plain(call.layer.name, graph)
     weights: list[Any] = getattr(layer, "get_weights", list)()
     spec = LayerSpec(type(layer), layer.get_config() | {"name": new}, weights)
@@ -49,7 +49,7 @@ def renamed(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def input_renamed(graph: Graph, image: Any) -> Rewrite | None:
-    """What goes into the model gets a name that Keras 2 takes."""
+    """Rename an input of the model whose name Keras 2 does not accept."""
     new = _plain(image.name, graph)
     config = {"batch_shape": image.shape, "dtype": image.dtype, "name": new}
     spec = LayerSpec(backend.keras().layers.InputLayer, config)
@@ -62,7 +62,7 @@ def _called(name: str, spec: LayerSpec) -> Rewrite:
 
 
 def _plain(name: str, graph: Graph) -> str:
-    """The name if Keras 2 accepts it, else a similar one that is free."""
+    """The name if Keras 2 accepts it, otherwise a similar unused name."""
     if re.fullmatch(keras2_layers.NAME, name):
         return name
     plain = re.sub("[^A-Za-z0-9_.>-]", "_", name)
@@ -70,7 +70,7 @@ def _plain(name: str, graph: Graph) -> str:
 
 
 def left_out(graph: Graph, call: Call) -> Rewrite | None:
-    """A layer that acts in training only is left out."""
+    """Leave out a layer that acts only in training."""
     name, kind = call.layer.name, type(call.layer).__name__
     if not kind_of(call.layer).training_only:
         return None
@@ -79,7 +79,7 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def into_a_hard_sigmoid(graph: Graph, call: Call) -> Rewrite | None:
-    """`relu6(x + 3) / 6`, as gates of MobileNetV3 are written, becomes one activation, for which stages have a form."""
+    """Turn `relu6(x + 3) / 6`, as in the gates of MobileNetV3, into one activation that stages can treat."""
     added = _with_a_number(call)
     relu6 = graph.sole_user(call)
     scaled = relu6 and graph.sole_user(relu6)
@@ -98,7 +98,7 @@ def into_a_hard_sigmoid(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def into_a_rescaling(graph: Graph, call: Call) -> Rewrite | None:
-    """An operation with a number, such as `x + 3`, becomes a Rescaling."""
+    """Turn an operation with a number, such as `x + 3`, into a Rescaling."""
     name, found = call.layer.name, _with_a_number(call)
     if found is None:
         return None
@@ -111,7 +111,7 @@ def into_a_rescaling(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def _with_a_number(call: Call) -> tuple[float, float] | None:
-    """Scale and offset of an operation with a number; None if it is something else."""
+    """The scale and offset of an operation with a number; None for other layers and operations."""
     does = kind_of(call.layer).with_number
     operation = type(call.layer).__module__ == "keras.src.ops.numpy"
     if not (operation and does) or len(call.inputs) != 1 or len(call.constants) != 1:
@@ -125,7 +125,7 @@ def _with_a_number(call: Call) -> tuple[float, float] | None:
 
 
 def activation_apart(graph: Graph, call: Call) -> Rewrite | None:
-    """The activation of a convolution or Dense becomes a layer of its own after it."""
+    """Turn the activation of a convolution or Dense layer into a separate layer after it."""
     layer = call.layer
     if not kind_of(layer).kernels:
         return None

@@ -1,4 +1,4 @@
-"""What a microcontroller would make of a model, before any work: its int8 file on TFLM, whatever the weights."""
+"""Check, before any work, whether a microcontroller can run the int8 file of a model with TFLM, for any weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from compress.micro import interpreter
 from compress.micro.arena import MEASURED_WITH
 from compress.micro.refusal import NotOnMicro
 
-CALIBRATION = 8  # random images: neither operators nor the arena depend on ranges
+CALIBRATION = 8  # random images: the operators and the arena do not depend on ranges
 
 
 def on_micro(model: KerasModel) -> dict[str, Any]:
-    """As plain data: whether TFLM runs the model in int8, its arena or what is lacking, and what int4 leaves in 8 bits.
+    """As plain data: whether TFLM runs the int8 model, its arena or what is missing, and the layers that int4 skips.
 
     Raises:
       ValueError: tflite-micro is not installed, or the model cannot be exported.
@@ -33,7 +33,7 @@ def on_micro(model: KerasModel) -> dict[str, Any]:
 
 
 def sentences(record: dict[str, Any]) -> list[str]:
-    """What `on_micro` found, for people."""
+    """The result of `on_micro` as sentences."""
     if not record["runs"]:
         return [f"TFLM does not run the model in int8: {record['why']}; {record['what_to_do']}."]
     runs = (

@@ -1,4 +1,4 @@
-"""A measured model handed over: a folder for firmware, and a row measured again. Start at `export` and `verify`.
+"""Handover of a measured model: a folder for firmware, and a row measured again. Start at `export` and `verify`.
 
 Nothing here trains or compresses.
 """

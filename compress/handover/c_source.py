@@ -1,4 +1,4 @@
-"""C99 and C++11 source of numbers and texts, as plain text."""
+"""C99 and C++11 source text for numbers and texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTH = 100  # columns
 
 
 def identifier(name: str) -> str:
-    """A name as an identifier in lower case.
+    """The name as a C identifier in lower case.
 
     >>> identifier("My net-2"), identifier("8bit")
     ('my_net_2', 'model_8bit')
@@ -22,7 +22,7 @@ def identifier(name: str) -> str:
 
 
 def text(value: str) -> str:
-    """A text as a C literal, anything but plain characters as octal bytes.
+    """The text as a C string literal, with all but plain characters as octal bytes.
 
     >>> text('a "b"')
     '"a \\\\042b\\\\042"'
@@ -35,7 +35,7 @@ def text(value: str) -> str:
 
 
 def number(value: float | int) -> str:
-    """A number as a C literal; a float as one that reads back as the same float32.
+    """The number as a C literal. The literal of a float reads back as the same float32.
 
     >>> number(np.float32(0.1)), number(np.int8(-128))
     ('0.1f', '-128')
@@ -47,7 +47,7 @@ def number(value: float | int) -> str:
 
 
 def rows(values: Sequence[str], indent: int = 2) -> str:
-    """Values parted by commas, in lines of at most `_WIDTH` columns."""
+    """Values separated by commas, in lines of at most `_WIDTH` columns."""
     lines, line = [], ""
     for value in values:
         if line and len(line) + len(value) + 2 + indent > _WIDTH:
@@ -58,10 +58,10 @@ def rows(values: Sequence[str], indent: int = 2) -> str:
 
 
 def array(values: np.ndarray, indent: int = 2) -> str:
-    """The numbers of an array, one dimension, between the braces of an initializer."""
+    """The numbers of an array, in one dimension, to stand between the braces of an initializer."""
     return rows([number(value) for value in values.reshape(-1)], indent)
 
 
 def data(content: bytes) -> str:
-    """Bytes, between the braces of an initializer."""
+    """The bytes, to stand between the braces of an initializer."""
     return rows([f"0x{byte:02x}" for byte in content])

@@ -29,14 +29,14 @@ def model_card(
     refusal: str,
     examples: int,
 ) -> str:
-    """The card.
+    """The text of the model card.
 
     Args:
-      input_scale: the network sees pixel * input_scale; None if nobody knows.
+      input_scale: the network sees pixel * input_scale; None if it is not known.
       features: the data are prepared numbers, not pixels.
       row: None if the file was handed over without one.
       arena: None if TFLM does not run the file; `refusal` says why.
-      examples: how many golden ones there are.
+      examples: number of golden examples.
     """
     stored = contents.stored_in(model.graph)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -86,7 +86,7 @@ def _accuracy(row: Result | None) -> str:
 
 def _scaling(given: Tensor, input_scale: float | None, features: bool) -> str:
     if input_scale is None:
-        return "How pixels are scaled for it is not known here."
+        return "The scaling of pixels is not known."
     scale, zero_point = quantization(given)
     if features:
         into = (
@@ -112,7 +112,7 @@ def _on_micro(arena: Arena | None, refusal: str) -> str:
 
 def _made(row: Result | None) -> list[str]:
     if row is None:
-        return ["Not known here: the file was handed over without a row."]
+        return ["Not known: the file was handed over without a row."]
     facts: Mapping[str, Any] = {
         "stages": f"`{printable(row.label)}`",
         "command": f"`{printable(row.command)}`",

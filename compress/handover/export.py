@@ -27,27 +27,28 @@ CHECKSUMS, ROW, CARD, LABELS = "checksums.txt", "row.json", "MODEL_CARD.md", "la
 
 @dataclass(frozen=True, kw_only=True)
 class Handover:
-    """What is handed over."""
+    """A model to hand over, and the content of its folder."""
 
-    name: str  # of the files, and with which names in C begin
+    name: str  # of the files; names in C begin with it
     model: TFLiteModel
     labels: Sequence[str]
     images: np.ndarray  # of the golden examples: uint8 [n, h, w, c], or float32 features [n, ...]
-    input_scale: float | None  # None: not known; the examples then are for pixels as they are
+    input_scale: float | None  # None: not known; the examples then take pixels without scaling
     row: Result | None = None
 
 
 def export(what: Handover, to: Path) -> list[str]:
-    """Write the folder whole, or nothing. Gives the names of its files.
+    """Write the folder completely, or nothing. Return the names of its files.
 
-    A file that TFLM does not run comes without C sources, and its card says why.
+    If TFLM does not run the file, the folder has no C sources, and the card says why.
 
     Raises:
-      ValueError: there is something at `to`, tflite-micro is not installed, or the file takes no numbers that C has.
+      ValueError: `to` exists and is not an empty folder, tflite-micro is not installed, or an input or output has
+        numbers of a type that C lacks.
     """
     interpreter.check()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ValueError(f"{to} is there already: name a folder that is not, or an empty one.")
+        raise ValueError(f"{to} is there already: name a new folder, or an empty one.")
     for tensor in (*what.model.graph.inputs, *what.model.graph.outputs):
         if tensor.dtype not in C_TYPES:
             raise ValueError(

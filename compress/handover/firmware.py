@@ -27,9 +27,9 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Firmware:
-    """What the C files are made of."""
+    """The data from which the C files are made."""
 
-    name: str  # an identifier, with which all names in C begin
+    name: str  # an identifier; all names in C begin with it
     model: TFLiteModel
     labels: Sequence[str]
     arena_bytes: int

@@ -14,14 +14,14 @@ from compress.tflite.tensor import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Examples of a file; the numbers are those of its own input and output tensors."""
+    """Examples of a file, in the numbers of its input and output tensors."""
 
     inputs: np.ndarray  # [n, *input shape without the batch]
     outputs: np.ndarray  # [n, classes]
 
 
 def golden(model: TFLiteModel, images: np.ndarray, input_scale: float) -> Golden:
-    """Golden examples of images.
+    """Golden examples from images.
 
     Args:
       images: uint8 [n, h, w, c], or float32 features [n, ...].
@@ -41,7 +41,7 @@ def golden(model: TFLiteModel, images: np.ndarray, input_scale: float) -> Golden
 
 
 def quantization(tensor: Tensor) -> tuple[float, int]:
-    """Scale and zero point of a tensor that has one of each; (0.0, 0) of one that has none."""
+    """Scale and zero point of a tensor that has one of each; (0.0, 0) for a tensor that has none."""
     if not tensor.scales:
         return 0.0, 0
     return float(np.float32(tensor.scales[0])), int((tensor.zero_points or (0,))[0])

@@ -1,11 +1,11 @@
-"""The operators of a file as TFLM's `MicroMutableOpResolver` takes them."""
+"""The methods of TFLM's `MicroMutableOpResolver` for the operators of a file."""
 
 from __future__ import annotations
 
 from compress.tflite.decode import NAME
 from compress.tflite.graph import Graph
 
-# Where the method is not the name in camel case; from tensorflow/lite/micro/micro_mutable_op_resolver.h.
+# Methods that are not the operator's name in camel case; from tensorflow/lite/micro/micro_mutable_op_resolver.h.
 _METHODS = {
     NAME: "AddDecode",
     "AVERAGE_POOL_2D": "AddAveragePool2D",

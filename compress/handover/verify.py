@@ -1,4 +1,4 @@
-"""A row measured again from the file that was kept, and compared field by field."""
+"""A row measured again from the kept file, and compared field by field."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from compress.rows.measurement import Measurement
 from compress.rows.result import Result
 from compress.tflite.model import TFLiteModel
 
-# Floats are equal if they differ by no more than this, absolutely or of their size: sums in another order may.
+# Floats are equal if they differ by at most this, absolute or relative: the order of a sum may change them.
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Check:
-    """One field, as it is recorded and as it was found."""
+    """One field: the recorded value and the value that was found."""
 
     field: str
     recorded: Any
@@ -63,7 +63,7 @@ def measured_again(
     found, predicted = measure(model, data, input_scale, progress, on=on, micro_accuracy=asked)
     for field in dataclasses.fields(Measurement):
         recorded = getattr(row, field.name)
-        # A field that is younger than the row was not measured.
+        # A field that is newer than the row was not measured for it.
         if recorded is not None and field.name != "tflite_digest":
             checks.append(Check(field.name, recorded, getattr(found, field.name)))
     if row.predictions is not None:
@@ -91,7 +91,7 @@ def file_checks(folder: Path) -> Iterator[Check]:
     for line in regular(path).read_text(errors="replace").splitlines():
         # A name with a slash would lead out of the folder.
         if (found := re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)", line)) is None:
-            raise ValueError(f"{path} holds a line that is no checksum: {line!r:.80}.")
+            raise ValueError(f"{path} holds a line that is not a checksum: {line!r:.80}.")
         recorded[found[2]] = found[1]
     there = {p.name: p for p in folder.iterdir() if p.name != CHECKSUMS}
     for name in sorted(set(recorded) | set(there)):
@@ -101,7 +101,7 @@ def file_checks(folder: Path) -> Iterator[Check]:
 
 def _digest(path: Path) -> str:
     if path.is_symlink() or not path.is_file():
-        return "no regular file"
+        return "not a regular file"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

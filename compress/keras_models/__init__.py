@@ -1,4 +1,4 @@
 """Keras models as values: their graph, their layers, their batch normalization.
 
-Imports no training, no tfmot, no data and no task. Start at `model`. A new kind of layers is a row of `layer_kinds`.
+This package imports no training, tfmot, data or task. Start at `model`. A new kind of layer is a row of `layer_kinds`.
 """

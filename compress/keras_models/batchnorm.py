@@ -1,4 +1,4 @@
-"""Recalibration: BatchNormalization means and variances measured again after the layers before have changed."""
+"""Recalibrate BatchNormalization: measure means and variances again after the layers before it have changed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BATCH = 250  # images
 
 
 def has_statistics(model: KerasModel) -> bool:
-    """Whether the model has a BatchNormalization, also in a model inside it."""
+    """True if the model, or a model inside it, has a BatchNormalization."""
     return any(True for _ in _batchnorms(model.keras))
 
 
 def recalibrated(model: KerasModel, images: np.ndarray, input_scale: float) -> KerasModel:
-    """A copy of `model` whose BatchNormalization means and variances are those of its inputs for these images.
+    """A copy of `model` whose BatchNormalization means and variances are measured on these images.
 
     Each statistic is a mean over batches, weighted by their number of images. Training with batches of that size tends
-    to the same values, but with dropout, which is off here. Weights stay as they are.
+    to the same values, except that dropout is off here. Weights do not change.
 
     Args:
       images: uint8 [n, h, w, c].

@@ -1,4 +1,4 @@
-"""The calls that a Keras model is made of: the one reader of how its layers are connected."""
+"""The graph of calls in a Keras model. Only this module reads how the layers are connected."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Call:
 
     @property
     def constants(self) -> list[Any]:
-        """The numbers and strings among the arguments: all but tensors, flags and None."""
+        """The numbers and strings among the arguments: all arguments except tensors, flags and None."""
         kinds = (backend.keras().KerasTensor, bool, type(None))
         return [a for a in self.arguments if not isinstance(a, kinds)]
 
     @property
     def arguments(self) -> list[Any]:
-        """All arguments, those inside of lists and dicts too, in order."""
+        """All arguments in order, including those inside lists and dicts."""
         arguments: list[Any] = backend.keras().tree.flatten((self.args, dict(self.kwargs)))
         return arguments
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """All calls of a model, each after those whose outputs it takes, with the inputs and outputs of the model."""
+    """All calls of a model in topological order, with the inputs and outputs of the model."""
 
     inputs: list[Any]
-    takes: Any  # the same tensors as the model takes them: one tensor, a list or a dict
+    takes: Any  # the inputs in the structure that the model takes: one tensor, a list or a dict
     outputs: Any
     calls: list[Call]
 
@@ -57,18 +57,18 @@ class Graph:
 
     @cached_property
     def makers(self) -> dict[int, Call]:
-        """id of a tensor -> the call that gives it. Inputs of the model have none."""
+        """id of a tensor -> the call that gives it. Inputs of the model have no entry."""
         return {id(tensor): call for call in self.calls for tensor in call.outputs}
 
     def calls_of(self, layer: Any) -> int:
-        """How often the model calls a layer."""
+        """The number of times that the model calls a layer."""
         return sum(call.layer is layer for call in self.calls)
 
     def sole_user(self, call: Call) -> Call | None:
         """The only call that takes the output of `call`, or None.
 
-        None also if the model gives that output itself, if the user takes a second tensor, or if either layer is called
-        several times.
+        The result is also None if that output is an output of the model, if `call` has several outputs, if the user
+        takes a second tensor, or if either layer is called several times.
         """
         (tensor, *other_outputs), users = call.outputs, self.users.get(id(call.outputs[0]), [])
         is_model_output = any(tensor is t for t in backend.keras().tree.flatten(self.outputs))
@@ -79,7 +79,7 @@ class Graph:
 
 
 def is_readable(model: Any) -> bool:
-    """Whether the calls of a Keras model can be read: it is functional, or Sequential and built."""
+    """True if the calls of a Keras model can be read: it is functional, or Sequential and built."""
     keras = backend.keras()
     functional = type(model).__name__ == "Functional" and type(model).__module__.startswith(
         "keras."
@@ -88,7 +88,7 @@ def is_readable(model: Any) -> bool:
 
 
 def check_readable(model: Any) -> None:
-    """Raise ValueError, with the way out, unless `is_readable(model)`."""
+    """Raise ValueError, with the remedy, unless `is_readable(model)`."""
     if type(model) is backend.keras().Sequential and not model.built:
         raise ValueError(f"model '{model.name}' has no input yet: build it for one image shape.")
     if not is_readable(model):
@@ -99,17 +99,17 @@ def check_readable(model: Any) -> None:
 
 
 def graph_of(model: Any) -> Graph:
-    """The calls of a Sequential or functional model, with the model's own tensors; nothing is copied or called.
+    """The graph of a Sequential or functional model, with the model's own tensors. Nothing is copied or called.
 
-    A model inside the model is one call of it.
+    A model inside the model is one call.
     """
     keras = backend.keras()
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs[0], model.outputs[0])
     if not hasattr(model, "_nodes_by_depth"):
         check_readable(model)
-    # Only this function reads private attributes of Keras. The public clone_model makes every layer again: that draws
-    # random numbers, and fails where a size is open.
+    # Only this function reads private attributes of Keras. The public clone_model creates every layer again. That draws
+    # random numbers, and fails if a dimension is None.
     nodes = [
         node for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True) for node in nodes
     ]

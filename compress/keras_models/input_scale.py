@@ -1,4 +1,4 @@
-"""How a model wants its pixels, as far as its first layers tell."""
+"""Find the pixel range that a model expects, as far as its first layers show it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from compress.keras_models.layer_kinds import kind_of
 
 # A first Rescaling layer with a scale up to this takes raw pixels; one with a larger scale takes scaled pixels.
 LARGEST_RESCALING = 1 / 32
-# A first Normalization layer whose standard deviations or means are from this on takes raw pixels.
+# A first Normalization layer takes raw pixels if its largest mean or standard deviation is at least this.
 LEAST_STATISTIC = 8
 
 
 def takes_raw_pixels(model: Any) -> bool:
-    """Whether the first layer of a Keras model says that it takes pixels from 0 to 255: see `raw_pixel_layer`."""
+    """True if the first layer of a Keras model takes pixels from 0 to 255: see `raw_pixel_layer`."""
     return raw_pixel_layer(model) is not None
 
 
 def raw_pixel_layer(model: Any) -> str | None:
-    """The class of the first layer of a Keras model, if that layer takes pixels from 0 to 255; None otherwise.
+    """The class name of the first layer of a Keras model, if that layer takes pixels from 0 to 255; otherwise None.
 
-    A Rescaling layer does whose scale is at most 1/32, as 1/255 is; a Normalization layer does whose means or standard
-    deviations are from 8 on, as those of pixels up to 255 are.
+    A Rescaling layer takes such pixels if its scale is at most 1/32, for example 1/255. A Normalization layer takes
+    them if its largest mean or standard deviation is at least 8, as for pixels up to 255.
     """
     if not is_readable(model):
         return None
     graph = graph_of(model)
     pixels = graph.inputs[0]
-    # Pixels are followed only as long as one call alone takes them.
+    # Pixels are followed only as long as exactly one call takes them.
     while len(users := graph.users.get(id(pixels), [])) == 1:
         (call,) = users
         kind, keras = kind_of(call.layer), backend.keras()

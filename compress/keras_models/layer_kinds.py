@@ -1,4 +1,4 @@
-"""The one table of kinds of Keras layers: all that is known of a layer by its class. A new kind costs a row."""
+"""The table of kinds of Keras layers: all properties that follow from the class of a layer. A new kind is a new row."""
 
 from __future__ import annotations
 
@@ -9,60 +9,58 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel of a layer, and which of its axes, counted from the last, are channels. The others are positions."""
+    """A kernel of a layer, and the negative indices of its channel axes. The other axes are positions."""
 
-    attribute: str = "kernel"  # of the layer
-    suffix: str = ""  # what follows the layer's name in the name of the kernel
+    attribute: str = "kernel"  # attribute of the layer that holds the kernel
+    suffix: str = ""  # follows the layer's name in the name of the kernel
     inputs: int = -2
     outputs: int = -1
-    depthwise: bool = False  # [..., c, m]: m output channels of each input channel apart, so the last two axes together
+    depthwise: bool = False  # [..., c, m]: m output channels for each of c input channels
 
 
 @dataclass(frozen=True)
 class LayerKind:
-    """What is known of a kind of layers: a row of the table. The defaults are of a kind that is not known."""
+    """The properties of a kind of layer: a row of the table. The defaults are those of an unknown kind."""
 
-    # Its kernels, in Keras's order, which is also that in which an input meets them. A bias may come after them.
+    # Its kernels in Keras's order, which is also the order in which they are applied. A bias may follow.
     kernels: tuple[Kernel, ...] = ()
-    size: str = "filters"  # the option that says how many output channels there are
-    # Multiply-accumulates: each number of a kernel is used once at every position of the layer's output, or input.
+    size: str = "filters"  # the option that sets the number of output channels
+    # Multiply-accumulates: each weight of a kernel is used once at every position of the layer's output or input.
     macs_over: Literal["output", "input"] = "output"
-    # Filter pruning: the rule of pruning/layer_rules by which channels are followed through it. None: they are not.
+    # Filter pruning: the rule in pruning/layer_rules that follows channels through the layer. None: there is no rule.
     channels: (
         Literal["filtered", "passed", "scaled", "merged", "joined", "flattened", "reshaped"] | None
     ) = None
-    by_channel: tuple[
-        str, ...
-    ] = ()  # attributes that hold a number for each channel that is passed
-    operation: bool = False  # the operation of the same name, in `keras.ops` does the same
+    by_channel: tuple[str, ...] = ()  # attributes that hold one number per channel
+    operation: bool = False  # the operation of the same name in `keras.ops` does the same
     # What the operation of the same name does with a tensor and a number. None: it takes no number.
     with_number: Literal["adds", "subtracts", "multiplies"] | None = None
-    # Rewrites: how doctor/folding reads the scale and shift of each channel from it. None: it does something else.
+    # Rewrites: how diagnosis/folding reads a scale and shift of each channel from the layer. None: it has none.
     affine: Literal["batchnorm", "normalization", "rescaling"] | None = None
-    # When a scale and shift of its input channels can be moved behind it. None: never.
+    # The condition under which a scale and shift of its input channels can be moved after it. None: never.
     commutes: Literal["always", "scale not negative", "no shift", "flattened"] | None = None
-    no_rewrite: str = ""  # why no rewrite replaces it
-    training_only: bool = False  # outside training it changes nothing, and a recipe can do the same
-    moves_pixels: bool = False  # it changes where pixels are, not their values
-    # tf_keras: the layer of the same name; a dropout that tfmot/keras2_layers makes; an input. None: nothing.
+    no_rewrite: str = ""  # the reason why no rewrite replaces the layer
+    training_only: bool = False  # acts only in training, and a recipe can do the same
+    moves_pixels: bool = False  # changes the positions of pixels, not their values
+    # Its form in tf_keras: the layer of the same name, a dropout made by tfmot/keras2_layers, or an input. None: none.
     keras2: Literal["same", "dropout", "channel dropout", "input"] | None = None
-    keras2_options: Mapping[str, str] = field(default_factory=dict)  # option -> its name there
-    keras2_operation: bool = False  # the operation of the same name becomes that layer
-    # Training for int8: whether the layer has it, whether also with an activation of its own, whether also with a
-    # BatchNormalization right after it that is folded into it, and what to use in its place if it has not.
+    keras2_options: Mapping[str, str] = field(default_factory=dict)  # option -> tf_keras name
+    keras2_operation: bool = False  # the operation of the same name becomes this layer
+    # Quantization-aware training for int8: True if the layer supports it (int8), also with its own activation, and also
+    # with a BatchNormalization right after it, which is folded into it. int8_way: what to use instead if it does not.
     int8: bool = False
     int8_activation: bool = False
     int8_norm: bool = False
     int8_way: str = ""
-    # The range of its output in an int8 file: its own, that of its input, or one that it has in common with its inputs.
-    # None: fake quantization does not know it.
+    # The range of its output in an int8 file: its own range, the range of its input, or one range shared with all its
+    # inputs. None: fake quantization does not support the layer.
     int8_range: Literal["own", "input", "common"] | None = None
     fuses_relu: bool = False  # TFLite computes a ReLU after it in the same operator
     applied_by: Literal["conv", "conv_transpose", "depthwise_conv", "matmul"] = (
-        "conv"  # what of keras.ops uses its kernel
+        "conv"  # the function in keras.ops that applies its kernel
     )
-    int4: bool = False  # TFLite computes with 4-bit kernels of it
-    # tfmot can give each of its output channels shared values of its own.
+    int4: bool = False  # TFLite can compute with a 4-bit kernel
+    # tfmot can cluster each of its output channels separately.
     clusters_by_channel: bool = False
 
 
@@ -79,7 +77,7 @@ _OWN_STATISTICS = (
     "train with BatchNormalization in its place"
 )
 
-# Keras 3 class name -> what is known of the class. A kind that is not here is passed by, or refused by name.
+# Keras 3 class name -> properties of the class. A kind that is not listed is skipped, or refused with its name.
 KINDS: dict[str, LayerKind] = {
     "InputLayer": LayerKind(keras2="input"),
     # Kernels
@@ -92,7 +90,7 @@ KINDS: dict[str, LayerKind] = {
         int8=True, int8_activation=True, int8_norm=True, int8_range="own", fuses_relu=True,
     ),
     "Conv2DTranspose": LayerKind(
-        # TFLite fuses no activation into it where biases are zero.
+        # TFLite fuses no activation into it if its biases are zero.
         _TRANSPOSED, macs_over="input", channels="filtered", keras2="same", int8=True, int8_range="own",
         applied_by="conv_transpose",
     ),
@@ -112,7 +110,7 @@ KINDS: dict[str, LayerKind] = {
         _PLAIN, "units", channels="filtered", keras2="same", int4=True, int8=True, int8_activation=True,
         int8_range="own", fuses_relu=True, applied_by="matmul",
     ),
-    # A scale and a shift of every channel, and what resembles it
+    # A scale and a shift of every channel, and similar layers
     "BatchNormalization": LayerKind(
         channels="passed", by_channel=("gamma", "beta", "moving_mean", "moving_variance"),
         affine="batchnorm", keras2="same", int8=True,
@@ -143,7 +141,7 @@ KINDS: dict[str, LayerKind] = {
     ),
     "ReLU": LayerKind(channels="passed", keras2="same", int8=True, int8_range="own"),
     "Softmax": LayerKind(keras2="same", int8=True, int8_range="own"),
-    # What acts in training only
+    # Layers that act only in training
     "ActivityRegularization": LayerKind(channels="passed", training_only=True),
     "AlphaDropout": LayerKind(training_only=True),
     "Dropout": LayerKind(channels="passed", commutes="always", keras2="dropout", int8=True, int8_range="input"),
@@ -214,7 +212,7 @@ KINDS: dict[str, LayerKind] = {
         channels="merged", operation=True, with_number="subtracts", keras2="same", keras2_operation=True,
         int8_range="own",
     ),
-    # What cannot be read
+    # Layers that cannot be read
     "Lambda": LayerKind(
         no_rewrite="its function cannot be read: use Keras layers (Rescaling, Activation, Reshape)",
     ),
@@ -222,7 +220,7 @@ KINDS: dict[str, LayerKind] = {
 
 
 def kind_of(layer: object) -> LayerKind:
-    """The row of a layer, or of an operation, by the name of its class; an empty row if its class has none."""
+    """The row of a layer or an operation, by the name of its class; a row of defaults if the class is not listed."""
     return KINDS.get(type(layer).__name__, _UNKNOWN)
 
 

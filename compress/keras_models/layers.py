@@ -1,4 +1,4 @@
-"""Layers of Keras models: their kernels by name, copies of them, and whether the last gives probabilities."""
+"""Layers of Keras models: their kernels by name, copies of layers, and a check for a softmax at the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kernels(model: Any) -> dict[str, Any]:
 
 
 def layer_of(kernel: str) -> str:
-    """The name of the layer that a kernel is in.
+    """The name of the layer that has a kernel of this name.
 
     >>> layer_of("block1/pointwise_kernel"), layer_of("conv1a")
     ('block1', 'conv1a')
@@ -41,7 +41,7 @@ def layer_of(kernel: str) -> str:
 
 
 def is_depthwise(kernel: str) -> bool:
-    """Whether a kernel, by its name, filters each input channel separately.
+    """True if the kernel of this name filters each input channel separately.
 
     >>> is_depthwise("block1/depthwise_kernel"), is_depthwise("conv1a")
     (True, False)
@@ -50,12 +50,12 @@ def is_depthwise(kernel: str) -> bool:
 
 
 def is_channels_last(layer: Any) -> bool:
-    """Whether a layer has channels on the last axis, as layers without `data_format` do."""
+    """True if a layer has channels on the last axis. Layers without `data_format` do."""
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def is_batchnorm(layer: Any) -> bool:
-    """Whether a layer is a BatchNormalization, of whichever Keras."""
+    """True if a layer is a BatchNormalization of Keras 3 or tf_keras."""
     return kind_of(layer).affine == "batchnorm"
 
 
@@ -63,7 +63,7 @@ def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: st
     """Raise ValueError, with the nearest known name, for the first of `layers` that is not in `known`.
 
     Args:
-      use: what the layer was named for, as the message puts it: "with a kernel to skip".
+      use: the purpose for which the layer was named, as words of the message: "with a kernel to skip".
     """
     known_names = sorted(set(known))
     for layer in layers:
@@ -74,7 +74,7 @@ def check_named(stage: str, layers: Iterable[str], known: Iterable[str], use: st
 
 
 def copy_of(layer: Any, name: str | None = None) -> Any:
-    """A layer or operation like `layer`, not built yet."""
+    """A new layer or operation with the configuration of `layer`, not built yet."""
     keras = backend.keras()
     config = layer.get_config()
     if type(layer) is keras.layers.Lambda:
@@ -88,14 +88,14 @@ def copy_of(layer: Any, name: str | None = None) -> Any:
 
 
 def give_weights(layer: Any, weights: Sequence[np.ndarray]) -> None:
-    """Set a layer's weights, and what a Normalization derives from them."""
+    """Set a layer's weights. A Normalization also computes the values that it derives from them."""
     layer.set_weights(weights)
     if type(layer) is backend.keras().layers.Normalization:
         layer.finalize_state()
 
 
 def every_layer(model: Any) -> Iterator[Any]:
-    """Every layer of a Keras model once, with those of models inside the model, and these models themselves."""
+    """Yield every layer of a Keras model once, including models inside the model and their layers."""
     seen: set[int] = set()
     waiting = [iter(getattr(model, "layers", ()))]
     while waiting:
@@ -109,9 +109,9 @@ def every_layer(model: Any) -> Iterator[Any]:
 
 
 def gives_probabilities(model: Any) -> bool:
-    """Whether a Keras model ends in a softmax; if not, its outputs are taken as logits.
+    """True if a Keras model ends in a softmax. If not, its outputs are treated as logits.
 
-    If the last layer is a wrapper, as tfmot puts around layers, the layer inside it counts.
+    If the last layer is a wrapper, for example of tfmot, the layer inside it counts.
     """
     last = model.layers[-1]
     if is_readable(model):

@@ -1,4 +1,4 @@
-"""How many multiply-accumulates the layers of a Keras model cost, read off their kernels and calls."""
+"""Count the multiply-accumulates of the layers of a Keras model from their kernels and calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.keras_models.layers import is_channels_last, kernel_names
 
 
 def macs_by_layer(model: Any) -> dict[str, int | None]:
-    """Layer name -> multiply-accumulates of all its calls for one image, in layer order; None if a size is open.
+    """Layer name -> multiply-accumulates of all its calls for one image, in layer order; None if a dimension is None.
 
     A layer of a model inside the model is called "model/layer".
     """
@@ -29,7 +29,7 @@ def macs_by_layer(model: Any) -> dict[str, int | None]:
 
 
 def macs_of_a_call(layer: Any) -> int | None:
-    """Multiply-accumulates of one call for one image: positions times kernel weights. None if a size is open."""
+    """Multiply-accumulates of one call for one image: positions times kernel weights. None if a dimension is None."""
     names = kernel_names(layer).values()
     if not names:
         return 0

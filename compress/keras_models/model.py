@@ -1,4 +1,4 @@
-"""KerasModel: the Keras 3 model that stages map to another."""
+"""KerasModel: a Keras 3 model, which a stage takes and gives."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class KerasModel:
         return int(self.keras.count_params())
 
     def kernel_variables(self) -> dict[str, Any]:
-        """Layer name -> Keras variable of its kernel, in layer order; which a stage assigns to in its own copy."""
+        """Layer name -> Keras variable of its kernel, in layer order. A stage assigns to the variables of its copy."""
         return layers.kernels(self.keras)
 
     def kernels(self) -> dict[str, np.ndarray]:
-        """Layer name -> kernel, float32 in Keras axis order; copies."""
+        """Layer name -> copy of its kernel, float32 in Keras axis order."""
         return {k: np.array(v) for k, v in self.kernel_variables().items()}
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of architecture and weights; names given at random by Keras do not count."""
+        """SHA-256, in hex, of architecture and weights. The names of layers do not count."""
         sha = self._hashed_architecture()
         for weight in self.keras.get_weights():
             sha.update(str((weight.shape, weight.dtype)).encode() + weight.tobytes())
@@ -73,7 +73,7 @@ class KerasModel:
         return sha
 
     def copy(self) -> KerasModel:
-        """The same layers and weights in new variables."""
+        """A copy of the model: the same layers and weights in new variables."""
         keras = backend.keras()
         twin = keras.models.clone_model(self.keras, clone_function=layers.copy_of)
         twin.set_weights(self.keras.get_weights())
@@ -83,29 +83,29 @@ class KerasModel:
         return KerasModel(twin)
 
     def trainable_copy(self) -> KerasModel:
-        """A copy whose training keeps zero weights of kernels at zero and shared values shared."""
+        """A copy for training: zero weights of kernels stay zero, and shared values stay shared."""
         result = self.copy()
         for variable in result.kernel_variables().values():
             keep_zeros_and_shared(variable)
         return result
 
     def save(self, path: Path) -> None:
-        """Write a `.keras` file whole, or leave `path` as it was. Optimizer state is not kept."""
+        """Write a complete `.keras` file, or leave `path` unchanged. Optimizer state is not saved."""
         with replacing(path) as temporary:
             self.keras.save(temporary, include_optimizer=False)
 
     def to_tflite(
         self, scheme: str = "float32", calibration: np.ndarray | None = None
     ) -> TFLiteModel:
-        """Export as `.tflite` that takes one image: [1, h, w, c].
+        """Export as a `.tflite` file that takes one image: [1, h, w, c].
 
         Args:
           scheme: a number format of `tflite.convert.SCHEMES`.
-          calibration: for a scheme that computes in integers: float32 [n, h, w, c], images as the model sees them,
-            from which the ranges of activations are read.
+          calibration: float32 [n, h, w, c], images as the model sees them. A scheme that computes in integers reads the
+            ranges of activations from them.
 
         Raises:
-          ValueError: there is no such scheme, or one that computes in integers is given no `calibration`.
+          ValueError: there is no such scheme, or the scheme computes in integers and `calibration` is missing.
         """
         if scheme not in SCHEMES:
             raise ValueError(
@@ -117,7 +117,7 @@ class KerasModel:
 
 
 def keep_zeros_and_shared(variable: Any) -> None:
-    """Constrain a Keras variable: its training keeps zero weights at zero and shared values shared."""
+    """Constrain a Keras variable so that training keeps zero weights at zero and shared values shared."""
     clusters, own, ops = cluster_ids(np.array(variable)), variable.constraint, backend.keras().ops
     if clusters.max() == clusters.size:
         return  # neither zeros nor equal weights
@@ -131,14 +131,14 @@ def keep_zeros_and_shared(variable: Any) -> None:
 
 
 def _calls(model: Any) -> list[Any]:
-    """The calls of a functional model; [] if each layer takes the output of the one before.
+    """The calls of a functional model; [] if each layer takes only the output of the layer before it.
 
-    For each layer or operation: its class, an operation's configuration, and the arguments of each call. A tensor among
-    them is [place of the layer that gives it, number of the call, number of the output].
+    For each layer or operation: its class, its configuration if it is an operation, and the arguments of each call. A
+    tensor among the arguments is [index of the layer that gives it, number of the call, number of the output].
     """
     if type(model).__name__ != "Functional":
         return []
-    # Not by graph_of: digests are in the keys of saved runs, so this follows the form that Keras writes to files.
+    # graph_of is not used: digests are in the keys of saved runs, so they follow the form that Keras writes to files.
     steps = model.get_config()["layers"]
     place = {step["name"]: number for number, step in enumerate(steps)}
 
@@ -147,7 +147,7 @@ def _calls(model: Any) -> list[Any]:
             name, *which = value["config"]["keras_history"]
             return [place[name], *which]
         if isinstance(value, dict):
-            # The call of the whole model overrides these.
+            # The call of the whole model overrides these two arguments.
             return {k: placed(v) for k, v in value.items() if k not in ("training", "mask")}
         return [placed(v) for v in value] if isinstance(value, list | tuple) else value
 

@@ -1,4 +1,4 @@
-"""A Keras model rebuilt from its calls: models inside it flattened, and layers replaced."""
+"""Rebuild a Keras model from its calls: flatten the models inside it, and replace layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.keras_models.model import KerasModel
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """A layer to be made: its class, its configuration with its name, and its weights in Keras's order."""
+    """A layer to create: its class, its configuration with its name, and its weights in Keras's order."""
 
     cls: type
     config: Mapping[str, Any]
@@ -24,11 +24,11 @@ class LayerSpec:
 
 
 def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
-    """A functional model of copies of all layers, with those of models inside the model, and the same weights.
+    """A functional model of copies of all layers, including those of models inside the model, with the same weights.
 
     Args:
-      instead: layer name -> the layers that replace it, called one after another; an empty sequence removes it. The
-        first to replace an input is an InputLayer.
+      instead: layer name -> the layers that replace it, called one after another. An empty sequence removes the layer.
+        The first replacement of an input must be an InputLayer.
     """
     keras = backend.keras()
     graph = graph_of(model)
@@ -46,7 +46,7 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
         return [(copy_of(layer, name), weights)]
 
     def run(graph: Graph, inputs: Sequence[Any], prefix: str) -> Any:
-        # A table for each model: two models may have been built on the same tensors.
+        # Each model has its own table, because two models may have been built on the same tensors.
         tensors = {id(t): g for t, g in zip(graph.inputs, inputs, strict=True)}
         for call in graph.calls:
             args, kwargs = keras.tree.map_structure(
@@ -75,7 +75,7 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
             keras.Input(**(instead[t.name][0].config if t.name in instead else config))
         )
     inputs = keras.tree.pack_sequence_as(graph.takes, flat_inputs)
-    seen = list(flat_inputs)  # what the layers take: the inputs, or what the layers after them give
+    seen = list(flat_inputs)  # the inputs, or the outputs of layers put after them
     for place, t in enumerate(graph.inputs):
         specs: Any = instead.get(t.name, ())[1:]
         copies[id(t)] = [(spec.cls.from_config(dict(spec.config)), spec.weights) for spec in specs]
@@ -90,10 +90,10 @@ def rebuilt(model: Any, instead: Mapping[str, Sequence[LayerSpec]]) -> Any:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A replacement of layers after which a flat model computes the same."""
+    """A replacement of layers that does not change what a flat model computes."""
 
     what: str  # a sentence
-    touches: tuple[str, ...]  # names of the layers it is about
+    touches: tuple[str, ...]  # names of the layers that it changes
     instead: Mapping[str, Sequence[LayerSpec]]
 
     def applied(self, model: KerasModel) -> KerasModel:
@@ -102,9 +102,9 @@ class Rewrite:
 
 
 def flattened(model: KerasModel) -> tuple[KerasModel, list[str]]:
-    """The same function with the layers of models inside the model as its own, and a sentence for each such model.
+    """The model with the layers of its inner models as its own layers, and a sentence for each inner model.
 
-    A model without any is returned itself.
+    A model without inner models is returned unchanged.
     """
     keras = backend.keras()
     inner = [m for m in model.keras.layers if isinstance(m, keras.Model)]
@@ -118,7 +118,7 @@ def flattened(model: KerasModel) -> tuple[KerasModel, list[str]]:
 
 
 def _unused(name: str, prefix: str, names: set[str]) -> str:
-    """`name`, `prefix + name` or that with a number: the first that is not in `names`, to which it is added."""
+    """The first of `name`, `prefix + name` and numbered names that is not in `names`. It is added to `names`."""
     candidate, number = (name if name not in names else prefix + name), 2
     while candidate in names:
         candidate, number = f"{prefix}{name}_{number}", number + 1

@@ -1,4 +1,4 @@
-"""Numbers of a model: whole, from the exported file and the test images, and layer by layer.
+"""Numbers of a model: of the exported file, on the test images, and of each layer.
 
-`measure` is the only reader of the test set. Start there.
+Only `measure` measures on the test images. Start there.
 """

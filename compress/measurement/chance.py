@@ -1,4 +1,4 @@
-"""Whether an accuracy is better than guessing, and what to say of a baseline whose accuracy is not."""
+"""A check that an accuracy is better than guessing, and the sentence about an accuracy that is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from compress.data.dataset import Dataset
 from compress.rows.measurement import Measurement
 from compress.rows.result import Result
 
-RECORDED = "chance_level"  # the name in a row under which the accuracy of guessing stands, if its own is no better
-CLEARLY = 0.1  # of the way from guessing to no errors, which an accuracy that is clearly above chance has gone
+RECORDED = "chance_level"  # the field of a row with the accuracy of guessing, if the row's own accuracy is no better
+# An accuracy that is clearly above chance has covered this fraction of the distance from guessing to no errors.
+CLEARLY = 0.1
 
 
 def share(labels: np.ndarray, classes: int) -> float:
@@ -22,7 +23,7 @@ def share(labels: np.ndarray, classes: int) -> float:
 
 
 def clearly_above(guessing: float) -> float:
-    """What the low end of an accuracy's interval must reach to be clearly better than guessing.
+    """The number that the low end of an accuracy's interval must exceed to be clearly better than guessing.
 
     >>> round(clearly_above(0.1), 2), round(clearly_above(0.5), 2)
     (0.19, 0.55)
@@ -31,22 +32,22 @@ def clearly_above(guessing: float) -> float:
 
 
 def level(measured: Measurement, data: Dataset) -> float | None:
-    """The accuracy of guessing, if the measured accuracy's interval includes it or lies below it; else None.
+    """The accuracy of guessing, if the measured accuracy's interval includes it or lies below it; otherwise None.
 
-    The largest class is that of the validation images, so that no test label is looked at.
+    The largest class is that of the validation images, so that no test label is read.
     """
     guessing = share(data.validation.labels, len(data.classes))
     return None if measured.top1_low > guessing else guessing
 
 
 def sentence(measured: Measurement | Result, guessing: float) -> str:
-    """What to say of a model whose accuracy is no better than that of guessing."""
+    """The sentence about a model whose accuracy is no better than that of guessing."""
     found = f"{measured.top1:.2%} of {measured.test_images:,} {measured.measured_on} images"
     return said(found, (measured.top1_low, measured.top1_high), guessing)
 
 
 def said(found: str, interval: tuple[float, float], guessing: float) -> str:
-    """The same for an accuracy and its images in words, with its interval."""
+    """The same sentence for `found`, an accuracy and its images in words, and the accuracy's interval."""
     low, high = interval
     return (
         f"chance level: top-1 {found} ({low:.2%} to {high:.2%}) is no better than guessing, {guessing:.2%}: check the "

@@ -1,4 +1,4 @@
-"""How long files take, one against the other: LiteRT with XNNPACK, one thread, one input at a time, in turn."""
+"""Comparison of the time that files take: LiteRT with XNNPACK, one thread, one input at a time, files in turn."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from compress.tflite import interpreter
 WARMUP = 50  # inputs
 CONFIDENCE = 0.95
 _RESAMPLES = 4000
-_SECONDS = 3600  # of processor time; a file may never end
+_SECONDS = 3600  # of processor time; a file may run forever
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median over rounds of the second file's time over the first one's, with its interval."""
+    """The median over rounds of the second file's time divided by the first file's time, with its interval."""
 
     median: float
-    low: float  # percentile bootstrap over rounds, of `CONFIDENCE`
+    low: float  # percentile bootstrap over rounds, with confidence `CONFIDENCE`
     high: float
 
 
 def milliseconds(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray:
-    """Milliseconds for one input, the mean over `inputs`, of each file in each round: [rounds, files].
+    """Mean milliseconds for one input, over `inputs` inputs, of each file in each round: [rounds, files].
 
-    Every round times all files, one after the other, in an order that turns by one each round.
+    Every round times all files, one after the other. The order is rotated by one in each round.
 
     Raises:
       CannotRun: LiteRT refuses a file, or its process dies.
@@ -49,7 +49,7 @@ def milliseconds(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray
 
 
 def ratio(times: np.ndarray) -> Ratio:
-    """How the time of the second of two files relates to that of the first, from [rounds, 2].
+    """The ratio of the second file's time to the first file's time, from times [rounds, 2].
 
     >>> ratio(np.array([[1.0, 2.0], [2.0, 4.0], [1.0, 2.0]]))
     Ratio(median=2.0, low=2.0, high=2.0)

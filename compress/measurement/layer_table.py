@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 def layer_table(model: KerasModel | TFLiteModel) -> list[Record]:
-    """One record for each layer or operator, in order, and a last one with totals.
+    """One record for each layer or operator, in order, and a last record with totals.
 
     Keys: name, type, output_shape (of the first output, without the batch axis; empty if there is no output), dtype (of
     the weights; of the output if there are none), parameters, nonzero, macs (for one image; None if the image size is
@@ -81,10 +81,10 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
 def _tflite_row(
     number: int, operator: Operator, stored: Sequence[contents.StoredTensor], data_bytes: int
 ) -> Record:
-    # What only sets a variable, or calls a graph that does, has no output.
+    # An operator that only sets a variable, or calls a graph that does so, has no output.
     output = operator.outputs[0] if operator.outputs else None
     weights = stored[0].tensor if stored else output
-    # Of fused operators, the last name; a slim file has none.
+    # The first of the names of fused operators, separated by ';'. A slim file has no names.
     name = output.name.partition(";")[0] if output else ""
     return {
         "name": name or f"{operator.name.lower()} {number}",

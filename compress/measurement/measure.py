@@ -1,4 +1,4 @@
-"""Exported file + images -> Measurement, one small function per number. Nothing else opens the test images."""
+"""Measurement of an exported file on images, one small function per number. Nothing else measures on test images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def measure(
       input_scale: of the task; the model sees float32 pixel * input_scale.
       progress: is called with the number of images done so far.
       on: the split that is measured. The test images are opened only for "test".
-      micro_accuracy: run all images with TFLM too, if it runs the file, which takes longer than LiteRT.
+      micro_accuracy: also run all images with TFLM, if it runs the file. This takes longer than LiteRT.
 
     Raises:
       ValueError: the file is damaged, does not fit the data, or gives scores that are not numbers; or tflite-micro is
@@ -100,7 +100,7 @@ def predict(
     input_scale: float,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """The scores that the file gives, one image at a time as it would on a device.
+    """The scores that the file gives, one image at a time, as on a device.
 
     Args:
       images: uint8 [n, h, w, c], or float32 features.

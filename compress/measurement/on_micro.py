@@ -1,4 +1,4 @@
-"""A file on a microcontroller, for its row: whether TFLM runs it, its arena, its accuracy in that arithmetic."""
+"""The fields of a row about microcontrollers: if TFLM runs the file, its arena, and its accuracy in TFLM."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def accuracy_on_micro(
     scores: np.ndarray,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """The share of images that TFLM gets right, and the number for which it says another class than LiteRT.
+    """The share of images that TFLM gets right, and the number of images for which its class is not LiteRT's.
 
     Args:
       scores: of LiteRT for the same images, [n, classes].

@@ -17,33 +17,33 @@ from compress.keras_models.rebuild import flattened
 Scheme = Literal["float32", "int8", "int4"]
 WEIGHT_BITS: dict[Scheme, int] = {"float32": 32, "int8": 8, "int4": 4}
 BIAS_BYTES = 4
-# With integers, for each output channel: a float32 scale of the kernel and one of the bias. A zero point is an int64;
-# vectors of equally many zero points are stored once. Convolutions with int4 weights have no scales of the bias.
+# A file of integers stores for each output channel a float32 scale of the kernel and one of the bias. A zero point is
+# an int64; vectors of equally many zero points are stored once. Convolutions with int4 weights have no bias scales.
 SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
-# Bytes of tensors and operators: for each kernel with the operators up to the next one, and once a file. Fitted by
-# least squares of relative errors over thirteen networks, see `file_bytes`.
+# Bytes of tensors and operators: for each kernel with the operators up to the next kernel, and once for each file.
+# Fitted by least squares of relative errors over thirteen networks, see `file_bytes`.
 KERNEL_BYTES: dict[Scheme, int] = {"float32": 166, "int8": 277, "int4": 260}
 GRAPH_BYTES = 850
-# A BatchNormalization that does not fold is a multiplication and an addition, each by a vector.
+# A BatchNormalization that does not fold becomes a multiplication and an addition, each with a vector.
 UNFOLDED_BYTES: dict[Scheme, int] = {"float32": 350, "int8": 650, "int4": 670}
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelSize:
-    """What a file stores for one kernel: its weights and a bias for each output channel."""
+    """The numbers that a file stores for one kernel: its weights and a bias for each output channel."""
 
     weights: int
     channels: int
     depthwise: bool = False
-    biased: bool = True  # if not, the file holds zeros, once for all kernels of so many channels
+    biased: bool = True  # if not, the file stores zeros once for each number of channels
     dense: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedSize:
-    """Of a network after training: weights and biases, multiply-accumulates for one image, bytes of its files."""
+    """The size of a network after training: weights and biases, multiply-accumulates for an image, bytes of files."""
 
-    params: int  # exact, with each BatchNormalization folded into the kernel before it, or else a scale and a shift
+    params: int  # exact; a BatchNormalization is folded into the kernel before it, or is a scale and a shift
     macs: int  # exact
     float32_bytes: int
     int8_bytes: int
@@ -56,12 +56,13 @@ def file_bytes(kernels: Iterable[KernelSize], scheme: Scheme, unfolded: Sequence
     Args:
       unfolded: channels of each BatchNormalization that does not fold.
 
-    Weights in the scheme's bits, depthwise ones in at least 8, and biases in 32 are exact. So are scales and zero
-    points, where numbers are integers. All else is estimated: a number of bytes for each kernel, and 850 for the file.
+    The bytes of weights (in the scheme's bits, at least 8 for depthwise weights), of biases (in 32 bits), and of the
+    scales and zero points of integers are exact. All other bytes are estimated: a number for each kernel, and 850 for
+    the file.
 
-    Within 0.3 % of what `KerasModel.to_tflite` and `quantize` write for the plain network at widths 0.25, 0.5 and 1
-    and for ResNets of depth 8 to 32, from 8 KB on. The file is that of a trained model: one that has seen no image
-    stores its equal biases once.
+    The prediction is within 0.3 % of the files that `KerasModel.to_tflite` and `quantize` write for the plain network
+    at widths 0.25, 0.5 and 1 and for ResNets of depth 8 to 32, from 8 KB on. It is for a trained model: the file of an
+    untrained model stores its equal biases once.
 
     >>> file_bytes([KernelSize(weights=1000, channels=10)], "float32") - GRAPH_BYTES - KERNEL_BYTES["float32"]
     4040
@@ -85,7 +86,7 @@ def file_bytes(kernels: Iterable[KernelSize], scheme: Scheme, unfolded: Sequence
 
 
 def _scales(kernel: KernelSize, scheme: Scheme, bits: int) -> int:
-    """How many scales are stored for each output channel."""
+    """The number of scales that are stored for each output channel."""
     if scheme == "float32":
         return 0
     return 2 if bits == 8 or kernel.dense else 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("labels", "classes", "probabilities")
 _WHOLE = tuple(map(np.dtype, ("<u1", "<u2", "<u4")))
-# Bytes that an image takes at most, not packed, and bytes that an `.npz` file adds.
+# The most bytes that an image takes, not packed, and the most bytes that the `.npz` format adds.
 _MOST_PER_IMAGE, _MOST_BESIDES = 10, 4096
 
 
@@ -37,14 +37,14 @@ class Predictions:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of the three arrays, however they are packed into a file."""
+        """SHA-256, in hex, of the three arrays; it does not depend on how a file packs them."""
         sha = hashlib.sha256()
         for array in (self.labels, self.classes, self.probabilities):
             sha.update(f"{array.dtype.str} {len(array)}\n".encode() + array.tobytes())
         return sha.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write an `.npz` file whole, the same bytes for the same predictions: about 25 KB for 10,000 images."""
+        """Write a complete `.npz` file or none. Equal predictions give equal bytes: about 25 KB for 10,000 images."""
         packed = io.BytesIO()
         np.savez_compressed(packed, **{name: getattr(self, name) for name in _ARRAYS})
         write_bytes(path, packed.getvalue())
@@ -53,7 +53,7 @@ class Predictions:
 def from_scores(
     scores: np.ndarray, log_probabilities: np.ndarray, labels: np.ndarray
 ) -> Predictions:
-    """The predictions of scores [n, classes]; of equal scores the first class counts.
+    """The predictions from scores [n, classes]; among equal scores, the first class counts.
 
     Args:
       log_probabilities: natural logarithms of the probabilities that the scores stand for, [n, classes].
@@ -65,7 +65,7 @@ def from_scores(
 
 
 def file_beside(results: Path, row: Result) -> Path | None:
-    """The file, beside the file of rows, with the predictions of a row; None if the row has none."""
+    """The path, beside the file of rows, of the file with a row's predictions; None if the row has none."""
     if row.predictions is None:
         return None
     return results.with_name(f"{results.stem}.predictions") / f"{row.predictions[:16]}.npz"
@@ -75,7 +75,7 @@ def read(path: Path, row: Result) -> Predictions:
     """The predictions of a row, read from an untrusted file.
 
     Raises:
-      ValueError: the file is not there, or is not of that row: it has another digest, another number of images, or
+      ValueError: the file does not exist, or is not of that row: it has another digest or number of images, or marks
         other images as right.
     """
     n = row.test_images
@@ -95,7 +95,7 @@ def read(path: Path, row: Result) -> Predictions:
         raise _refusal(path, row, f"its content has the digest {predictions.digest}")
     if not np.array_equal(predictions.labels == predictions.classes, unpack_bits(row.correct, n)):
         raise _refusal(
-            path, row, "it marks other images as right than the row's 'correct' and top1"
+            path, row, "it marks other images as right than the row's 'correct' and top1 do"
         )
     if not ((predictions.probabilities >= 0) & (predictions.probabilities <= 1)).all():
         raise _refusal(path, row, "it has probabilities that are not from 0 to 1")
@@ -105,5 +105,5 @@ def read(path: Path, row: Result) -> Predictions:
 def _refusal(path: Path, row: Result, why: str) -> ValueError:
     return ValueError(
         f"{path}: not the predictions of run {row.run[:12]} ({why}): delete its run folder and run the same "
-        "them anew."
+        "command again."
     )

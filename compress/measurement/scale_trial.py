@@ -1,4 +1,4 @@
-"""What a model scores on validation images under several input scales. The test images stay closed."""
+"""The accuracy of a model on validation images with several input scales. The test images are not opened."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Trial:
-    """What a model scored under one input scale."""
+    """The accuracy of a model with one input scale."""
 
     scale: float
     right: int
     images: int
-    guessing: float  # what guessing scores on these images
+    guessing: float  # the accuracy of guessing on these images
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -36,18 +36,18 @@ class Trial:
 
     @property
     def at_chance(self) -> bool:
-        """Whether the interval includes guessing, or lies below it."""
+        """True if the interval includes guessing, or lies below it."""
         return self.interval[0] <= self.guessing
 
     @property
     def at_chance_sentence(self) -> str:
-        """What to say of a model that is at chance level."""
+        """The sentence about a model that is at chance level."""
         found = f"{self.right / self.images:.2%} of {self.images:,} validation images"
         return chance.said(found, self.interval, self.guessing)
 
     @property
     def clearly_above(self) -> bool:
-        """Whether the whole interval is clearly better than guessing."""
+        """True if the whole interval is clearly better than guessing."""
         return self.interval[0] > chance.clearly_above(self.guessing)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Trial:
 
 
 def centred(model: KerasModel | TFLiteModel, validation: Split, classes: int) -> Trial:
-    """What a model scores on the same images when it sees pixels from -1 to 1; the scale is that of their spread."""
+    """The trial of a model on the same images with pixels from -1 to 1: (pixel - 127.5) / 127.5."""
     images = validation.images[:IMAGES].astype(np.float32) - np.float32(127.5)
     return trials(model, replace(validation, images=images), classes, [1 / 127.5])[1 / 127.5]
 
@@ -63,7 +63,7 @@ def centred(model: KerasModel | TFLiteModel, validation: Split, classes: int) ->
 def trials(
     model: KerasModel | TFLiteModel, validation: Split, classes: int, scales: Sequence[float]
 ) -> dict[float, Trial]:
-    """Scale -> what the model scores on the first few hundred validation images when it sees pixel * scale."""
+    """Scale -> the trial of the model on the first `IMAGES` validation images, when it sees pixel * scale."""
     images, labels = validation.images[:IMAGES], validation.labels[:IMAGES]
     guessing = chance.share(labels, classes)
     return {

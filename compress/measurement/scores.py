@@ -1,4 +1,4 @@
-"""Scores of images against their labels: which are right, and by what cross-entropy. Arithmetic on arrays alone."""
+"""Accuracy and cross-entropy of the scores of images, from their labels. Arithmetic on arrays only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LEAST_PROBABILITY = 1e-7
 
 
 def is_correct(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool [n]: whether the highest score [n, classes] is the label's; of equal scores the first class counts."""
+    """bool [n]: true if the label has the highest score [n, classes]; among equal scores, the first class counts."""
     return scores.argmax(axis=1) == labels
 
 
@@ -29,7 +29,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def log_of_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Natural logarithms, float64 [n, classes], of probabilities clipped to `LEAST_PROBABILITY` to 1."""
+    """Natural logarithms, float64 [n, classes], of probabilities clipped to the range from `LEAST_PROBABILITY` to 1."""
     return np.log(np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1))
 
 

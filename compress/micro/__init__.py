@@ -1,4 +1,4 @@
-"""What a `.tflite` file is on a microcontroller: TFLM, TensorFlow Lite's interpreter for microcontrollers, run here.
+"""A `.tflite` file on a microcontroller, by TFLM, TensorFlow Lite's interpreter for microcontrollers, run here.
 
-Nothing here knows Keras, tasks or data. Start at `interpreter`.
+Nothing here uses Keras, tasks or data. Start at `interpreter`.
 """

@@ -1,4 +1,4 @@
-"""A `.tflite` file whose weights TFLM decodes as it runs: smaller where zeros or repeated values are many."""
+"""A `.tflite` file whose weights TFLM decodes as it runs: smaller if it has many zeros or repeated values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from compress.tflite.slim import buffers_with_data, check_rewritable
 def encoded(content: bytes, codings: tuple[Coding, ...]) -> tuple[bytes, dict[int, Coding]]:
     """The smallest file that encodes kernels by these codings, and place of each encoded tensor -> its coding.
 
-    Each kernel takes the shorter of its codings, if the file becomes smaller by it. A file in which none does is given
-    back as it is.
+    Each kernel takes its shortest coding, if this makes the file smaller. If no kernel makes the file smaller, the file
+    is returned unchanged.
 
     Raises:
       ValueError: the file is damaged, is encoded already, or holds what this release cannot write again.
@@ -42,7 +42,7 @@ def encoded(content: bytes, codings: tuple[Coding, ...]) -> tuple[bytes, dict[in
 
 
 def _kernels(content: bytes) -> Iterator[tuple[int, np.ndarray, int | None]]:
-    """Place in the file, values and axis of the scales of each int8 kernel that one operator alone uses."""
+    """Place in the file, values and axis of the scales of each int8 kernel that only one operator uses."""
     graph = read(content)
     users = [tensor for operator in graph.operators for tensor in operator.inputs if tensor]
     for stored in contents.stored_in(graph):
@@ -60,7 +60,7 @@ def _kernels(content: bytes) -> Iterator[tuple[int, np.ndarray, int | None]]:
 def _forms(values: np.ndarray, axis: int | None, codings: tuple[Coding, ...]) -> Iterator[Encoded]:
     if "bitmap" in codings:
         yield decode.as_bitmap(values)
-    # TFLM looks tables up along the first or the last axis alone.
+    # TFLM looks up tables only along the first or the last axis.
     if "table" in codings and axis in (None, 0, values.ndim - 1):
         table = decode.as_table(values, axis)
         if table is not None:
@@ -86,7 +86,7 @@ def _rewritten(content: bytes, encodings: Mapping[int, Encoded]) -> bytes:
 
 
 def _insert(model: Any, graph: Any, place: int, form: Encoded, code: int) -> None:
-    """Put a DECODE before the one operator that uses the tensor at `place`, which keeps its place for encoded bytes."""
+    """Insert a DECODE before the only operator that uses the tensor at `place`, where the encoded bytes then are."""
     schema = backend.tflite_schema()
     plain = graph.tensors[place]
     output = schema.TensorT()

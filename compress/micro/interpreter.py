@@ -1,4 +1,4 @@
-"""Run a `.tflite` file with TFLM, in a separate process, the only one that a hostile file can crash."""
+"""Run a `.tflite` file with TFLM, in a separate process, so that a hostile file cannot crash this one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from compress.tflite.interpreter import CannotRun
 
 ENGINE = "TFLM"
 _ARENAS = (2**20, 2**24, 2**27)  # bytes, tried in turn
-_SECONDS = 600  # of processor time for one image; a file may never end
+_SECONDS = 600  # of processor time for one image; a file may run forever
 
 
 def is_installed() -> bool:
-    """Whether tflite-micro, an optional library, is installed."""
+    """True if tflite-micro, an optional library, is installed."""
     return importlib.util.find_spec("tflite_micro") is not None
 
 
@@ -46,7 +46,7 @@ def arena(content: bytes) -> Arena:
     """The arena of a file, after one input of zeros.
 
     Raises:
-      CannotRun: TFLM does not run the file; says which operator or type is the reason, and what to do.
+      CannotRun: TFLM does not run the file; the message says which operator or type is the reason, and what to do.
       ValueError: the file is damaged, or tflite-micro is not installed.
     """
     return Arena(**json.loads(_run(content)["arena.json"]))
@@ -58,14 +58,14 @@ def scores(
     input_scale: float,
     progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """The file's output for every image in TFLM's arithmetic, as `tflite.interpreter.scores_apart` gives LiteRT's.
+    """The file's output for every image, by TFLM; `tflite.interpreter.scores_apart` gives the output by LiteRT.
 
     Args:
       images: uint8 [n, h, w, c], or float32 features.
       progress: is called with the number of images done so far.
 
     Returns:
-      float32 [n, classes]; a quantized output comes dequantized.
+      float32 [n, classes]; a quantized output is dequantized.
 
     Raises:
       CannotRun, ValueError: as `arena`.
@@ -108,7 +108,7 @@ def _run(
 
 def _loaded(content: bytes) -> Any:
     for size in _ARENAS:
-        os.ftruncate(2, 0)  # what was said of a smaller one
+        os.ftruncate(2, 0)  # drops the messages about a smaller arena
         try:
             return backend.tflite_micro().Interpreter.from_bytes(content, arena_size=size)
         except RuntimeError:
@@ -145,7 +145,7 @@ def _main(folder: Path, input_scale: float) -> None:
     interpreter.limit_memory(content, threads=1)
     images, said = folder / "images.npy", folder / "said"
     real = os.dup(2)
-    # TFLM and its recorder speak to standard error.
+    # TFLM and its recorder write to standard error.
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     try:
         if images.exists():
@@ -166,7 +166,7 @@ def _main(folder: Path, input_scale: float) -> None:
 
 
 def _why(said: str, error: str) -> str:
-    """The first line of what TFLM said, which names the reason; the rest follows from it."""
+    """The first line that TFLM printed, which names the reason; later lines follow from it. If none, `error`."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[0] if lines else " ".join(error.split())
 

@@ -1,4 +1,4 @@
-"""Which activations are in memory at once, and at which operator they take the most."""
+"""The activations that are in memory at the same time, and the operator at which they take the most bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BYTES = {
 
 @dataclass(frozen=True)
 class Peak:
-    """The operator at which the tensors alive take the most bytes, and these tensors with their bytes."""
+    """The operator at which the live tensors take the most bytes, and these tensors with their bytes."""
 
     number: int  # of the operator, from 0
     operator: Operator
@@ -30,12 +30,12 @@ class Peak:
 
     @property
     def size_bytes(self) -> int:
-        """Of all of them. The head of the arena is longer where tensors leave gaps."""
+        """Bytes of all live tensors. The head of the arena is larger if tensors leave gaps."""
         return sum(size for _, size in self.alive)
 
 
 def peak(graph: Graph) -> Peak:
-    """The peak of a file; the first one if several operators need as much. Tensors of unknown types count 4 bytes each.
+    """The peak of a file; the first one of equal peaks. Each number of a tensor of unknown type counts as 4 bytes.
 
     A tensor lives from the operator that computes it to the last one that reads it; inputs live from the first operator
     on, outputs to the last.

@@ -1,4 +1,4 @@
-"""Why TFLM does not run a file, and what to do: from the file where it tells, else in TFLM's own words."""
+"""The reason why TFLM does not run a file, and what to do: found in the file, or else in TFLM's message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INT8 = "store the model in int8 (quantize --scheme int8)"
 
 
 class NotOnMicro(CannotRun):
-    """TFLM does not run a file: `why` it does not, and the `way` out."""
+    """TFLM does not run a file: `why` is the reason, and `way` says what to do."""
 
     def __init__(self, why: str, way: str) -> None:
         ValueError.__init__(self, f"TFLM cannot run this TFLite file: {why}; {way}.")
@@ -19,12 +19,12 @@ class NotOnMicro(CannotRun):
 
 
 def refusal(graph: Graph, said: str) -> NotOnMicro:
-    """The refusal of a file that TFLM did not run.
+    """The error to raise for a file that TFLM did not run.
 
     Args:
-      said: TFLM's first line about it.
+      said: the first line that TFLM printed about it.
     """
-    # Operators are looked up before any kernel sees its types.
+    # TFLM looks up operators before it checks their types.
     if found := re.search(r"Didn't find op for builtin opcode '(\w+)'", said):
         return NotOnMicro(
             f"it has no kernel for {found[1]}", "replace that operation in the model by one it has"
@@ -36,7 +36,7 @@ def refusal(graph: Graph, said: str) -> NotOnMicro:
 
 
 def _cause(operator: Operator) -> tuple[str, str] | None:
-    """(why, the way out) if TFLM has no kernel for the types of this operator; None if nothing is known against it."""
+    """(reason, what to do) if TFLM has no kernel for the types of this operator; None if no such reason is known."""
     if any(tensor is not None and tensor.sparse for tensor in operator.inputs):
         return "weights are in TFLite's sparse encoding", "export the model without it"
     if operator.name == "DEQUANTIZE" and _dtype(operator, 0) == "float16":

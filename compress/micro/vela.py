@@ -1,4 +1,4 @@
-"""What Vela, Arm's compiler for Ethos-U, says of a `.tflite` file: an estimate, no measurement."""
+"""The estimate by Vela, Arm's compiler for Ethos-U, of a `.tflite` file. It is not a measurement."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _COMPILED = "CUSTOM"  # the operator of a compiled file that the accelerator run
 class Estimate:
     """Vela's estimate for its default system of an accelerator."""
 
-    system: str  # with its clock and where memories are, in Vela's words
+    system: str  # with its memories and clock, in Vela's words
     cycles: int  # for one input
     sram_bytes: int
     flash_bytes: int  # weights as Vela encodes them, and commands
     npu_operators: int  # as Vela counts them after it has fused and split some
-    cpu_operators: dict[str, int]  # operators that are left to the processor -> how many
+    cpu_operators: dict[str, int]  # operator that is left to the processor -> how many of it
 
 
 def check() -> None:
@@ -40,7 +40,7 @@ def check() -> None:
 
 
 def estimate(content: bytes, accelerator: str) -> Estimate:
-    """Compile a file for an accelerator, such as "ethos-u55-128", in a process of its own.
+    """Compile a file for an accelerator, such as "ethos-u55-128", in a separate process.
 
     Raises:
       ValueError: Vela does not compile the file, or its process dies; the file is damaged; or Vela is not installed.
@@ -48,7 +48,7 @@ def estimate(content: bytes, accelerator: str) -> Estimate:
     check()
     for operator in read(content).operators:
         for tensor in operator.inputs:
-            # Vela dies of 4-bit weights instead of refusing them.
+            # Vela crashes on 4-bit weights instead of refusing them.
             if tensor is not None and len(tensor.data) and tensor.dtype == "int4":
                 raise _refusal("it has int4 weights, and Ethos-U takes int8")
     with tempfile.TemporaryDirectory() as name:
@@ -74,7 +74,7 @@ def estimate(content: bytes, accelerator: str) -> Estimate:
 def _estimate(record: dict[str, str], said: str, left: dict[str, int]) -> Estimate:
     npu = re.search(r"^NPU operators = (\d+)", said, re.MULTILINE)
     if npu is None:
-        raise _refusal("it printed no summary; this release of it is not known here")
+        raise _refusal("it printed no summary; this release of Vela is not supported")
     flash = float(record["off_chip_flash_memory_used"]) + float(record["on_chip_flash_memory_used"])
     clock = float(record["core_clock"]) / 1e6
     return Estimate(

@@ -1,4 +1,4 @@
-"""Load untrusted model files: each is checked before Keras sees it.
+"""Load untrusted model files: each file is checked before Keras sees it.
 
-Only data comes out of a file, never code. Start at `load`.
+Only data is loaded from a file, never code. Start at `load`.
 """

@@ -1,4 +1,4 @@
-"""The allowlist for the architecture in a model file: an explicit list of Keras classes, and no code."""
+"""The allowlist for the architecture in a model file: an explicit list of Keras classes. Code is refused."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from compress import backend
 
-MAX_DEPTH = 200  # of nested JSON; a model inside a model inside a wrapper needs about 12 for each
-# Limits for the text and its values: four times those of the largest model in keras.applications, of 1,041 layers.
+MAX_DEPTH = 200  # of nested JSON; each nested model or wrapper needs about 12
+# Limits for the text and its values: four times as much as the largest model in keras.applications, with 1,041 layers.
 MAX_BYTES, MAX_VALUES = 2**22, 250_000
 COMPILED = "compile_config"  # where Keras keeps optimizer, losses and metrics
 
-# Layers whose configuration is numbers, names of activations and other classes on this page. Not here, because they
-# hold code or read files: Lambda, TFSMLayer, JaxLayer, FlaxLayer, TorchModuleWrapper and the layers with a vocabulary.
+# Layers whose configuration holds only numbers, names of activations and classes of this module. Lambda, TFSMLayer,
+# JaxLayer, FlaxLayer, TorchModuleWrapper and layers with a vocabulary are not listed: they hold code or read files.
 LAYERS = """
 Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
 AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add AdditiveAttention AlphaDropout Attention Average
@@ -42,14 +42,14 @@ MODELS = {
     "Model": {None, "keras", "keras.models"},
     "Sequential": {None, "keras", "keras.models"},
 }
-# Kinds of small objects: public module of their classes -> the class that they derive from.
+# Kinds of small objects: public module of their classes -> base class.
 KINDS = {
     "initializers": "Initializer",
     "regularizers": "Regularizer",
     "constraints": "Constraint",
     "dtype_policies": "DTypePolicy",
 }
-# Class names that stand for plain values which JSON cannot express.
+# Class names that represent plain values which JSON cannot express.
 VALUES = (
     "__keras_tensor__",
     "__tensor__",
@@ -82,16 +82,16 @@ WAYS_OUT = {
 
 
 def parse(text: str | bytes, anew: Callable[[Any], Any] = lambda config: config) -> dict[str, Any]:
-    """The JSON of a model's architecture, checked, without its compile configuration.
+    """Parse and check the JSON of a model's architecture. The compile configuration is left out.
 
     Args:
-      anew: converts the configuration to that of Keras 3, before the check.
+      anew: converts the configuration to the form of Keras 3, before the check.
 
     Raises:
       ValueError: the text is not the JSON of a model, or names a class that is not on the allowlist.
     """
     text = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    # Every value but the first follows one of these marks; few are in names.
+    # Each value after the first follows one of these characters. Names contain few of them.
     if len(text) > MAX_BYTES or sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise ValueError(
             f"its architecture has more than {MAX_VALUES:,} values or {MAX_BYTES:,} bytes; give a smaller model"
@@ -123,7 +123,7 @@ def check(config: Any) -> None:
 
 
 def _has_bare_activation(node: dict[str, Any]) -> bool:
-    # Keras writes an activation that is a lambda as its code alone, without the class name "__lambda__".
+    # Keras writes a lambda activation as bare code, without the class name "__lambda__".
     inner = node.get("config")
     items = inner.items() if isinstance(inner, dict) else ()
     return any(
@@ -132,7 +132,7 @@ def _has_bare_activation(node: dict[str, Any]) -> bool:
 
 
 def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Every dict with a class name, compile configurations excluded, with the name of its layer."""
+    """Yield every dict with a class name, and the name of its layer. Compile configurations are skipped."""
     stack: list[tuple[Any, str, int]] = [(config, "", 0)]
     while stack:
         node, layer, depth = stack.pop()
@@ -143,7 +143,7 @@ def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
         if isinstance(node, dict):
             if "class_name" in node:
                 inner = node.get("config")
-                # An initializer has no name of its own, a dtype policy has one that helps nobody.
+                # An initializer has no name, and the name of a dtype policy does not identify a layer.
                 if (
                     isinstance(inner, dict)
                     and "name" in inner
@@ -158,7 +158,7 @@ def _objects(config: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 @cache
 def _allowed() -> dict[str, set[str | None]]:
-    """Class name -> modules that a file may give for it; None stands for no module, as in files of Keras 2."""
+    """Class name -> modules that a file may give for it. None means no module, as in files of Keras 2."""
     keras = backend.keras()
     allowed = {name: set(modules) for name, modules in MODELS.items()}
     classes = [("layers", getattr(keras.layers, name)) for name in LAYERS.split()]
@@ -178,18 +178,18 @@ def _allowed() -> dict[str, set[str | None]]:
 
 
 def _uncompiled(node: Any) -> Any:
-    # Keras rebuilds the losses and metrics of a model inside the model even when told not to compile.
+    # With compile=False, Keras still rebuilds the losses and metrics of a model inside the model.
     if isinstance(node, dict):
         return {key: _uncompiled(value) for key, value in node.items() if key != COMPILED}
     return [_uncompiled(value) for value in node] if isinstance(node, list) else node
 
 
 def _refusal(name: Any, module: Any, layer: str) -> str:
-    # Text from the file is shown by repr and cut: it may hold control characters, or be very long.
+    # Text from the file is shown by repr and shortened: it may hold control characters, or be very long.
     where = f"layer {layer!r:.60}" if layer else "the model"
     origin = f" of {module!r:.60}" if module else ""
     plain = str(name).rpartition(">")[2]
     remedy = WAYS_OUT.get(
-        plain, f"build the model of Keras's own layers and save again; or, {TRUST}"
+        plain, f"build the model from Keras's own layers and save again; or, {TRUST}"
     )
     return f"{where} needs {name!r:.60}{origin}, which is code or is not of Keras, so it is not loaded; {remedy}"

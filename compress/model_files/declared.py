@@ -12,7 +12,7 @@ from typing import Any
 from compress import backend
 
 Config = dict[str, Any]
-# Most numbers in the output of a layer for one image: several times those of the widest published networks.
+# Maximum size of a layer's output for one image: several times the maximum in the widest published networks.
 MAX_ACTIVATIONS = 2**26
 # Parameters that a file may leave out: states of random generators, and statistics given in the architecture.
 UNSTORED = 2**20
@@ -20,23 +20,23 @@ UNSTORED = 2**20
 
 @dataclass(frozen=True)
 class Declared:
-    """The declared number of parameters, and (layer name, numbers in its output for one image) for each layer."""
+    """The declared number of parameters, and (layer name, size of its output for one image) for each layer."""
 
     parameters: int
     activations: Sequence[tuple[str, int]]
 
 
 def declared(config: Config, legacy: bool) -> Declared:
-    """Count what a model of this architecture would have, with almost no memory.
+    """Count the parameters and activations of a model of this architecture, with almost no memory.
 
     Keras infers the shapes in a scope in which no variable gets a value.
 
     Args:
       config: has passed `extent.check_extent`.
-      legacy: whether `config` is from an HDF5 file, which identifies objects by class name alone.
+      legacy: True if `config` is from an HDF5 file, which identifies objects by class name alone.
     """
-    # In its own thread, because Keras keeps used names and uninitialised variables per thread.
-    draws = random.getstate()  # Keras draws seeds for layers that have none
+    # A separate thread is used, because Keras keeps used names and uninitialized variables per thread.
+    draws = random.getstate()  # Keras draws random seeds for layers that have none
     try:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(_declared, _sketch(config), legacy).result()
@@ -48,7 +48,7 @@ def check_declared(sizes: Declared, stored: int) -> None:
     """Raise ValueError if a model has more parameters than its file holds, or layers too wide to compute.
 
     Args:
-      stored: how many numbers the file holds.
+      stored: number of array elements in the file.
     """
     for name, numbers in sizes.activations:
         if numbers > MAX_ACTIVATIONS:
@@ -74,7 +74,7 @@ def _declared(config: Config, legacy: bool) -> Declared:
     activations = [
         (step.name, math.prod(size or 1 for size in tensor.shape))
         for step in _every_step(model)
-        for call in step._inbound_nodes  # .output is that of the first call alone
+        for call in step._inbound_nodes  # .output is the output of the first call only
         for tensor in call.outputs
     ]
     return Declared(sum(math.prod(v.shape) for v in model.variables), activations)
@@ -96,10 +96,10 @@ def _sketch(node: Any) -> Any:
     inner: Any = copy.get("config")
     layers = _list(inner, "layers")
     if copy.get("class_name") == "Sequential" and len(layers) > 1 and _shape_of(layers[0]):
-        # Without an input it is built once, at the end.
+        # Without an input layer, Keras builds the model only once, at the end.
         inner["layers"], inner["build_input_shape"] = layers[1:], _shape_of(layers[0])
     if copy.get("class_name") == "Normalization" and isinstance(inner, dict):
-        # Building it computes with its mean and variance; the replacement declares arrays of the same shapes, or none.
+        # Building it computes with its mean and variance. The replacement declares arrays of the same shapes, or none.
         axis = inner.get("axis", -1)
         copy["class_name"] = "Identity" if axis in (None, []) else "LayerNormalization"
         keys = ("name", "dtype", "trainable", *([] if axis in (None, []) else ["axis"]))

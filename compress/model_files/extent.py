@@ -9,12 +9,12 @@ from compress.model_files.allowlist import LAYERS, MODELS
 
 Config = dict[str, Any]
 _LAYERS = {*LAYERS.split(), *MODELS}
-# Depth of layers inside models and wrappers. Every level doubles the time that Keras takes for some of them.
+# Maximum depth of layers inside models and wrappers. For some of them, each level doubles the time that Keras takes.
 MAX_NESTED = 8
-# Objects that Keras makes and calls, weighted by time. A larger file may have more, as it may have many layers.
+# Maximum number of objects that Keras makes and calls, weighted by time. A larger file may have more layers and steps.
 MAX_STEPS, STEPS_PER_BYTES = 3800, 2**20
-MAX_RANK = 32  # of a shape, which layers hold and copy
-# Endings of the names of options that hold a shape or a list of axes.
+MAX_RANK = 32  # of a shape; layers store and copy shapes
+# Suffixes of the names of options that hold a shape or a list of axes.
 _SHAPES = ("shape", "axis", "axes", "dims")
 _NUMBERS = ("bool", "bfloat16", "float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
             "int64", "uint64")  # fmt: skip
@@ -25,7 +25,7 @@ def check_extent(config: Config, size_bytes: int) -> None:
 
     Args:
       config: has passed `allowlist.check`.
-      size_bytes: of the file.
+      size_bytes: size of the file.
     """
     shared: dict[int, Any] = {}
     for node in _dicts(config):
@@ -36,12 +36,12 @@ def check_extent(config: Config, size_bytes: int) -> None:
                 )
         if node.get("class_name") in ("__numpy__", "__tensor__"):
             inner = node.get("config")
-            # "U1000000000" would be a number type to numpy, of gigabytes a number.
+            # numpy would accept the data type "U1000000000", with gigabytes per value.
             if not isinstance(inner, dict) or inner.get("dtype") not in _NUMBERS:
                 raise ValueError("a constant in it is not a number; save the model again")
         if "shared_object_id" in node:
             number, inner = node["shared_object_id"], node.get("config")
-            # Keras uses the first object with that number, so a short entry could stand for one of any size.
+            # Keras uses the first object with that number, so a short entry could refer to an object of any size.
             if type(number) is not int or shared.setdefault(number, inner) != inner:
                 raise ValueError(
                     f"layer {_name_of(node)!r:.60} shares its object with a layer that differs; save the model again"
@@ -50,8 +50,8 @@ def check_extent(config: Config, size_bytes: int) -> None:
     most = MAX_STEPS * (1 + size_bytes // STEPS_PER_BYTES)
     if steps > most:
         raise ValueError(
-            f"its architecture takes {steps:,} steps to build, expected at most {most:,} of a file of its size; save a "
-            "plainer model: functional instead of Sequential, without models inside it"
+            f"its architecture takes {steps:,} steps to build, expected at most {most:,} for a file of its size; save "
+            "a plainer model: functional instead of Sequential, without models inside it"
         )
 
 
@@ -69,14 +69,14 @@ def _dicts(config: Config) -> Iterator[Config]:
 
 
 def _rank(shape: Any) -> int:
-    """The number of axes of a shape; for a list of shapes, of the longest."""
+    """The number of axes of a shape; for a list of shapes, the number of axes of the longest shape."""
     if not isinstance(shape, list):
         return 0
     return max([_rank(inner) for inner in shape if isinstance(inner, list)], default=len(shape))
 
 
 def _steps(node: Any, nested: int) -> tuple[int, int]:
-    """Upper bounds of the steps to build what `node` describes, and of the steps to call it."""
+    """Upper bounds of the number of steps to build the object that `node` describes, and to call it."""
     is_object = isinstance(node, dict) and "class_name" in node
     name = node["class_name"] if is_object else None
     nested += name in _LAYERS
@@ -104,10 +104,10 @@ def _steps(node: Any, nested: int) -> tuple[int, int]:
 
 
 def _late_calls(layers: list[Any]) -> int:
-    """The number of calls on the output of a layer that is listed later.
+    """The number of calls that take the output of the same layer or of a layer that is listed later.
 
     Raises:
-      ValueError: a call takes nothing but constants, so that Keras would compute it while it loads.
+      ValueError: a call takes only constants, so Keras would compute it during loading.
     """
     place = {_name_of(layer): number for number, layer in enumerate(layers)}
     late = 0
@@ -124,7 +124,7 @@ def _late_calls(layers: list[Any]) -> int:
 
 def _sources(call: Any) -> Iterator[str]:
     """The names of the layers whose outputs a call takes."""
-    if isinstance(call, list):  # as Keras 2 says it: name, call and output of each
+    if isinstance(call, list):  # the form of Keras 2: name, call and output of each
         yield from (item[0] for item in call if isinstance(item, list) and len(item) >= 3)
     elif isinstance(call, dict):
         waiting: list[Any] = [call.get("args"), call.get("kwargs")]

@@ -1,4 +1,4 @@
-"""The kind of a model file, told by its suffix and its first bytes, and whether the file is whole."""
+"""Identify the kind of a model file by its suffix and first bytes, and check that the file is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = {
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a model file that exists and begins as its format requires. Raises as `load_model` does."""
+    """The suffix of a model file that exists and begins as its format requires. Raises the errors of `load_model`."""
     suffix = path.suffix.lower()
     if not path.exists():
         raise FileNotFoundError(
@@ -58,28 +58,28 @@ def suffix_of(path: Path) -> str:
 
 
 def _opens(path: Path, suffix: str) -> bool:
-    """Whether a file is complete by its own directory or length. LiteRT checks a `.tflite` file itself."""
+    """True if a file is complete according to its directory or length. LiteRT checks a `.tflite` file itself."""
     if suffix == ".keras":
         try:
             return zipfile.is_zipfile(path)
-        except zipfile.BadZipFile:  # it says that it goes on on another disk
+        except zipfile.BadZipFile:  # the archive says that it continues on another disk
             return False
     return suffix == ".tflite" or _reaches_its_end(path)
 
 
 def _reaches_its_end(path: Path) -> bool:
-    """Whether an HDF5 file is as long as its header says. This does not use h5py: see `h5_copy`."""
+    """True if an HDF5 file is as long as its header says. This does not use h5py: see `h5_copy`."""
     with path.open("rb") as file:
         head = file.read(64).ljust(64, b"\0")
     version, wide = head[8], head[13] if head[8] < 2 else head[9]  # bytes of an address
-    # Addresses of the file's begin, of a table and of its end follow; in version 1 after four bytes more.
+    # The addresses of the file's start, of a table and of the file's end follow; in version 1 four bytes later.
     end = {0: 24, 1: 28, 2: 12, 3: 12}.get(version, 64) + 2 * wide
     stored = int.from_bytes(head[end : end + wide], "little")
     return wide in (2, 4, 8) and 0 < stored <= path.stat().st_size
 
 
 def _describes_layers(graph: Path) -> bool:
-    """Whether a saved_model.pb describes the layers of a Keras model, as those of before TensorFlow 2.5 do."""
+    """True if a saved_model.pb describes the layers of a Keras model, as files from before TensorFlow 2.5 do."""
     if not graph.is_file() or graph.stat().st_size > MAX_BYTES:
         return False
     content = graph.read_bytes()
@@ -87,7 +87,7 @@ def _describes_layers(graph: Path) -> bool:
 
 
 def _remedy_for_folder(folder: Path) -> str:
-    """The remedy for a folder, mostly a SavedModel, whose layers Keras 3 cannot load."""
+    """The remedy for a folder. It is usually a SavedModel, whose layers Keras 3 cannot load."""
     if not (folder / "saved_model.pb").exists():
         return "Save the model with model.save('model.keras')."
     if not (

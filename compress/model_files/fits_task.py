@@ -1,4 +1,4 @@
-"""Whether a loaded model takes the images of a task and gives its classes."""
+"""Check that a loaded model takes the images of a task and gives its classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.keras_models.model import KerasModel
 from compress.model_files.header import header_of
 from compress.tflite.model import TFLiteModel
 
-RENAMES = "Of layers, `compress doctor FILE --fix NEW.keras` does it."
+RENAMES = "For layer names, `compress doctor FILE --fix NEW.keras` does it."
 
 
 def check_fits(
@@ -23,7 +23,7 @@ def check_fits(
     classes: int,
     task: str = "",
 ) -> None:
-    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to that many classes, by names TF takes.
+    """Raise ValueError unless `model` maps images [h, w, c] of `input_shape` to `classes`, and TF takes its names.
 
     Args:
       task: the name of the task that has these images and classes, for the message.
@@ -39,7 +39,7 @@ def check_shapes(
     classes: int,
     task: str = "",
 ) -> None:
-    """The same, whatever the names of layers."""
+    """The same as `check_fits`, without the check of names."""
     if isinstance(model, TFLiteModel):
         return  # measuring opens the file and checks it
     inputs, outputs = getattr(model.keras, "inputs", []), getattr(model.keras, "outputs", [])
@@ -64,7 +64,7 @@ def check_shapes(
 
 
 def check_header(path: Path, input_shape: tuple[int, ...], classes: int, task: str) -> None:
-    """Raise ValueError if the header of a model file says that the model is for others. Keras is not imported."""
+    """Raise ValueError if a model file's header states another image shape or class count. Keras is not imported."""
     header = header_of(path) if path.suffix.lower() != ".tflite" else None
     if header and (header.image != input_shape or header.classes not in (None, classes)):
         gives = f"{header.classes} classes" if header.classes else ""
@@ -102,9 +102,7 @@ def check_names(model: Any) -> None:
         if not isinstance(layer, image) and not getattr(layer, "layers", ())
     ]
     why = "has a name that TensorFlow does not take"
-    way = (
-        "call it something of letters, digits, _, . and -, a letter first, where the model is built"
-    )
+    way = "name it with letters, digits, _, . and -, beginning with a letter, where the model is built"
     findings = [
         Finding((name,) if kind == "layer" else (), why, way, f"{kind} {name!r:.60}")
         for kind, name, begins in names

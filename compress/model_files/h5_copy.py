@@ -1,8 +1,8 @@
-"""Copy an untrusted HDF5 file in a process of its own, with limited memory and time.
+"""Copy an untrusted HDF5 file in a separate process with limited memory and time.
 
 The native code of HDF5 trusts the lengths and addresses in a file: a wrong length makes it allocate gigabytes, a wrong
-address can make it loop. Only a second parser could find all of these beforehand. So the file is read first in a
-process that the operating system limits, and later code reads the copy that h5py wrote there.
+address can make it loop. Only a second parser could find all these errors beforehand. So a process that the operating
+system limits reads the file first. Later code reads the copy that h5py wrote in that process.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MAX_DEPTH = 64  # of groups; a model inside the model takes two
-# Memory of a process with h5py, small arrays, and the tables and buffers of HDF5.
+MAX_DEPTH = 64  # of groups; each model inside the model needs two
+# Memory of a process for h5py, small arrays, and the tables and buffers of HDF5.
 _MEMORY_BYTES = 2**28
 _SECONDS, _BYTES_PER_SECOND = 2, 10_000_000
 _REFUSED = 3  # exit status
-# What h5py raises on a damaged file.
+# Exceptions that h5py raises for a damaged file.
 _DAMAGED = (
     OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError, AttributeError, ArithmeticError,
 )  # fmt: skip
@@ -31,13 +31,13 @@ class _Refused(Exception):
 
 
 def copy(source: Path, clean: Path, max_bytes: int) -> int:
-    """Copy the groups, arrays and texts of an HDF5 file, uncompressed. Returns the number of numbers in it.
+    """Copy the groups, arrays and texts of an HDF5 file, uncompressed. Returns the number of array elements.
 
     Args:
-      max_bytes: the most bytes that all arrays together may take, unpacked.
+      max_bytes: maximum number of bytes of all arrays together, unpacked.
 
     Raises:
-      ValueError: the file is damaged, refers to other files, holds other than plain numbers, or is too large.
+      ValueError: the file is damaged, refers to other files, holds data other than plain numbers, or is too large.
     """
     command = [sys.executable, "-P", "-m", __name__, str(source), str(clean), str(max_bytes)]
     path = os.pathsep.join(p for p in sys.path if p)
@@ -62,7 +62,7 @@ def _set_limits(source: Path, max_bytes: int) -> None:
         resource.RLIMIT_FSIZE: _MEMORY_BYTES + max_bytes,
         resource.RLIMIT_CORE: 0,
     }
-    if sys.platform == "linux":  # macOS does not limit memory, and refuses to be asked
+    if sys.platform == "linux":  # macOS does not limit memory, and raises an error
         limits[resource.RLIMIT_AS] = _MEMORY_BYTES + 2 * max_bytes
     for kind, most in limits.items():
         _, hard = resource.getrlimit(kind)
@@ -75,7 +75,7 @@ def _copy(source: Path, clean: Path, max_bytes: int) -> int:
 
     numbers = size_bytes = 0
     with h5py.File(source, "r") as old, h5py.File(clean, "w") as new:
-        made = {old["/"]: new["/"]}  # each object once, whatever the links make of it
+        made = {old["/"]: new["/"]}  # each object once, even if several links lead to it
         _copy_attributes(old["/"], new["/"])
         waiting = [(old["/"], new["/"], "", 0)]
         while waiting:
@@ -103,7 +103,7 @@ def _copy(source: Path, clean: Path, max_bytes: int) -> int:
                         )
                     made[item] = into.create_dataset(name, data=item[()])
                 else:
-                    continue  # a type with a name
+                    continue  # a named data type
                 _copy_attributes(item, made[item])
     return numbers
 
@@ -127,7 +127,7 @@ def _check_array(array: Any, where: str) -> None:
 
 
 def _copy_attributes(old: Any, new: Any) -> None:
-    """Copy texts and numbers, which Keras writes. Other attributes are left out."""
+    """Copy attributes with texts or numbers, which are all that Keras writes. Other attributes are left out."""
     import h5py
 
     for name in old.attrs:

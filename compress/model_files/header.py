@@ -1,4 +1,4 @@
-"""The shapes that the header of a Keras file tells. Neither Keras nor TensorFlow is imported; no weight is read."""
+"""Read the shapes in the header of a Keras file, without reading weights or importing Keras or TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.model_files.allowlist import MAX_BYTES
 from compress.model_files.sanitize import CONFIG, most_unpacked
 
 Config = dict[str, Any]
-# What damaged and hostile files raise here.
+# Exceptions that damaged and hostile files cause here.
 _DAMAGED = (
     AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -24,14 +24,14 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its model."""
+    """The image shape and the number of classes that a file states for its model."""
 
     image: tuple[int, ...]  # shape of its one input, [h, w, c]
-    classes: int | None  # None: it does not say so in its last layer
+    classes: int | None  # None: the last layer does not state it
 
 
 def header_of(path: Path) -> Header | None:
-    """The header of a `.keras`, `.h5` or `.hdf5` file; None if it does not tell: loading will say more."""
+    """The header of a `.keras`, `.h5` or `.hdf5` file; None if it cannot be read. Loading then explains why."""
     with contextlib.suppress(*_DAMAGED):
         return _header(json.loads(_text(path)))
     return None
@@ -71,14 +71,14 @@ def _header(model: Config) -> Header | None:
 
 
 def _shape(layer: Config) -> list[int]:
-    """The shape that a layer declares for what goes into it, without the batch."""
+    """The input shape that a layer declares, without the batch axis."""
     config = layer["config"]
     shape: list[int] = config.get("batch_shape") or config["batch_input_shape"]
     return shape[1:]
 
 
 def _names(ends: Any) -> set[str]:
-    """The names of layers in what Keras writes for the outputs of a model: ["scores", 0, 0] or a list of such."""
+    """The layer names in the outputs of a model as Keras writes them: ["scores", 0, 0], or a list of such lists."""
     if isinstance(ends, str):
         return {ends}
     return set().union(*map(_names, ends)) if isinstance(ends, list) else set()

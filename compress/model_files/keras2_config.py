@@ -1,6 +1,6 @@
 """Convert the architecture in an HDF5 file to the form of Keras 3.
 
-Keras 2 wrote another form, and Keras 3 leaves out modules in HDF5 files.
+Keras 2 wrote another form, and Keras 3 leaves out the modules of classes in HDF5 files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOTHING = {"groups": 1, "time_major": False}
 
 
 def with_modules(config: Any) -> Any:
-    """A configuration of Keras 3 with modules for operations: without one, `x + y` would load as the layer Add.
+    """Add modules to the operations of a Keras 3 configuration. Without one, `x + y` would load as the layer Add.
 
     >>> with_modules({"layers": [{"class_name": "Add", "config": {"name": "add"}}]})["layers"][0]["module"]
     'keras.src.ops.numpy'
@@ -46,16 +46,16 @@ def with_modules(config: Any) -> Any:
     anew = {key: with_modules(value) for key, value in config.items()}
     for layer in _layers(anew):
         modules = [m for m, names in OPERATIONS.items() if layer["class_name"] in names.split()]
-        # A layer has a number type and more, an operation has a name alone.
+        # The configuration of a layer has a dtype, that of an operation only a name.
         if modules and "dtype" not in layer["config"]:
             layer.setdefault("module", modules[0])
     return anew
 
 
 def from_keras_2(config: Any) -> Any:
-    """A configuration of Keras 2, changed so that Keras 3 connects the layers in the same way.
+    """Convert a Keras 2 configuration so that Keras 3 connects the layers in the same way.
 
-    Keras 2 counts the calls of a model inside a model from 1, and lists even a single input or output.
+    Keras 2 counts the calls of a model inside a model from 1, and writes even a single input or output as a list.
 
     >>> layers = [{"class_name": "Model", "config": {"name": "block"}, "inbound_nodes": []}]
     >>> block = {"layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["block", 1, 0]]}
@@ -97,7 +97,7 @@ def check_keras_2(config: Any, layer: str = "") -> None:
 
 
 def _without_unused(layer: Config, begins: bool) -> Config:
-    """The configuration of a layer without unused options, and without an input shape if an InputLayer `begins`."""
+    """A layer's configuration without unused options, and without its input shape if an InputLayer `begins`."""
     unused = UNUSED.get(layer["class_name"], ())
     if begins and layer["class_name"] != "InputLayer":
         unused = (*unused, "batch_input_shape")
@@ -106,7 +106,7 @@ def _without_unused(layer: Config, begins: bool) -> Config:
 
 
 def _layers(config: Config) -> list[Config]:
-    """The layers in the configuration of a model; empty if `config` is of something else."""
+    """The layers in the configuration of a model; empty if `config` is not that of a model."""
     layers = config.get("layers")
     return [
         layer
@@ -118,7 +118,7 @@ def _layers(config: Config) -> list[Config]:
 
 
 def _from_zero(value: Any, models: set[str]) -> Any:
-    """Lists of [layer, call, output, ...] with the calls of `models` counted from 0."""
+    """Convert lists of [layer, call, output, ...] so that the calls of `models` are counted from 0."""
     if not isinstance(value, list):
         return value
     if len(value) >= 3 and isinstance(value[0], str) and isinstance(value[1], int):

@@ -1,4 +1,4 @@
-"""load_model(): a model from an untrusted file. The file is checked first, and Keras sees only the checked copy."""
+"""Load a model from an untrusted file. The file is checked first, and Keras sees only the checked copy."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ DAMAGED: tuple[type[BaseException], ...] = (
 
 
 def load_model(path: Path, trust: bool = False) -> KerasModel | TFLiteModel:
-    """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file. No code from the file runs.
+    """The model in a `.keras`, `.h5`, `.hdf5` or `.tflite` file. No code from the file runs, except with `trust`.
 
     Args:
-      trust: skip the checks of a Keras file's architecture and weights, and let Keras run code that is in it.
+      trust: skip the checks of a Keras file's architecture and weights, and let Keras run code from the file.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is another kind of file, it is damaged, or it holds something that is refused; the message
-        says what to do.
+      ValueError: the file is of another kind, is damaged, or holds something that is refused. The message says what
+        to do.
     """
     suffix = suffix_of(path)
     if suffix == ".tflite":
@@ -76,17 +76,17 @@ def _save_again() -> str:
 
 
 def _in_one_sentence(path: Path, action: Callable[[], Any], remedy: str = "") -> Any:
-    """The value of `action`, its output suppressed. Errors of a damaged or refused file become one ValueError."""
+    """Return the value of `action` without its output. Errors of a damaged or refused file become one ValueError."""
     errors = DAMAGED
     if backend.uses_tensorflow(backend.keras()):
         errors = (*DAMAGED, backend.tensorflow().errors.OpError)
-    # Caught inside, for `stderr_held_back` shows what it held when an exception passes it.
+    # Errors are caught inside, because `stderr_held_back` prints the held output if an exception leaves it.
     with backend.stderr_held_back(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return action()
         except errors as error:
-            # It may quote the file, whose control characters must not reach the terminal.
+            # The message may quote the file, whose control characters must not reach the terminal.
             reason = " ".join(printable(str(error) or type(error).__name__).split()).rstrip(".")
             stumbled = isinstance(error, AttributeError | LookupError | TypeError)
     # Keras quotes the whole configuration it could not read, and then says why.

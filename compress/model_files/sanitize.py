@@ -12,24 +12,24 @@ from typing import Any
 
 from compress.model_files import allowlist, extent, h5_copy, keras2_config
 
-# Of a file, and of what is in it once unpacked: hundreds of times a small image CNN.
+# Maximum size of a file, also of its unpacked content: hundreds of times a small image CNN.
 MAX_BYTES = 2**30
-# What is in a file may be this many times as long as the file. Keras packs nothing; weights of which 99 in 100 are
-# zero become 50 times shorter. A small file may hold nothing but zeros.
+# Maximum ratio of unpacked to packed size. Keras does not compress its files; weights that are 99 % zeros become 50
+# times smaller if packed. ALWAYS_BYTES are always allowed, because a small file may hold only zeros.
 MAX_RATIO, ALWAYS_BYTES = 100, 2**24
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What the copy holds: the architecture as Keras will read it, and how many numbers there are."""
+    """The content of the copy: the architecture as Keras will read it, and the number of array elements."""
 
     config: dict[str, Any]
     numbers: int
 
 
 def copy_keras(path: Path, clean: Path) -> Content:
-    """Write a new archive of the checked architecture and weights; assets and all else stay behind."""
+    """Write a new archive of the checked architecture and weights. Assets and all other members are left out."""
     packed, weights = clean.with_name("packed.h5"), clean.with_name("weights.h5")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -48,7 +48,7 @@ def copy_keras(path: Path, clean: Path) -> Content:
 
 
 def _check_members(archive: zipfile.ZipFile, most_bytes: int) -> None:
-    """Raise ValueError unless the archive is one of Keras 3, with architecture and weights, and not too large."""
+    """Raise ValueError unless the archive is from Keras 3, has an architecture and weights, and is not too large."""
     members = archive.infolist()
     for member in members:
         name = member.filename.replace("\\", "/")
@@ -59,8 +59,8 @@ def _check_members(archive: zipfile.ZipFile, most_bytes: int) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > most_bytes:
         raise ValueError(
-            f"it unpacks to {unpacked:,} bytes, expected at most {most_bytes:,} of a file of its size; give a smaller "
-            "model, or save this one anew"
+            f"it unpacks to {unpacked:,} bytes, expected at most {most_bytes:,} for a file of its size; give a smaller "
+            "model, or save this one again"
         )
     names = [member.filename for member in members]
     for needed in (CONFIG, WEIGHTS):
@@ -73,7 +73,7 @@ def _check_members(archive: zipfile.ZipFile, most_bytes: int) -> None:
 
 
 def copy_h5(path: Path, clean: Path) -> Content:
-    """Write the file anew, with the checked architecture in place of the one it had."""
+    """Write a new HDF5 file, with the checked architecture in place of the original one."""
     import h5py
 
     numbers = h5_copy.copy(path, clean, most_unpacked(path))
@@ -96,11 +96,11 @@ def copy_h5(path: Path, clean: Path) -> Content:
 
 
 def most_unpacked(path: Path) -> int:
-    """The most bytes that what is in a file may take."""
+    """Maximum number of bytes of the unpacked content of a file."""
     return min(MAX_BYTES, max(ALWAYS_BYTES, MAX_RATIO * path.stat().st_size))
 
 
 def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The first bytes of a member, up to the limit for an architecture: its declared size may be false."""
+    """The first bytes of a member, up to the limit for an architecture. The declared size may be false."""
     with archive.open(name) as member:
         return member.read(allowlist.MAX_BYTES + 1)

@@ -47,7 +47,7 @@ def _late_copy(option: click.Option) -> click.Option:
 
 
 def _pass_to_command(ctx: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Pass a value that was typed after a stage to the command; UsageError if the command has another one."""
+    """Pass a value that was typed after a stage to the command. UsageError if the command has another value."""
     name, command, typed = str(option.name), ctx.parent, ParameterSource.COMMANDLINE
     if command is None or ctx.get_parameter_source(name) is not typed:
         return value

@@ -31,9 +31,8 @@ class Pipeline:
     """Stages in order. Each must take the format that the one before gives; the first takes a Keras model."""
 
     stages: tuple[Stage, ...]
-    settled: tuple[
-        Mapping[str, Any], ...
-    ] = ()  # what each stage was asked for that became other options
+    # For each stage: the targets, such as minutes, that were replaced by other options.
+    settled: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         format, giver = "keras", "the model"
@@ -51,7 +50,7 @@ class Pipeline:
         return " ".join(w for s in self.stages for w in s.argv()) or "baseline"
 
     def check(self, model: KerasModel, task: TaskView) -> list[str]:
-        """Notes of all stages on what they will leave untreated, before any work.
+        """Check all stages before any work. Return notes on the parts of the model that they will leave untreated.
 
         Raises:
           CannotTreat, or another ValueError: a stage cannot treat the model.
@@ -75,18 +74,18 @@ class Pipeline:
         return notes
 
     def prefixes(self) -> list[Pipeline]:
-        """The empty pipeline, then one stage more each time, up to this one."""
+        """The empty pipeline, then pipelines with one more stage each, up to this one."""
         return [Pipeline(self.stages[:n], self.settled[:n]) for n in range(len(self.stages) + 1)]
 
     def run(self, model: KerasModel, context: RunContext) -> list[Result]:
         """One row per prefix, the baseline first. A prefix that is finished in `context.out` is reused.
 
-        A single stage that is trained and not measured, on this backend or on JAX, is only measured.
+        If the only stage is already trained but not measured, on this backend or on JAX, it is only measured.
         """
         return self._ready(model, context)._run(model, context)
 
     def _ready(self, model: KerasModel, context: RunContext) -> Pipeline:
-        """The checked pipeline whose stages are asked for nothing that has to be measured first."""
+        """The pipeline after its check, with other options in place of targets that have to be measured first."""
         seen.check_teachers(self.stages, context)
         stages, figures = reached.settled(self.stages, model, context)
         for sentence in Pipeline(stages).check(model, context.view(None)):
@@ -110,7 +109,7 @@ class Pipeline:
         return rows
 
     def _run_last(self, state: State, incoming: str, context: RunContext) -> tuple[Result, State]:
-        """Run the last stage of this prefix. Gives the row of the prefix and the model after it.
+        """Run the last stage of this prefix. Return the row of the prefix and the model after it.
 
         Args:
           state: the model after the prefix that is one stage shorter.
@@ -130,7 +129,7 @@ class Pipeline:
         return finished_run.rows[context.measured_on], after
 
     def keep_unmeasured(self, model: KerasModel, context: RunContext) -> Path:
-        """Run the only stage and keep its model in the run folder, which is given. It is measured later."""
+        """Run the only stage, keep its model in the run folder, and return this folder. The model is measured later."""
         return self._ready(model, context)._kept(model, context)
 
     def _kept(self, model: KerasModel, context: RunContext) -> Path:
@@ -141,7 +140,7 @@ class Pipeline:
             began = time.monotonic() - folder.seconds_so_far()
             after, notes, recorded = self._apply_last(model, context, folder)
             return Trained(
-                model=cast(KerasModel, after),  # the option is only for stages that give one
+                model=cast(KerasModel, after),  # --no-measure is only for stages that give one
                 incoming=model.digest,
                 seconds=time.monotonic() - began,
                 peak_memory_bytes=provenance.peak_memory_bytes(),
@@ -164,7 +163,7 @@ class Pipeline:
     def _made(
         self, before: State, incoming: str, context: RunContext, folder: RunFolder
     ) -> tuple[Made, AnyModel]:
-        """The model after the last stage, exported. One that waits in `folder` to be measured is taken as it is."""
+        """The model after the last stage, exported. A trained model in `folder` that is not measured yet is reused."""
         done = Trained.load(folder, context.trust)
         if done:
             context.progress.note(f"{self.label}: trained before, measured now")
@@ -196,7 +195,7 @@ class Pipeline:
     def _apply_last(
         self, before: AnyModel, context: RunContext, folder: RunFolder
     ) -> tuple[AnyModel, Sequence[str], Mapping[str, Any]]:
-        """The model after the last stage, its notes, and what was decided."""
+        """The model after the last stage, its notes, and the recorded decisions."""
         stage = self.stages[-1] if self.stages else None
         notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
         view = context.view(folder)
@@ -208,7 +207,7 @@ class Pipeline:
         return after, notes, context.keys.decided_for(self.stages) | view.recorded
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
-        """Raise ValueError if the file lacks a zero of the model, or breaks the promise of a stage so far."""
+        """Raise ValueError if the file lacks a zero of the model, or breaks a promise of a stage so far."""
         kernels = matched_kernels(exported.graph, model.kernels())
         broken = [
             f"{name}: {int(lost)} zero weights of the model are not zero in the exported file"
@@ -235,7 +234,7 @@ class Pipeline:
 def _network(
     training: precision.Training | None, model: KerasModel, context: RunContext
 ) -> KerasModel:
-    """The network that a training of a pipeline trains, with other weights."""
+    """The network that a training of a pipeline trains, but with other weights."""
     for stage in training.stages if training else ():
         if not stage.keeps_architecture:
             model = stage.outline(model, context.view(None))

@@ -1,4 +1,4 @@
-"""From options to a run context and the model to begin with: task, data and model file, checked before any work."""
+"""From options to a run context and the start model: task, data and model file are checked before any work."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.progress import Progress
 
-IN_MEMORY = "a model in memory"  # the name of one that came in no file
+IN_MEMORY = "a model in memory"  # the name of a model without a file
 
 
 def run_context(options: RunOptions, progress: Progress, command: str) -> RunContext:
-    """The run context that the options ask for, its data loaded.
+    """The run context that the options ask for, with its data loaded.
 
     Args:
       command: the command line or call that rows record.
     """
     check_backend(options)
-    check_places(options.out, options.results)  # before the data are looked for
+    check_places(options.out, options.results)  # before looking for the data
     why = f"--train-on {options.train_on} trains on validation images"
     seen.check_unseen(options.measured_on, options.train_on, why)
     data = options.load(progress.note)
@@ -75,8 +75,8 @@ def check_backend(options: RunOptions, stages: Sequence[Stage] = ()) -> None:
         )
     if not options.no_measure:
         raise ValueError(
-            "Keras is set to compute on jax, and measuring needs TensorFlow: give `compress train` or `compress "
-            "distill` with --no-measure, and measure later by the same words without it, where TensorFlow is."
+            "Keras is set to compute on jax, and measuring needs TensorFlow: run `compress train` or `compress "
+            "distill` with --no-measure, and measure later with the same command without it, on TensorFlow."
         )
     if importlib.util.find_spec(JAX) is None:
         raise ValueError(
@@ -94,7 +94,7 @@ def check_backend(options: RunOptions, stages: Sequence[Stage] = ()) -> None:
 
 
 def check_tensorflow(command: str, file: Path) -> None:
-    """Raise ValueError if a command would need TensorFlow for a model file and Keras is set to compute on another."""
+    """Raise ValueError if a command needs TensorFlow for a model file, but Keras is set to compute on another."""
     name = backend.name()
     if name != "tensorflow" and file.suffix.lower() != ".tflite":
         raise ValueError(
@@ -104,7 +104,7 @@ def check_tensorflow(command: str, file: Path) -> None:
 
 
 def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunContext]:
-    """The Keras model to begin with, by default the task's baseline, and the context with its task fitted to it."""
+    """The Keras model to start from, by default the task's baseline, and the context with its task fitted to it."""
     path = options.model or options.task.baseline_path()
     if path is None:
         name = context.task.name
@@ -135,7 +135,7 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
 def start_from(
     model: KerasModel, options: RunOptions, context: RunContext
 ) -> tuple[KerasModel, RunContext]:
-    """As `start`, for a model in memory."""
+    """Like `start`, for a model in memory."""
     context, _ = _fitted_context(model, options, context)
     context = dataclasses.replace(context, model_file=IN_MEMORY)
     return _flat(model, context)[0], context
@@ -154,7 +154,7 @@ def fitted(
     *,
     vouched: bool = False,
 ) -> tuple[Task, list[str]]:
-    """The task, fitted to the model, and sentences on what was found out: see `images.suited`.
+    """The task, fitted to the model, and sentences on what was detected: see `images.suited`.
 
     Raises:
       ValueError: the model does not take the images or give the classes of the task, or its input scale is not known.
@@ -175,7 +175,7 @@ def evaluated(
     micro_accuracy: bool = False,
     note: Note,
 ) -> tuple[Measurement, float, list[str]]:
-    """The measurement of a model, its input scale, and what was found out on the way, which `note` is told too."""
+    """The measurement of a model, its input scale, and sentences on what was detected, which `note` also gets."""
     fitted_task, found = fitted(model, task, data, input_scale)
     exported = model.to_tflite() if isinstance(model, KerasModel) else model
     measured, _ = measure(
@@ -191,7 +191,7 @@ def evaluated(
 def _fitted_context(
     model: KerasModel, options: RunOptions, context: RunContext, vouched: bool = False
 ) -> tuple[RunContext, list[str]]:
-    """The context with its task fitted to the model, and what was found out, which the user is told."""
+    """The context with its task fitted to the model, and sentences on what was detected, which are also shown."""
     task, found = fitted(model, context.task, context.data, options.input_scale, vouched=vouched)
     for sentence in found:
         context.progress.note(sentence)
@@ -203,7 +203,7 @@ def _fitted_context(
 def _file_name(path: Path, options: RunOptions) -> str | None:
     """The name of a model file, for rows; None if it holds the task's own baseline.
 
-    All models in run folders have the same name: it comes with that of the folder.
+    All models in run folders have the same file name, so the name of the folder is added.
     """
     own = options.task.baseline_path()
     if options.model is None or (own is not None and sha256(path) == sha256(own)):

@@ -1,7 +1,7 @@
-"""Shared plans: several processes run the pipelines of a file between them, each pipeline once.
+"""Shared plans: several processes share the pipelines of a file, and each pipeline runs once.
 
-They share a folder. Who is at work on a pipeline holds its lock, which goes with the process: a lost one's pipeline is
-free for another, which goes on from the last whole epoch.
+The processes share a folder. The process that runs a pipeline holds its lock, and loses the lock when it ends. The
+pipeline of a lost process is then free for another process, which resumes it from the last whole epoch.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from compress.rows.result import Result
 from compress.runs.folder import LOCK, RunFolder
 from compress.training.progress import Progress, Row
 
-JOBS = "jobs"  # folder of these folders, beside the run folders
-POLL = 0.5  # seconds between two looks for a pipeline that is free again
+JOBS = "jobs"  # the folder that holds these folders, beside the run folders
+POLL = 0.5  # seconds between two checks for a free pipeline
 
 
 class SharedPlans:
@@ -33,8 +33,8 @@ class SharedPlans:
     def __init__(self, plans: Sequence[PlannedRun], out: Path, name: str, words: Sequence[str]):
         """
         Args:
-          name: of the file, for people.
-          words: of the command; with the same words and pipelines the folder is the same.
+          name: the name of the file, for people.
+          words: the words of the command. The same words and pipelines give the same folder.
         """
         parts = [[p.name, str(p.model), p.seed, p.pipeline.label] for p in plans]
         self.plans = plans
@@ -42,20 +42,20 @@ class SharedPlans:
 
     @contextlib.contextmanager
     def driven(self, progress: Progress) -> Iterator[None]:
-        """Begin, with nothing done. The same command in another process waits until the block ends."""
+        """Empty the folder at the start. The same command in another process waits until the block ends."""
         with RunFolder(self.folder).lock(progress.note):
             empty(self.folder, but=LOCK)
             yield
 
     def work(self, starts: Starts, driver: int) -> None:
-        """Run pipelines that no other process is at work on, until all are done.
+        """Run pipelines that no other process is running, until all are done.
 
         Args:
-          driver: the process that this one works for, and ends with.
+          driver: the process that this one works for; this one ends when the driver ends.
 
         Raises:
-          ValueError: nobody drives these pipelines, as when their file was changed meanwhile.
-          KeyboardInterrupt: the driver has gone.
+          ValueError: the folder is missing, for instance because the file of pipelines was changed.
+          KeyboardInterrupt: the driver has ended.
         """
         if not self.folder.is_dir():
             raise ValueError("the file of --pipeline was changed since the command began.")
@@ -69,7 +69,7 @@ class SharedPlans:
                 time.sleep(POLL)
 
     def outcome(self, number: int, results: Path) -> Outcome | None:
-        """How a pipeline came out, None if it has not yet. Its rows that `results` lacks are appended there."""
+        """The outcome of a pipeline; None if it has not ended. Append its rows that `results` lacks to that file."""
         path = self._path(number, "json")
         if not path.exists():
             return None
@@ -87,7 +87,7 @@ class SharedPlans:
         return Outcome(self.plans[number], rows, found["error"], tuple(found["traceback"]))
 
     def _run_one(self, waiting: Sequence[int], starts: Starts) -> bool:
-        """Run one of these pipelines, if one is free. First choice: one that shares no stage with those at work."""
+        """Run one of these pipelines, if one is free; preferably one that shares no stage with the running ones."""
         at_work, alike = set[tuple[str, int, str]](), list[int]()
         for number in waiting:
             if self._begins_with(number) in at_work:
@@ -99,13 +99,13 @@ class SharedPlans:
         return any(self._run(number, starts) for number in alike)
 
     def _run(self, number: int, starts: Starts) -> bool:
-        """Run a pipeline, unless another process is at work on it or has done it."""
+        """Run a pipeline, unless another process is running it or has finished it."""
         planned = self.plans[number]
         model, context = starts[planned.model]
         with self._claim(number) as is_ours:
             if not is_ours or self._path(number, "json").exists():
                 return False
-            # Rows stay here: the driver alone writes where all rows are.
+            # Rows stay here: only the driver writes to the file of all rows.
             own = replace(context, results=self._rows(number))
             outcome = outcome_of(planned, {planned.model: (model, own)})
             record = outcome.record() | {"traceback": outcome.traceback}
@@ -134,7 +134,7 @@ class SharedPlans:
 
 
 class WhileDriven:
-    """Progress that ends a training, within a step, once the process that it works for has gone."""
+    """Progress that ends a training, within one step, after the driver process has ended."""
 
     def __init__(self, shown: Progress, driver: int) -> None:
         self.shown, self.driver = shown, driver
@@ -159,6 +159,6 @@ class WhileDriven:
 
 
 def check_driven(driver: int) -> None:
-    """Raise KeyboardInterrupt, as a person who breaks off does, if the process that this one works for has gone."""
+    """Raise KeyboardInterrupt, as Ctrl-C does, if the driver process has ended."""
     if os.getppid() != driver:
         raise KeyboardInterrupt

@@ -17,9 +17,9 @@ class StageCommand(click.Command):
 
 
 def spelled_out(args: Sequence[str], params: Sequence[click.Parameter]) -> list[str]:
-    """The words of a command, `--PREFIX-NAME VALUE` of a forwarded option turned into its flag and `NAME=VALUE`.
+    """The words of a command, with `--PREFIX-NAME VALUE` of a forwarded option replaced by its flag and `NAME=VALUE`.
 
-    Words from the first on that is no option are left as they are: there begins the next stage.
+    From the first word that is not an option, words are unchanged: the next stage begins there.
 
     >>> forwarded = click.Option(["--student-option"], type=ForwardedOption("student"), multiple=True)
     >>> spelled_out(["--student-depth", "14", "quantize"], [forwarded])

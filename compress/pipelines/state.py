@@ -1,4 +1,4 @@
-"""State: the model that a prefix of a pipeline gave, in memory or in its run folder."""
+"""State: the model after a prefix of a pipeline, in memory or in its run folder."""
 
 from __future__ import annotations
 

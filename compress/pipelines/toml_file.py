@@ -27,7 +27,7 @@ from compress.stage import Stage
 from compress.text import no_such, sentence_of
 
 MAX_BYTES = 1_000_000
-SHARED = ("model", "seeds")  # keys at the top hold for all pipelines; a pipeline may have its own
+SHARED = ("model", "seeds")  # keys at the top apply to all pipelines; a pipeline may have its own
 OWN = ("name", "run", "stages", *SHARED)
 # Options of `compress run`, which belong on the command line, not in the file.
 RUN_FLAGS = {"--measure-on", "--json", "--jobs", "--on", "--cpus", "--gpus"} | {
@@ -52,9 +52,7 @@ class Outcome:
     planned: PlannedRun
     rows: list[Result]
     error: str | None = None
-    traceback: tuple[
-        str, ...
-    ] = ()  # lines; of a defect, ours or a library's, which only they explain
+    traceback: tuple[str, ...] = ()  # lines; only for a defect, of this code or of a library
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -85,7 +83,7 @@ def read(path: Path, seed: int, model: Path | None) -> list[PlannedRun]:
     """The pipelines of the file, sorted so that those with the same first stages are neighbours.
 
     Args:
-      seed, model: defaults for pipelines that the file gives none.
+      seed, model: defaults for pipelines that have none in the file.
 
     Raises:
       ValueError: something in the file is unknown or wrong; the message names the file and the place.
@@ -95,7 +93,7 @@ def read(path: Path, seed: int, model: Path | None) -> list[PlannedRun]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}.") from error
+        raise ValueError(f"{path} is not a TOML file: {error}.") from error
     _check_keys(content, ("pipeline", *SHARED), str(path))
     entries = content.get("pipeline", [])
     if not entries or not isinstance(entries, list):
@@ -132,7 +130,7 @@ def run(plans: Sequence[PlannedRun], starts: Starts) -> list[Outcome]:
 
 
 def outcome_of(planned: PlannedRun, starts: Starts) -> Outcome:
-    """Run one pipeline, whatever may come."""
+    """Run one pipeline. Any exception becomes the error of its outcome."""
     model, context = starts[planned.model]
     try:
         return Outcome(planned, planned.pipeline.run(model, replace(context, seed=planned.seed)))
@@ -193,12 +191,12 @@ def _stages_of_text(text: Any) -> tuple[Stage, ...]:
 
 
 def _unknown_option(error: click.NoSuchOption) -> str:
-    """The sentence about an option that no stage has; options of `compress run` get one of their own."""
+    """The sentence about an option that no stage has; options of `compress run` get their own sentence."""
     if error.option_name not in RUN_FLAGS:
         return error.format_message()
     return (
-        f"{error.option_name} is no option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "
-        "other options of `compress run` follow it on the command line."
+        f"{error.option_name} is not an option of a stage: seeds and models are keys of the file, as seeds = [0, 1]; "
+        "give other options of `compress run` on the command line."
     )
 
 

@@ -54,10 +54,8 @@ def build_stage(cls: type[Stage], options: dict[str, Any]) -> Stage:
     ctx = click.get_current_context(silent=True)
     epochs_typed = ctx and ctx.get_parameter_source("epochs") is ParameterSource.COMMANDLINE
     if epochs_typed and options.get("minutes") is not None:
-        # A stage cannot tell epochs that were typed from its default.
-        raise click.UsageError(
-            "--minutes sets the epochs, and so does --epochs: give one of them.", ctx
-        )
+        # A stage cannot distinguish typed epochs from its default.
+        raise click.UsageError("--minutes and --epochs both set the epochs: give one of them.", ctx)
     try:
         return cls(**options)
     except ValueError as error:
@@ -68,7 +66,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     """The stages in a text, written as after `compress run`.
 
     Raises:
-      click.UsageError: a word is no stage, or no option of one.
+      click.UsageError: a word is neither a stage nor an option of one.
       ValueError: a quotation is not closed.
     """
     group = StageGroup("run", chain=True, context_settings={"help_option_names": []})
@@ -77,7 +75,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
 
 
 def stages_of(text: str) -> tuple[Stage, ...]:
-    """As `parse_stages`, but every error is a ValueError."""
+    """Like `parse_stages`, but every error is a ValueError."""
     try:
         return parse_stages(text)
     except click.UsageError as error:

@@ -1,4 +1,4 @@
-"""Which weights and filters go, as arithmetic, and a model rebuilt without them.
+"""Choice of the weights and filters to remove, as arithmetic, and a model rebuilt without them.
 
-Trains nothing and knows no tfmot. Start at `magnitude` for weights, at `dependency_graph` for filters.
+Nothing here trains or uses tfmot. Start at `magnitude` for weights, at `dependency_graph` for filters.
 """

@@ -1,4 +1,4 @@
-"""Which filters of a Keras model are removed together, found by following its channels through the graph."""
+"""The filters of a Keras model that are removed together, found by following channels through its graph."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ INPUT = Hold("it is computed with the model's input")
 
 @dataclass(frozen=True)
 class FilterGroups:
-    """The units of a model: sets of filters that go together or stay together.
+    """The units of a model: sets of filters that are removed together or kept together.
 
-    A label is the number of a unit. Channels of the model's input, and of layers that are not followed, are units as
-    well; they are held.
+    A label is the number of a unit. Channels of the model's input, and of layers that are not followed, are units too.
+    These units are held, that is, never removed.
     """
 
     units: int
-    held: dict[int, Hold]  # unit -> why it stays
-    flows: dict[str, ChannelFlow]  # layer name -> which parts of the layer go when units go
+    held: dict[int, Hold]  # unit -> why it is never removed
+    flows: dict[str, ChannelFlow]  # layer name -> its parts that are removed with units
 
     def makers(self) -> dict[str, Labels]:
         """Layer name -> the unit of each of its filters, for layers that make channels, in layer order."""
@@ -49,15 +49,15 @@ class FilterGroups:
         return tuple(name for name, labels in self.makers().items() if np.isin(units, labels).any())
 
     def holding(self, layers: tuple[str, ...]) -> FilterGroups:
-        """The same units, those of these layers held. Each of the layers must be a maker."""
+        """The same units, with the units of these layers held. Each layer must make channels."""
         skipped = {unit: SKIPPED for name in layers for unit in self.makers()[name].tolist()}
         return dataclasses.replace(self, held=skipped | self.held)
 
     def groups(self) -> dict[str, Labels]:
-        """Units that may go, sorted into groups in which any unit can stand for any other.
+        """Units that may be removed, sorted into groups of interchangeable units.
 
-        Two units are in one group if the same layers make them. A group is called by the names of these layers, joined
-        by "+"; the number of filters that a layer keeps is a sum over the groups with its name.
+        Two units are in one group if the same layers make them. The name of a group is the names of these layers,
+        joined by "+". The number of filters that a layer keeps is a sum over the groups with its name.
         """
         layers: defaultdict[int, list[str]] = defaultdict(list)
         for name, labels in self.makers().items():
@@ -70,7 +70,7 @@ class FilterGroups:
         return {name: np.array(units) for name, units in groups.items()}
 
     def reasons(self) -> dict[str, Finding]:
-        """Layer name -> why it keeps all or some of its filters, for layers that are not skipped and give no output."""
+        """Layer name -> why the layer keeps filters. Skipped layers and layers that give the output are left out."""
         findings = {}
         for name, labels in self.makers().items():
             holds = [self.held[unit] for unit in labels.tolist() if unit in self.held]
@@ -85,10 +85,10 @@ class FilterGroups:
 
 
 def build_dependency_graph(model: Any) -> FilterGroups:
-    """Follow the channels of a Keras 3 model from its inputs to its outputs; those that go together are one unit.
+    """Follow the channels of a Keras 3 model from inputs to outputs; channels that are removed together are one unit.
 
-    Two convolutions, of 4 and 2 filters, with a normalization between them, on images of 3 channels. Each channel, and
-    each place along an axis of a weight, is marked with its unit::
+    The example has two convolutions, with 4 and 2 filters, a normalization between them, and images of 3 channels. Each
+    channel, and each position along an axis of a weight, is marked with its unit::
 
         image [h, w, 3] ──► conv1 ──► norm ──► conv2 ──► output [h, w, 2]
 
@@ -98,14 +98,14 @@ def build_dependency_graph(model: Any) -> FilterGroups:
         norm    3 4 5 6    gamma, beta, moving_mean, moving_variance [3 4 5 6]
         conv2   7 8        kernel [3, 3, 3 4 5 6, 7 8]        bias [7 8]
 
-    Unit 4 is filter 1 of conv1. If it goes, whatever is marked 4 goes: that filter and its bias, four numbers of norm,
-    and of each filter of conv2 the slice that takes this channel. Conv1 makes units 3 to 6, norm passes them on, and
-    conv2 mixes them, so that they end there. Units 0 to 2 are the image's, 7 and 8 the output's: they are held. What is
-    left is one group, {"conv1": [3, 4, 5, 6]}. If an Add joined the output of conv1 with that of another layer,
-    both layers would make the same units, and the group would have the names of both.
+    Unit 4 is filter 1 of conv1. If it is removed, everything marked 4 is removed: that filter and its bias, four
+    numbers of norm, and in each filter of conv2 the slice that takes this channel. Conv1 makes units 3 to 6, norm
+    passes them on, and conv2 mixes them, so that they end there. Units 0 to 2 belong to the image, and units 7 and 8 to
+    the output; both are held. One group is left, {"conv1": [3, 4, 5, 6]}. If an Add joined the output of conv1 with the
+    output of another layer, both layers would make the same units, and the group would have the names of both.
 
     Args:
-      model: Sequential or functional; it stays as it is.
+      model: Sequential or functional; it is not changed.
 
     Raises:
       ValueError: the model is of another kind, whose layers cannot be read.
@@ -121,7 +121,7 @@ def build_dependency_graph(model: Any) -> FilterGroups:
 
 
 def _with_sources(graph: Graph, tensor: Any) -> Iterator[Any]:
-    """A tensor, and those that layers without kernels make it of, channel by channel, such as what a Softmax takes."""
+    """A tensor, then the tensors from which layers without kernels, such as Softmax, make it channel by channel."""
     yield tensor
     maker = graph.makers.get(id(tensor))
     while maker and not kind_of(maker.layer).kernels and len(maker.inputs) == 1:
@@ -133,17 +133,17 @@ def _with_sources(graph: Graph, tensor: Any) -> Iterator[Any]:
 
 
 class _ChannelTracer:
-    """The channels of the tensors, and the flows through the layers, of the calls followed so far."""
+    """The channels of tensors and the flows through layers, for the calls followed so far."""
 
     def __init__(self) -> None:
         self.union = ChannelUnionFind()
         self._flows: dict[str, ChannelFlow] = {}
-        # Layer name -> why, for layers of which a call is not followed.
+        # Layer name -> why a call of the layer is not followed.
         self._lost: dict[str, Hold] = {}
-        self._channels: dict[int, Channels] = {}  # by id of a tensor; the graph keeps them alive
+        self._channels: dict[int, Channels] = {}  # by id of a tensor; the graph keeps tensors alive
 
     def channels(self, tensor: Any, why: Hold = INPUT) -> Channels:
-        """The channels of a tensor. If no followed layer gave the tensor, they are new and held."""
+        """The channels of a tensor. If no followed layer gave the tensor, its channels are new and held."""
         if id(tensor) not in self._channels:
             labels = self.union.new(tensor.shape[-1] or 0 if len(tensor.shape) > 1 else 0)
             self.union.hold(labels, why)
@@ -151,7 +151,7 @@ class _ChannelTracer:
         return self._channels[id(tensor)]
 
     def follow(self, call: Call) -> None:
-        """Follow the channels through a call of a layer; without a rule for it, its inputs and outputs are held."""
+        """Follow the channels through a call of a layer. Without a rule, hold the call's inputs and outputs."""
         inputs = [self.channels(tensor) for tensor in call.inputs]
         known = all(len(i.shape) and i.shape[-1] == len(i.labels) for i in inputs)
         alone = len(call.outputs) == 1 and not call.constants
@@ -171,7 +171,7 @@ class _ChannelTracer:
             self.channels(tensor, why)
 
     def groups(self) -> FilterGroups:
-        """The same with units, numbered from 0, in place of labels."""
+        """The groups of the followed calls, with units, numbered from 0, in place of labels."""
         for name in sorted(self._lost.keys() & self._flows.keys()):
             flow = self._flows[name]
             for labels in (*flow.sizes.values(), *flow.weights.values()):
@@ -192,7 +192,7 @@ class _ChannelTracer:
         return FilterGroups(len(number), held, flows)
 
     def _add_flow(self, name: str, flow: ChannelFlow) -> None:
-        """Add the flow of a call. If the layer was called before, the labels of its weights are tied to those."""
+        """Add the flow of a call. If the layer was called before, tie its weights' labels to the earlier ones."""
         before = self._flows.setdefault(name, flow)
         for option, labels in flow.sizes.items():
             self.union.tie(before.sizes[option], labels)

@@ -1,4 +1,4 @@
-"""How important filters are, by their weights or by what the loss would do without them."""
+"""Importance scores of filters, from their weights or from the change of the loss without them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 16  # images whose gradients are averaged before squaring
 
 
 def sum_by_unit(values: np.ndarray, axis: int, labels: np.ndarray, units: int) -> np.ndarray:
-    """The sum of all values of each unit, float64 [units]; 0 for a unit that has none.
+    """The sum of all values of each unit, float64 [units]; 0 for a unit without values.
 
     Args:
       values: any shape.
@@ -29,9 +29,9 @@ def sum_by_unit(values: np.ndarray, axis: int, labels: np.ndarray, units: int) -
 
 
 def norm_scores(model: KerasModel, groups: FilterGroups, power: int) -> np.ndarray:
-    """The L1 (`power` 1) or L2 norm (2) of the filters of each unit taken together, float64 [units].
+    """The L1 norm (`power` 1) or L2 norm (`power` 2) of all filters of each unit together, float64 [units].
 
-    Li et al. 2017 (https://arxiv.org/abs/1608.08710) for filters one by one.
+    Li et al. 2017 (https://arxiv.org/abs/1608.08710), who score each filter alone.
     """
     total = np.zeros(groups.units)
     for name, flow in groups.flows.items():
@@ -43,7 +43,7 @@ def norm_scores(model: KerasModel, groups: FilterGroups, power: int) -> np.ndarr
 
 
 def batchnorm_gamma_scores(model: KerasModel, groups: FilterGroups) -> np.ndarray:
-    """The sum of |gamma| over the BatchNormalizations of each unit, float64 [units]; NaN where there is none.
+    """The sum of |gamma| over the BatchNormalizations of each unit, float64 [units]; NaN for a unit without gamma.
 
     Liu et al. 2017 (https://arxiv.org/abs/1708.06519).
     """
@@ -58,12 +58,12 @@ def batchnorm_gamma_scores(model: KerasModel, groups: FilterGroups) -> np.ndarra
 
 
 def taylor_scores(slopes: np.ndarray) -> np.ndarray:
-    """The mean over batches of the squared slopes, float64 [units]: how much the loss changes if a unit goes.
+    """The mean over batches of the squared slopes, float64 [units]: estimated changes of the loss without a unit.
 
     Molchanov et al. 2019 (https://arxiv.org/abs/1906.10771), first order.
 
     Args:
-      slopes: float64 [batches, units], of the loss of a batch when a unit is scaled.
+      slopes: float64 [batches, units], the slope of the loss of a batch when a unit is scaled.
 
     >>> taylor_scores(np.array([[1.0, 0.0], [-1.0, 2.0]]))
     array([1., 2.])
@@ -76,7 +76,7 @@ def gate_gradients(
 ) -> np.ndarray:
     """Slope of the loss of each batch when the outputs of a unit are scaled: float64 [batches, units].
 
-    Scaling a channel has the effect of scaling the weights that take it. The slope is therefore the sum of weight times
+    Scaling a channel has the same effect as scaling the weights that take it. So the slope is the sum of weight times
     gradient over these weights, in every layer where the channel ends.
 
     Args:

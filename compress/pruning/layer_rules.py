@@ -1,4 +1,4 @@
-"""What each kind of Keras layer does to channels: passes them on, ties them to others, mixes them, makes new ones."""
+"""Rules for the channels of each kind of Keras layer: it passes them on, ties them, mixes them, or makes new ones."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MIXING = ("softmax", "log_softmax", "sparsemax", "glu")
 
 @dataclass(frozen=True)
 class Hold:
-    """Why channels must not be removed, and the layer that is the reason, if one is."""
+    """The reason why channels must not be removed, and the layer that is the reason, if there is one."""
 
     why: str
     layer: str = ""
-    cause: str = ""  # the same without the name of the layer
+    cause: str = ""  # the reason without the name of the layer
 
 
 class ChannelUnionFind:
-    """Labels: which of them are tied to each other, and which are held, that is must not be removed, and why."""
+    """Labels, with the ties between them, and the held labels, which must not be removed, with the reason."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
@@ -41,7 +41,7 @@ class ChannelUnionFind:
         return np.arange(first, first + count)
 
     def root(self, label: int) -> int:
-        """The lowest of the labels that are tied to this one."""
+        """The lowest label among this label and the labels that are tied to it."""
         while self._parent[label] != label:
             self._parent[label] = self._parent[self._parent[label]]
             label = self._parent[label]
@@ -52,7 +52,7 @@ class ChannelUnionFind:
         return [self.root(label) for label in range(len(self._parent))]
 
     def tie(self, one: Labels, other: Labels) -> None:
-        """Tie labels pairwise; if one of a pair is held, both are, for its reason."""
+        """Tie labels pairwise. If one label of a pair is held, both are held, for the same reason."""
         for pair in zip(one.tolist(), other.tolist(), strict=True):
             low, high = sorted(map(self.root, pair))
             if low != high:
@@ -61,19 +61,19 @@ class ChannelUnionFind:
                     self.held.setdefault(low, self.held.pop(high))
 
     def hold(self, labels: Labels, why: Hold) -> None:
-        """Hold labels; the first reason given stays."""
+        """Hold labels. The first reason given for a label is kept."""
         for label in labels.tolist():
             self.held.setdefault(self.root(label), why)
 
     def hold_instead(self, labels: Labels, why: Hold) -> None:
-        """Hold labels for this reason, whatever they were held for."""
+        """Hold labels for this reason, which replaces any earlier reason."""
         for label in labels.tolist():
             self.held[self.root(label)] = why
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of a tensor with its shape, which has no batch axis: channels are on the last axis."""
+    """The channels of a tensor, which are on its last axis, and the shape of the tensor without the batch axis."""
 
     labels: Labels
     shape: tuple[int | None, ...]
@@ -81,13 +81,13 @@ class Channels:
 
 @dataclass(frozen=True)
 class ChannelFlow:
-    """How channels go through a layer: those of its output, and which parts of the layer go when channels go.
+    """The path of channels through a layer: its output channels, and the parts of it that are removed with channels.
 
-    An axis of a weight is the name of the layer's attribute and a negative number.
+    An axis of a weight is given as the name of the layer's attribute and a negative number.
     """
 
     outputs: Labels
-    # Option of the layer that is a number of channels -> their labels.
+    # Option of the layer that is a number of channels -> the labels of these channels.
     sizes: dict[str, Labels] = field(default_factory=dict)
     weights: dict[tuple[str, int], Labels] = field(default_factory=dict)
     makes: tuple[str, int] | None = None  # the axis of its kernel that counts its filters
@@ -99,14 +99,14 @@ Rule = Callable[[ChannelUnionFind, Any, Inputs], ChannelFlow | None]
 
 
 def rule_of(layer: Any) -> Rule | None:
-    """The rule of how channels go through a layer; None if there is none, as for layers that are not Keras's own."""
+    """The rule for channels through a layer; None if there is none, as for layers that are not built into Keras."""
     kind, module = kind_of(layer), type(layer).__module__
     own = kind.operation if module.startswith("keras.src.ops.") else module.startswith("keras.")
     return RULES[kind.channels] if kind.channels and own and is_channels_last(layer) else None
 
 
 def mixes_channels(layer: Any) -> bool:
-    """Whether a layer's activation computes a channel from several, or might."""
+    """True if a layer's activation computes a channel from several channels, or might do so."""
     activation = getattr(layer, "activation", None)
     if activation is None:
         return False
@@ -119,9 +119,8 @@ def _passed(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
     (image,) = inputs
     axis = getattr(layer, "axis", -1)
     (axis,) = axis if isinstance(axis, list | tuple) else (axis,)
-    noise = (getattr(layer, "noise_shape", None) or (None,))[
-        -1
-    ]  # of Dropout; SpatialDropout has none
+    # Dropout has a noise shape; SpatialDropout has none.
+    noise = (getattr(layer, "noise_shape", None) or (None,))[-1]
     if mixes_channels(layer) or axis not in (-1, len(image.shape)) or noise not in (None, 1):
         return None
     weights = {
@@ -133,13 +132,13 @@ def _passed(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
 
 
 def _scaled(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Rescaling, by the same numbers in every channel."""
+    """Rescaling, with the same numbers for every channel."""
     alike = np.ndim(layer.scale) == np.ndim(layer.offset) == 0
     return ChannelFlow(inputs[0].labels) if alike else None
 
 
 def _merged(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Channels of several tensors, combined one with one, as Add does."""
+    """Channels of several tensors, combined one by one, as in Add."""
     first = inputs[0]
     for other in inputs[1:]:
         if len(other.shape) != len(first.shape) or other.shape[-1] != first.shape[-1]:
@@ -149,14 +148,14 @@ def _merged(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow 
 
 
 def _joined(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Channels of several tensors one after another, or tensors side by side."""
+    """Concatenation of several tensors, along the channel axis or along another axis."""
     if layer.axis in (-1, len(inputs[0].shape)):
         return ChannelFlow(np.concatenate([each.labels for each in inputs]))
     return _merged(union, layer, inputs)
 
 
 def _flattened(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Every channel at every position, the channels of a position next to each other."""
+    """Every channel at every position; the channels of a position are next to each other."""
     (image,) = inputs
     places = image.shape[:-1]
     if None in places:
@@ -165,7 +164,7 @@ def _flattened(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFl
 
 
 def _reshaped(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """Another arrangement of positions, or all channels of all positions in a row as of Flatten."""
+    """Another arrangement of positions, or one row of all channels of all positions, as in Flatten."""
     (image,) = inputs
     shape = tuple(layer.compute_output_shape((None, *image.shape)))[1:]
     if shape[-1] == image.shape[-1]:
@@ -180,7 +179,7 @@ def _filtered(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlo
     *before, kernel = kind.kernels
     if kernel.depthwise or groups == len(incoming) > 1:
         return _depthwise(union, layer, inputs)
-    # All groups of a grouped convolution keep filters and channels at the same places.
+    # All groups of a grouped convolution keep filters and channels at the same positions.
     outputs = np.tile(union.new(getattr(layer, kind.size) // groups), groups)
     inside = len(incoming) // groups
     for start in range(inside, len(incoming), inside):
@@ -202,7 +201,7 @@ def _filtered(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlo
 
 
 def _depthwise(union: ChannelUnionFind, layer: Any, inputs: Inputs) -> ChannelFlow | None:
-    """A depthwise convolution, also if written as a Conv in as many groups as channels."""
+    """A depthwise convolution, or a Conv with as many groups as channels."""
     kind, incoming = kind_of(layer), inputs[0].labels
     (kernel,) = kind.kernels
     if mixes_channels(layer):

@@ -1,4 +1,4 @@
-"""Which weights are small enough to drop, and at which steps of training: the arithmetic of magnitude pruning."""
+"""Arithmetic of magnitude pruning: the weights to drop, and the training steps at which masks are updated."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Mask updates on the way to full sparsity. More of them made no measured difference; each sorts every kernel.
+# Mask updates until full sparsity. More updates made no measured difference, and each update sorts every kernel.
 UPDATES = 25
 
 
 def magnitude_mask(w: np.ndarray, sparsity: float) -> np.ndarray:
-    """Which weights to keep so that `round(sparsity * w.size)` of them, the smallest by magnitude, are dropped.
+    """Mask of the weights to keep: the `round(sparsity * w.size)` smallest weights by magnitude are dropped.
 
     Args:
-      w: any shape. Of equal magnitudes the earlier in memory order are dropped first.
+      w: any shape. Among equal magnitudes, the earlier weights in memory order are dropped first.
       sparsity: in [0, 1]. 0 keeps all, 1 keeps none.
 
     Returns:
@@ -27,7 +27,7 @@ def magnitude_mask(w: np.ndarray, sparsity: float) -> np.ndarray:
 
 
 def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
-    """Which weights to keep so that the `drops` smallest by magnitude are dropped: bool, shape of `w`."""
+    """Mask of the weights to keep, bool, shape of `w`: the `drops` smallest by magnitude are dropped."""
     mask = np.ones(w.size, dtype=bool)
     # Stable sort: with ties, the same weights go on every machine.
     mask[np.argsort(np.abs(w), axis=None, kind="stable")[:drops]] = False
@@ -35,7 +35,7 @@ def without_smallest(w: np.ndarray, drops: int) -> np.ndarray:
 
 
 def in_random_order(kernels: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Magnitudes by chance for the weights of each kernel, from 1 to 2; 0 for those that are zero.
+    """Random magnitudes from 1 to 2 for the weights of each kernel; 0 for weights that are zero.
 
     >>> in_random_order({"a": np.array([0.0, 5.0, 0.1])}, seed=0)["a"].round(2).tolist()
     [0.0, 1.27, 1.04]
@@ -45,7 +45,7 @@ def in_random_order(kernels: Mapping[str, np.ndarray], seed: int) -> dict[str, n
 
 
 def lamp_scores(w: np.ndarray) -> np.ndarray:
-    """LAMP score of each weight: its square over the sum of squares of the weights of `w` that are not smaller.
+    """LAMP score of each weight: its square divided by the sum of squares of the weights of `w` that are not smaller.
 
     From Lee et al. 2021 (https://arxiv.org/abs/2010.07611). The score compares weights of different kernels. It
     orders the weights of one kernel by magnitude, does not change if the kernel is multiplied by a factor, and is 1 for
@@ -68,7 +68,7 @@ def lamp_scores(w: np.ndarray) -> np.ndarray:
 
 
 def drops_by_layer(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[str, int]:
-    """Kernel name -> how many weights to drop, its smallest ones: `round(sparsity * size)` of each.
+    """Kernel name -> how many of its smallest weights to drop: `round(sparsity * size)`.
 
     >>> drops_by_layer({"a": np.ones(10), "b": np.ones(4)}, 0.5)
     {'a': 5, 'b': 2}
@@ -77,18 +77,18 @@ def drops_by_layer(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[s
 
 
 def drops_overall(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[str, int]:
-    """Kernel name -> how many weights to drop, its smallest ones, under one threshold of `lamp_scores` for all.
+    """Kernel name -> how many of its smallest weights to drop, by one threshold of `lamp_scores` for all kernels.
 
-    They add up to `round(sparsity * size)` of all kernels together. At least one weight of each kernel is kept.
+    The numbers add up to `round(sparsity * size)` of all kernels together. At least one weight of each kernel is kept.
 
     Raises:
-      ValueError: so few weights are to be kept that a kernel would lose all of its own.
+      ValueError: the sparsity is so high that a kernel would lose all its weights.
 
     >>> drops_overall({"a": np.array([1.0, 1.0, 1.0, 1.0]), "b": np.array([9.0, 0.1, 0.2, 0.1])}, 0.5)
     {'a': 1, 'b': 3}
     """
     drops = round(sparsity * sum(w.size for w in kernels.values()))
-    # The largest weight of each kernel, of score 1, is never dropped.
+    # The largest weight of each kernel, which has score 1, is never dropped.
     candidates = {name: np.sort(lamp_scores(w), axis=None)[:-1] for name, w in kernels.items()}
     owners = np.repeat(np.arange(len(kernels)), [c.size for c in candidates.values()])
     if drops > owners.size:
@@ -102,7 +102,7 @@ def drops_overall(kernels: Mapping[str, np.ndarray], sparsity: float) -> dict[st
 
 
 def lacking_zeros(kernels: Mapping[str, np.ndarray], sparsity: float, together: bool) -> list[str]:
-    """A sentence for each kernel that is less sparse than asked; one for all of them if they count together.
+    """A sentence for each kernel that is less sparse than asked; one sentence for all kernels if they count together.
 
     >>> lacking_zeros({"a": np.array([0.0, 1.0, 2.0, 3.0])}, 0.5, together=False)
     ['a has 1 zeros in 4 weights, expected 2']
@@ -129,7 +129,7 @@ def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
       total: steps of the training, at least 1; the first is number 1.
 
     Returns:
-      begin_step, end_step, frequency with begin_step < end_step <= total and frequency dividing their difference:
+      begin_step, end_step, frequency with begin_step < end_step <= total. The frequency divides end_step - begin_step:
       tfmot updates only at multiples of the frequency, and would otherwise stop below the final sparsity.
 
     >>> ramp_steps(0.0, 0.4, total=664)

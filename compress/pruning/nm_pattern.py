@@ -35,10 +35,10 @@ def zeros_and_group(pattern: str) -> tuple[int, int]:
 
 
 def pattern_mask(w: np.ndarray, pattern: str) -> np.ndarray:
-    """Which weights to keep so that in every n consecutive ones the m smallest by magnitude are dropped.
+    """Mask of the weights to keep: of every n consecutive weights, the m smallest by magnitude are dropped.
 
-    Groups run along axis -2, whose length n must divide: the input channels, as these are what TFLite stores
-    next to each other. (Of a transposed convolution it is the output channels, here as in tfmot.)
+    Groups run along axis -2, and n must divide its length. This is the axis of the input channels, which TFLite stores
+    next to each other. (In a transposed convolution it is the axis of the output channels, here as in tfmot.)
 
     Args:
       w: a kernel [..., i, o].
@@ -59,7 +59,7 @@ def pattern_mask(w: np.ndarray, pattern: str) -> np.ndarray:
 
 
 def broken_groups(w: np.ndarray, pattern: str) -> tuple[int, int]:
-    """How many groups of a kernel [..., i, o] have fewer zeros than the pattern says, and how many groups there are.
+    """Number of groups of a kernel [..., i, o] with fewer zeros than the pattern asks for, and number of all groups.
 
     >>> broken_groups(np.array([[3.0], [0.0], [2.0], [0.0]]), "2:4")
     (0, 1)

@@ -1,4 +1,4 @@
-"""Choose which filters go: the least important ones, until the cost is low enough. Arithmetic on arrays."""
+"""Choose the filters to remove: the least important ones, until the cost is low enough. Arithmetic on arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Cost = Callable[[np.ndarray], int]  # bool [units], true for units kept -> cost 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Units of a group in the order in which they go, and how many are kept at each stop on the way."""
+    """Units of a group in order of removal, and the numbers of kept units at which the removal may stop."""
 
     order: np.ndarray  # int64 [n], the least important first
     left: np.ndarray  # float64 [n + 1]: share of importance left after 0 to n removals, from 1 to 0
@@ -26,10 +26,10 @@ def candidates(units: np.ndarray, scores: np.ndarray, round_to: int | None) -> C
 
     Args:
       units: int64 [n].
-      scores: float64 [n], 0 or more. Of equal scores the first unit goes first.
+      scores: float64 [n], 0 or more. Among equal scores, the first unit is removed first.
     """
     order = np.argsort(scores, kind="stable")
-    # Summed from the most important one, so that what is left is above 0 as long as a score above 0 is left.
+    # Summed from the most important unit, so that `left` is above 0 as long as a score above 0 is left.
     left = np.append(np.cumsum(scores[order][::-1])[::-1], 0.0)
     return Candidates(
         units[order], left / left[0] if left[0] else left + 1, kept_counts(len(units), round_to)
@@ -37,10 +37,10 @@ def candidates(units: np.ndarray, scores: np.ndarray, round_to: int | None) -> C
 
 
 def kept_counts(n: int, round_to: int | None) -> tuple[int, ...]:
-    """How many of n filters may be kept: all, or a multiple of `round_to` but not none.
+    """The numbers of filters of n that may be kept: n, or a multiple of `round_to` above 0.
 
     Args:
-      round_to: None: of 8, or of the largest of 4, 2 and 1 of which two fit into n.
+      round_to: None: the largest of 8, 4 and 2 that fits into n twice, otherwise 1.
 
     >>> kept_counts(20, 8), kept_counts(20, 1)[:3], kept_counts(7, 8)
     ((20, 16, 8), (20, 19, 18), (7,))
@@ -62,18 +62,18 @@ def least_cost(groups: Sequence[Candidates], units: int, cost: Cost) -> int:
 def choose(
     groups: Sequence[Candidates], units: int, cost: Cost, target: float, scope: Scope
 ) -> np.ndarray:
-    """Which units to keep: groups go to their next stops, one at a time, until the cost is at most `target`.
+    """Choose the units to keep: one group at a time goes to its next stop, until the cost is at most `target`.
 
     Args:
-      groups: in any order; of equally good ones the first goes on.
-      units: number of units of the model, those of no group included.
+      groups: in any order; among equally good groups, the first is taken.
+      units: number of units of the model, including units of no group.
       target: if it is below `least_cost`, every group ends at its last stop.
-      scope: "layer": the group goes on that has lost the smallest fraction halfway to its next stop, so that groups
-        lose alike. "global": the group goes on that loses least for what it saves. Its loss is the fall of the
-        logarithm of its importance, which grows as the group becomes smaller.
+      scope: "layer": the next group is the one that has lost the smallest fraction of units halfway to its next stop,
+        so that all groups lose similar fractions. "global": the next group is the one with the least loss per cost
+        saved. The loss is the fall of the logarithm of the group's importance; it grows as the group becomes smaller.
 
     Returns:
-      bool [units], true for units kept; without the last stop the cost would be above `target`.
+      bool [units], true for units kept. Before the last removal, the cost was above `target`.
     """
     kept_units = np.ones(units, dtype=bool)
     stop = [0] * len(groups)
@@ -106,7 +106,7 @@ def choose(
 
 
 def fewest(figure: Callable[[int], float], asked: float, most: int) -> int:
-    """The least number of 0 to `most` whose figure is at most `asked`, by bisection; `most` must have such a figure.
+    """The least number from 0 to `most` with a figure of at most `asked`, by bisection; `most` itself must qualify.
 
     >>> fewest(lambda n: 100 - n, 60, 90), fewest(lambda n: 100 - n, 200, 90), fewest(lambda n: 7 - n, 0, 7)
     (40, 0, 7)

@@ -18,7 +18,7 @@ from compress.pruning.dependency_graph import FilterGroups
 
 @dataclass(frozen=True)
 class Term:
-    """A number of parameters or multiply-accumulates: `factor` times how many channels of each axis are kept."""
+    """A number of parameters or multiply-accumulates: `factor` times the number of kept channels of each axis."""
 
     factor: int
     axes: tuple[np.ndarray, ...] = ()  # per axis that can shrink, the unit of every channel
@@ -28,8 +28,8 @@ def without_filters(model: KerasModel, groups: FilterGroups, kept_units: np.ndar
     """A copy of `model` without some of its filters: smaller shapes, the same layers, names and order.
 
     Args:
-      groups: what `build_dependency_graph` says of the model.
-      kept_units: bool [units], true for units that stay; held units must.
+      groups: the result of `build_dependency_graph` for the model.
+      kept_units: bool [units], true for units that stay. Held units must stay.
     """
 
     def smaller(layer: Any) -> Any:
@@ -63,7 +63,7 @@ def mac_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:
     """Terms that add up to the multiply-accumulates of the model, as `macs_by_layer` counts them.
 
     Raises:
-      ValueError: the image size is open, so that the number is not defined.
+      ValueError: the image size is open, so the number is not defined.
     """
     terms = []
     for name, macs in macs_by_layer(model.keras).items():
@@ -84,12 +84,12 @@ def filter_terms(groups: FilterGroups) -> list[Term]:
 
 
 def amount(terms: list[Term], kept_units: np.ndarray) -> int:
-    """What the terms add up to if only these units are kept, bool [units]."""
+    """The sum of the terms if only `kept_units`, bool [units], are kept."""
     return sum(t.factor * math.prod(int(kept_units[axis].sum()) for axis in t.axes) for t in terms)
 
 
 def axes_of(groups: FilterGroups, layer: Any, weight: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """The axes of a layer's weight that shrink when units go, each with the unit of every channel along it."""
+    """The axes of a layer's weight that shrink when units are removed, each with the unit of every channel along it."""
     flow = groups.flows.get(layer.name)
     for (attribute, axis), labels in (flow.weights if flow else {}).items():
         if getattr(layer, attribute, None) is weight:

@@ -1,4 +1,5 @@
-"""Rounding to few bits, and writing files that store them.
+"""Rounding of weights and activations to few bits, and export of files that store them.
 
-Trains nothing; quantization-aware training is in `tfmot`. Start at `int4`.
+Models for quantization-aware training are built here (`qat_model`) and in `tfmot`. Nothing here runs a training loop.
+Start at `int4`.
 """

@@ -1,4 +1,4 @@
-"""Fake quantization: numbers rounded in training as an int8 file will round them. Arithmetic for arrays and tensors."""
+"""Fake quantization: training rounds numbers as the int8 file will. Arithmetic on arrays and tensors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ QMAX = {4: 7, 8: 127}  # bits -> largest code of a weight; symmetric, so that ze
 
 
 def grid(low: Any, high: Any, array: Any = np) -> tuple[Any, Any]:
-    """Scale of an int8 activation, and how many of its 256 codes are below that of zero.
+    """Scale of an int8 activation, and the number of its 256 codes that are below the code of zero.
 
-    The range is widened to hold zero, then moved by less than a step so that zero is a code.
+    The range is widened to include zero, then moved by less than a step so that zero is a code.
 
     Args:
-      array: the library of the ends, numpy or `keras.ops`.
+      array: the array library of `low` and `high`, numpy or `keras.ops`.
 
     >>> grid(np.float64(-1), np.float64(254))
     (np.float64(1.0), np.float64(1.0))
@@ -31,7 +31,7 @@ def grid(low: Any, high: Any, array: Any = np) -> tuple[Any, Any]:
 
 
 def fake_quantized(x: Any, low: Any, high: Any) -> Any:
-    """A tensor with each number at the nearest code of an asymmetric int8 range.
+    """The tensor with each number rounded to the nearest code of an asymmetric int8 range.
 
     The gradient passes unchanged where x is in the range, and is zero outside (straight-through estimator, Jacob et al.
     2018, https://arxiv.org/abs/1712.05877).
@@ -43,7 +43,7 @@ def fake_quantized(x: Any, low: Any, high: Any) -> Any:
 
 
 def fake_quantized_kernel(w: Any, kernel: Kernel) -> Any:
-    """A kernel with each weight at the nearest of -127 to 127 steps of its channel; the whole gradient passes."""
+    """The kernel with each weight rounded to -127 to 127 steps of its channel; the gradient passes unchanged."""
     ops = backend.keras().ops
     largest = ops.max(ops.abs(w), axis=within_channels(kernel, len(w.shape)), keepdims=True)
     steps = ops.stop_gradient(ops.where(largest > 0, largest, 1.0) / QMAX[8])
@@ -51,9 +51,9 @@ def fake_quantized_kernel(w: Any, kernel: Kernel) -> Any:
 
 
 def within_channels(kernel: Kernel, rank: int) -> tuple[int, ...]:
-    """The axes of a kernel along which its weights have the same step: those of an output channel.
+    """The axes of a kernel along which its weights have the same step: the axes within an output channel.
 
-    All of them for a transposed convolution: the converter knows no steps by channel there.
+    For a transposed convolution these are all axes, because the converter supports no per-channel steps for it.
 
     >>> within_channels(Kernel(), 4), within_channels(Kernel(depthwise=True), 4)
     ((0, 1, 2), (0, 1))

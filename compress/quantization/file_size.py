@@ -1,4 +1,4 @@
-"""Size of the slim file of a model in a number format, from its weights alone: without data and without training."""
+"""Size of a model's slim file in a number format, computed from the weights alone, without data or training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bytes_of(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> in
 
 
 def stored(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> bytes:
-    """A file of the size of the model's own, not slimmed. Ranges are read off random inputs, which changes no size.
+    """A file, not slimmed, as large as the exported one. Random inputs give its ranges, which do not change its size.
 
     Args:
       scheme: "int4", or one of `tflite.convert.SCHEMES`.
@@ -38,9 +38,9 @@ def stored(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> byte
 
 
 def as_if_trained(model: KerasModel) -> KerasModel:
-    """The model with other numbers in weights that are all one number, as biases are before training.
+    """The model with random numbers added to each weight array of equal numbers, such as a bias before training.
 
-    Two of them would be equal, and a slim file has equal vectors once.
+    A slim file stores equal vectors once, so untrained biases would make it too small.
     """
     weights = model.keras.get_weights()
     constant = [w.size > 1 and bool((w == w.flat[0]).all()) for w in weights]

@@ -1,4 +1,4 @@
-"""Rounding weights to 4-bit codes, and which kernels are most sensitive to it: arithmetic on arrays."""
+"""Rounding of weights to 4-bit codes, and the kernels that are most sensitive to it. Arithmetic on arrays."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 
 QMAX = 7  # codes -7 to 7: symmetric, so that zero is exact
-# Ends tried for the grid of a channel, as fractions of its largest magnitude; 1 first.
+# Grid ends that are tried for each channel, as fractions of its largest magnitude; 1 comes first.
 ENDS = np.linspace(1, 0.3, 71)
 
-DAMPING = 0.01  # of the mean of the diagonal, added to it: moments of zero or equal inputs have no inverse
+# This fraction of the diagonal's mean is added to the diagonal: moments of zero or equal inputs have no inverse.
+DAMPING = 0.01
 
 
 def mse_scales(w: np.ndarray) -> np.ndarray:
-    """The step of each output channel's grid with the least mean squared rounding error.
+    """For each output channel, the grid step with the least mean squared rounding error.
 
     A grid that ends below the largest weight clips that weight, and is finer for all others.
 
@@ -38,14 +39,14 @@ def mse_scales(w: np.ndarray) -> np.ndarray:
 
 
 def rounded(w: np.ndarray, moments: np.ndarray | None = None) -> np.ndarray:
-    """A kernel [..., o] with each weight at -7 to 7 steps of its output channel's grid; a zero stays zero.
+    """The kernel [..., o] with each weight rounded to -7 to 7 steps of its output channel's grid; zeros stay zero.
 
-    Without moments each weight is rounded to the nearest step. With moments it is GPTQ (Frantar et al. 2022,
-    https://arxiv.org/abs/2210.17323): weights are rounded one after another, and the later ones compensate the error in
-    the outputs so far. A channel whose output error is not smaller by GPTQ is rounded to the nearest steps.
+    Without moments, each weight is rounded to the nearest step. With moments, GPTQ (Frantar et al. 2022,
+    https://arxiv.org/abs/2210.17323) rounds weights one after another, and later weights compensate the output error of
+    the earlier ones. If GPTQ does not reduce a channel's output error, its weights are rounded to the nearest steps.
 
     Args:
-      moments: float64 [n, n], n being the weights of one channel: mean product of the inputs of two weights.
+      moments: float64 [n, n], the mean product of the inputs of two weights; n is the number of weights of one channel.
 
     >>> rounded(np.array([[7.0], [3.4], [-1.6]], np.float32)).ravel().tolist()
     [7.0, 3.0, -2.0]
@@ -67,7 +68,7 @@ def rounded(w: np.ndarray, moments: np.ndarray | None = None) -> np.ndarray:
 
 
 def _gptq(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Weights [n, o] on their grids, each rounded after it has compensated the errors of those before."""
+    """Weights [n, o] on their grids. Each weight compensates the errors of the earlier weights, then is rounded."""
     wanted, result, shares = rows.copy(), np.zeros_like(rows), _shares(moments)
     for index in range(len(rows)):
         result[index] = np.where(rows[index] == 0, 0, _on_grid(wanted[index], steps))
@@ -77,19 +78,19 @@ def _gptq(rows: np.ndarray, steps: np.ndarray, moments: np.ndarray) -> np.ndarra
 
 
 def _output_mse(errors: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Mean squared change of each output [o] if its weights change by errors [n, o]."""
+    """Mean squared change of each output [o] when its weights change by errors [n, o]."""
     return np.einsum("io,io->o", errors, moments @ errors)
 
 
 def most_sensitive(
     mse: Mapping[str, float], sizes: Mapping[str, int], largest: float
 ) -> tuple[str, ...]:
-    """The kernels to leave out of rounding: those with most error per weight first, each that still fits.
+    """The kernels to leave unrounded: in order of error per weight, largest first, each kernel that still fits.
 
     Args:
       mse: kernel name -> mean squared change of the model's outputs when this kernel alone is rounded.
       sizes: kernel name -> number of weights.
-      largest: number of weights that may be left out in all.
+      largest: total number of weights that may stay unrounded.
 
     >>> most_sensitive({"a": 1.0, "b": 3.0, "c": 2.0}, {"a": 10, "b": 100, "c": 10}, 30)
     ('c', 'a')
@@ -102,7 +103,7 @@ def most_sensitive(
 
 
 def _shares(moments: np.ndarray) -> np.ndarray:
-    """Upper triangular factor of the inverse of the moments: row i tells how later weights share error i."""
+    """Upper triangular factor of the inverse of the moments: row i says how later weights share error i."""
     damped = moments + np.eye(len(moments)) * (DAMPING * np.diag(moments).mean() or 1)
     return np.linalg.cholesky(np.linalg.inv(damped)).T
 

@@ -1,4 +1,4 @@
-"""Second moments of a kernel's inputs: they say how much errors in its weights change its outputs."""
+"""Second moments of a kernel's inputs, which say how much errors in the kernel's weights change its outputs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from compress.keras_models.layer_kinds import Kernel, kind_of
 from compress.keras_models.layers import is_channels_last
 from compress.keras_models.model import KerasModel
 
-# A kernel with more weights in a channel is rounded to nearest: the moments of 4,096 weights take 134 MB.
+# A kernel with more weights per channel is rounded to the nearest steps: moments of 4,096 weights take 134 MB.
 MAX_INPUTS = 4096
 BATCH = 50  # images
 
 
 def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndarray | None:
-    """Mean product of any two inputs of a kernel, float64 [n, n], n being the weights of one output channel.
+    """Mean product of each two inputs of a kernel, float64 [n, n]; n is the number of weights of one output channel.
 
-    Inputs are in the order of the kernel's axes without the last. If a layer is called several times, its first call
-    counts.
+    Inputs are in the order of the kernel's axes without the last axis. If a layer is called several times, only the
+    first call counts.
 
     Args:
       images: float32 [m, h, w, c] as the model sees them.
 
     Returns:
-      None unless the layer is a Conv1D, Conv2D or Dense; also None for groups, causal padding, channels first, and
-      more than `MAX_INPUTS` inputs.
+      None unless the layer is a Conv1D, Conv2D or Dense. Also None for a layer with groups, causal padding or channels
+      first, or with more than `MAX_INPUTS` inputs.
     """
     keras = backend.keras()
     layers = [layer for layer in model.keras.layers if layer.name == kernel]
@@ -50,7 +50,7 @@ def input_moments(model: KerasModel, kernel: str, images: np.ndarray) -> np.ndar
 
 
 def _windows(layer: Any, inputs: Any) -> Any:
-    """The inputs of a kernel at each position, [..., n]; those of a Dense layer are its own inputs."""
+    """The inputs of a kernel at each position, [..., n]; for a Dense layer, the layer's inputs unchanged."""
     if not hasattr(layer, "kernel_size"):
         return inputs
     ops = backend.keras().ops

@@ -1,4 +1,4 @@
-"""4-bit kernels: which kernels of a Keras model can have them, the error of each, and the `.tflite` file."""
+"""4-bit kernels: the kernels of a Keras model that can have 4 bits, the error of each, and the `.tflite` file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check() -> None:
 
 
 def refused(model: KerasModel) -> dict[str, str]:
-    """Layer name -> class of each layer with a kernel that TFLite cannot store in 4 bits, but for depthwise kernels."""
+    """Layer name -> class, for each layer whose kernel TFLite cannot store in 4 bits; without depthwise kernels."""
     kernels = {layer_of(name) for name in model.kernel_variables() if not is_depthwise(name)}
     return {
         layer.name: type(layer).__name__
@@ -44,7 +44,7 @@ def refused(model: KerasModel) -> dict[str, str]:
 
 
 def possible(model: KerasModel) -> list[str]:
-    """The kernels that TFLite can compute with in 4 bits."""
+    """Names of the kernels with which TFLite can compute in 4 bits."""
     names, without = model.kernel_variables(), refused(model)
     return [name for name in names if not is_depthwise(name) and layer_of(name) not in without]
 
@@ -66,7 +66,7 @@ def output_mse(model: KerasModel, names: Collection[str], images: np.ndarray) ->
 
 
 def fake_quantized(model: KerasModel, names: Collection[str], images: np.ndarray) -> KerasModel:
-    """A copy whose named kernels are rounded to 4 bits, each for its inputs after the kernels before it were rounded.
+    """A copy with the named kernels rounded to 4 bits. Each is rounded for the inputs that the rounded copy gives it.
 
     Args:
       images: float32 [n, h, w, c] as the model sees them."""
@@ -80,7 +80,7 @@ def fake_quantized(model: KerasModel, names: Collection[str], images: np.ndarray
 def _rounded(model: KerasModel, name: str, images: np.ndarray) -> np.ndarray:
     """A kernel rounded to 4 bits so that its outputs change least.
 
-    Shared weights are rounded to the nearest step instead, so that equal weights stay equal.
+    A kernel with shared weights is rounded to the nearest steps instead, so that equal weights stay equal.
     """
     kernel = model.kernels()[name]
     return rounded(kernel, None if is_clustered(kernel) else input_moments(model, name, images))
@@ -90,7 +90,7 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
     """The `.tflite` file with the named kernels in 4 bits and all others in 8; it computes, takes and gives integers.
 
     Args:
-      images: float32 [n, h, w, c] as the model sees them, by which weights are rounded and ranges of activations read.
+      images: float32 [n, h, w, c] as the model sees them, for the rounding of weights and the ranges of activations.
 
     Raises:
       ValueError: a kernel is not stored as asked, or an operator would compute in floats.
@@ -106,10 +106,10 @@ def export(model: KerasModel, names: Collection[str], images: np.ndarray) -> TFL
 
 
 def trial(model: KerasModel, names: Collection[str], images: np.ndarray) -> bytes:
-    """A file as `export` writes it before it is slimmed, with kernels rounded anyhow. Raises as `export` does.
+    """A file as `export` writes it before slimming, without calibrated rounding. Raises as `export` does.
 
     Args:
-      images: float32 [n, h, w, c], from which ranges of activations are read; random ones or a blank one will do.
+      images: float32 [n, h, w, c], which give the ranges of activations; random images or a blank one are enough.
     """
     float_file, kernels = converted(model.keras, "float32"), model.kernels()
     beyond = {
@@ -120,7 +120,7 @@ def trial(model: KerasModel, names: Collection[str], images: np.ndarray) -> byte
 
 
 def _beyond(ends: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """End of the grid of each output channel [o], as a multiple of the largest weight there."""
+    """Grid end of each output channel [o], as a multiple of the channel's largest weight."""
     largest = np.abs(kernel).reshape(-1, kernel.shape[-1]).max(axis=0)
     return np.where(largest > 0, ends / np.where(largest > 0, largest, 1), 1)
 
@@ -133,7 +133,7 @@ def _outputs(model: KerasModel, images: np.ndarray) -> np.ndarray:
 def _tensors(
     content: bytes, kernels: Mapping[str, np.ndarray], names: Collection[str]
 ) -> dict[str, str]:
-    """Tensor of a float file -> which of the named kernels it holds."""
+    """Tensor name of a float file -> the named kernel that the tensor holds."""
     stored = contents.kernels(content)
     tensors = {}
     for name, values in match(stored, kernels).items():

@@ -1,4 +1,4 @@
-"""From a float `.tflite` file to one with 4-bit kernels and 8-bit activations: the shell around ai-edge-quantizer."""
+"""Conversion of a float `.tflite` file to 4-bit kernels and 8-bit activations, by ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.tflite.flatbuffer import read
 from compress.tflite.graph import WEIGHTS, Graph, Operator
 from compress.tflite.kernel_matching import StoredKernel
 
-_OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # of the output channels; else 0
+_OTHER_CHANNEL_AXIS = {"DEPTHWISE_CONV_2D": 3}  # axis of the output channels, if it is not 0
 # Least end of a channel's grid, as a fraction of the kernel's largest weight: below it a bias may exceed 32 bits.
 _LEAST_END = 1e-3
 
@@ -23,25 +23,25 @@ Range = tuple[np.ndarray, np.ndarray]  # least and greatest
 
 
 class NoIntegers(ValueError):
-    """Operators of a file for which ai-edge-quantizer has no integers."""
+    """A file has operators that ai-edge-quantizer cannot compute in integers."""
 
     def __init__(self, operators: list[Operator]) -> None:
         self.operators = operators
         names = ", ".join(sorted({operator.name for operator in operators}))
         ValueError.__init__(
             self,
-            f"the 4-bit file would compute {names} in float32: ai-edge-quantizer has no integers for it, use scheme "
-            "int8.",
+            f"the 4-bit file would compute {names} in float32, because ai-edge-quantizer has no integer form of it: "
+            "use scheme int8.",
         )
 
 
 def quantized(content: bytes, beyond: Mapping[str, np.ndarray], images: np.ndarray) -> bytes:
-    """The integer file of a float `.tflite` file; it takes and gives int8.
+    """The integer form of a float `.tflite` file; it takes and gives int8.
 
     Args:
-      beyond: tensor name of each kernel to store in 4 bits -> end of the grid of each output channel [o], as a multiple
-        of the largest weight there. All other kernels get 8 bits.
-      images: float32 [n, h, w, c] as the model sees them, from which ranges of activations are read.
+      beyond: tensor name of each kernel to store in 4 bits -> grid end of each output channel [o], as a multiple of the
+        channel's largest weight. All other kernels get 8 bits.
+      images: float32 [n, h, w, c] as the model sees them, which give the ranges of activations.
 
     Raises:
       ValueError: a kernel is not stored as asked, or an operator would compute in floats.
@@ -90,7 +90,7 @@ def _kernel_ranges(graph: Graph, beyond: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def _ranges(content: bytes, images: np.ndarray) -> dict[str, Range]:
-    """Tensor name -> least and greatest number that a float file computes there over all images."""
+    """Tensor name -> least and greatest number of the tensor in a float file, over all images."""
     litert = backend.litert()
     interpreter = litert.Interpreter(
         model_content=content,
@@ -114,11 +114,11 @@ def _ranges(content: bytes, images: np.ndarray) -> dict[str, Range]:
 
 
 def _shaped(number: float) -> np.ndarray:
-    return np.full((1, 1, 1, 1), number, np.float32)  # as ai-edge-quantizer has it
+    return np.full((1, 1, 1, 1), number, np.float32)  # as ai-edge-quantizer expects it
 
 
 def _scopes(graph: Graph, tensors: Collection[str]) -> Iterator[tuple[str, str]]:
-    """For each operator with one of these kernels: the pattern by which ai-edge-quantizer selects it, and its name."""
+    """For each operator with one of these kernels: the pattern that selects it in ai-edge-quantizer, and its name."""
     for operator in graph.operators:
         place, _ = WEIGHTS.get(operator.name, (0, 0))
         kernel = operator.inputs[place] if operator.name in WEIGHTS else None

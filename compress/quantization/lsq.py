@@ -1,4 +1,4 @@
-"""LSQ: weights rounded in training to steps whose size is learned too (Esser et al. 2020)."""
+"""LSQ: fake quantization of weights with learned step sizes (Esser et al. 2020)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from compress.quantization.fake_quant import QMAX
 
 
 def fake_quantized(w: Any, steps: Any, bits: int = 4) -> Any:
-    """A kernel with each weight at a whole number of its channel's steps, between the smallest and the largest code.
+    """The kernel with each weight rounded to a whole number of its channel's steps, limited to the largest code.
 
-    The gradient passes to weights inside the grid. With q = w / step, that of a step is the sum over its weights of
-    round(q) - q inside the grid and of the largest code, with the sign of q, outside, times 1 / sqrt(n * largest code),
-    n being the number of weights that share the step (Esser et al. 2020, equations 3 to 5 and section 2.2).
+    The gradient passes to weights inside the grid. Let q = w / step. The gradient of a step is a sum over its weights:
+    round(q) - q for a weight inside the grid, and the largest code with the sign of q for a weight outside. The sum is
+    multiplied by 1 / sqrt(n * largest code), where n is the number of weights that share the step (Esser et al. 2020,
+    equations 3 to 5 and section 2.2).
 
     Args:
       w: [..., o] or another layout of channels.

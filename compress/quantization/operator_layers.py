@@ -1,4 +1,4 @@
-"""Which layers of a Keras model operators of its `.tflite` file belong to."""
+"""The layers of a Keras model to which operators of its `.tflite` file belong."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compress.tflite.graph import Operator
 def layers_of(
     operators: Iterable[Operator], model: KerasModel, prefix: str = ""
 ) -> tuple[str, ...]:
-    """The names of the layers, told by the names that the converter gives tensors.
+    """The names of the operators' layers, read from the names that the converter gives to tensors.
 
     Args:
-      prefix: what may stand before the name of a layer there.
+      prefix: text that may precede the name of a layer in the name of a tensor.
     """
-    # Such a name is a path that contains the name of the layer, as tfmot has it or as Keras has it with a number.
+    # A tensor's name is a path that contains the name of the layer, as in tfmot or, in Keras, with a number appended.
     paths = [tensor.name for operator in operators for tensor in operator.outputs]
     parts = {part.removeprefix(prefix) for path in paths for part in re.split("[/;]", path)}
     parts |= {re.sub(r"_\d+$", "", part) for part in parts}

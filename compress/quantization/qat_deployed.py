@@ -1,4 +1,4 @@
-"""A model trained by fake quantization in the form that TensorFlow's converter reads ranges from."""
+"""A model trained with fake quantization, in the form from which TensorFlow's converter reads ranges."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from compress.quantization.qat_layers import layers
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """What a file stores of a layer with a kernel, its BatchNormalization folded in."""
+    """The numbers that a file stores for a layer with a kernel, with its BatchNormalization folded in."""
 
     codes: np.ndarray  # int8, in the kernel's shape
-    steps: np.ndarray  # float64, in a shape that broadcasts to it; positive
+    steps: np.ndarray  # float64, in a shape that broadcasts to `codes`; positive
     bias: np.ndarray  # float64 [channels]
     bits: int
-    learns_bias: bool  # else it is zero
+    learns_bias: bool  # if not, the bias is zero
 
 
 def with_trained_ranges(training: Any, stored: Mapping[str, Codes]) -> Any:
-    """The model as TensorFlow's converter reads it: constants, and the operation that says the range of each tensor."""
+    """The model as TensorFlow's converter reads it: constant kernels, and an operation with each tensor's range."""
     own, deployed = layers(), _deployed()
     instead: dict[str, list[LayerSpec]] = {}
     graph = graph_of(training)
@@ -53,7 +53,7 @@ def with_trained_ranges(training: Any, stored: Mapping[str, Codes]) -> Any:
 
 @cache
 def _deployed() -> Any:
-    """The classes `Constant`, a convolution whose weights are known, and `Fixed`, a tensor whose range is."""
+    """The classes `Constant`, a convolution with constant weights, and `Fixed`, which gives a tensor a fixed range."""
     keras, tf = backend.keras(), backend.tensorflow()
     base, ranged = keras.layers.Layer, tf.quantization
 
@@ -80,7 +80,7 @@ def _deployed() -> Any:
                 end = float(ends[0])
                 w = ranged.fake_quant_with_min_max_args(w, -end, end, narrow_range=True)
             else:
-                # The last axis has the ranges; of a depthwise kernel both of the last.
+                # Ranges are those of the last axis. A depthwise kernel's last two axes become one.
                 flat = w if w.shape[-1] == ends.size else w.reshape(*w.shape[:2], 1, -1)
                 flat = ranged.fake_quant_with_min_max_vars_per_channel(
                     flat, -ends, ends, narrow_range=True
@@ -88,12 +88,12 @@ def _deployed() -> Any:
                 w = flat if flat.shape == w.shape else tf.reshape(flat, w.shape)
             bias = self.stored.bias.astype(np.float32)
             if bias.size > 1 and np.ptp(bias) == 0 != bias[0]:
-                # The converter takes equal biases for one, and divides all of them by the step of the first channel.
+                # The converter treats equal biases as one bias, and divides all of them by the first channel's step.
                 bias[0] = np.nextafter(bias[0], np.float32(0))
             if len(self.convolution.shape) == 4:
                 return self.convolution(x, w) + bias
-            # Rows and vectors as images of one row: the converter knows steps by channel of convolutions in two
-            # dimensions alone.
+            # Turn sequences and vectors into images of one row: the converter supports per-channel steps only for
+            # convolutions in two dimensions.
             *before, inputs = x.shape[1:]
             image = tf.reshape(x, [-1, *[1] * (2 - len(before)), *before, inputs])
             options = {

@@ -1,4 +1,4 @@
-"""From a model trained by fake quantization to its `.tflite` file, which stores exactly the codes that were trained."""
+"""Export of a model trained with fake quantization to a `.tflite` file that stores exactly the trained codes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from compress.tflite.kernel_matching import StoredKernel
 from compress.tflite.model import TFLiteModel
 from compress.tflite.slim import slim
 
-_BIAS_STEPS = 2  # between a bias and its nearest code
-_LARGEST_BIAS = 2**30  # in steps; 32 bits hold one of twice as many
+_BIAS_STEPS = 2  # largest difference between a trained bias and the stored one
+_LARGEST_BIAS = 2**30  # in steps; 32 bits hold twice as many
 
 
 def codes_by_layer(training: Any) -> dict[str, Codes]:
-    """Layer name -> what a file stores of it."""
+    """Layer name -> the numbers that a file stores for the layer."""
     graph, own = graph_of(training), layers()
     stored = {}
     for call in graph.calls:
@@ -39,14 +39,15 @@ def codes_by_layer(training: Any) -> dict[str, Codes]:
 
 
 def folded(layer: Any, norm: Any, input_step: float) -> Codes:
-    """The codes of a layer and of the BatchNormalization after it, if there is one.
+    """The codes of a layer, with the BatchNormalization after it folded in, if there is one.
 
-    A factor of a channel changes its step. A negative one turns the signs of the codes, and 0 makes them 0. So does a
-    factor or kernel so small beside the bias that this, in steps of input times kernel, does not fit into 32 bits.
+    The normalization's factor for a channel scales the channel's step. A negative factor changes the signs of the
+    codes, and a factor of 0 makes them 0. They also become 0 if factor or kernel are so small compared with the bias
+    that the bias, in steps of input times kernel, does not fit into 32 bits.
     """
     w, bias = np.array(layer.kernel, np.float64), np.array(layer.bias, np.float64)
     layout = layer.convolution.layout
-    # In float32, as training divides: a weight between two codes must get the same one here.
+    # In float32, as in training: a weight between two codes must get the same code here.
     kernel = np.array(layer.kernel)
     if layer.bits == 4:
         steps = np.array(layer.steps)
@@ -71,21 +72,24 @@ def folded(layer: Any, norm: Any, input_step: float) -> Codes:
 
 
 def exported(training: Any) -> TFLiteModel:
-    """The file of a model in training, in integers, with its kernels of 4 bits in int4; not slim yet.
+    """The integer file of a model in training, with its 4-bit kernels in int4; not slimmed yet.
 
     Raises:
-      ValueError: the file would store other codes than were trained.
+      ValueError: the file would not store the trained codes.
     """
     return _file(training, codes_by_layer(training))
 
 
 def check_codes(file: TFLiteModel, training: Any) -> None:
-    """Raise ValueError, with the layer, unless a file stores the codes that were trained, every one."""
+    """Raise ValueError, which names the layer, unless a file stores every code as it was trained."""
     tensors_of(file, codes_by_layer(training))
 
 
 def file_bytes(training: Any) -> int:
-    """Bytes of the slim file of a model after any training: equal biases are stored once, and training parts them."""
+    """Bytes of the slim file that the model will have after training.
+
+    Biases are random here: a slim file stores equal biases once, and training makes them differ.
+    """
     rng = np.random.default_rng(0)
     stored = {
         name: replace(layer, bias=rng.uniform(1, 2, layer.bias.shape))
@@ -110,7 +114,8 @@ def tensors_of(file: TFLiteModel, stored: Mapping[str, Codes]) -> dict[str, str]
     """Layer name -> name of the tensor that holds its kernel.
 
     Raises:
-      ValueError: no kernel of the file, each being taken once, has the codes of a layer and its bias to half a step.
+      ValueError: no kernel of the file has the codes of a layer, and its bias to within `_BIAS_STEPS` steps. Each
+        kernel of the file counts for one layer.
     """
     operators = [operator for operator in file.graph.operators if operator.name in WEIGHTS]
     left = list(zip(contents.kernels_in(file.graph), operators, strict=True))
@@ -132,7 +137,7 @@ def tensors_of(file: TFLiteModel, stored: Mapping[str, Codes]) -> dict[str, str]
 
 
 def _differing(stored: StoredKernel, codes: np.ndarray) -> int | None:
-    """How many codes of a stored kernel are others; None if its size is another."""
+    """The number of codes that differ in a stored kernel; None if the kernel has another size."""
     if stored.values.size != codes.size:
         return None
     return int(np.sum(stored.values.reshape(codes.shape) != codes))
@@ -145,7 +150,7 @@ def _bias_steps_apart(operator: Operator, layer: Codes) -> float:
     if bias is None:
         return float("inf") if layer.bias.any() else 0.0
     if not bias.scales:
-        return 0.0  # a slim file has none where no runtime reads them
+        return 0.0  # a slim file has no scales where no runtime reads them
     codes = bias.values().astype(np.float64)
     apart = np.abs(codes - layer.bias / np.array(bias.scales))
     # The converter divides in float32.
@@ -153,7 +158,7 @@ def _bias_steps_apart(operator: Operator, layer: Codes) -> float:
 
 
 def _step_of(graph: Graph, tensor: Any) -> float:
-    """The step of the int8 codes of a tensor, whose range is that of the tensor it came from unchanged."""
+    """The step of a tensor's int8 codes: that of the nearest layer before it that sets a range."""
     layer = graph.makers[id(tensor)].layer
     if isinstance(layer, layers().Range) or is_softmax(layer):
         low, high = layer.ends() if isinstance(layer, layers().Range) else FIXED["softmax"]

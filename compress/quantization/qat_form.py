@@ -1,4 +1,4 @@
-"""A Keras model brought to the form that training for few bits takes, and what must be rounded in it."""
+"""The plain form of a Keras model, which quantization-aware training takes, and the outputs to round in it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from compress.quantization.qat_parts import (
     separated,
 )
 
-# Functions whose outputs have a range that the int8 specification fixes.
+# Activation -> the output range that the int8 specification fixes.
 FIXED = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 
 
 def plain_form(model: KerasModel) -> Any:
-    """A Keras 3 model that computes the same and is made of fewer kinds of layers: `model` itself if it is already.
+    """A Keras 3 model that computes the same with fewer kinds of layers; the model itself if nothing is to change.
 
-    A SeparableConv2D is two convolutions, an activation of a layer with a kernel is a layer of its own, and what scales
-    or shifts channels anywhere but right after such a layer is a depthwise convolution of one pixel.
+    A SeparableConv2D becomes two convolutions. The activation of a layer with a kernel becomes a separate layer. A
+    layer that scales or shifts channels becomes a depthwise 1x1 convolution, unless it is a BatchNormalization that
+    folds into the layer before it.
 
     Raises:
-      CannotTreat: a layer has no such form; the sentence says what to do instead.
+      CannotTreat: a layer has no such form; the message says what to do instead.
     """
     graph = graph_of(model.keras)
     gates = _gates(graph)
@@ -60,7 +61,11 @@ def plain_form(model: KerasModel) -> Any:
 
 
 def rounded_calls(graph: Graph) -> Iterator[Call]:
-    """The calls of a plain form whose output is rounded to int8: not where TFLite computes the next layer with them."""
+    """The calls of a plain form whose output is rounded to int8.
+
+    Not rounded: an output that TFLite computes together with the next layer, one with the range of the layer's input,
+    and probabilities.
+    """
     for call in graph.calls:
         user = graph.sole_user(call)
         joined = user is not None and (
@@ -73,7 +78,7 @@ def rounded_calls(graph: Graph) -> Iterator[Call]:
 
 
 def groups(graph: Graph) -> list[set[str]]:
-    """Names of the inputs and layers of a plain form whose outputs have one range together in an int8 file."""
+    """Sets of names of inputs and layers of a plain form: outputs of one set share a range in an int8 file."""
     found: list[set[str]] = []
     for call in graph.calls:
         if kind_of(call.layer).int8_range == "common":
@@ -84,26 +89,26 @@ def groups(graph: Graph) -> list[set[str]]:
 
 
 def fixed_range(layer: Any) -> tuple[float, float] | None:
-    """The range that the int8 specification, or the layer itself, fixes for what it gives, if they do."""
+    """The output range that the int8 specification or the layer itself fixes; None if the range is free."""
     if isinstance(layer, layers().Clip):
         return (0.0, 1.0)
     return FIXED.get("softmax" if is_softmax(layer) else function_of(layer))
 
 
 def is_relu(layer: Any) -> bool:
-    """Whether a layer is max(x, 0), clipped at 6 or not: what TFLite computes together with the layer before it."""
+    """True if a layer is max(x, 0), clipped at 6 or not: TFLite computes such a layer together with the one before."""
     if isinstance(layer, backend.keras().layers.ReLU):
         return not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6)
     return function_of(layer) in ("relu", "relu6")
 
 
 def is_softmax(layer: Any) -> bool:
-    """Whether a layer gives probabilities. In training they are not rounded: a rounded 0 has no logarithm."""
+    """True if a layer gives probabilities. Training does not round them, as a rounded 0 has no logarithm."""
     return isinstance(layer, backend.keras().layers.Softmax) or function_of(layer) == "softmax"
 
 
 def _source(graph: Graph, tensor: Any) -> str:
-    """The input or the layer that a tensor has its codes from."""
+    """The name of the input or layer from which a tensor takes its codes."""
     while (maker := graph.makers.get(id(tensor))) and kind_of(maker.layer).int8_range == "input":
         tensor = maker.inputs[0]
     name: str = maker.layer.name if maker else tensor.name
@@ -130,10 +135,10 @@ def _check(graph: Graph, gates: Collection[str], call: Call) -> None:
     elif getattr(layer, "padding", "") == "causal":
         why, way = "has causal padding", "pad with a ZeroPadding1D and use padding valid"
     elif kind_of(layer).applied_by == "conv_transpose" and max(layer.dilation_rate) > 1:
-        why, way = "is dilated, which no int8 kernel is", "use strides"
+        why, way = "is dilated, which no int8 kernel supports", "use strides"
     elif is_batchnorm(layer) and not _folds(graph, call) and len(layer.output.shape) != 4:
         why, way = (
-            "normalizes what no convolution or Dense gives directly",
+            "does not directly follow a convolution or Dense",
             "put it right after one",
         )
     elif (
@@ -142,7 +147,7 @@ def _check(graph: Graph, gates: Collection[str], call: Call) -> None:
         and len(layer.output.shape) != 4
     ):
         why, way = (
-            "has a hard_sigmoid that is not of images, which has no int8 form in training there",
+            "has a hard_sigmoid that is not applied to images, which has no int8 form in training",
             "put it right after a convolution or Dense, or use sigmoid",
         )
     if why:
@@ -150,13 +155,13 @@ def _check(graph: Graph, gates: Collection[str], call: Call) -> None:
 
 
 def _folds(graph: Graph, call: Call) -> bool:
-    """Whether a BatchNormalization follows a layer with a kernel directly, and nothing else uses that layer."""
+    """True if a BatchNormalization folds into the layer before it: a layer with a kernel that nothing else uses."""
     on_channels = call.layer.axis in (-1, len(call.inputs[0].shape) - 1)
     return on_channels and _follows_kernel(graph, call)
 
 
 def _follows_kernel(graph: Graph, call: Call) -> bool:
-    """Whether a call alone uses a layer with a kernel and no activation, into whose channels a factor folds."""
+    """True if a call is the only user of a layer without activation, into whose kernel a factor per channel folds."""
     maker = graph.makers.get(id(call.inputs[0]))
     if maker is None or graph.sole_user(maker) is not call:
         return False
@@ -164,13 +169,13 @@ def _follows_kernel(graph: Graph, call: Call) -> bool:
 
 
 def _takes_factors(layer: Any) -> bool:
-    """Whether a factor for each channel folds into a layer: not into the one step of a transposed convolution."""
+    """True if a factor per channel folds into a layer: not into a transposed convolution, which has a single step."""
     kernels = kind_of(layer).kernels
     return bool(kernels) and all(kernel.outputs == -1 for kernel in kernels)
 
 
 def _gates(graph: Graph) -> set[str]:
-    """Layers with a hard_sigmoid right after a kernel, whose range nothing else has in common with them."""
+    """Names of the layers with a hard_sigmoid right after a kernel that share their range with no other layer."""
     joined = set[str]().union(*groups(graph))
     return {
         call.layer.name
@@ -182,7 +187,7 @@ def _gates(graph: Graph) -> set[str]:
 
 
 def plain_names(model: KerasModel) -> dict[str, str]:
-    """Kernel name -> the layer of the plain form that has this kernel."""
+    """Kernel name -> name of the layer of the plain form that has this kernel."""
     names = {}
     for layer in model.keras.layers:
         for name in kernel_names(layer):

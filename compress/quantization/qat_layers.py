@@ -1,4 +1,4 @@
-"""Keras 3 layers that compute as an int8 file will: kernels and activations rounded, gradients passed through."""
+"""Keras 3 layers that compute as an int8 file will: they round kernels and activations, and pass gradients through."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from compress.quantization.fake_quant import (
     within_channels,
 )
 
-MOMENTUM = 0.99  # of the range of an activation
-# A step shrinks to no less than this part of its first size: its sign must not turn.
+MOMENTUM = 0.99  # of the moving mean of an activation's range
+# A step does not fall below this fraction of its initial size, because its sign must not change.
 LEAST_STEP = 1e-3
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """What a convolution or Dense layer does with its kernel: all but its weights, its activation and its name."""
+    """The operation of a convolution or Dense layer: all of the layer but its weights, activation and name."""
 
-    operation: str  # of `keras.ops`, which applies the kernel
+    operation: str  # the function of `keras.ops` that applies the kernel
     layout: Kernel
     shape: tuple[int, ...]  # of the kernel
-    output: tuple[int | None, ...]  # shape of what it gives, the batch first and the channels last
+    output: tuple[int | None, ...]  # shape of the output, the batch first and the channels last
     has_bias: bool
     trainable: bool
     options: Mapping[str, Any]  # of the operation
 
     @classmethod
     def of(cls, layer: Any) -> Convolution:
-        """That of a layer that is built."""
+        """The operation of a built layer."""
         kind, names = kind_of(layer), ("strides", "padding", "dilation_rate")
         if kind.applied_by == "conv_transpose":
             names = ("strides", "padding", "output_padding")
@@ -55,7 +55,7 @@ class Convolution:
         )
 
     def __call__(self, x: Any, w: Any) -> Any:
-        """What the kernel `w` gives for `x`, without bias."""
+        """The output of the kernel `w` for `x`, without bias."""
         return getattr(backend.keras().ops, self.operation)(x, w, **self.options)
 
 
@@ -66,7 +66,7 @@ def layers() -> SimpleNamespace:
     base, norm = keras.layers.Layer, keras.layers.BatchNormalization
 
     class QuantizedKernel(base):  # type: ignore[misc, valid-type]
-        """A convolution or Dense layer whose kernel is rounded at each step: to 8 bits, or to 4 with learned steps."""
+        """A convolution or Dense layer that rounds its kernel in each call: to 8 bits, or to 4 with learned steps."""
 
         def __init__(self, convolution: Convolution, bits: int, **config: Any) -> None:
             base.__init__(self, **config)
@@ -103,9 +103,9 @@ def layers() -> SimpleNamespace:
             self.steps.assign(steps)
             self.steps.constraint = lambda values: keras.ops.maximum(values, least)
 
-    # Under its own name it would be unknown to what looks for normalizations, such as the average of weights.
+    # The class keeps Keras's name, so that code that looks for normalizations, such as weight averaging, finds it.
     class BatchNormalization(norm):  # type: ignore[misc, valid-type]
-        """A BatchNormalization whose statistics can be frozen while scale and shift train on."""
+        """A BatchNormalization whose statistics can be frozen while training still changes scale and shift."""
 
         frozen = False
 
@@ -113,9 +113,9 @@ def layers() -> SimpleNamespace:
             return norm.call(self, x, training=training and not self.frozen, mask=mask)
 
     class Range(base):  # type: ignore[misc, valid-type]
-        """An activation rounded to int8 by a range that is the moving mean of those of the batches.
+        """An activation rounded to int8. Its range is a moving mean of the ranges of the batches.
 
-        Ranges of a group, which TFLite requires to be the same, are joined. A fixed range does not move.
+        The ranges of a group, which TFLite requires to be the same, are joined. A fixed range does not change.
         """
 
         frozen = False
@@ -123,9 +123,8 @@ def layers() -> SimpleNamespace:
         def __init__(self, fixed: tuple[float, float] | None = None, **config: Any) -> None:
             base.__init__(self, **config)
             self.fixed = fixed
-            self.group = lambda: [
-                self
-            ]  # a function, or Keras would take the others for parts of this layer
+            # A function, because Keras would treat a list of layers as parts of this layer.
+            self.group = lambda: [self]
 
         def build(self, shape: Any) -> None:
             first = self.fixed or (0.0, 0.0)
@@ -150,17 +149,17 @@ def layers() -> SimpleNamespace:
             return shape  # Keras would trace the call, which takes longer
 
         def joined(self, array: Any) -> tuple[Any, Any]:
-            """Least and greatest number of the group, of a library of arrays."""
+            """Least and greatest number of the group's ranges and 0. `array` is an array library."""
             lows, highs = [each.low for each in self.group()], [each.high for each in self.group()]
             return reduce(array.minimum, lows, 0.0), reduce(array.maximum, highs, 0.0)
 
         def ends(self) -> tuple[float, float]:
-            """The numbers of the least and the greatest code."""
+            """The numbers that the least and the greatest code stand for."""
             scale, below = grid(*(np.float64(end) for end in self.joined(np)))
             return float(-below * scale), float((CODES - below) * scale)
 
     class Clip(base):  # type: ignore[misc, valid-type]
-        """What is below 0 becomes 0, what is above 1 becomes 1: in a file the codes of the range 0 to 1 do that."""
+        """Limits numbers to 0 to 1. In a file, the codes of the range 0 to 1 do that."""
 
         def call(self, x: Any) -> Any:
             return keras.ops.clip(x, 0.0, 1.0)

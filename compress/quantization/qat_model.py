@@ -1,4 +1,4 @@
-"""A Keras 3 model that trains as its file of int8, or of int8 and int4, will compute."""
+"""A Keras 3 model whose training simulates the arithmetic of its int8 file, or of its file of int8 and int4."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from compress.quantization.qat_form import (
 )
 from compress.quantization.qat_layers import Convolution, layers
 
-BATCH = 100  # images at a time while ranges are read
-# Of the epochs, the last ones in which ranges and normalizations stay as they are.
+BATCH = 100  # images at a time when ranges are measured
+# Share of the epochs, at the end, in which ranges and normalization statistics are frozen.
 FROZEN_SHARE = 1 / 3
 INSIDE = 1 - 1e-4
 
@@ -39,11 +39,11 @@ def fake_quantized(
 
     Args:
       bits: kernel name -> 4 or 8; 8 if absent.
-      calibration: float32 [n, h, w, c] images as the model sees them, which give the first ranges of activations.
-      rounded: kernel name -> the kernel to start from in place of the model's, if it is rounded to 4 bits already.
+      calibration: float32 [n, h, w, c] images as the model sees them; they give the initial ranges of activations.
+      rounded: kernel name -> a kernel already rounded to 4 bits, from which to start instead of the model's kernel.
 
     Raises:
-      CannotTreat: a layer has no such form.
+      CannotTreat: a layer has no form for this training.
     """
     keras, plain = backend.keras(), plain_form(model)
     graph, own = graph_of(plain), layers()
@@ -86,14 +86,14 @@ def fake_quantized(
 
 
 def range_name(layer: str) -> str:
-    """The name of the layer that rounds what a layer gives."""
+    """The name of the layer that rounds the output of a layer."""
     return f"{layer}_range"
 
 
 def freezing(training: Any, epochs: int) -> Any:
-    """A Keras callback that freezes ranges and statistics of normalizations for the last third of the epochs.
+    """A Keras callback that freezes ranges and normalization statistics in the last third of the epochs.
 
-    What a file computes with is fixed; weights settle for it in these epochs.
+    The file computes with fixed ranges and statistics. In these epochs the weights adapt to them.
     """
     keras: Any = backend.keras()
     own = layers()
@@ -106,7 +106,7 @@ def freezing(training: Any, epochs: int) -> Any:
             if any(layer.frozen != frozen for layer in moving):
                 for layer in moving:
                     layer.frozen = frozen
-                self.model.make_train_function(force=True)  # the old one has it compiled in
+                self.model.make_train_function(force=True)  # the old one has `frozen` compiled in
 
     return Freezing()
 
@@ -117,7 +117,7 @@ def _weights(layer: Any) -> list[np.ndarray]:
 
 
 def _start(layer: Any, plain: Any, rounded: np.ndarray | None) -> None:
-    """Give a layer the weights of its plain form, and the steps that round its kernel with the least squared error."""
+    """Give a layer the weights of its plain form and, with 4 bits, the steps with the least squared rounding error."""
     w = np.array(plain.kernel)
     layer.kernel.assign(w)
     if plain.use_bias:
@@ -128,13 +128,13 @@ def _start(layer: Any, plain: Any, rounded: np.ndarray | None) -> None:
         steps = mse_scales(w).reshape(layer.steps.shape)
         layer.start_steps(np.where(steps > 0, steps, steps.max() or 1))
     if rounded is not None:
-        # After the constraint: what is rounded has more zeros and equal weights. And a little inside the grid, because
-        # no gradient passes to a weight that is beyond its end, by however little.
+        # Assigned after the constraint is set, because the rounded kernel has more zeros and equal weights. Scaled to
+        # lie just inside the grid, because a weight even slightly beyond the grid's end gets no gradient.
         layer.kernel.assign(rounded * np.float32(INSIDE))
 
 
 def _set_ranges(training: Any, probe: Any, names: list[str], images: np.ndarray) -> None:
-    """Set each range to what the model in float gives for the images."""
+    """Set each range that is not fixed to the least and greatest number that the float model gives for the images."""
     lows, highs = [], []
     for start in range(0, len(images), BATCH):
         values = probe(images[start : start + BATCH], training=False)

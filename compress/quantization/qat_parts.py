@@ -1,4 +1,4 @@
-"""What stands for a layer in the plain form that training for few bits takes."""
+"""The layers that replace a layer in the plain form that quantization-aware training takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.quantization.qat_layers import layers
 
 
 def depthwise_part(separable: str) -> str:
-    """The name of the first of the two layers that stand for a SeparableConv2D; the second has that of the whole."""
+    """The name of the first of the two layers that replace a SeparableConv2D; the second keeps the layer's name."""
     return f"{separable}_depthwise"
 
 
@@ -25,7 +25,7 @@ def function_of(layer: Any) -> str:
 
 
 def activation(layer: Any, gates: Collection[str]) -> list[LayerSpec]:
-    """The activation of a layer with a kernel as layers of their own; none if it has none.
+    """The activation of a layer with a kernel, as separate layers; an empty list if it has no activation.
 
     Args:
       gates: names of the layers whose hard_sigmoid folds into the kernel before it.
@@ -44,7 +44,7 @@ def activation(layer: Any, gates: Collection[str]) -> list[LayerSpec]:
 
 
 def separated(layer: Any) -> list[LayerSpec]:
-    """The two convolutions of a SeparableConv2D."""
+    """The two convolutions that replace a SeparableConv2D."""
     k, config = backend.keras().layers, layer.get_config()
     shared = ("strides", "padding", "dilation_rate", "kernel_size", "depth_multiplier")
     depthwise = {o: config[o] for o in shared} | {
@@ -65,7 +65,7 @@ def separated(layer: Any) -> list[LayerSpec]:
 
 
 def apart(call: Call) -> list[LayerSpec]:
-    """What scales channels, as a depthwise convolution of one pixel; of ones, if a normalization follows it."""
+    """A Rescaling as a depthwise 1x1 convolution; a BatchNormalization with such a convolution of ones before it."""
     layer, channels = call.layer, call.inputs[0].shape[-1]
     if not is_batchnorm(layer):
         return [_affine(layer.name, channels, layer.scale, layer.offset)]
@@ -74,9 +74,9 @@ def apart(call: Call) -> list[LayerSpec]:
 
 
 def hard_sigmoid(layer: Any, name: str, gates: Collection[str]) -> list[LayerSpec]:
-    """min(max(x + 3, 0), 6) / 6, of which TFLite has no operator; the last layer has the name.
+    """Layers for min(max(x + 3, 0), 6) / 6, for which TFLite has no operator; the last layer is called `name`.
 
-    Right after a kernel it is a factor and a shift that fold into it, as those of a BatchNormalization do, and a clip.
+    Right after a kernel, they are a BatchNormalization, which folds into the kernel, and a clip.
     """
     channels = layer.output.shape[-1]
     if layer.name in gates:
@@ -93,7 +93,7 @@ def hard_sigmoid(layer: Any, name: str, gates: Collection[str]) -> list[LayerSpe
 
 
 def _affine(name: str, channels: int, scale: Any, shift: Any) -> LayerSpec:
-    """A depthwise convolution of one pixel: x * scale + shift, each a number or one for each channel."""
+    """A depthwise 1x1 convolution: x * scale + shift, each one number, or one number for each channel."""
     weights = [
         np.resize(np.asarray(scale, np.float32), (1, 1, channels, 1)),
         np.resize(np.asarray(shift, np.float32), (channels,)),

@@ -1,4 +1,4 @@
-"""What each precision of each kernel costs, measured on images, and which kernels to store in 4 bits by that."""
+"""The cost of each precision of each kernel, measured on images, and a choice of kernels to store in 4 bits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from compress.keras_models.model import KerasModel
 from compress.quantization import int4
 from compress.quantization.fake_quant import QMAX, codes_of, largest_weights
 
-IMAGES = 1000  # at most, on which costs are measured
-CALIBRATION = 500  # by which kernels are rounded to 4 bits
+IMAGES = 1000  # the most images on which costs are measured
+CALIBRATION = 500  # images for the rounding of kernels to 4 bits
 BATCH = 100
-TINY = 1e-7  # least probability of a label, as Keras has it
+TINY = 1e-7  # least probability of a label, as in Keras
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelCost:
-    """A model with one kernel in so many bits, all else being exact."""
+    """The cost of storing one kernel in `bits` bits while the rest of the model stays exact."""
 
     kernel: str
     bits: int
     weight_bytes: int  # of the kernel as stored
-    more_loss: float  # mean cross-entropy above that of the exact model; below 0 if it is less
+    more_loss: float  # mean cross-entropy minus that of the exact model
     noise: float  # mean squared change of the outputs
     sqnr_db: float  # mean square of the outputs over the noise, in decibels; infinite without noise
 
@@ -39,10 +39,10 @@ def kernel_costs(
     labels: np.ndarray,
     coarse: Collection[str],
 ) -> list[KernelCost]:
-    """The cost of 8 bits for each kernel, and of 4 for each of `coarse`; kernels in the order of the model.
+    """The cost of 8 bits for each kernel, and of 4 bits for each kernel of `coarse`, in the order of the model.
 
     Args:
-      calibration: float32 [m, h, w, c] as the model sees them, by which kernels are rounded to 4 bits.
+      calibration: float32 [m, h, w, c] as the model sees them, for the rounding of kernels to 4 bits.
       images: float32 [n, h, w, c] as the model sees them, on which the cost is measured.
       labels: int [n].
     """
@@ -77,9 +77,9 @@ def kernel_costs(
 
 
 def least_noise(noise: Mapping[str, float], saved: Mapping[str, int], bytes_: int) -> list[str]:
-    """Kernels that save at least so many bytes together: those with least noise per byte saved, none needlessly.
+    """Kernels that save at least `bytes_` bytes together, by least noise per byte saved, without needless kernels.
 
-    All of them if they do not save as much.
+    All kernels if they cannot save that many bytes.
 
     >>> least_noise({"a": 1.0, "b": 3.0, "c": 4.0}, {"a": 10, "b": 10, "c": 100}, 50)
     ['c']
@@ -97,7 +97,7 @@ def least_noise(noise: Mapping[str, float], saved: Mapping[str, int], bytes_: in
 
 
 def cost_table(costs: Sequence[KernelCost]) -> list[dict[str, Any]]:
-    """A record for each kernel: its bytes, the loss it adds and the outputs' SQNR in 8 and in 4 bits, or None."""
+    """A record for each kernel: its bytes, added loss and output SQNR in 8 and in 4 bits; None if there is none."""
     by_bits = {(cost.kernel, cost.bits): cost for cost in costs}
     table = []
     for name in dict.fromkeys(cost.kernel for cost in costs):

@@ -1,4 +1,4 @@
-"""A trial export of a model, before any work: whether every operator has integers in a number format of files."""
+"""A trial export of a model before any work: it checks that a number format has integers for every operator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.tflite.graph import Operator
 
 
 def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
-    """Raise CannotTreat if a scheme computes in integers and has none for an operator of the model.
+    """Raise CannotTreat if a scheme computes in integers but has no integer form of an operator of the model.
 
     Args:
       scheme: "int4", or one of `tflite.convert.SCHEMES`.
@@ -40,7 +40,7 @@ def check(model: KerasModel, scheme: str, coarse: Collection[str] = ()) -> None:
 
 def _refusal(model: KerasModel, lacking: Sequence[Operator]) -> CannotTreat:
     names = ", ".join(sorted({operator.name for operator in lacking}))
-    reason = f"is computed by {names}, which scheme int4 has no integers for"
+    reason = f"is computed by {names}, which scheme int4 cannot compute in integers"
     way = "use scheme int8"
     layers = layers_of(lacking, model)
     if not layers:

@@ -1,4 +1,5 @@
-"""Rows, published references and pictures: a pure function of rows.
+"""The report: tables, published figures and pictures, made from rows alone.
 
-The only door to pandas, matplotlib and altair; runs no model. Start at `pages`.
+Only this package imports matplotlib and altair, and only this package and `api` import pandas. It runs no model. Start
+at `pages`.
 """

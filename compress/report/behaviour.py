@@ -1,4 +1,4 @@
-"""What accuracy hides, from what models said of every image: classes, confusions and calibration."""
+"""Changes that accuracy hides, from the predictions for all images: classes, confusions and calibration."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from compress.statistics.calibration import Bin, expected_error, reliability
 
 
 class Predictions(Protocol):
-    """What a model said of n images, in the order of their split."""
+    """The predictions of a model for n images, in the order of their split."""
 
     @property
     def labels(self) -> np.ndarray:
-        """Whole numbers [n]."""
+        """The right classes, whole numbers [n]."""
 
     @property
     def classes(self) -> np.ndarray:
-        """Whole numbers [n]: the most likely class."""
+        """The most likely classes, whole numbers [n]."""
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Float [n]: of that class."""
+        """The probabilities of the most likely classes, float [n]."""
 
 
-# Digest of predictions -> how to read them.
+# Digest of predictions -> function that reads them.
 Readers = Mapping[str, Callable[[], Predictions]]
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a model does on the images of a split; changes are against its baseline, None without that."""
+    """The behavior of a model on the images of a split; changes are from its baseline, None without one."""
 
     curve: list[Bin]
     ece: float
-    class_changes: dict[str, float] | None = None  # class -> change of the share that is right
+    class_changes: dict[str, float] | None = None  # class -> change of its accuracy
     confusion: str | None = None  # the pair of classes confused more often than before
 
     @property
     def worst_class(self) -> str | None:
-        """The class that lost most; None if none lost."""
+        """The class whose accuracy fell most; None if none fell."""
         losses = {k: v for k, v in (self.class_changes or {}).items() if v < 0}
         return min(losses, key=losses.__getitem__, default=None)
 
     def fields(self) -> Record:
-        """What a record of the comparison says of it."""
+        """The fields that the behavior adds to a record of the comparison."""
         worst = self.worst_class
         change = self.class_changes[worst] if self.class_changes and worst is not None else None
         return {
@@ -61,7 +61,7 @@ class Behaviour:
 
 
 def behaviours(rows: Sequence[Result], readers: Readers) -> dict[tuple[str, str], Behaviour]:
-    """Run digest and split digest -> behaviour, of the rows whose predictions can be read."""
+    """(Run digest, split digest) -> behavior, for each row whose predictions can be read."""
     found = {}
     for held in sections(rows).values():
         last: tuple[str | None, Predictions | None] = (None, None)  # of the baseline, read once
@@ -81,7 +81,7 @@ def behaviours(rows: Sequence[Result], readers: Readers) -> dict[tuple[str, str]
 def behaviour(
     said: Predictions, before: Predictions | None, names: Sequence[str] | None
 ) -> Behaviour:
-    """The behaviour of a model on the same images as its baseline's."""
+    """The behavior of a model, with changes if its baseline has predictions for the same images."""
     right = said.classes == said.labels
     curve = reliability(right, said.probabilities)
     error = expected_error(curve)
@@ -99,7 +99,7 @@ def behaviour(
 def _new_confusion(
     said: Predictions, before: Predictions, names: Sequence[str] | None
 ) -> str | None:
-    """The pair of a class and a wrong answer that grew most, in words; None if none grew."""
+    """The class and the wrong answer whose count grew most, in words; None if no count grew."""
     classes = 1 + int(max(said.labels.max(), said.classes.max(), before.classes.max()))
     pairs = [s.labels.astype(np.int64) * classes + s.classes for s in (said, before)]
     kinds, index = np.unique(np.concatenate(pairs), return_inverse=True)

@@ -1,4 +1,4 @@
-"""The columns of a comparison: for each its heading, what it means and how a record fills it."""
+"""The columns of a comparison: each has a heading, an explanation and a function that makes its cells."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Column:
 
 
 def name(record: Record) -> str:
-    """The stages as typed, marked if what they trained on was more than the training images."""
+    """The label of a record: the stages as typed, marked if they trained on more than the training images."""
     more = record["trained_on"] not in (None, "train")
     return f"{record['label']}, trained on {record['trained_on']}" if more else record["label"]
 
 
 def difference(record: Record) -> str:
-    """The difference from the baseline with its interval, and what the test makes of it."""
+    """The difference from the baseline with its interval and the result of the test."""
     if record["kind"] != "compressed":
         return text.MISSING
     if record["difference"] is None:
@@ -41,7 +41,7 @@ def difference(record: Record) -> str:
 
 
 def distinguishable(record: Record) -> bool:
-    """Whether the adjusted p is small enough to speak of a difference."""
+    """True if the adjusted p is below `SIGNIFICANCE`."""
     return record["p_adjusted"] is not None and record["p_adjusted"] < SIGNIFICANCE
 
 
@@ -60,7 +60,7 @@ def _size(field: str) -> Callable[[Record], str]:
 
 
 def _measured(name: str) -> Callable[[Record], str]:
-    """How a measured number is written: a fraction in percent, a count as it is, others with four decimals."""
+    """The format of a measured number: a fraction in percent, a count as it is, others with four decimals."""
     kind = kinds_of(Measurement)[name]
     if kind in (Fraction, Fraction | None):
         return lambda r: text.percent(r[name])
@@ -188,7 +188,7 @@ CALIBRATION = Column(
     "the most likely class is from how often it is right.",
     lambda r: text.points(r["ece"]),
 )
-# What was measured as a plain number, declared with the number itself: by its field.
+# Columns that `Measurement` declares at its fields, by field name.
 MEASURED = {
     field.name: Column(field.metadata["heading"], field.metadata["note"], _measured(field.name))
     for field in fields(Measurement)
@@ -230,7 +230,7 @@ MEMORY = Column(
     ),
 )
 
-# What most readers want, and the rest.
+# The columns that most readers want, and the rest.
 BRIEF = (MODEL, TOP1, DIFFERENCE, SAME, FILE, GZIP, RUN)
 MORE = (
     OF, DATA, SEED, P, CONTROLS, PUBLISHED_TEST, PUBLISHED_VALIDATION, LOSS, LOSS_DIFFERENCE, WON, LOST, WORST,

@@ -1,4 +1,4 @@
-"""Rows to records: each row is compared with its baseline, with statistical tests. Runs no model."""
+"""Make records from rows: statistical tests compare each row with its baseline. No model is run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NO_BASELINE = "no baseline among the rows"
 
 # Fields that rows must share to be compared.
 SECTION = ("task", "data", "split", "split_digest", "trained_on", "foreign_model")
-# What was measured as one number -> int or float.
+# Measured field with one number -> int or float.
 MEASURED = {
     name: number
     for name, kind in kinds_of(Measurement).items()
     if name != "test_images" and (number := number_of(kind))
 }
-# Fields of a row that a record takes over as they are.
+# Fields of a row that a record copies unchanged.
 _KEPT = (
     *("label", "seed", "run", "model", "params", "seconds", "peak_memory_bytes"),
     *("tflite_digest", "commit", "time", "command", "machine", *MEASURED),
@@ -42,7 +42,7 @@ _KEPT = (
 
 
 def reference_records(figures: Sequence[PublishedFigure]) -> list[Record]:
-    """One record for each published accuracy, with what else was published beside it."""
+    """One record for each published accuracy, with other figures published for the same model."""
     records = []
     for figure in accuracies(figures):
         low, high = wilson_interval(figure.successes, figure.images or 0)
@@ -68,9 +68,9 @@ def reference_records(figures: Sequence[PublishedFigure]) -> list[Record]:
 def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
     """One record for each row that counts, in sections of the same task, data, split, images and `trained_on`.
 
-    A model that came in a file of somebody else, and what was made of it, is a section of its own. In a section come
-    first the baseline whose row is oldest, then what was made of it, then the next. Nothing is compared across
-    sections. p values are adjusted over the rows of one baseline.
+    A foreign model and all models made from it have a separate section. A section starts with the baseline whose row
+    is oldest and the rows made from it; the next baseline and its rows follow. Rows are never compared across sections.
+    p values are adjusted over the rows of one baseline.
     """
     records = []
     for section, held in sections(rows).items():
@@ -91,7 +91,7 @@ def row_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> l
 
 
 def _test(family: Sequence[Record]) -> None:
-    """Adjust the p values of the rows of one baseline, each with the interval at its step."""
+    """Adjust the p values of the rows of one baseline, and add the interval at the step of each."""
     p_values = [r["p"] for r in family]
     adjusted, steps = holm(p_values), holm_steps(p_values)
     for record, p, step in zip(family, adjusted, steps, strict=True):
@@ -103,7 +103,7 @@ def _test(family: Sequence[Record]) -> None:
 def sections(
     rows: Sequence[Result],
 ) -> dict[tuple[str, ...], list[tuple[Result, Result | None]]]:
-    """Values of `SECTION` -> the rows that count there, in order, each with its baseline."""
+    """Values of `SECTION` -> the rows that count in that section, in order, each with its baseline."""
     counting = _counting(rows)
     foreign, trained_on = families.foreign_models(counting), families.trained_on(counting)
     together: dict[tuple[str, ...], list[Result]] = {}
@@ -117,15 +117,15 @@ def sections(
 
 
 def _where(row: Result) -> tuple[str, str, str, str]:
-    """The data that a row was measured on. Rows on test and on validation images never share it."""
+    """The data that a row was measured on; it is different for rows on test and on validation images."""
     return row.task, row.data, row.measured_on, row.splits[row.measured_on]
 
 
 def _counting(rows: Sequence[Result]) -> list[Result]:
-    """The rows without those that a later row of the same run, or of the same baseline, replaces."""
+    """The rows that count: a later row of the same run, or of the same baseline, replaces an earlier one."""
     last: dict[tuple[str, ...], Result] = {}
     for row in rows:
-        # Measuring a model that came in as it is draws nothing at random: its seed says nothing.
+        # Measuring an unchanged incoming model uses no random numbers, so its seed does not matter.
         same = ("model", row.model, row.label) if not row.pipeline else ("run", row.run)
         key = (*same, row.trained_on, *_where(row))
         last.pop(key, None)
@@ -136,17 +136,17 @@ def _counting(rows: Sequence[Result]) -> list[Result]:
 def _in_order(section: Sequence[Result]) -> list[Result]:
     models = dict.fromkeys(r.model for r in section)
     families = {model: index for index, model in enumerate(models)}
-    # Sorting is stable: rows that are alike in all this stay in the order of the file.
+    # Sorting is stable: rows with equal keys stay in the order of the file.
     return sorted(section, key=lambda r: (families[r.model], len(r.pipeline), r.label, r.seed))
 
 
 def _with_baselines(
     ordered: Sequence[Result], section: Sequence[Result]
 ) -> list[tuple[Result, Result | None]]:
-    """The rows of a section, each with the row of the model that it was made of, on the same images."""
+    """The rows of a section, each with the row of its baseline on the same images."""
     found: dict[str, Result] = {}
     for r in section:
-        # A row of `compress train` measures the same file and stands in where "baseline" is missing.
+        # A row of `compress train` measures the same file, so it is used if the "baseline" row is missing.
         known = found.get(r.model)
         if not r.pipeline and (
             known is None or (r.label == "baseline" and known.label != "baseline")
@@ -156,7 +156,7 @@ def _with_baselines(
 
 
 def _decided(row: Result) -> list[str]:
-    """A sentence on what the row's last stage recorded while it ran; none if it recorded nothing."""
+    """A sentence with the values that the last stage recorded while it ran; none if it recorded nothing."""
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in row.recorded.items()}
     return [f"decided: {', '.join(f'{k} {v}' for k, v in texts.items())}"] if texts else []
 
@@ -195,7 +195,7 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
         _, low, high = two_proportion_difference(
             int(correct.sum()), len(correct), figure.successes, figure.images or 0
         )
-        # The first published model of this data is the one that rows are held against.
+        # Rows are compared with the first published model of this data.
         record.setdefault(f"from_published_{figure.split}", row.top1 - figure.value)
         record.setdefault(f"from_published_{figure.split}_low", low)
         record.setdefault(f"from_published_{figure.split}_high", high)
@@ -205,12 +205,12 @@ def _record(row: Result, baseline: Result | None, figures: Sequence[PublishedFig
 def figures_beside(
     rows: Sequence[Result], figures: Sequence[PublishedFigure]
 ) -> list[PublishedFigure]:
-    """The figures of the published models whose network is among that of the rows."""
+    """The figures of the published models that have the same network as one of the rows."""
     held = [pair for section in sections(rows).values() for pair in section]
     names = {n for row, baseline in held for n in families.networks(row, baseline, figures)}
     return [figure for figure in figures if figure.name in names]
 
 
 def correct_images(row: Result) -> np.ndarray:
-    """Which of the images that `row` was measured on were classified correctly, bool [n]."""
+    """Which images of the split of `row` were classified correctly, bool [n]."""
     return unpack_bits(row.correct, row.test_images)

@@ -38,7 +38,7 @@ def comparison_page(table: pd.DataFrame, figures: Sequence[PublishedFigure]) -> 
 
 
 def by_section(measured: Sequence[Record]) -> list[list[Record]]:
-    """Records parted by what they were measured on."""
+    """Records in groups with the same values of `SECTION`."""
     parts: dict[tuple[str, ...], list[Record]] = {}
     for r in measured:
         parts.setdefault(tuple(r[k] for k in SECTION), []).append(r)
@@ -46,7 +46,7 @@ def by_section(measured: Sequence[Record]) -> list[list[Record]]:
 
 
 def markdown_table(frame: pd.DataFrame) -> Markup:
-    """A table of strings in Markdown; whatever the cells hold, it stays a table of that shape."""
+    """A table of strings in Markdown; no text in a cell can change the shape of the table."""
     lines = [[escape.for_markdown(c) for c in frame.columns], ["---"] * len(frame.columns)]
     for record in frame.to_dict("records"):
         lines.append([escape.for_markdown(str(value)) for value in record.values()])
@@ -54,7 +54,7 @@ def markdown_table(frame: pd.DataFrame) -> Markup:
 
 
 def _template() -> Any:
-    """The page's template. Everything it prints is escaped for Markdown unless made by this file."""
+    """The template of the page. Everything it prints is escaped for Markdown, except `Markup` made in this file."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -88,7 +88,7 @@ def _section(references: Sequence[Record], rows: Sequence[Record]) -> dict[str, 
 
 
 def notes(rows: Sequence[Record]) -> list[str]:
-    """Sentences on the rows of a section: over seeds, against controls, and what stages said while they ran."""
+    """Sentences on the rows of a section: spread over seeds, controls, timing machines, and notes of the rows."""
     said = [seeds.sentence(each) for each in seeds.spread(rows)] + seeds.verdicts(rows)
     said += [
         f"{columns.name(r)}, seed {r['seed']}: {r['controls']}." for r in rows if r["controls"]

@@ -1,4 +1,4 @@
-"""Whether validation and test accuracy of one model agree: a model that fails has met one of the two before."""
+"""Check if the validation and test accuracy of a model agree: a model that fails has seen one of the two splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.statistics.significance import (
 
 
 def of_rows(rows: Sequence[Result]) -> list[dict[str, Any]]:
-    """The runs that were measured on validation and on test images, of each the last row."""
+    """The check of each run that was measured on validation and on test images; its last rows count."""
     counts: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
     labels = {}
     for row in rows:
@@ -30,7 +30,7 @@ def of_rows(rows: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def of_published(figures: Sequence[PublishedFigure], data: str) -> list[dict[str, Any]]:
-    """The published models that tell both accuracies on that data."""
+    """The check of each published model with both accuracies on that data."""
     counts: dict[str, dict[str, tuple[int, int]]] = {}
     for figure in accuracies(figures, data):
         counts.setdefault(figure.name, {})[figure.split] = (figure.successes, figure.images or 0)
@@ -42,7 +42,7 @@ def of_published(figures: Sequence[PublishedFigure], data: str) -> list[dict[str
 
 
 def sentence(line: dict[str, Any]) -> str:
-    """A line of the check in words."""
+    """One result of the check, in words."""
     measured = (
         f"{text.points(line['validation'])} % against {text.points(line['test'])} %, "
         f"{text.with_interval(line['difference'], line['low'], line['high'], '+')} points, "

@@ -1,4 +1,4 @@
-"""Controls among the rows: whether a method gives more than what is cheaper to try would have given."""
+"""Controls among the rows: compare each method with methods that are cheaper to try."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEACHING = frozenset({"alpha", "teacher", "temperature", "method"})  # `method` 
 
 
 def sentences(held: Held) -> dict[str, str]:
-    """Run digest -> whether a row beats its controls, for the rows of a section that have any.
+    """Run digest -> a text that says if the row beats its controls, for the rows of a section that have any.
 
     The exact McNemar test compares the accuracies, with Holm's correction over the controls of one baseline.
     """
@@ -38,7 +38,7 @@ def sentences(held: Held) -> dict[str, str]:
 
 
 def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
-    """Each row that has controls with each of them, and what kind of control that is."""
+    """Each pair of a row and one of its controls, with the kind of the control."""
     known: dict[_Key, list[Result]] = {}
     for row, _ in held:
         for key in _gives(row):
@@ -50,7 +50,7 @@ def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
             continue
         for key in _wants(row, baseline):
             if candidates := known.get(key):
-                # Of several the one with the same seed counts, then the most accurate.
+                # If there are several, prefer the one with the same seed, then the most accurate.
                 asked = key, row.seed
                 if asked not in best:
                     best[asked] = max(candidates, key=lambda r: (r.seed == asked[1], r.top1))
@@ -58,7 +58,7 @@ def _pairs(held: Held) -> Iterator[tuple[Result, Result, str]]:
 
 
 def _gives(row: Result) -> Iterator[_Key]:
-    """What a row is a control of."""
+    """The keys of the comparisons in which a row is the control."""
     if _is_plain_finetune(row.pipeline):
         yield "extra epochs", row.model, *_size(row), epochs_of(row.pipeline)
     if not row.pipeline or _untaught(row.pipeline):
@@ -70,11 +70,11 @@ def _gives(row: Result) -> Iterator[_Key]:
 
 
 def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
-    """What the controls of a row give."""
+    """The keys of the controls that a row is compared with; see `_gives`."""
     if epochs := epochs_of(row.pipeline):
         yield "extra epochs", row.model, *_size(row), epochs
     if _stages(row.pipeline) == ["distill"]:
-        # Not as small a network from scratch: that may have had more epochs, or less augmentation.
+        # Not "from scratch": that training may have had more epochs, or less augmentation.
         yield "alone", row.model, _without(row, TEACHING)
     elif baseline and row.stored_params < baseline.stored_params:
         yield "from scratch", *_size(row)
@@ -83,7 +83,7 @@ def _wants(row: Result, baseline: Result | None) -> Iterator[_Key]:
 
 
 def epochs_of(pipeline: Sequence[dict[str, Any]]) -> int:
-    """For how many epochs the stages of a row trained."""
+    """The number of epochs for which the stages of a row trained."""
     counts = [spec.get("epochs") for spec in pipeline]
     return sum(count for count in counts if isinstance(count, int))
 
@@ -94,7 +94,7 @@ def _is_plain_finetune(pipeline: Sequence[dict[str, Any]]) -> bool:
 
 
 def _untaught(pipeline: Sequence[dict[str, Any]]) -> bool:
-    """Whether it is `distill --alpha 0`, which asks no teacher."""
+    """True if the pipeline is `distill --alpha 0`, which uses no teacher."""
     return _stages(pipeline) == ["distill"] and pipeline[0].get("alpha") == 0
 
 
@@ -103,12 +103,12 @@ def _stages(pipeline: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _size(row: Result) -> tuple[int, int]:
-    """How large a model is, whatever numbers its weights are stored in and however many are zero."""
+    """The size of a model, independent of the number type of its weights and of zeros."""
     return row.stored_params, row.macs
 
 
 def _without(row: Result, options: frozenset[str]) -> str:
-    """The stages of a row without some of their options, and without those that were not given: old rows lack them."""
+    """The stages of a row without `options`, and without options that were not given, because old rows lack those."""
     specs = [
         {k: v for k, v in spec.items() if k not in options and v not in (None, [])}
         for spec in row.pipeline

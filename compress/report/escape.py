@@ -1,4 +1,4 @@
-"""Text of rows escaped for Markdown, for spreadsheets and for pictures, so that none of it is markup or a formula."""
+"""Escape text of rows for Markdown, spreadsheets and pictures, so that it never acts as markup or a formula."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from compress.text import printable
 
 
 def for_markdown(text: object) -> str:
-    """Text that shows as it is in any Markdown, in a table cell or out of it.
+    """The text, escaped so that Markdown shows it unchanged, inside a table cell or outside.
 
-    Signs that mean something to Markdown or HTML become numeric references, which may never stand
-    for structure (CommonMark, section 2.5). What does not print, line ends too, becomes a space.
+    Characters with a meaning in Markdown or HTML become numeric references, which are never
+    structure (CommonMark, section 2.5). Unprintable characters, line ends too, become spaces.
 
     >>> for_markdown("a|b\\n`c`"), for_markdown("prune_filters --keep 0.5")
     ('a&#124;b &#96;c&#96;', 'prune_filters --keep 0.5')
@@ -17,7 +17,7 @@ def for_markdown(text: object) -> str:
     printed = printable(text)
     shown = []
     for index, c in enumerate(printed):
-        # Between two letters an underscore starts no emphasis.
+        # An underscore between two letters or digits starts no emphasis.
         word = (
             c == "_" and printed[index - 1 : index].isalnum() and printed[index + 1 :][:1].isalnum()
         )
@@ -26,7 +26,7 @@ def for_markdown(text: object) -> str:
 
 
 def for_spreadsheet(text: object) -> str:
-    """Text for a cell of a spreadsheet, which takes one that begins with one of these signs for a formula.
+    """The text for a spreadsheet cell, after an apostrophe if a spreadsheet would take it for a formula.
 
     >>> for_spreadsheet("=1+1"), for_spreadsheet("prune --sparsity 0.5")
     ("'=1+1", 'prune --sparsity 0.5')
@@ -37,7 +37,7 @@ def for_spreadsheet(text: object) -> str:
 
 
 def for_picture(text: str, longest: int = 60) -> str:
-    """Text for a picture: signs its font may lack become "?", and the middle of a long one becomes "...".
+    """The text for a picture: characters that its font may lack become "?", the middle of a long text "...".
 
     >>> for_picture("prune \\u4e2d"), for_picture("abcdefgh", 7)
     ('prune ?', 'ab...gh')

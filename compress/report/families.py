@@ -1,4 +1,4 @@
-"""Which model a row belongs to: one that came in a file of somebody else, or one of a published network."""
+"""The model that a row belongs to: a foreign model from a file, or a model with a published network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.rows.result import Result
 
 
 def foreign_models(rows: Sequence[Result]) -> dict[str, str]:
-    """Digest -> file name and digest, of the models that are neither a task's own nor trained here."""
+    """Digest -> file name and digest, for each model that is neither a task's own nor trained here."""
     own = {row.model for row in rows if row.model_file is None}
     named: dict[str, str] = {}
     for row in rows:
@@ -20,9 +20,9 @@ def foreign_models(rows: Sequence[Result]) -> dict[str, str]:
 
 
 def trained_on(rows: Sequence[Result]) -> dict[str, str]:
-    """Digest -> what it trained on, of the models that trained on more than the training images.
+    """Digest -> the splits it trained on, for each model that trained on more than the training images.
 
-    Whatever was made of such a model has learnt from those images too.
+    All models made from such a model have learned from those images too.
     """
     return {
         row.model: row.trained_on for row in rows if row.trained_on != "train" and not row.pipeline
@@ -30,9 +30,10 @@ def trained_on(rows: Sequence[Result]) -> dict[str, str]:
 
 
 def networks(row: Result, baseline: Result | None, figures: Sequence[PublishedFigure]) -> list[str]:
-    """The published models that have the network of the model that `row` was made of, told by its parameters.
+    """The names of the published models that have the same network as the incoming model of `row`.
 
-    Where they are not known, the network of a model that came in no file of its own is the task's.
+    The networks are compared by their number of parameters, if both numbers are known. If that of the incoming model is
+    not known, a model that did not come from a file has the network of the task.
     """
     params = baseline.params if baseline else None
     own = row.model_file is None

@@ -1,4 +1,4 @@
-"""Accuracy against size: the rows that no other row beats in both, and which of them to ship."""
+"""The Pareto front of accuracy against size, and which of its rows to ship."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from compress.report import columns, text
 from compress.report.compare import Record
 
-# A file costs nothing if it is not distinguishable from its baseline, and shown to be the same within this.
+# A file costs nothing if it is not distinguishable from its baseline and shown to be equivalent within this margin.
 FREE_WITHIN = 0.01
-MOST_STEPS = 3  # that the answer names
-Part = tuple[str, str | None]  # a text, and the run that it names, if it names one
+MOST_STEPS = 3  # at most, that the answer names
+Part = tuple[str, str | None]  # a text, and the run that it names, if any
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What accuracy is drawn against: a field of a record."""
+    """An axis that accuracy is drawn against: a field of a record."""
 
     field: str
-    name: str  # what follows a value in a sentence
+    name: str  # text that follows a value in a sentence
     title: str
-    scale: float = 1000  # a value in the unit of the title, times this, is that of the record
+    scale: float = 1000  # the value in the record is this times the value in the unit of the title
     shown: Callable[[Any], str] = text.kilobytes
-    relative: bool = False  # whether a value is a share of the baseline's already
+    relative: bool = False  # True if a value is already a share of the baseline's
 
     def of(self, record: Record) -> float:
         """The value in the unit of the title."""
@@ -57,14 +57,14 @@ AXES = (
 
 
 def axes_of(rows: Sequence[Record]) -> list[Axis]:
-    """The axes on which some of the rows differ; the first, bytes of file, always."""
+    """The axes on which some of the rows differ; the first axis, bytes of the file, is always included."""
     return [
         a for a in AXES if a is AXES[0] or len({r[a.field] for r in rows if r[a.field]}) > 1
     ]  # fmt: skip
 
 
 def main_axis(rows: Sequence[Record]) -> Axis:
-    """The first axis on which something is smaller than its baseline; bytes of file if there is none."""
+    """The first axis on which a row is smaller than the main baseline; bytes of the file if there is none."""
     base = main_baseline(rows)
     for axis in axes_of(rows) if base else ():
         sizes = [r[axis.field] for r in rows if r["kind"] == "compressed" and r[axis.field]]
@@ -74,7 +74,7 @@ def main_axis(rows: Sequence[Record]) -> Axis:
 
 
 def drawn(rows: Sequence[Record], axis: Axis) -> list[Record]:
-    """The rows to draw: those that have a value, without trainings of a model whose baseline is there too."""
+    """The rows to draw: those with a value, without training rows of a model whose baseline row is there too."""
     measured = {r["model"] for r in rows if r["label"] == "baseline"}
     return [
         r for r in rows
@@ -84,9 +84,9 @@ def drawn(rows: Sequence[Record], axis: Axis) -> list[Record]:
 
 
 def undominated(rows: Sequence[Record], axis: Axis) -> list[Record]:
-    """The rows that no other row beats in size and accuracy both, the largest first.
+    """The Pareto front: the rows that no other row beats in both size and accuracy, the largest first.
 
-    Of rows that are alike in both the first stands for all.
+    Among rows that are equal in both, only the first is on the front.
     """
     found: list[Record] = []
     for r in sorted(rows, key=lambda r: (r[axis.field], -r["top1"])):
@@ -96,7 +96,7 @@ def undominated(rows: Sequence[Record], axis: Axis) -> list[Record]:
 
 
 def numbered(front: Sequence[Record], kept: Record | None, most: int = 8) -> list[Record]:
-    """The rows of a front that are named in a picture: all, or `most` spread over it, `kept` among them."""
+    """The rows of a front that a picture names: all, or `most` rows spread over it, including `kept`."""
     if len(front) <= most:
         return list(front)
     places = {round(i * (len(front) - 1) / (most - 1)) for i in range(most)}
@@ -108,7 +108,7 @@ def numbered(front: Sequence[Record], kept: Record | None, most: int = 8) -> lis
 
 
 def main_baseline(rows: Sequence[Record]) -> Record | None:
-    """The baseline that most rows were made of; the first of several."""
+    """The baseline that most rows were made from; in a tie, one labeled "baseline", then the first."""
     counts = Counter(r["model"] for r in rows if r["kind"] == "compressed")
     baselines = [r for r in rows if r["kind"] == "baseline"]
     return max(
@@ -117,7 +117,7 @@ def main_baseline(rows: Sequence[Record]) -> Record | None:
 
 
 def costs_nothing(r: Record) -> bool:
-    """Whether the images show no cost of the row against its baseline, and enough of them were asked."""
+    """True if the row is better than its baseline, or not distinguishable and the same within `FREE_WITHIN`."""
     if r["difference"] is None:
         return False
     better = columns.distinguishable(r) and r["difference"] > 0
@@ -126,7 +126,7 @@ def costs_nothing(r: Record) -> bool:
 
 
 def shipped(rows: Sequence[Record], axis: Axis) -> Record | None:
-    """The smallest row that costs nothing against the main baseline; None if none is smaller than that."""
+    """The smallest row below the size of the main baseline that costs nothing against it; None if there is none."""
     base = main_baseline(rows)
     free = [
         r for r in rows
@@ -137,7 +137,7 @@ def shipped(rows: Sequence[Record], axis: Axis) -> Record | None:
 
 
 def answer(rows: Sequence[Record], axis: Axis) -> list[Part]:
-    """Which file to ship, and what each step down costs: a sentence or two."""
+    """One or two sentences on which file to ship and what each smaller file on the front costs."""
     base, best = main_baseline(rows), shipped(rows, axis)
     if base is None or not any(r["kind"] == "compressed" for r in rows):
         return [("Nothing compressed stands beside its baseline here yet.", None)]
@@ -184,12 +184,12 @@ def _accuracy(r: Record, base: Record) -> str:
 
 
 def brief(r: Record, axis: Axis) -> str:
-    """Size and accuracy of a row, as they stand at its point in a picture."""
+    """Size and accuracy of a row, as a picture shows them at its point."""
     return f"{axis.shown(r[axis.field])}, {text.points(r['top1'])} %"
 
 
 def cost(r: Record, base: Record | None) -> str:
-    """What a row costs against the main baseline, in words."""
+    """The accuracy that a row costs against the main baseline, in words."""
     if base is None or r["difference"] is None or r["model"] != base["model"]:
         return f"{text.points(r['top1'])} %, made of another model"
     ends = [text.end(r[f"difference_{e}"], "+") for e in ("low", "high")]

@@ -1,4 +1,4 @@
-"""The picture of accuracy against bytes: the front as a line, its models named at their points, the others grey."""
+"""The picture of accuracy against bytes: the front is a line with named models, other models are gray."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 BLUE, RED, PURPLE = COLOURS[0], COLOURS[1], "#9A3D75"
 GREY = "#767676"
-# In pixels of a picture 800 wide, which is 8 inches.
+# In pixels. A picture is 800 pixels, or 8 inches, wide.
 WIDTH, HEIGHT = 800, 470
 LEFT, TOP, RIGHT, BOTTOM = 62, 34, 12, 96
-SIGN = 6.3  # the width of a sign in a label
+SIGN = 6.3  # the width of a character in a label
 
 
 def accuracy_against_bytes(
@@ -52,7 +52,7 @@ def _panel(
     axes: Axes, rows: Sequence[Record], figures: Sequence[PublishedFigure], size: tuple[int, int]
 ) -> None:
     seen = scene(rows, front.main_axis(rows), figures)
-    if seen is None:  # every row has bytes, so there are no rows
+    if seen is None:  # a file size is never missing, so there are no rows
         return
     _points(axes, seen.axis, seen.others, GREY, 4, 0.55)
     steps = [(seen.axis.of(r), 100 * r["top1"]) for r in seen.front]
@@ -75,7 +75,7 @@ def _panel(
 
 
 def title(rows: Sequence[Record]) -> str:
-    """What the rows of a section were measured on, for a picture."""
+    """The title of a panel: the data that the rows of the section were measured on."""
     first = rows[0]
     foreign = escape.for_picture(first["foreign_model"] or "", 60)
     foreign += ", measured on " if foreign else ""
@@ -122,7 +122,7 @@ def _name(axes: Axes, seen: Scene, size: tuple[int, int]) -> None:
 def _published(axes: Axes, seen: Scene) -> None:
     """Draw lines at the published figures, and diamonds at those of other networks.
 
-    Two accuracies that contradict each other say so.
+    The label of an accuracy says if another one contradicts it.
     """
     for mark in seen.marks:
         axes.plot(
@@ -153,7 +153,7 @@ def _published(axes: Axes, seen: Scene) -> None:
 
 
 def level_name(figure: PublishedFigure, seen: Scene) -> str:
-    """What stands at the line of a published accuracy."""
+    """The label at the line of a published accuracy."""
     label = escape.for_picture(f"published, {figure.split}: {100 * figure.value:.2f} %")
     against = [f for f in accuracies(seen.published) if contradicts(f, figure)]
     if not against:
@@ -163,7 +163,7 @@ def level_name(figure: PublishedFigure, seen: Scene) -> str:
 
 
 def _legend(axes: Axes, seen: Scene) -> None:
-    """At most four entries: models are named at their points."""
+    """Draw a legend of at most four entries; models are named at their points instead."""
     entries = [(BLUE, "o-", "no other row is smaller and as accurate")]
     entries += [(RED, "o", "the smallest that costs nothing")] if seen.best else []
     entries += [(GREY, "o", "the others")] if seen.others else []

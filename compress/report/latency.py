@@ -1,4 +1,4 @@
-"""How long models take for an image against their baseline: rows of `compress latency` beside rows of results."""
+"""Latency of models relative to their baseline: rows of `compress latency` joined to rows of results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FIELDS = ("latency", "latency_low", "latency_high", "latency_on")
 
 
 def put(lines: Sequence[Record], times: Sequence[LatencyRow]) -> None:
-    """Give the records of each section whose files were timed against its main baseline their share of that time.
+    """Set the relative latency of each record whose file was timed against the main baseline of its section.
 
-    Files are known by their digests. Ratios of two processors say different things, so only those of one count in a
-    section: the one that most of its files were timed on. Of two timings of a file the later counts.
+    Files are identified by digest. Ratios from two machines or engines are not comparable, so a section uses only the
+    machine and engine on which most of its files were timed. If a file was timed twice, the later timing counts.
     """
     timed: dict[str, list[LatencyRow]] = {}  # digest of the first file -> comparisons
     for row in times:

@@ -1,4 +1,4 @@
-"""Rows to pages: comparison.md, .html and .csv, and a picture, the same bytes for the same rows."""
+"""Write rows as comparison.md, .html and .csv, and a picture; the same rows give the same bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def are_current(
     readers: Readers = NO_READERS,
     times: Sequence[LatencyRow] = (),
 ) -> bool:
-    """Whether the files in `folder` were made of these very rows, published figures, predictions and times."""
+    """True if the files in `folder` were made from exactly these rows, published figures, predictions and times."""
     if not all(path.is_file() for path in paths(folder)):
         return False
     return _mark(rows, references, readers, times) in paths(folder)[0].read_text(
@@ -71,8 +71,8 @@ def write_report(
 ) -> list[Path]:
     """Write comparison.md, comparison.html, comparison.csv and accuracy_against_bytes.{png,svg} into `folder`.
 
-    What accuracy hides is told of the rows whose predictions can be read. Each file is replaced whole. ValueError,
-    saying what to run, if there are no rows.
+    Classes, confusions and calibration are reported for the rows whose predictions can be read. Each file is replaced
+    as a whole. If there are no rows, a ValueError says what to run.
     """
     published = read_references(references)
     data = {row.data for row in rows}
@@ -85,15 +85,15 @@ def write_report(
     front_plot.accuracy_against_bytes(table, figures, folder)
     write_bytes(folder / "comparison.csv", csv(table))
     write_bytes(folder / "comparison.html", html.encode())
-    write_bytes(folder / "comparison.md", markdown.encode())  # last: it says of what all were made
+    write_bytes(folder / "comparison.md", markdown.encode())  # last: its mark is for all files
     return paths(folder)
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """A comparison as CSV, UTF-8, one line a model.
+    """A comparison as CSV, UTF-8, one line for each model.
 
-    Text that a spreadsheet would take for a formula begins with an apostrophe, as spreadsheets have it.
-    Twelve digits are more than any number here knows, and fewer than libraries disagree on.
+    Text that a spreadsheet would take for a formula begins with an apostrophe, the mark of text in spreadsheets.
+    Twelve digits are more than the precision of any number here, and few enough that all libraries give the same.
     """
     texts = [name for name, kind in tables.FIELDS.items() if kind == "string"]
     shown = table.assign(

@@ -1,4 +1,4 @@
-"""Two measured models on the same images, held against each other."""
+"""The comparison of two measured models on the same images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.statistics.significance import SIGNIFICANCE
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two: what was measured, and on which images."""
+    """One of the two models: its measurement, and the images that it was measured on."""
 
     name: str
     measured: Measurement
@@ -27,12 +27,12 @@ class Side:
 
     @property
     def correct(self) -> np.ndarray:
-        """Which images it gets right, bool [n]."""
+        """Which images the model gets right, bool [n]."""
         return unpack_bits(self.measured.correct, self.measured.test_images)
 
 
 def held_against(a: Side, b: Side) -> dict[str, Any]:
-    """What parts `a` from `b`: differences are those of `a` from `b`, fractions in [0, 1].
+    """The comparison of `a` with `b`: differences are `a` minus `b`, as fractions in [-1, 1].
 
     Raises:
       ValueError: they were not measured on the same images.
@@ -63,7 +63,7 @@ def held_against(a: Side, b: Side) -> dict[str, Any]:
 
 
 def with_latency(record: dict[str, Any], ratio: Any) -> dict[str, Any]:
-    """The comparison with the time of `a` over that of `b`: a median, and the ends of its interval."""
+    """The comparison, with the time of `a` divided by that of `b`: the median, and the ends of its interval."""
     latency = {"ratio": ratio.median, "low": ratio.low, "high": ratio.high}
     record = record | {"latency": latency}
     return record | {"verdict": verdict(record)}
@@ -97,7 +97,7 @@ def _of(side: Side) -> dict[str, Any]:
 
 
 def _per_class(a: Side, b: Side) -> list[dict[str, Any]] | None:
-    """For each class the images that one alone gets right, and the difference; None where labels are not known."""
+    """For each class, the images that only one model gets right, and the difference; None if labels are not known."""
     labels = a.labels if a.labels is not None else b.labels
     if labels is None:
         return None

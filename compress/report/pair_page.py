@@ -1,4 +1,4 @@
-"""Two models against each other as a page: one HTML file that needs nothing else, with images they part on."""
+"""The comparison of two models as one self-contained HTML file, with images that only one of them gets right."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from compress.report import text
 from compress.report.behaviour import Predictions
 
-MOST_FLIPS = 12  # that are shown in each direction
+MOST_FLIPS = 12  # shown in each direction, at most
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -53,7 +53,7 @@ right, the second alone {{ count(record.only_b_right) }}; exact McNemar test, p 
 
 @dataclass(frozen=True)
 class Flip:
-    """An image that one of the two alone gets right, and what both say of it."""
+    """An image that only one of the two models gets right, with the predictions of both."""
 
     png: str  # base64
     label: str
@@ -64,10 +64,10 @@ class Flip:
 def flips(
     images: np.ndarray, first: Predictions, second: Predictions, names: Sequence[str], won: bool
 ) -> list[Flip]:
-    """The images that the first alone gets right, or with `won` the second alone; the surest errors come first.
+    """Images that only the first model gets right, or only the second if `won`; the most confident errors come first.
 
     Args:
-      images: uint8 [n, h, w, c], those that both were measured on.
+      images: uint8 [n, h, w, c], the images that both models were measured on.
     """
     right, wrong = (second, first) if won else (first, second)
     apart = (right.classes == right.labels) & (wrong.classes != wrong.labels)
@@ -84,7 +84,7 @@ def flips(
 
 
 def pair_page(record: dict[str, Any], sheets: Sequence[tuple[str, list[Flip]]]) -> str:
-    """The page on the record of `pair.held_against`; `sheets` are headings with their images."""
+    """The HTML page for a record of `pair.held_against`; `sheets` are headings with their images."""
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(PAGE).render(
         record=record,
@@ -111,7 +111,7 @@ def models(record: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def classes(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The classes as lines of a table; none where labels are not known."""
+    """The classes as lines of a table; no lines if labels are not known."""
     return [
         {
             "class": each["class"],

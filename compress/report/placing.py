@@ -1,4 +1,4 @@
-"""Labels at the points of a picture, so that none lies on another. Pixels, y grows downwards."""
+"""Place labels at the points of a picture so that they do not overlap. Units are pixels; y grows downwards."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WIDTH, HEIGHT = 6.2, 14.0  # of a sign and of a line, at 11 pixels
+WIDTH, HEIGHT = 6.2, 14.0  # of a character and of a line, at 11 pixels
 GAP = 11.0  # between a point and its label
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
 class Label:
-    """Where the middle line of a label's near side is, from its point."""
+    """The position of a label relative to its point: of its left end, right end or center, as `align` says."""
 
     dx: float
     dy: float  # of the middle of the text
     align: str  # "left": the text begins there; "right": it ends there; "center"
-    far: bool = False  # so far that a line should lead to it
+    far: bool = False  # so far away that a line should connect it to its point
 
 
 def lines_of(label: str, longest: int = 34) -> list[str]:
-    """A label in lines: a stage a line where it can, options kept whole.
+    """A label in lines: one line for each stage if possible; an option and its value stay together.
 
     >>> lines_of("prune --sparsity 0.5 quantize --scheme int8")
     ['prune --sparsity 0.5', 'quantize --scheme int8']
@@ -49,12 +49,12 @@ def placed(
     bars: Sequence[Box] = (),
     sign: float = WIDTH,
 ) -> list[Label]:
-    """A place for each label, near its point and on no other point, bar or label where that can be.
+    """A place for each label, near its point and, if possible, clear of other points, bars and labels.
 
     Args:
       bounds: width and height of the picture.
       bars: boxes to keep clear of, such as intervals.
-      sign: the width of a sign.
+      sign: the width of a character.
     """
     taken = np.array([*bars, *((x - 8, y - 8, x + 8, y + 8) for x, y in points)])
     found = []
@@ -81,7 +81,7 @@ def _tries(height: float) -> Iterator[Label]:
 
 
 def box(point: tuple[float, float], label: Label, lines: Sequence[str], sign: float = WIDTH) -> Box:
-    """Where the text of a label is."""
+    """The box that the text of a label covers."""
     width, height = sign * max(map(len, lines)), HEIGHT * len(lines)
     shift = {"left": 0.0, "center": width / 2, "right": width}[label.align]
     left, middle = point[0] + label.dx - shift, point[1] + label.dy
@@ -89,7 +89,7 @@ def box(point: tuple[float, float], label: Label, lines: Sequence[str], sign: fl
 
 
 def _cost(covered: Box, taken: np.ndarray, bounds: tuple[float, float]) -> float:
-    """The area that a box shares with others, and, weighing more, with what lies outside."""
+    """The area that a box shares with others, plus 100 times its overhang beyond the picture in pixels."""
     left, top, right, bottom = covered
     wide = np.minimum(right, taken[:, 2]) - np.maximum(left, taken[:, 0])
     high = np.minimum(bottom, taken[:, 3]) - np.maximum(top, taken[:, 1])

@@ -1,4 +1,4 @@
-"""Pictures as PNG and SVG, the same bytes each time; the curves of a training."""
+"""Draw training curves and search fronts; write pictures as PNG and SVG, with the same bytes each time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from compress.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
-# Colours that people with any colour vision tell apart: Okabe and Ito 2008.
+# Colors that people with any color vision can tell apart: Okabe and Ito 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLE = {
-    "svg.hashsalt": "compress",  # else the names inside an SVG differ each time
-    "text.parse_math": False,  # labels are anybody's text: a "$" is a "$"
+    "svg.hashsalt": "compress",  # without it, the names inside an SVG differ each time
+    "text.parse_math": False,  # labels are untrusted text: a "$" stays a "$"
     "font.size": 9,
     "axes.grid": True,
     "grid.alpha": 0.3,
@@ -32,11 +32,11 @@ def training_curves(history: Sequence[Mapping[str, float]], path: Path) -> list[
     """Draw accuracy and cross-entropy over epochs into a PNG and an SVG.
 
     Args:
-      history: rows as `compress.training.fit.fit` returns them, one or more.
+      history: rows as `compress.training.fit.fit` returns them, at least one.
       path: of both files, without their suffixes.
     """
     if not history:
-        raise ValueError("there are no epochs to draw: train for one at least.")
+        raise ValueError("there are no epochs to draw: train for at least one.")
     epochs = [row["epoch"] for row in history]
     with picture_of(9, 3.8) as picture:
         left, right = picture.subplots(1, 2)
@@ -73,8 +73,8 @@ def search_front(
     """Draw the trials of a search, and its front as a line, into a PNG and an SVG.
 
     Args:
-      trials, front: (across, up) each.
-      names: of what goes across and up.
+      trials, front: points (x, y).
+      names: of the x axis and the y axis.
       path: of both files, without their suffixes.
     """
     with picture_of(7, 4.2) as picture:
@@ -89,7 +89,7 @@ def search_front(
 
 @contextmanager
 def picture_of(width: float, height: float, constrained: bool = True) -> Iterator[Picture]:
-    """A picture of that size in inches, whatever style the user's own settings ask for."""
+    """A picture of that size in inches, with `STYLE` instead of the Matplotlib settings of the user."""
     from matplotlib import style
     from matplotlib.figure import Figure as Picture
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -100,8 +100,8 @@ def picture_of(width: float, height: float, constrained: bool = True) -> Iterato
 
 
 def save(picture: Picture, path: Path) -> list[Path]:
-    """Write a picture as a PNG and an SVG beside each other; `path` has no suffix."""
-    # No date and no version of Matplotlib: the same numbers give the same bytes.
+    """Write a picture as a PNG and an SVG in the same folder; `path` has no suffix."""
+    # Leave out the date and the version of Matplotlib, so that the same numbers give the same bytes.
     plain: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},

@@ -1,4 +1,4 @@
-"""Published figures, read from CSV files, and what they say about each other."""
+"""Published figures: read them from CSV files, select them, and compare them with each other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from compress.statistics.significance import (
     two_proportion_z,
 )
 
-# Quantity -> the field of a record that it is drawn beside. A published model that has one is another network than
-# that of the task: it stands in pictures as a mark of its own, and no row is held against it.
+# Quantity -> the field of a record that it is drawn with. A published model with such a quantity has another network
+# than the task: pictures show it as a separate mark, and no row is compared with it.
 SIZES = {"file_bytes": "file_bytes", "coded_bytes": "entropy_bytes", "macs": "macs"}
 
 
@@ -26,10 +26,10 @@ SIZES = {"file_bytes": "file_bytes", "coded_bytes": "entropy_bytes", "macs": "ma
 class PublishedFigure:
     """One published figure."""
 
-    name: str  # of the model it belongs to
-    data: str  # only rows of the same data are held against it
+    name: str  # of the published model
+    data: str  # only rows of the same data are compared with it
     quantity: str
-    split: str  # "train", "validation", "test", or "" where there is none
+    split: str  # "train", "validation", "test", or "" if it has none
     images: int | None
     value: float  # accuracies as fractions, sizes in bytes
     as_published: str
@@ -42,7 +42,7 @@ class PublishedFigure:
 
 
 def read_references(paths: Sequence[Path]) -> list[PublishedFigure]:
-    """The figures of all files, in order. ValueError naming the line of one that cannot be read."""
+    """The figures of all files, in order. A ValueError names the line of a figure that cannot be read."""
     columns = [f.name for f in fields(PublishedFigure)]
     figures = []
     for path in paths:
@@ -62,18 +62,18 @@ class Mark:
 
     name: str
     top1: float
-    size: float  # in the unit of the record's field that it is drawn beside
+    size: float  # in the unit of the field in `SIZES`
     as_published: str
 
 
 def other_networks(figures: Sequence[PublishedFigure]) -> list[PublishedFigure]:
-    """Those of published models that are other networks than that of the task; see `SIZES`."""
+    """The figures of published models with another network than the task; see `SIZES`."""
     names = {f.name for f in figures if f.quantity in SIZES}
     return [f for f in figures if f.name in names]
 
 
 def marks(figures: Sequence[PublishedFigure], data: str, field: str) -> list[Mark]:
-    """The published results of other networks on test images of `data` that have a size of that field of a record."""
+    """The published results of other networks on test images of `data`, if a size for that field was published."""
     found = []
     for figure in other_networks(figures):
         accuracy = find(figures, figure.name, "accuracy", "test")
@@ -85,7 +85,7 @@ def marks(figures: Sequence[PublishedFigure], data: str, field: str) -> list[Mar
 
 def of_others(figures: Sequence[PublishedFigure]) -> list[str]:
     """A sentence for each source of published results of other networks."""
-    named: dict[str, list[str]] = {}  # sources -> what they say
+    named: dict[str, list[str]] = {}  # sources -> their figures in words
     others = other_networks(figures)
     for name in dict.fromkeys(f.name for f in others):
         its = [f for f in others if f.name == name]
@@ -101,7 +101,9 @@ def of_others(figures: Sequence[PublishedFigure]) -> list[str]:
 def _figure(line: dict[str, str]) -> PublishedFigure:
     # csv.DictReader puts surplus fields under the key None, and fills missing fields with None.
     if None in line or None in line.values():
-        raise ValueError(f"a line has {len(fields(PublishedFigure))} fields, this one has not.")
+        raise ValueError(
+            f"the line must have {len(fields(PublishedFigure))} fields, as the first line has."
+        )
     images = int(line["images"]) if line["images"] else None
     value = float(line["value"])
     if not math.isfinite(value):
@@ -118,10 +120,10 @@ def _figure(line: dict[str, str]) -> PublishedFigure:
 def accuracies(
     figures: Sequence[PublishedFigure], data: str | None = None, measured_on: str = "test"
 ) -> list[PublishedFigure]:
-    """The published accuracies, on `data` only if it is given, that rows measured on a split are shown beside.
+    """The published accuracies, on `data` if it is given, to show with rows that were measured on a split.
 
-    Rows on test images stand beside all of them, those on validation images beside none that is on others. Those of
-    other networks are not among them.
+    Rows on test images are shown with all of them, rows on validation images only with those on validation images.
+    Accuracies of other networks are left out.
     """
     others = {f.name for f in other_networks(figures)}
     published = [f for f in figures if f.quantity == "accuracy" and data in (None, f.data)]
@@ -138,7 +140,7 @@ def find(
 
 
 def contradicts(a: PublishedFigure, b: PublishedFigure) -> bool:
-    """Whether two accuracies of one model on different splits differ by more than chance explains."""
+    """True if two accuracies of one model on different splits differ by more than chance explains."""
     counts = (a.successes, a.images or 0, b.successes, b.images or 0)
     other = a.name == b.name and a.split != b.split
     return other and two_proportion_p(*counts) < SIGNIFICANCE

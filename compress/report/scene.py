@@ -1,4 +1,4 @@
-"""What a picture of accuracy against size shows: the part where the rows that count are, and who is named in it."""
+"""The content of a picture of accuracy against size: its range, its rows, and the rows that it names."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from compress.report.front import Axis
 from compress.report.placing import Box
 from compress.report.references import Mark, PublishedFigure, accuracies, marks
 
-# Rows farther below the best one are left out of a picture; with them, those a point below would nearly touch.
+# Rows farther below the best one are left out; with them in the picture, the other rows would nearly touch.
 WINDOW = 0.12
-NEAR = 0.04  # published accuracies as near as this to the rows are in the picture
-MOST_OTHERS = 400  # rows off the front that are drawn
+NEAR = 0.04  # published accuracies this near to the rows are in the picture
+MOST_OTHERS = 400  # rows off the front that are drawn, at most
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What to draw, on which part of the axes."""
+    """The content of a picture and the ranges of its axes."""
 
     axis: Axis
     x: tuple[float, float]  # in the unit of the axis
     y: tuple[float, float]
     front: list[Record]  # the largest first
     others: list[Record]
-    named: list[Record]  # of the front, the row to ship and the main baseline
+    named: list[Record]  # some rows of the front, the row to ship and the main baseline
     best: Record | None  # the row to ship
     levels: list[PublishedFigure]  # published accuracies
-    published: list[PublishedFigure]  # all that was published of the network
+    published: list[PublishedFigure]  # all published figures of the network
     marks: list[Mark]  # published results of other networks
-    far_marks: list[Mark]  # those that lie outside
+    far_marks: list[Mark]  # those outside the picture
     below: list[Record]  # rows that lie below the picture
     hidden: int  # rows that are left out because there are many
     unknown: int  # rows that have no value on the axis
-    several: bool  # whether the rows are of several models that came in
+    several: bool  # True if the rows come from several incoming models
 
     def name(self, r: Record) -> str:
-        """How a row is called at its point."""
+        """The name of a row at its point."""
         of = f" (of {text.short(r['model'])})" if self.several else ""
         return columns.name(r) + of
 
     @property
     def outside(self) -> str:
-        """Sentences on what is not in the picture; "" if all is."""
+        """Sentences on what the picture leaves out; "" if it shows everything."""
         told = []
         if self.below:
             count, shown = len(self.below), sorted(self.below, key=lambda r: -r["top1"])[:2]
@@ -110,7 +110,7 @@ def scene(rows: Sequence[Record], axis: Axis, figures: Sequence[PublishedFigure]
 def published_beside(
     rows: Sequence[Record], figures: Sequence[PublishedFigure]
 ) -> list[PublishedFigure]:
-    """The published figures that the rows of a section are held against."""
+    """The published figures that the rows of a section are compared with."""
     fields = ("from_published_test", "from_published_validation")
     held = any(r[field] is not None for r in rows for field in fields)
     return [f for f in figures if f.data == rows[0]["data"]] if held else []
@@ -119,7 +119,7 @@ def published_beside(
 def _range(
     rows: Sequence[Record], marked: Sequence[Record], published: Sequence[float]
 ) -> tuple[float, float]:
-    """The accuracies to draw: where the marked rows are, without those far below, and published ones near them."""
+    """The range of accuracies to draw: that of marked rows not far below the best, and of published ones near them."""
     best = max(r["top1"] for r in rows)
     near_best = [r for r in marked if r["top1"] >= best - WINDOW]
     ends = [e for r in near_best for e in (r["top1_low"], r["top1_high"])]
@@ -131,27 +131,27 @@ def _range(
 
 
 class Pixels:
-    """Where things are in a picture of that size with a logarithmic axis."""
+    """Positions, in pixels, in a picture of that size with a logarithmic x axis."""
 
     def __init__(self, seen: Scene, size: tuple[float, float]) -> None:
         self.seen, self.size = seen, size
 
     def across(self, value: float) -> float:
-        """Of a value in the unit of the axis."""
+        """The x position of a value in the unit of the axis."""
         low, high = self.seen.x
         return self.size[0] * math.log(value / low) / math.log(high / low)
 
     def down(self, accuracy: float) -> float:
-        """Of an accuracy, from the top."""
+        """The y position of an accuracy, from the top."""
         low, high = self.seen.y
         return self.size[1] * (high - accuracy) / (high - low)
 
     def point(self, r: Record) -> tuple[float, float]:
-        """Of a row."""
+        """The position of a row."""
         return self.across(self.seen.axis.of(r)), self.down(r["top1"])
 
     def mark(self, mark: Mark) -> tuple[float, float]:
-        """Of a published result."""
+        """The position of a published result."""
         return self.across(mark.size / self.seen.axis.scale), self.down(mark.top1)
 
     def interval(self, r: Record) -> Box:
@@ -160,7 +160,7 @@ class Pixels:
         return x - 4, self.down(r["top1_high"]), x + 4, self.down(r["top1_low"])
 
     def obstacles(self) -> list[Box]:
-        """Boxes that no label should lie on: points, intervals of the named, and the steps of the front."""
+        """Boxes that labels should not cover: points, intervals, lines of published accuracies, and the front."""
         boxes = [self.interval(r) for r in self.seen.named]
         for y in (self.down(f.value) for f in self.seen.levels):
             boxes.append((0, y - 14, self.size[0], y + 2))

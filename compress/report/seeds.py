@@ -1,4 +1,4 @@
-"""What was run with several seeds: mean, deviation and n, and which of two is better over them."""
+"""Results over several seeds: mean, standard deviation and n, and which of two pipelines is better."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ WHERE = ("task", "data", "split", "split_digest", "trained_on")
 
 
 def spread(records: Sequence[Record]) -> list[Record]:
-    """Mean and standard deviation (n - 1) over seeds, for whatever was run with two seeds or more.
+    """Mean and standard deviation (n - 1) over seeds, for each pipeline that was run with at least two seeds.
 
-    Apart from that, `top1_low` and `top1_high` are the Wilson interval of the mean: how far the draw of the images can
+    Separately, `top1_low` and `top1_high` are the Wilson interval of the mean: how far the choice of the images can
     have moved it.
     """
     joined_records = []
@@ -44,7 +44,7 @@ def spread(records: Sequence[Record]) -> list[Record]:
 
 
 def sentence(joined: Record) -> str:
-    """A line of `spread` in words: over seeds, and apart from that, over another draw of the images."""
+    """A record of `spread` in words: the spread over seeds and, separately, over draws of the images."""
     shown = [f"top-1 {_plus_minus(joined, 'top1')} %"]
     if joined["difference_mean"] is not None:
         shown.append(f"{_plus_minus(joined, 'difference', '+')} points from baseline")
@@ -61,10 +61,10 @@ def _plus_minus(joined: Record, field: str, signed: str = "") -> str:
 
 
 def verdicts(records: Sequence[Record]) -> list[str]:
-    """Whether each group of seeds in a section beats the one with the next lower mean: a sentence for each pair.
+    """Sentences on whether each group of seeds in a section beats the next group with a lower mean.
 
-    Only groups whose pipelines trained for as many epochs are held against each other: more epochs alone can win.
-    Runs of the same seed are pairs; see `paired.paired_t`. Labels in the sentences are anybody's text.
+    Only groups whose pipelines trained for the same number of epochs are compared: more epochs alone can win.
+    Runs of the same seed are pairs; see `paired.paired_t`. Labels in the sentences are untrusted text.
     """
     ranked = sorted(_groups(records), key=_mean_top1, reverse=True)
     alike = ((a, next(filter(_as_long(a), ranked[i:]), None)) for i, a in enumerate(ranked, 1))
@@ -72,14 +72,14 @@ def verdicts(records: Sequence[Record]) -> list[str]:
 
 
 def _as_long(group: Group) -> Callable[[Group], bool]:
-    """Whether another group may have had as many epochs. A model trained from scratch does not say how many it had."""
+    """A test if another group may have trained for as many epochs. Trainings from scratch do not record epochs."""
     return lambda other: (
         None in (_epochs(group), _epochs(other)) or _epochs(group) == _epochs(other)
     )
 
 
 def _epochs(group: Group) -> int | None:
-    """For how many epochs a pipeline trained; None if there is no pipeline."""
+    """The number of epochs for which a pipeline trained; None if there is no pipeline."""
     stages = json.loads(next(iter(group.values()))["pipeline"])
     return epochs_of(stages) if stages else None
 
@@ -106,11 +106,11 @@ def _mean_top1(group: Group) -> float:
 
 
 def _groups(records: Sequence[Record]) -> list[Group]:
-    """The runs of one thing with two seeds or more.
+    """The groups of runs of one pipeline, each with at least two seeds.
 
-    Of each seed the last row counts. What was made of one model is never joined with what was made
-    of another; trainings from scratch are joined by their label. Options that one row does not name yet do not part
-    it from others: a new option has a default that changes nothing.
+    The last row of each seed counts. Runs made from different models are never joined; trainings
+    from scratch are joined by their label. An option that is missing in some of the rows is ignored: a new option
+    has a default that changes nothing.
     """
     labelled: dict[tuple[str, ...], list[Record]] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""Comparisons as tables: full numbers, strings to read, and a few columns for a console."""
+"""Comparisons as tables: at full precision, as readable strings, and in a few columns for a console."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ SPREAD_FIELDS = (
 
 
 def comparison(rows: Sequence[Result], references: Sequence[Path]) -> pd.DataFrame:
-    """Published models first, then every row that counts beside its baseline, at full precision.
+    """Published models, then every row that counts, compared with its baseline, at full precision.
 
-    Columns are `FIELDS`; fractions are in [0, 1], differences too; what does not apply is missing.
+    Columns are `FIELDS`. Fractions are in [0, 1], differences in [-1, 1]; a value that does not apply is missing.
     """
     return compared(rows, read_references(references))
 
@@ -73,11 +73,11 @@ def compared(
     found: Mapping[tuple[str, str], Behaviour] | None = None,
     times: Sequence[LatencyRow] = (),
 ) -> pd.DataFrame:
-    """See `comparison`. ValueError, saying what to run, if there are no rows.
+    """The table of `comparison`. If there are no rows, a ValueError says what to run.
 
     Args:
       found: as `behaviour.behaviours` gives it.
-      times: comparisons of files; those of others than the rows' do not count.
+      times: latency comparisons of files; files that are not among the rows do not count.
     """
     if not rows:
         raise ValueError(
@@ -92,13 +92,13 @@ def compared(
 
 
 def compared_records(rows: Sequence[Result], figures: Sequence[PublishedFigure]) -> list[Record]:
-    """The lines of `compared`, None where a value is missing: what needs no pandas."""
+    """The records of published models and rows, without pandas; None where a value is missing."""
     lines = [*reference_records(figures_beside(rows, figures)), *row_records(rows, figures)]
     return [{**dict.fromkeys(FIELDS), **line} for line in lines]
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation and n of what was run with several seeds; columns `SPREAD_FIELDS`."""
+    """Mean, standard deviation and n of pipelines run with several seeds; columns are `SPREAD_FIELDS`."""
     return _frame(spread([r for r in records(table) if r["kind"] != "reference"]), SPREAD_FIELDS)
 
 
@@ -112,7 +112,7 @@ def records(table: pd.DataFrame) -> list[Record]:
 
 
 def display(table: pd.DataFrame, chosen: Sequence[columns.Column] = columns.ALL) -> pd.DataFrame:
-    """A comparison as strings under readable headings; what does not apply is an empty string."""
+    """A comparison as strings under readable headings; a value that does not apply is an empty string."""
     return shown(records(table), chosen)
 
 
@@ -125,7 +125,7 @@ def shown(lines: Sequence[Record], chosen: Sequence[columns.Column]) -> pd.DataF
 def compact(lines: Sequence[Record]) -> list[dict[str, str]]:
     """The lines of a comparison in six columns of strings, narrow enough for a console.
 
-    A line with a name of data and no numbers heads the lines below it: only those are comparable.
+    A line with a name of data and no numbers is the heading of the lines below it; only those are comparable.
     """
     told: list[dict[str, str]] = []
     head = None
@@ -150,7 +150,7 @@ _COMPACT = ("model", "top-1, %", "from baseline", "sparsity", "file", "gzip")
 
 
 def _brief(r: Record) -> tuple[str, ...]:
-    """What `compact` shows of a record after its name."""
+    """The cells that `compact` shows after the name of a record."""
     top1 = f"{text.points(r['top1'])} ({100 * r['top1_low']:.1f}-{100 * r['top1_high']:.1f})"
     if r["kind"] != "compressed":
         difference = ""

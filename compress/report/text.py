@@ -1,4 +1,4 @@
-"""Format numbers for readers, and escape untrusted text for Markdown, spreadsheets and pictures."""
+"""Format numbers for readers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MISSING = ""
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction in [0, 1] with its unit.
+    """A fraction in [0, 1] as a percentage with its unit.
 
     >>> percent(0.5)
     '50.0 %'
@@ -17,7 +17,7 @@ def percent(fraction: float | None) -> str:
 
 
 def points(fraction: float | None, signed: str = "") -> str:
-    """A fraction in [0, 1] as a number of percentage points; `signed="+"` shows the sign always.
+    """A fraction in [0, 1] as a number of percentage points; `signed="+"` always shows the sign.
 
     >>> points(0.85426), points(-0.00004, "+")
     ('85.43', '+0.00')
@@ -29,7 +29,7 @@ def points(fraction: float | None, signed: str = "") -> str:
 
 
 def end(fraction: float | None, signed: str = "", digits: int = 2) -> str:
-    """An end of an interval in percentage points, with more digits if rounding would move it onto 0.
+    """An end of an interval in percentage points, with more digits if rounding would make it 0.
 
     >>> end(0.0312, digits=1), end(-0.00004, "+")
     ('3.1', '-0.004')
@@ -54,7 +54,7 @@ def with_interval(
 
 
 def count(number: int | None) -> str:
-    """A whole number, its thousands set apart.
+    """A whole number with commas between groups of three digits.
 
     >>> count(118258)
     '118,258'

@@ -1,4 +1,4 @@
-"""Rows: the numbers of one measured model, held to their ranges, and what it takes to repeat them.
+"""Rows: the checked numbers of one measured model, and everything needed to repeat the measurement.
 
-Nothing here measures or draws; the report is made from rows alone. A row is never edited. Start at `result`.
+This package neither measures nor draws; the report is made from rows alone. A row is never edited. Start at `result`.
 """

@@ -1,4 +1,4 @@
-"""Which images a model got right, as text: a bit for each, eight to a byte, in base64."""
+"""The images that a model got right, as text: one bit for each image, eight bits to a byte, in base64."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def pack_bits(correct: np.ndarray) -> str:
-    """Base64 of a bool [n] array, 8 images a byte.
+    """The base64 text of a bool [n] array, 8 images to a byte.
 
     >>> unpack_bits(pack_bits(np.array([True, False, True])), 3).tolist()
     [True, False, True]
@@ -17,12 +17,12 @@ def pack_bits(correct: np.ndarray) -> str:
 
 
 def unpack_bits(text: str, n: int) -> np.ndarray:
-    """The bool [n] array that `pack_bits` wrote. ValueError if it cannot have written that text."""
+    """The bool [n] array that `pack_bits` wrote. ValueError if it cannot have written the text."""
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     except ValueError:
         packed = np.empty(0, np.uint8)
-    if len(packed) == -(-n // 8):  # else unpackbits takes what happens to be in memory
+    if len(packed) == -(-n // 8):  # otherwise unpackbits fills in the missing bits
         correct = np.unpackbits(packed, count=n).astype(bool)
         if pack_bits(correct) == text:
             return correct
@@ -30,7 +30,7 @@ def unpack_bits(text: str, n: int) -> np.ndarray:
 
 
 def expected(n: int) -> str:
-    """What `unpack_bits` takes, in words."""
+    """A description of the text that `unpack_bits` accepts."""
     return (
         f"{-(-n // 8):,} bytes in base64, a bit for each of {n:,} images and zeros after the last"
     )

@@ -1,4 +1,4 @@
-"""The types and ranges of the fields of a row, declared once, and the check that derives from them."""
+"""The types and ranges of the fields of a row, declared once, and the check derived from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import MAXYEAR, MINYEAR, datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-LARGEST = 2**63 - 1  # what a column of whole numbers can hold
+LARGEST = 2**63 - 1  # the largest number that an Int64 column can hold
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Between:
     high: float = math.inf
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is in the range."""
+        """True if `value` is in the range."""
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ def _is_time(text: str) -> bool:
         time = datetime.fromisoformat(text)
     except ValueError:
         return False
-    # In another time zone, a time of the first or last year may be of one that no datetime has.
+    # In another time zone, a time in the first or last year may fall in a year that datetime cannot represent.
     return MINYEAR < time.year < MAXYEAR
 
 
@@ -69,16 +69,16 @@ _SAID = {
 
 
 def refusal(place: str, value: Any, kind: Any) -> str | None:
-    """Why a JSON value cannot stand at `place`, with what was expected there; None if it can.
+    """The reason why a JSON value at `place` is wrong, and what was expected there; None if it is right.
 
     Args:
-      kind: an annotated type of the names above, or `Any` for whatever JSON can say.
+      kind: one of the annotated types above, or `Any` for any JSON value.
 
     >>> refusal("field 'sparsity'", 7, Fraction)
     "field 'sparsity' is 7; expected a number from 0 to 1"
     """
     origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):  # of something and None
+    if origin in (Union, UnionType):  # a type or None
         why = None if value is None else refusal(place, value, inner[0])
         return why and f"{why} or null"
     if isinstance(value, dict) and (kind is Any or origin is dict):
@@ -97,7 +97,7 @@ def check(value: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
     """Check each field of a dataclass against its annotated type, then against the other fields.
 
     Args:
-      contradictions: (field, what was expected) for each field that others contradict; read only if all types are
+      contradictions: (field, what was expected) for each field that other fields contradict; read only if all types are
         right.
 
     Raises:
@@ -111,7 +111,7 @@ def check(value: Any, *contradictions: Iterable[tuple[str, str]]) -> None:
 
 
 def kinds_of(cls: Any) -> dict[str, Any]:
-    """Field of a dataclass -> its type with the range that stands beside it."""
+    """Field of a dataclass -> its type, annotated with its range."""
     return _kinds_of(cls)
 
 
@@ -129,11 +129,11 @@ def expected(kind: Any) -> str:
         return f"{expected(inner[0])} or null"
     if origin is Literal:
         return " or ".join(map(repr, inner))
-    return "a value that JSON has" if kind is Any else _SAID[origin or kind]
+    return "a JSON value" if kind is Any else _SAID[origin or kind]
 
 
 def allows_none(kind: Any) -> bool:
-    """Whether a field of that type may be None, for what was not measured."""
+    """True if a field of that type may be None, which means not measured."""
     return NoneType in get_args(kind)
 
 
@@ -146,7 +146,7 @@ def number_of(kind: Any) -> type | None:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a value is of an annotated type; an int passes as a float, a bool not as a number."""
+    """True if a value has an annotated type; an int passes as a float, but a bool does not pass as a number."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _is_a(value, inner[0]) and all(each.holds(value) for each in inner[1:])

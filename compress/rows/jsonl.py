@@ -1,4 +1,4 @@
-"""The file of rows, JSON lines: rows are appended to it and never edited."""
+"""The file of rows, as JSON lines: rows are appended to it and never edited."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Row(Protocol):
     """A row of any kind."""
 
     def to_json(self) -> str:
-        """It as one line of JSON."""
+        """The row as one line of JSON."""
 
 
 def append_to(path: Path, result: Row) -> None:
@@ -29,10 +29,10 @@ def append_to(path: Path, result: Row) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX)
         end = os.fstat(file.fileno()).st_size
         if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-            line = b"\n" + line  # the last row lacks its line end, as some editors leave it
+            line = b"\n" + line  # an editor may have removed the last line end
         try:
             if os.write(file.fileno(), line) != len(line):
-                raise OSError(f"{path}: the disk took only part of a row.")
+                raise OSError(f"{path}: only part of a row could be written.")
             os.fsync(file.fileno())
         except OSError:
             os.ftruncate(file.fileno(), end)
@@ -40,15 +40,15 @@ def append_to(path: Path, result: Row) -> None:
 
 
 def read_from(path: Path) -> list[Result]:
-    """All rows of results, oldest first. ValueError naming the line of a row that cannot be read."""
+    """All rows of results, oldest first. A ValueError names the line of a row that cannot be read."""
     return read_lines(path, Result.from_json)
 
 
 def read_lines(path: Path, row_of: Callable[[bytes], T]) -> list[T]:
-    """All rows of a kind, oldest first. ValueError naming the line of a row that cannot be read.
+    """All rows of one kind, oldest first. A ValueError names the line of a row that cannot be read.
 
     Args:
-      row_of: the row of a line; raises ValueError.
+      row_of: returns the row of a line, or raises ValueError.
     """
     rows = []
     for number, line in enumerate(regular(path).read_bytes().splitlines(), start=1):

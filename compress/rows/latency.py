@@ -1,4 +1,4 @@
-"""LatencyRow: how long two files took against each other. Rows of their own kind, in a file of their own."""
+"""LatencyRow: the measured times of one file, or of two files compared. A separate file holds these rows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ KIND = "latency"
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyRow:
-    """What one comparison found. Times are those of one machine at one time; the ratio is the figure.
+    """The result of one comparison. The times hold for one machine at one time; the ratio is the result to report.
 
     Raises:
-      ValueError: a field is of another type than stands beside it here, or contradicts another.
+      ValueError: a field does not have its annotated type, or contradicts another field.
     """
 
     files: list[
         dict[str, Any]
-    ]  # name, digest, bytes, macs and input type of each; the second is held against the first
+    ]  # name, digest, bytes, macs and input type of each; the second is compared with the first
     ratio: (
         NotNegative | None
-    )  # of the second one's time to the first one's: the median over rounds; None for a single file
+    )  # time of the second file divided by that of the first: the median over rounds; None for one file
     ratio_low: NotNegative | None  # 95 % interval, bootstrap over rounds
     ratio_high: NotNegative | None
     milliseconds: list[list[NotNegative]]  # [rounds][files], the mean for one input
@@ -59,7 +59,7 @@ class LatencyRow:
 
     @classmethod
     def from_json(cls, line: bytes) -> LatencyRow:
-        """The row that `to_json` wrote. ValueError saying what is wrong."""
+        """The row that `to_json` wrote. A ValueError says what is wrong."""
         try:
             values = json.loads(line)
         except ValueError as error:
@@ -74,5 +74,5 @@ class LatencyRow:
 
 
 def read_latencies(path: Path) -> list[LatencyRow]:
-    """All rows of a file, oldest first. ValueError naming the line of a row that cannot be read."""
+    """All rows of a file, oldest first. A ValueError names the line of a row that cannot be read."""
     return read_lines(path, LatencyRow.from_json)

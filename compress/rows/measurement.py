@@ -19,11 +19,11 @@ from compress.rows.field_check import (
     check,
 )
 
-# The most that rounding may move a fraction.
+# The largest rounding error of a fraction.
 ROUNDING = 1e-9
 
 
-RUNS = "runs"  # on TFLM, the interpreter for microcontrollers
+RUNS = "runs"  # `on_micro` of a file that TFLM, the interpreter for microcontrollers, can run
 MeasuredOn = Literal["test", "validation"]
 
 
@@ -31,10 +31,10 @@ MeasuredOn = Literal["test", "validation"]
 class Measurement:
     """The measurement of an exported file on the images of a split. Fractions are in [0, 1].
 
-    A number with a heading and a note, which explains it in one sentence, is a column of the report.
+    A field whose metadata have a heading and a note of one sentence is a column of the report.
 
     Raises:
-      ValueError: a field is of another type or outside the range that stands beside it here, or contradicts another.
+      ValueError: a field does not have its annotated type or range, or contradicts another field.
     """
 
     top1: Fraction
@@ -42,7 +42,7 @@ class Measurement:
     top1_high: Fraction
     cross_entropy: NotNegative  # mean, natural logarithm
     test_images: AtLeastOne  # how many images it was measured on
-    correct: str  # which of them were right, in the order of the split: see `bits.pack_bits`
+    correct: str  # which images were right, in the order of the split: see `bits.pack_bits`
     stored_params: Count = field(
         metadata={
             "heading": "Stored",
@@ -58,23 +58,23 @@ class Measurement:
             "note": "share of kernel weights that are zero, all kernels together; biases do not count.",
         }
     )
-    kernel_sparsity: dict[str, Fraction]  # tensor name -> the same, a kernel at a time
+    kernel_sparsity: dict[str, Fraction]  # tensor name -> sparsity of that kernel
     macs: Count = field(
         metadata={
             "heading": "MACs",
             "note": "multiply-accumulates for one image, zeros being multiplied like any number.",
         }
     )
-    # No file with an image, a kernel and scores has fewer bytes; nor has any gzip stream.
+    # A file with an input, a kernel and scores has at least 100 bytes; a gzip stream has at least 20.
     file_bytes: Annotated[int, Between(100, LARGEST)]
     gzip_bytes: Annotated[int, Between(20, LARGEST)]  # after gzip -9
-    weight_types: dict[str, Count]  # type of stored weights -> how many are stored as that
+    weight_types: dict[str, Count]  # type -> how many numbers are stored in it
     tflite_digest: Digest  # of the file
-    # What the ledger of the file says; None in rows from before it: see tflite/ledger.py.
+    # From the size ledger of the file, see tflite/ledger.py; None in rows that are older than the ledger.
     file_parts: dict[str, Count] | None = (
-        None  # what bytes are for -> how many; they add up to file_bytes
+        None  # what bytes are for -> how many; the sum is file_bytes
     )
-    coded_bytes: dict[str, Count] | None = None  # by xz, and the bound of entropy
+    coded_bytes: dict[str, Count] | None = None  # "xz": after xz; "entropy": the entropy bound
     zstd_bytes: Count | None = field(
         default=None,
         metadata={
@@ -83,10 +83,10 @@ class Measurement:
         },
     )
     weight_coding: dict[str, NotNegative] | None = (
-        None  # of kernels: bits a weight, distinct weights
+        None  # of kernels: bits per weight, distinct weights
     )
-    # What TFLM, the interpreter for microcontrollers, makes of the file; None where it was not asked.
-    on_micro: Name | None = None  # RUNS, or why not and what to do
+    # Results on TFLM, the interpreter for microcontrollers; None if TFLM was not tried.
+    on_micro: Name | None = None  # RUNS, or why the file does not run and what to do
     arena_bytes: Count | None = field(
         default=None,
         metadata={
@@ -96,18 +96,18 @@ class Measurement:
         },
     )
     arena_parts: dict[str, Count] | None = (
-        None  # "head", shared by activations in turn, and "tail", which stays; they add up to arena_bytes
+        None  # "head", which activations share in turn, and "tail", which is permanent; the sum is arena_bytes
     )
     micro_top1: Fraction | None = None  # in TFLM's arithmetic, on the same images
-    micro_disagreements: Count | None = None  # images for which TFLM says another class than LiteRT
-    measured_on: MeasuredOn = "test"  # validation images had a part in making the model
+    micro_disagreements: Count | None = None  # images that TFLM and LiteRT classify differently
+    measured_on: MeasuredOn = "test"  # validation images were used to make the model
 
     def __post_init__(self) -> None:
         check(self, contradictions(self))
 
     @property
     def lacks_micro_accuracy(self) -> bool:
-        """Whether its accuracy on TFLM is not known, and could be, as far as is known."""
+        """True if the accuracy on TFLM is not known, and the file runs on TFLM or was not tried there."""
         return self.micro_top1 is None and self.on_micro in (None, RUNS)
 
 
@@ -136,7 +136,7 @@ def contradictions(measured: Measurement) -> Iterator[tuple[str, str]]:
         yield ("arena_parts", f"numbers that add up to arena_bytes, {measured.arena_bytes}")
     if (measured.arena_bytes is not None) != (measured.on_micro == RUNS):
         yield ("arena_bytes", f"a number if, and only if, on_micro is {RUNS!r}")
-    # Deflate shrinks 1,032 bytes to one at best, and stores what it cannot shrink with a small overhead.
+    # Deflate shrinks 1,032 bytes to one at best, and stores incompressible bytes with a small overhead.
     least, most = (
         measured.file_bytes // 1032,
         measured.file_bytes + measured.file_bytes // 1000 + 64,

@@ -1,4 +1,4 @@
-"""Result: the row of one measured model, with all that it takes to repeat it."""
+"""Result: the row of one measured model, with everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Result(Measurement):
     task: Name
     data: Name  # rows of different data are never compared
     splits: dict[str, Digest]  # train, validation, test -> digest of the split
-    pipeline: list[dict[str, Any]]  # specs of the stages, in order; empty: the model that came in
+    pipeline: list[dict[str, Any]]  # specs of the stages, in order; empty for the incoming model
     label: Name  # the stages as typed: "prune --sparsity 0.5"; "baseline" if there are none
-    model: Digest  # of the model that came in, the same for a baseline and all that was made of it
-    params: Count | None  # as Keras counts them; None if only a .tflite was there
+    model: Digest  # of the incoming model; a baseline and all models made from it share it
+    params: Count | None  # as Keras counts them; None if there was only a .tflite file
     seed: Count
     seconds: NotNegative  # spent in this row's last stage
     peak_memory_bytes: Count
@@ -51,15 +51,15 @@ class Result(Measurement):
     versions: dict[str, str]
     machine: str
     time: Time  # when the row was made, UTC, ISO 8601
-    # Name of the file that the model came in, if it is not the task's own; None if it is, or if nobody recorded it.
+    # File name of the incoming model; None if it is the task's own model, or if the name was not recorded.
     model_file: Name | None = None
     trained_on: TrainedOn = "train"
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict)  # see `TaskView.record`
-    # Accuracy on validation images after each epoch of the training of its last stage; None if there was none.
+    # Accuracy on validation images after each epoch of the last stage; None if that stage did not train.
     curve: list[Fraction] | None = None
     classes: list[str] | None = None  # names of the classes, in the order of labels
     predictions: Digest | None = (
-        None  # of what it said of every image: see measurement/predictions.py
+        None  # of the predictions for all images: see measurement/predictions.py
     )
     schema: Annotated[int, Between(1, SCHEMA)] = SCHEMA
     extra: dict[str, Any] = dataclasses.field(
@@ -89,7 +89,7 @@ class Result(Measurement):
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> Result:
-        """The row in a JSON object. An absent field was not measured; an unknown field is kept.
+        """The row that a JSON object holds. An absent field was not measured; an unknown field is kept.
 
         Raises:
           ValueError: a required field is absent, or a value has the wrong type or range.
@@ -102,7 +102,7 @@ class Result(Measurement):
             raise ValueError(
                 "a text holds a lone surrogate, half of a character; expected whole ones."
             ) from None
-        # Rows of schema 1 have no field for it.
+        # Rows of schema 1 do not have the field `schema`.
         row_values = {"schema": 1} | dict(values)
         extra = {name: row_values.pop(name) for name in set(row_values) - set(_fields())}
         for name, field in _fields().items():

@@ -1,4 +1,4 @@
-"""Runs: their context, their folders, the list of them, their keys and the provenance of a row.
+"""Runs: their context, folders, keys and listing, and the provenance of their rows.
 
-This package draws no figures and prints nothing. Start at `context`.
+This package draws no plots and prints nothing. Start at `context`.
 """

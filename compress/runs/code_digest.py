@@ -1,4 +1,4 @@
-"""A digest of source code that changes with what the code does, not with its comments, layout or place."""
+"""A digest of source code that changes with what the code does, not with its comments, layout or location."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-GENERATED = ("_version.py",)  # written by a build, different after each
+GENERATED = ("_version.py",)  # each build writes another one
 ENGINE = __name__.split(".")[0]
 
 
 def source_digest(maker: type) -> str:
-    """SHA-256, in hex, of the source of the package that defines a class. Part of run keys: new source, new run.
+    """SHA-256, in hex, of the source of the package that defines a class. It is part of run keys: new source, new run.
 
-    For a class in a module outside any package, the digest covers that module and the modules beside it that it
-    imports. Comments, docstrings, the order of imports and the names and places of files do not count.
+    If the module of the class is in no package, the digest covers this module and the modules of the same folder that
+    it imports. Comments, docstrings, the order of imports, and the names and locations of files do not count.
 
     Raises:
       ValueError: the class was not read from a file.
@@ -27,8 +27,8 @@ def source_digest(maker: type) -> str:
     file = getattr(module, "__file__", None)
     if not file or not Path(file).is_file():
         raise ValueError(
-            f"{maker.__name__!r} was not read from a file, so a kept run of it could not be told from an outdated "
-            "one: put the class into a module."
+            f"{maker.__name__!r} was not read from a file, so its finished runs could not be distinguished from "
+            "outdated ones: put the class into a module."
         )
     top = maker.__module__.split(".")[0]
     places = getattr(sys.modules.get(top), "__path__", None)
@@ -40,12 +40,12 @@ def source_digest(maker: type) -> str:
 @dataclass(frozen=True)
 class _Module:
     name: str  # dotted
-    package: str  # that relative imports begin from
+    package: str  # the package that relative imports start from
     source: bytes
 
     @property
     def code(self) -> str:
-        """SHA-256 of its code without imports."""
+        """SHA-256, in hex, of the module's code without imports and docstrings."""
         return hashlib.sha256(_parsed(self.source)[0].encode()).hexdigest()
 
     def imports(self) -> Iterator[tuple[str, str, str]]:
@@ -56,7 +56,7 @@ class _Module:
 
 
 def _package(folder: Path) -> Iterator[_Module]:
-    """Every module below the folder of a package."""
+    """Every module below the folder of a package, except the generated ones."""
     for path in sorted(folder.rglob("*.py")):
         if path.name not in GENERATED:
             *outer, name = [folder.name, *path.relative_to(folder).with_suffix("").parts]
@@ -67,7 +67,7 @@ def _package(folder: Path) -> Iterator[_Module]:
 
 
 def _modules_beside(path: Path) -> list[_Module]:
-    """A module and those in the same folder that it imports, directly or through others."""
+    """A module and the modules of the same folder that it imports, directly or through other modules."""
     modules: dict[Path, _Module] = {}
     pending = [path]
     while pending:
@@ -80,7 +80,7 @@ def _modules_beside(path: Path) -> list[_Module]:
 
 
 def _combined(modules: Sequence[_Module]) -> str:
-    """One digest of modules, whatever their names: the code of each with the code of what it imports."""
+    """One digest of modules, independent of their names: the code of each module with the code that it imports."""
     codes = {module.name: module.code for module in modules}
     digests = set()
     for module in modules:
@@ -96,13 +96,13 @@ def _combined(modules: Sequence[_Module]) -> str:
 
 
 def _outside(module: str) -> str:
-    """The name that identifies an imported module of another package; any module of the engine counts as the engine."""
+    """The name that identifies an imported module of another package. Every module of the engine counts as ENGINE."""
     return ENGINE if module.split(".")[0] == ENGINE else module
 
 
-@functools.cache  # every run of a process asks for the same files
+@functools.cache  # every run of a process needs the same files
 def _parsed(source: bytes) -> tuple[str, tuple[tuple[int, str, str, str], ...]]:
-    """The code of a module without docstrings and imports, and of its imports (level, module, name, alias)."""
+    """The code of a module without docstrings and imports, and its imports as (level, module, name, alias)."""
     tree = ast.parse(source)
     imports = []
     for node in ast.walk(tree):
@@ -115,7 +115,7 @@ def _parsed(source: bytes) -> tuple[str, tuple[tuple[int, str, str, str], ...]]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes docstrings and imports out of a syntax tree."""
+    """Removes docstrings and imports from a syntax tree."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         body = getattr(node, "body", None)
@@ -127,10 +127,10 @@ class _Bare(ast.NodeTransformer):
         return super().generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> None:
-        """Gone."""
+        """Remove the import: the visitor drops a node for which it gets None."""
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Gone."""
+        """Remove the import, as `visit_Import` does."""
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -1,4 +1,4 @@
-"""RunContext: task, data, seed and folders of a command's runs, and how a measured model becomes a row."""
+"""RunContext: task, data, seed and folders of a command's runs. It also makes the row of a measured model."""
 
 from __future__ import annotations
 
@@ -28,52 +28,51 @@ from compress.tflite.model import TFLiteModel
 from compress.training.precision import PrecisionChoice
 from compress.training.progress import Progress
 
-ANSWERS = "answers"  # folder of teachers' answers, beside the run folders
+ANSWERS = "answers"  # folder of the stored outputs of teachers, beside the run folders
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a run computed: the .tflite file, its Keras model if there is one, and the facts for its row."""
+    """The output of a run: the .tflite file, its Keras model if there is one, and the facts for its row."""
 
-    run: str  # the key
+    run: str  # the key of the run
     exported: TFLiteModel
     model: KerasModel | None
     pipeline: Sequence[dict[str, Any]]  # specs of the stages
-    incoming: str  # digest of the model that came in
+    incoming: str  # digest of the incoming model
     notes: Sequence[str] = ()
     recorded: Mapping[str, Any] = field(default_factory=dict)
     trained_on: TrainedOn = "train"
-    seconds: float | None = None  # None: from the beginning of the work to its end
-    peak_memory_bytes: int | None = None  # None: of this process
-    manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
+    seconds: float | None = None  # None: the time from the start of the work to its end
+    peak_memory_bytes: int | None = None  # None: the peak of this process
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # its entries besides the row
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where a run happens. Made once per command; nothing in it changes."""
+    """The context of a command's runs. A command makes it once, and it does not change."""
 
     task: Task
     data: Dataset
     seed: int
-    out: Path  # run folders go here
-    results: Path | None  # rows are appended here; None: they stay in the run folders
+    out: Path  # folder of the run folders
+    results: Path | None  # file that rows are appended to; None: rows stay in the run folders
     progress: Progress
     command: str
     deterministic: bool = False
-    precision: PrecisionChoice = "auto"  # of trainings; `precision.settled` decides it
-    fresh: bool = False  # redo finished runs
-    # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
+    precision: PrecisionChoice = "auto"  # of trainings; `precision.settled` decides "auto"
+    fresh: bool = False  # run finished runs again
+    # Choices made before the run, such as a precision or a backend other than TensorFlow. They are part of its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
-    train_on: TrainedOn = "train"  # what trainings show
-    model_trained_on: TrainedOn = "train"  # the model that came in, as far as its files tell
-    measured_on: MeasuredOn = "test"  # "validation" leaves the test images closed
-    micro_accuracy: bool = False  # measure in TFLM's arithmetic too
-    trust: bool = False  # kept models may hold code, because the one to begin with may
-    model_file: str | None = (
-        None  # name of the file of the model that came in; None: the task's own, or trained here
-    )
-    found: tuple[str, ...] = ()  # sentences on the model that came in, for the notes of rows
-    recorded: Mapping[str, Any] = field(default_factory=dict)  # the same for what rows record
+    train_on: TrainedOn = "train"  # the split that trainings use
+    model_trained_on: TrainedOn = "train"  # for the incoming model, as its files say
+    measured_on: MeasuredOn = "test"  # with "validation", the test images are not read
+    micro_accuracy: bool = False  # also measure the accuracy in TFLM's arithmetic
+    trust: bool = False  # saved models may contain code, because the incoming model may
+    # Name of the incoming model's file; None: the model is the task's own, or was trained here.
+    model_file: str | None = None
+    found: tuple[str, ...] = ()  # sentences about the incoming model, for the notes of rows
+    recorded: Mapping[str, Any] = field(default_factory=dict)  # added to what rows record
     remarks: tuple[str, ...] = ()  # sentences for the notes of rows that are measured now
 
     def __post_init__(self) -> None:
@@ -81,7 +80,7 @@ class RunContext:
 
     @property
     def keys(self) -> KeyContext:
-        """What goes into the key of every run of this context."""
+        """The parts of the key that all runs of this context share."""
         return KeyContext(
             task=self.task,
             input_scale=self.task.input_scale,
@@ -93,12 +92,12 @@ class RunContext:
         )
 
     def run(self, folder: RunFolder, label: str, make: Callable[[], Made]) -> FinishedRun:
-        """The run in `folder`, reused if it is finished, else made. It has a row measured on `measured_on`."""
+        """The run in `folder`: reused if it is finished, otherwise made. It has a row measured on `measured_on`."""
         with folder.lock(self.progress.note):
             if self.fresh:
                 folder.clear()
             if (finished := folder.load()) is None:
-                # The time of epochs that a killed process finished counts too.
+                # The time of the epochs that a killed process finished counts too.
                 began = time.monotonic() - folder.seconds_so_far()
                 made = make()
                 row, predicted = self.row(made, label, time.monotonic() - began)
@@ -117,7 +116,7 @@ class RunContext:
             return finished
 
     def view(self, folder: RunFolder | None) -> TaskView:
-        """The task as stages may see it, with checkpoints in a run folder."""
+        """The task as stages may see it, with its checkpoint in `folder`; without a folder, there is no checkpoint."""
         return TaskView(
             self.task,
             self.data.train,
@@ -131,7 +130,7 @@ class RunContext:
         )
 
     def row(self, made: Made, label: str, seconds: float) -> tuple[Result, Predictions]:
-        """Measure what a run made on the images of `measured_on`. Only "test" opens the test images."""
+        """Measure the output of a run on the images of `measured_on`. The test images are read only for "test"."""
         measured, predicted = self._measured(made.exported)
         notes = [*self.found, *made.notes, *self.remarks]
         row = Result(
@@ -139,7 +138,7 @@ class RunContext:
             run=made.run,
             task=self.task.name,
             data=self.data.name,
-            # The name of a folder may hold bytes that are not text.
+            # A class is named after a folder, whose name may have bytes that are not valid text.
             classes=[name.encode(errors="backslashreplace").decode() for name in self.data.classes],
             trained_on=made.trained_on,
             pipeline=list(made.pipeline),
@@ -157,7 +156,7 @@ class RunContext:
         return self._told_if_at_chance(row), predicted
 
     def _measured_again(self, row: Result, folder: RunFolder) -> tuple[Result, Predictions]:
-        """The row of a kept file on another split of the same data, or with more measured of it."""
+        """The row of a saved .tflite file, measured on another split of the same data or with more measurements."""
         measured, predicted = self._measured(TFLiteModel.load(folder.model_file("tflite")))
         on_other = chance.sentence_of(row)
         notes = [*(note for note in row.notes if note != on_other), *self.remarks]
@@ -166,7 +165,7 @@ class RunContext:
         return self._told_if_at_chance(row), predicted
 
     def _told_if_at_chance(self, row: Result) -> Result:
-        """The row; if it is a baseline at chance level, the user is told, and its notes say so."""
+        """The row. If it is a baseline at chance level, tell the user, and add a sentence to its notes."""
         guessing = None if row.pipeline else chance.level(row, self.data)
         if guessing is None:
             return row
@@ -176,7 +175,7 @@ class RunContext:
         return replace(row, notes=[*row.notes, sentence], recorded=recorded)
 
     def _measured(self, exported: TFLiteModel) -> tuple[dict[str, Any], Predictions]:
-        """What a row says of a file and of the images that it was measured on."""
+        """The fields of a row about a file and about the images that the file was measured on; and its predictions."""
         measured, predicted = measure(
             exported,
             self.data,
@@ -201,23 +200,23 @@ class RunContext:
 
 
 def check_places(out: Path, results: Path | None) -> None:
-    """Raise, before any work, OSError if a folder cannot be written, ValueError if the file of rows is damaged."""
+    """Raise OSError if a folder is not writable, ValueError if the file of rows is damaged. Called before any work."""
     for folder in (out, *([results.parent] if results else [])):
         try:
             write_json(folder / ".writable", {})
-            (folder / ".writable").unlink(missing_ok=True)  # another process may do the same
+            (folder / ".writable").unlink(missing_ok=True)  # another process may have deleted it
         except OSError as error:
             raise OSError(
                 f"cannot write to {folder}: {error.strerror}. Name another folder with --out or --results."
             ) from error
     if results and results.exists():
-        read_from(results)  # the report will want every row
+        read_from(results)  # the report will read every row
 
 
 def add_kept_row(
     results: Path | None, label: str, folder: RunFolder, row: Result, note: Note
 ) -> None:
-    """Note that a finished run is reused. Append its row to `results`, if such a file is named and lacks it."""
+    """Tell `note` that a finished run is reused. Append its row to `results`, if this is a file that lacks the row."""
     note(f"{label}: reused from {folder.path}")
     if sentence := chance.sentence_of(row):
         note(sentence)
@@ -226,7 +225,7 @@ def add_kept_row(
 
 
 def append_row(results: Path, folder: RunFolder, row: Result) -> None:
-    """Append the row of a run folder to `results`. Its predictions are written beside that file first."""
+    """Append the row of a run folder to `results`, after writing its predictions to a file beside `results`."""
     if path := predictions.file_beside(results, row):
         predictions.read(folder.predictions_file(row), row).write(path)
     append_to(results, row)

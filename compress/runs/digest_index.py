@@ -1,4 +1,4 @@
-"""An index of digests of data and model files, so that a reused run need not open them."""
+"""A cache of the digests of data and model files, so that a reused run need not load these files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from compress.input_file import regular
 
 NAME = ".index.json"
 MAX_BYTES = 5_000_000
-MAX_ENTRIES = 2_000  # the oldest go first
-MAX_FILES = 200_000  # of a data folder that are looked at
+MAX_ENTRIES = 2_000  # the oldest are dropped first
+MAX_FILES = 200_000  # files and folders whose state is read
 
 Known = TypeVar("Known", "KnownData", "KnownModel")
 
 
 @dataclass(frozen=True)
 class KnownData:
-    """What loading data gave: their digests, the notes that loading printed, and how much there is to train on."""
+    """The result of loading data: its digests, the notes that loading printed, and the amount of training data."""
 
     digests: DataDigests
     notes: tuple[str, ...]
@@ -33,7 +33,7 @@ class KnownData:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What loading a model file for a task gave: its digest, its input scale, and the notes that loading printed."""
+    """The result of loading a model file for a task: its digest, its input scale and the notes that loading printed."""
 
     digest: str
     input_scale: float
@@ -41,13 +41,13 @@ class KnownModel:
 
 
 class DigestIndex:
-    """A JSON file in the folder of runs. It only saves time: a damaged or missing one is rebuilt."""
+    """A JSON file in the folder of runs. It only saves time: a damaged or missing file is rebuilt."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / NAME
 
     def data(self, key: str) -> KnownData | None:
-        """The data that `put` stored under `key`; None if there are none that can be read."""
+        """The entry about data that `put` stored under `key`; None if there is none that can be read."""
         with contextlib.suppress(KeyError, TypeError, ValueError):
             value = self._entries()[key]
             digests = DataDigests(**value["digests"])
@@ -55,7 +55,7 @@ class DigestIndex:
         return None
 
     def model(self, key: str) -> KnownModel | None:
-        """The model that `put` stored under `key`; None if there is none that can be read."""
+        """The entry about a model that `put` stored under `key`; None if there is none that can be read."""
         with contextlib.suppress(KeyError, TypeError, ValueError):
             value = self._entries()[key]
             return KnownModel(
@@ -81,10 +81,10 @@ class DigestIndex:
 
 
 def files_key(sources: Sequence[Path], *parts: Any) -> str | None:
-    """A digest of `parts` and of the file system state of all files in `sources`.
+    """A digest of `parts` and of the file system state of all files and folders in `sources`.
 
     The state is path, device, inode, size and times of change; writing to a file changes one of them. None if there
-    are more than MAX_FILES files.
+    are more than MAX_FILES files and folders.
     """
     states: list[Any] = []
     for source in sources:

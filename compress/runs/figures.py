@@ -1,4 +1,7 @@
-"""Figures that only the run can measure, such as memory or time: settled into options of a stage, before its key."""
+"""Replace targets that only this machine can measure, such as memory or time, by options that reach them.
+
+This happens before the key of the run is computed.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ if TYPE_CHECKING:
     from compress.runs.context import RunContext
 
 NAME = ".figures.json"
-ROUNDS, INPUTS = 21, 20  # of the timing of a pair of files
+ROUNDS, INPUTS = 21, 20  # for timing a pair of files
 
 Figure = Callable[[KerasModel], float]
 
 
 def file_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
-    """The bytes of the file that a later stage makes of a model; of its slim int8 file if there is no such stage."""
+    """Size in bytes of the file that a later stage makes of a model. Without such a stage: of its slim int8 file."""
 
     def figure(model: KerasModel) -> float:
         model = file_size.as_if_trained(model)
@@ -34,7 +37,7 @@ def file_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
 
 
 def arena_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
-    """The arena of a model's int8 file in TFLM."""
+    """Size in bytes of the arena that TFLM needs for a model's int8 file."""
     micro.check()
 
     def figure(model: KerasModel) -> float:
@@ -44,7 +47,7 @@ def arena_bytes(whole: KerasModel, storing: Stage | None) -> Figure:
 
 
 def time_ratio(whole: KerasModel, storing: Stage | None) -> Figure:
-    """The time of a model's float32 file for one image, over that of the whole model's."""
+    """The latency of a model's float32 file for one image, divided by that of the file of the model `whole`."""
     before = whole.to_tflite().content
 
     def figure(model: KerasModel) -> float:
@@ -64,13 +67,14 @@ FIGURES: Mapping[str, Callable[[KerasModel, Stage | None], Figure]] = {
 def settled(
     stages: Sequence[Stage], model: KerasModel, context: RunContext
 ) -> tuple[tuple[Stage, ...], tuple[dict[str, Any], ...]]:
-    """The stages, those asked for a figure with options that reach it instead; and the figure of each.
+    """The stages, with options that reach a target in place of the target; and the target of each stage, by name.
 
     Args:
-      model: the one that the first stage gets.
+      model: the input of the first stage.
 
     Raises:
-      CannotTreat, or another ValueError: a stage up to the last that asks cannot treat the model, or not reach it.
+      CannotTreat, or another ValueError: a stage cannot treat the model or reach its target. The stages after the
+        last one with a target are not checked.
     """
     incoming, done = model.digest, list[Stage]()
     asked = [stage.asked_figure() for stage in stages]
@@ -92,7 +96,7 @@ def settled(
 def _reaching(
     run: str, stage: Stage, name: str, storing: Stage | None, model: KerasModel, context: RunContext
 ) -> Stage:
-    """The stage with options that reach its figure, as found now or before."""
+    """The stage with options that reach its target, found now or read from the cache."""
     note = context.progress.note
 
     def found() -> dict[str, Any]:

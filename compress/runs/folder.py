@@ -1,4 +1,4 @@
-"""RunFolder: the files of a run, and how they are locked, read and written. No other module knows their names."""
+"""RunFolder: locks, reads and writes the files of a run. No other module knows their names."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from compress.tflite.model import TFLiteModel
 from compress.training.checkpoint import epochs_logged, seconds_logged
 
 MANIFEST = "manifest.json"
-TRAINED = "trained.json"  # facts of a trained model that is not measured yet
+TRAINED = "trained.json"  # facts about a trained model that is not measured yet
 LOCK = ".lock"
 CHECKPOINT = "checkpoint"
 MODELS = {"keras": "model.keras", "tflite": "model.tflite"}  # format -> file
-# Split that a row was measured on -> where the manifest has that row, and the file of the predictions for its images.
+# Split that a row was measured on -> key of the row in the manifest; below, file of the predictions for its images.
 ROWS: dict[MeasuredOn, str] = {"test": "result", "validation": "result_on_validation"}
 PREDICTIONS = {
     split: f"{name.replace('result', 'predictions')}.npz" for split, name in ROWS.items()
 }
 LOG = "log.csv"
 TENSORBOARD = "tensorboard"
-CURVES = "training_curves"  # a .png and a .svg
+CURVES = "training_curves"  # a .png file and a .svg file
 MAX_MANIFEST_BYTES = 10_000_000
 _FILES = "|".join(map(re.escape, (*MODELS.values(), *PREDICTIONS.values(), LOG, MANIFEST, TRAINED)))
 _FILES = rf"({_FILES}|{CURVES}\.(png|svg))"
-# What a run folder may hold, temporary files of a killed process included.
+# The names that a run folder may contain, including temporary files of a killed process.
 _OWN = re.compile(rf"{re.escape(LOCK)}|{CHECKPOINT}|{TENSORBOARD}|{_FILES}|\.{_FILES}\.\w+(\.\w+)?")
 
 
@@ -50,11 +50,11 @@ class FinishedRun:
 
     @property
     def row(self) -> Result:
-        """The row measured on the test images, or else the one on validation images."""
+        """The row measured on the test images; without one, the row measured on the validation images."""
         return self.rows.get("test") or self.rows["validation"]
 
     def has(self, on: MeasuredOn, micro_accuracy: bool) -> bool:
-        """Whether it has a row of that split, with its accuracy on TFLM if that is asked for."""
+        """True if the run has a row measured on that split, with the accuracy on TFLM if `micro_accuracy` is set."""
         return on in self.rows and not (micro_accuracy and self.rows[on].lacks_micro_accuracy)
 
 
@@ -66,9 +66,9 @@ class RunFolder:
 
     @classmethod
     def named(cls, out: Path, name: str) -> RunFolder:
-        """The run folder `name` in `out`, which ends in 12 digits of the key; or the one there that ends in the same.
+        """The run folder `name` in `out`, or, if it does not exist, the only one there with the same end of its name.
 
-        The words before the key are for people: a run stays what it is when they change.
+        The name ends in 12 digits of the key. The words before the key are for people: they do not identify the run.
         """
         if not (out / name).exists():
             alike = sorted(out.glob(f"*{name[-13:]}")) if re.search("-[0-9a-f]{12}$", name) else []
@@ -78,27 +78,27 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder for the state that a killed training resumes from."""
+        """The folder of the checkpoint that a killed training resumes from."""
         return self.path / CHECKPOINT
 
     @property
     def trained(self) -> Path:
-        """The path of the facts of a trained model that is not measured yet."""
+        """The path of the facts about a trained model that is not measured yet."""
         return self.path / TRAINED
 
     @property
     def log(self) -> Path:
-        """The path of the rows of a training's epochs."""
+        """The path of the training log, which has a row for each epoch."""
         return self.path / LOG
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of what a training logs for TensorBoard."""
+        """The folder of a training's TensorBoard logs."""
         return self.path / TENSORBOARD
 
     @property
     def curves(self) -> Path:
-        """The path of a training's picture, without the suffix of its format."""
+        """The path of the plot of a training's curves, without the suffix of its format."""
         return self.path / CURVES
 
     def model_file(self, format: str) -> Path:
@@ -111,7 +111,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self, note: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Lock the folder for this process. If another process holds the lock, tell `note` and wait.
+        """Lock the folder for this process. If another process holds the lock, call `note` and wait.
 
         Raises:
           ValueError: another process holds the lock, and `note` is None.
@@ -131,14 +131,14 @@ class RunFolder:
                         ) from None
                     note(f"waiting for another process that is at work in {self.path}")
                     fcntl.lockf(lock, fcntl.LOCK_EX)
-                # The other process may have deleted the folder; the lock is then on a file that is gone.
+                # The other process may have deleted the folder; the lock is then on a deleted file.
                 if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                     yield
                     return
 
     def in_use(self) -> bool:
-        """Whether another process holds the lock; nothing is written."""
-        # A shared lock, held for an instant: two processes that ask at once do not block each other.
+        """True if another process holds the lock. Nothing is written."""
+        # A shared lock, held for a moment: two processes that check at once do not block each other.
         handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -152,13 +152,13 @@ class RunFolder:
         """The content of a finished run; None if it is not finished. The manifest, written last, marks it finished.
 
         Raises:
-          ValueError: it cannot be read, or something in the folder leads out of it.
+          ValueError: the manifest cannot be read, or a link or pipe in the folder leads out of it.
         """
         check_own(self.path)
         return self.load_manifest()
 
     def load_manifest(self) -> FinishedRun | None:
-        """As `load`, without checking the other files of the folder."""
+        """Load as `load` does, without checking the other files of the folder."""
         path = self.path / MANIFEST
         check_own(path)
         if not path.exists():
@@ -189,8 +189,8 @@ class RunFolder:
         model: KerasModel | None,
         **more: Any,
     ) -> FinishedRun:
-        """Write the models, predictions and, last, the manifest, with the entries `more`. Delete the checkpoint."""
-        if model is not None and not (self.path / TRAINED).exists():  # else it is there already
+        """Write the models, the predictions and, last, the manifest with the entries `more`. Delete the checkpoint."""
+        if model is not None and not (self.path / TRAINED).exists():  # unless saved already
             model.save(self.model_file("keras"))
         exported.save(self.model_file("tflite"))
         finished = self.add(row, predictions, more)
@@ -199,7 +199,7 @@ class RunFolder:
         return finished
 
     def save_trained(self, model: KerasModel, facts: Mapping[str, Any]) -> None:
-        """Write a trained model and, last, the facts for its row. Delete the checkpoint."""
+        """Write a trained model and, last, the facts for its row. Then delete the checkpoint."""
         model.save(self.model_file("keras"))
         write_json(self.path / TRAINED, facts)
         shutil.rmtree(self.checkpoint, ignore_errors=True)
@@ -207,7 +207,7 @@ class RunFolder:
     def add(
         self, row: Result, predictions: Predictions, manifest: Mapping[str, Any]
     ) -> FinishedRun:
-        """Write the predictions behind `row`, then the manifest with that row added."""
+        """Write the predictions of `row`, then the manifest with that row added."""
         predictions.write(self.predictions_file(row))
         whole = {**manifest, ROWS[row.measured_on]: row.record()}
         write_json(self.path / MANIFEST, whole)
@@ -215,36 +215,36 @@ class RunFolder:
         return FinishedRun(rows, whole)
 
     def has_lock(self) -> bool:
-        """Whether the folder has the file that runs lock, and not a link in its place."""
+        """True if the folder has the lock file of a run, and not a link in its place."""
         lock = self.path / LOCK
         return lock.is_file() and not lock.is_symlink()
 
     def is_trained(self) -> bool:
-        """Whether a trained model is here, measured or not."""
+        """True if the folder has a trained model, measured or not."""
         return self.has_manifest() or (self.path / TRAINED).exists()
 
     def has_manifest(self) -> bool:
-        """Whether a manifest is there, valid or not."""
+        """True if the folder has a manifest, valid or not."""
         return (self.path / MANIFEST).exists()
 
     def has_only_run_files(self) -> bool:
-        """Whether every entry has the name of one that a run makes."""
+        """True if every entry of the folder has a name that a run may write."""
         return all(_OWN.fullmatch(path.name) for path in self.path.iterdir())
 
     def clear(self) -> None:
-        """Delete everything in the folder except the lock, so that the run is made again."""
+        """Delete everything in the folder except the lock, so that the run starts again."""
         empty(self.path, but=LOCK)
 
     def delete(self) -> None:
         """Delete the folder and its content. The targets of links in it stay."""
-        # The manifest first: the rest of an interrupted deletion must not pass for a finished run.
+        # Delete the manifest first: after an interrupted deletion, the rest must not look like a finished run.
         (self.path / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.path)
 
     def epochs_so_far(self) -> int:
-        """How many epochs a killed process finished."""
+        """The number of epochs that a killed process finished; 0 if there are none."""
         return 0 if self.checkpoint.is_symlink() else epochs_logged(self.checkpoint)
 
     def seconds_so_far(self) -> float:
-        """Seconds of the epochs that a killed process finished; 0 if there are none."""
+        """The seconds that the epochs of a killed process took; 0 if it finished none."""
         return seconds_logged(self.checkpoint)

@@ -1,4 +1,4 @@
-"""The key of a run: a digest of everything that determines its final weights, and of nothing else."""
+"""The key of a run: a digest of everything that determines its final weights, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from compress.tflite import convert
 from compress.training import fit, precision, recovery, views
 from compress.training.recipe import Recipe
 
-FORMAT = 2  # of keys; another number makes every kept run stale
+FORMAT = 2  # of keys; a new number makes every finished run stale
 TRAINING_LIBRARIES = ("tensorflow", "keras", "numpy")
 EXPORT_LIBRARIES = ("tensorflow", "keras")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyContext:
-    """What determines the weights of a run besides its stages or its recipe.
+    """Everything that determines the weights of a run, except its stages or its recipe.
 
-    Code counts by its integer version; code from elsewhere that declares none counts by its source. Of options and
-    recipes only values that differ from their defaults count, so that a new option changes no existing key.
+    A key contains the integer version of the code. For code outside this package that declares no version, it also
+    contains a digest of the source. Options and recipes count only where they differ from their defaults, so a new
+    option changes no existing key.
     """
 
     task: Task
@@ -38,15 +39,14 @@ class KeyContext:
     seed: int
     deterministic: bool = False
     train_on: TrainedOn = "train"
-    decided: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # before the run: the precision, by timing this machine, and the backend of Keras if it is not TensorFlow
+    # Choices made before the run: the precision, by timing this machine, and a Keras backend other than TensorFlow.
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
     def of_pipeline(self, stages: Sequence[Stage], incoming: str) -> str:
-        """The key of stages in order.
+        """The key of a run of these stages, in this order.
 
         Args:
-          incoming: digest of the model that they begin with.
+          incoming: digest of the model that the first stage gets.
         """
         parts: dict[str, Any] = {"model": incoming, "stages": [_stage(stage) for stage in stages]}
         if files := [sha256(zoo.file_of(path)) for stage in stages for path in stage.files()]:
@@ -70,11 +70,11 @@ class KeyContext:
         return self._digest(parts, libraries, self.decided_for(stages))
 
     def decided_for(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """What was decided, if a stage depends on it: tf_keras trains in float32 whatever was decided."""
+        """`decided` if a stage depends on it, otherwise empty: tf_keras always trains in float32."""
         return dict(self.decided) if trained_by_keras(stages) else {}
 
     def of_training(self, recipe: Recipe, network: Network) -> str:
-        """The key of a training from scratch. The code of the task's first network counts as the task's."""
+        """The key of a training from scratch. The code of the task's first network counts as code of the task."""
         options = network.changed_options()
         training: dict[str, Any] = {
             "version": fit.VERSION,
@@ -100,9 +100,8 @@ class KeyContext:
     ) -> str:
         names = sorted({*libraries, *EXPORT_LIBRARIES})
         if "backend" in decided:
-            names.remove(
-                "tensorflow"
-            )  # it may be absent there, and computes nothing of the weights
+            # On another backend, TensorFlow may be absent and does not compute the weights.
+            names.remove("tensorflow")
         context: dict[str, Any] = {
             "key": FORMAT,
             "task": [self.task.name, *code_of(type(self.task))],
@@ -122,15 +121,15 @@ class KeyContext:
 
 
 def trained_by_keras(stages: Iterable[Stage]) -> bool:
-    """Whether one of the stages trains with Keras 3; those that name tf-keras train with that."""
+    """True if one of the stages trains with Keras 3. Stages whose libraries include tf-keras train with tf-keras."""
     return any(stage.trains and "tf-keras" not in stage.libraries() for stage in stages)
 
 
 def code_of(maker: type) -> list[Any]:
-    """What identifies the code of a stage, task or network class in a key.
+    """The parts of a key that identify the code of a stage, task or network class.
 
-    The class's version; also its source if the class is not of this package and only inherits that version, since
-    nobody then promises to raise it.
+    These are the version of the class and, if the class is outside this package and only inherits that version, a
+    digest of its source: its author may not raise the version.
     """
     ours = maker.__module__.split(".")[0] == ENGINE
     version: int = maker.version  # type: ignore[attr-defined]

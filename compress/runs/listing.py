@@ -1,4 +1,4 @@
-"""List run folders: their content, whether a process uses one, and how old ones are deleted."""
+"""List run folders with their content and state, and delete old ones."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Run:
 
     folder: Path
     label: str
-    # "finished"; "trained": not measured yet; "unfinished"; "in use"; "unreadable": damaged, or of another version
+    # "finished"; "trained": not measured yet; "unfinished"; "in use"; "unreadable": damaged, or of another version.
     state: str
-    epochs: int | None  # finished so far; None for a trained run
+    epochs: int | None  # epochs finished so far; None if the run is trained
     size_bytes: int
     time: datetime  # when the row was made; for an unfinished run, when a file was last written
     result: Result | None
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The run as a JSON object."""
         row = self.result
         return {
             "folder": str(self.folder),
@@ -51,7 +51,7 @@ def run_folders(out: Path) -> list[Run]:
     """The run folders in `out`, the oldest first. Other entries and links are ignored."""
     if not out.is_dir():
         raise FileNotFoundError(
-            f"no folder {out}; expected one with run folders: name it by --out."
+            f"no folder {out}; expected one with run folders: name it with --out."
         )
     runs = [_run(folder) for folder in sorted(out.iterdir()) if _is_run(folder)]
     return sorted(runs, key=lambda run: run.time)
@@ -66,17 +66,17 @@ def delete(run: Run) -> None:
     """Delete a run folder and its content. The targets of links in it stay.
 
     Raises:
-      ValueError: a process uses it by now, or it is no run folder any more.
+      ValueError: a process now uses the folder, or it is no longer a run folder.
     """
     if not _is_run(run.folder):
-        raise ValueError(f"{run.folder} is no run folder any more: it stays.")
+        raise ValueError(f"{run.folder} is no longer a run folder, so it is not deleted.")
     folder = RunFolder(run.folder)
     with folder.lock():
         folder.delete()
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a run made this folder, judged by its name, its lock, and its manifest or file names. Never a link."""
+    """True if a run made this folder, judged by its name, its lock, and its manifest or file names; false for links."""
     named = NAME.fullmatch(folder.name)
     if not named or folder.is_symlink() or not folder.is_dir():
         return False
@@ -135,7 +135,6 @@ def _files(folder: Path) -> Iterator[os.stat_result]:
     """The status of every file below `folder`; links are not followed."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # a process at work here replaces its files
+            # A process that works in this folder replaces its files.
+            with contextlib.suppress(FileNotFoundError):
                 yield (Path(parent) / name).lstat()

@@ -1,7 +1,7 @@
-"""How many epochs of a stage fit into the minutes that it is given: settled by timing steps, before the key of its run.
+"""Replace the minutes of a stage by the number of epochs that fit into them, found by timing training steps.
 
-A stage is timed once, with the model that it will train, and the number is kept in the folder of runs, so that the same
-command stays the same run.
+This happens before the key of the run is computed. A stage is timed once, with the model that it will train. The number
+is cached in the folder of runs, so that the same command is the same run.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from compress.runs.context import RunContext
 
 NAME = ".minutes.json"
-WARM_UP, TIMED = 3, 20  # steps: not counted, as they compile; counted
-TRIALS = 4  # of learning rates, usually
-VALIDATION = 1 / 3  # of the time that training takes for as many images
+WARM_UP, TIMED = 3, 20  # steps: the first ones compile and are not timed
+TRIALS = 4  # usual number of trials of a learning-rate search
+VALIDATION = 1 / 3  # time to validate an image, relative to the time to train on it
 
 
 class Timed(Exception):
-    """Raised when enough steps of a training are timed, to end it."""
+    """Raised to end a training when enough of its steps are timed."""
 
 
 class Stopwatch:
-    """Progress that times the steps of a training and ends it. It shows nothing."""
+    """Progress that times the steps of a training and then ends the training. It shows nothing."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -52,14 +52,14 @@ class Stopwatch:
             raise Timed
 
     def epoch(self, row: Row) -> None:
-        """Nothing: the next epoch goes on."""
+        """Do nothing: timing continues in the next epoch."""
 
     def note(self, sentence: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     @property
     def seconds(self) -> float:
-        """Of a step: the median."""
+        """The median time of a step."""
         between = np.diff(self.times)
         return float(np.median(between[WARM_UP:] if len(between) > WARM_UP else between))
 
@@ -67,10 +67,10 @@ class Stopwatch:
 def settled(
     stages: Sequence[Stage], model: KerasModel, context: RunContext
 ) -> tuple[tuple[Stage, ...], tuple[float | None, ...]]:
-    """The stages, those given minutes with the epochs that fit into them instead; and the minutes of each.
+    """The stages, with epochs in place of minutes where minutes are given; and the minutes of each stage.
 
     Args:
-      model: the one that the first stage gets.
+      model: the input of the first stage.
     """
     given = tuple(getattr(stage, "minutes", None) for stage in stages)
     incoming = model.digest
@@ -90,7 +90,7 @@ def _with_epochs(stage: Stage, epochs: int) -> Stage:
 
 
 def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: RunContext) -> int:
-    """How many epochs fit, as timed now or before. Another process that asks waits."""
+    """The number of epochs that fit, timed now or read from the cache. Other processes wait for the timing."""
     note = context.progress.note
 
     def timed() -> int:
@@ -107,7 +107,7 @@ def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: 
 def epochs_within(
     seconds: float, stage: Stage, model: KerasModel, view: TaskView, seed: int
 ) -> int:
-    """How many epochs of a stage's training of `model` fit, its search for a learning rate included; at least one."""
+    """The number of epochs, at least 1, of training `model` that fit into the time, after any learning-rate search."""
     finds_rate = isinstance(stage, TrainingStage) and stage.finds_learning_rate(view)
     alone = dataclasses.replace(stage, minutes=None)  # type: ignore[call-arg]
     if finds_rate:

@@ -20,7 +20,7 @@ from compress.training.precision import PrecisionChoice
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of a command, besides its stages or its training. Each field has the name of its option."""
+    """The options of a command, except its stages or its training. Each field has the name of its option."""
 
     task: Task
     data: Path | None = None
@@ -30,15 +30,15 @@ class RunOptions:
     precision: PrecisionChoice = "auto"
     out: Path = Path("runs")  # for run folders
     results: Path = Path("reports/results.jsonl")  # for rows
-    fresh: bool = False  # redo what is finished already
-    no_measure: bool = False  # keep the trained model, to be measured later
-    train_on: TrainedOn = "train"  # what trainings show; "train+validation" is for a final model
+    fresh: bool = False  # run finished runs again
+    no_measure: bool = False  # save the trained model, and measure it later
+    train_on: TrainedOn = "train"  # "train+validation" is for a final model
     measured_on: MeasuredOn = "test"
-    micro_accuracy: bool = False  # measure in TFLM's arithmetic too
+    micro_accuracy: bool = False  # also measure the accuracy in TFLM's arithmetic
     as_json: bool = False
     model: Path | None = None  # None: the task's baseline
     trust: bool = False
-    # Choices made before the run, such as a precision or another backend than TensorFlow. They are in its key.
+    # Choices made before the run, such as a precision or a backend other than TensorFlow. They are part of its key.
     decided: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,7 +46,7 @@ class RunOptions:
         return DigestIndex(self.out)
 
     def data_key(self) -> str | None:
-        """The index key for the present state of the data's files; None if the task cannot name these files."""
+        """The index key for the current data files; None if the task cannot name them, or if they are too many."""
         sources = self.task.sources(self.data)
         parts = [keys.FORMAT, self.task.name, *keys.code_of(type(self.task)), str(self.data)]
         if choices := self.task.choices():
@@ -54,7 +54,7 @@ class RunOptions:
         return None if sources is None else files_key(sources, *parts)
 
     def model_key(self, path: Path, data_key: str) -> str:
-        """The index key for a model file: a digest of its content and of all else that loading it depends on."""
+        """The index key for a model file: a digest of its content and of everything else that affects its loading."""
         parts = [
             keys.FORMAT,
             input_scale.VERSION,
@@ -66,7 +66,7 @@ class RunOptions:
         return digest({"model": sha256(path), "parts": parts})
 
     def load(self, note: Note) -> Dataset:
-        """Load the data, and store their digests and notes in the index."""
+        """Load the data, and store its digests and notes in the index."""
         before, notes = self.data_key(), list[str]()
 
         def remember(sentence: str) -> None:
@@ -74,18 +74,18 @@ class RunOptions:
             note(sentence)
 
         data = self.task.load(self.data, remember)
-        # If the files changed while they were read, the digests may not belong to them.
+        # If the files changed during loading, the digests may not match them.
         if before is not None and before == self.data_key():
             self.index.put(before, KnownData(data.digests, tuple(notes), data.train.pixels))
         return data
 
     def remember_model(self, path: Path, known: KnownModel) -> None:
-        """Store in the index what loading a model file gave."""
+        """Store the result of loading a model file in the index."""
         if (data_key := self.data_key()) is not None:
             self.index.put(self.model_key(path, data_key), known)
 
     def context(self, known: KnownData, input_scale: float) -> keys.KeyContext:
-        """What goes into the keys of these runs."""
+        """The parts of the keys that these runs share."""
         return keys.KeyContext(
             task=self.task,
             input_scale=input_scale,

@@ -1,7 +1,7 @@
-"""Which precision a command trains in: the one asked for, or the one found faster when both were timed on this machine.
+"""The precision that a command trains in: the requested one, or the one that is faster on this machine.
 
-Both are timed once for a network, batch size, processor and version of the libraries, and only before a training that
-is long. The result is kept in the folder of runs, so that the same command stays the same run.
+Both precisions are timed once for a network, optimizer, batch size, processor and version of the libraries, and only
+before a long training. The result is cached in the folder of runs, so that the same command is the same run.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from compress.runs.context import RunContext
     from compress.runs.options import RunOptions
 
-PROCESSOR_FLAGS = {"avx512_bf16", "amx_bf16"}  # without one of them bfloat16 is slower
-# Timing both takes some 15 seconds. A training that sees fewer pixels is not worth that: about two minutes, at 1,000
-# images of 32x32 a second.
+PROCESSOR_FLAGS = {"avx512_bf16", "amx_bf16"}  # without one of them, bfloat16 is slower
+# Timing both takes about 15 seconds. A training on fewer pixels is too short for that: it takes less than about two
+# minutes, at 1,000 images of 32x32 a second.
 MIN_PIXELS = 120 * 1_000 * 32 * 32
 
 
 def of_pipeline(stages: Sequence[Stage], incoming: str, keys: KeyContext) -> Training | None:
-    """The longest training by Keras 3 of a pipeline; None if it has none.
+    """The longest training with Keras 3 in a pipeline; None if there is none.
 
     Args:
       incoming: digest of the model that the pipeline starts from.
@@ -52,24 +52,24 @@ def of_training(recipe: Recipe, network: Network, keys: KeyContext) -> Training:
 def known(
     asked: RunOptions | RunContext, training: Training | None, train_pixels: int
 ) -> Precision | None:
-    """The precision of a training, if it is known without timing anything; nothing heavy is imported.
+    """The precision of a training; None if it is not known without timing. No large library is imported.
 
     Args:
-      train_pixels: of all training images together, each counted once.
+      train_pixels: number of pixels of all training images, each image counted once.
     """
     if asked.precision != "auto":
         return asked.precision
     if asked.deterministic or training is None or training.epochs * train_pixels < MIN_PIXELS:
         return "float32"
     if "backend" in asked.decided:
-        return "float32"  # whoever measures the run must find it by its words alone
+        return "float32"  # a later command that measures the run must derive the same key
     remembered = Timings(asked.out).of_run(training.run)
     able = PROCESSOR_FLAGS & provenance.processor_flags()
     return remembered or (None if able else "float32")
 
 
 def decided(keys: KeyContext, precision: Precision) -> KeyContext:
-    """The keys of runs that train in a precision; those of float32 are as if it had never been asked about."""
+    """The keys of runs that train in a precision. The keys of float32 do not contain the precision."""
     choice = {} if precision == "float32" else {"precision": precision}
     return replace(keys, decided={**keys.decided, **choice})
 
@@ -77,10 +77,10 @@ def decided(keys: KeyContext, precision: Precision) -> KeyContext:
 def settled(
     context: RunContext, training: Training | None, network: Callable[[], KerasModel]
 ) -> RunContext:
-    """The context with its precision decided, after both were timed if that is necessary.
+    """The context with its precision decided. Both precisions are timed if necessary.
 
     Args:
-      network: gives the network that the training trains.
+      network: returns the network that the training trains.
     """
     precision = known(context, training, context.data.train.pixels)
     if precision is None and training is not None:

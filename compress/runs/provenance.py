@@ -1,4 +1,4 @@
-"""Provenance: which code, which libraries and which machine made a row."""
+"""Provenance: the code, libraries and machine that made a row."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DISTRIBUTIONS = (
     "tflite-micro",
     "numpy",
 )
-GIT_SECONDS = 20  # a file system that hangs must not take the run with it
+GIT_SECONDS = 20  # timeout: a file system that hangs must not block the run
 
 
 def commit(package: Path = PACKAGE) -> str:
     """The git commit of the running code, with "+changes" if tracked code differs from it; or "unknown".
 
-    For a checkout that tracks `package`, its HEAD; for an installed package, the commit it was built from.
+    For a checkout that tracks `package`, this is its HEAD; for an installed package, the commit that it was built from.
     """
     root = package.parent
     tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
@@ -43,14 +43,14 @@ def commit(package: Path = PACKAGE) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and each library that can affect the numbers -> version, or "absent". Imports none of them."""
+    """Python and each library that can affect the numbers -> version, or "absent". No library is imported."""
     return {"python": platform.python_version()} | {
         name: version_of(name) for name in DISTRIBUTIONS
     }
 
 
 def version_of(distribution: str) -> str:
-    """The version of an installed distribution, or "absent"; it is not imported."""
+    """The version of an installed distribution, or "absent". The distribution is not imported."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -58,10 +58,10 @@ def version_of(distribution: str) -> str:
 
 
 def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor, how many of its cores this process may use, and the memory of the machine."""
+    """The processor, the number of cores that this process may use, and the memory of the machine."""
     text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
     model = _model_name(text) or platform.processor() or platform.machine() or "unknown processor"
-    # Not on macOS: there every process may use every core.
+    # macOS has no such function: there, every process may use every core.
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -69,13 +69,13 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
-    """What the processor can do, by the names that Linux has for it; empty elsewhere."""
+    """The feature flags of the processor, with the names that Linux uses; empty on other systems."""
     text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
     lines = [line.partition(":") for line in text.splitlines()]
     return next((set(value.split()) for key, _, value in lines if key.strip() == "flags"), set())
 
 
-# Instruction set that decides the speed of small networks -> names that Linux has for it.
+# Instruction set that decides the speed of small networks -> flags that Linux uses for it.
 _INSTRUCTION_SETS = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
@@ -85,20 +85,20 @@ _INSTRUCTION_SETS = {
 
 
 def instruction_sets() -> list[str]:
-    """Those of the processor that decide the speed of small networks; none where Linux does not tell."""
+    """The processor's instruction sets that decide the speed of small networks; empty if Linux does not list them."""
     flags = processor_flags()
     return [name for name, named in _INSTRUCTION_SETS.items() if named & flags]
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has had at any time."""
+    """The peak memory use of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 
 
 def _git(folder: Path, *words: str) -> str | None:
     """The output of git in `folder`, stripped; None if git fails, hangs or is not installed."""
-    # A hook or another tool's variables must not point us to another repository.
+    # The variables of a hook or of another tool must not select another repository.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
     try:

@@ -1,4 +1,4 @@
-"""What was settled by measuring before runs, kept in their folder, so that the same command stays the same run."""
+"""A cache in the folder of runs for values that are measured before a run, so that the same command is the same run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from compress.files import open_lock, write_json
 from compress.input_file import regular
 
-MAX_RUNS = 2_000  # that are remembered; the oldest go first
+MAX_RUNS = 2_000  # in the cache; the oldest are dropped first
 
 
 def remembered(
     path: Path, run: str, is_valid: Callable[[Any], bool], settle: Callable[[], Any]
 ) -> Any:
-    """What was settled for a run: as the JSON file `path` has it, or settled now and put there. Others who ask wait."""
+    """The value of a run in the JSON file `path`. If missing, it is `settle()`, stored there; other processes wait."""
     with open_lock(path.with_suffix(".lock")) as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         known = _read(path, is_valid)
@@ -28,7 +28,7 @@ def remembered(
 
 
 def _read(path: Path, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
-    """Run -> what was settled for it; empty if the file cannot be read."""
+    """Key of a run -> its valid cached value; empty if the file cannot be read."""
     try:
         content = {} if path.is_symlink() else json.loads(regular(path).read_bytes())
         return {run: value for run, value in content.items() if is_valid(value)}

@@ -1,4 +1,4 @@
-"""Timings: which precision was faster for each network on this machine, kept in the folder of runs."""
+"""Timings: a cache, in the folder of runs, of the faster precision for each network on this machine."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
 NAME = ".precision.json"
 LOCK = ".precision.lock"
 CLEARLY_FASTER = 1.15
-MAX_RUNS = 2_000  # that are remembered; the oldest go first
+MAX_RUNS = 2_000  # in the cache; the oldest are dropped first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The longest training of a run, as far as it is known before any work."""
+    """The longest training of a run, as known before any work."""
 
     run: str  # key of the run in float32
     epochs: int
-    recipe: Recipe  # for the batch size and the optimizer
-    stages: tuple[Stage, ...] = ()  # up to the one that trains
+    recipe: Recipe  # gives the batch size and the optimizer
+    stages: tuple[Stage, ...] = ()  # up to and including the one that trains
 
 
 class Timings:
-    """A JSON file in the folder of runs: what was decided for each network, and which run trains which network."""
+    """A JSON file in the folder of runs: the precision decided for each network, and the network of each run."""
 
     def __init__(self, out: Path) -> None:
         self.path, self.lock = out / NAME, out / LOCK
 
     def of_run(self, run: str) -> Precision | None:
-        """What was decided for a run; None if nothing was, or it cannot be read."""
+        """The precision decided for a run; None if there is none that can be read."""
         networks, runs = self._read()
         return _precision(networks.get(runs.get(run)))
 
     def decide(self, training: Training, network: KerasModel, context: RunContext) -> Precision:
-        """What was decided for the network, or else what timing it now says. Another process that asks waits."""
+        """The precision of the network, from the cache or by timing it now. Other processes wait for the timing."""
         key = _key(network, training.recipe)
         with open_lock(self.lock) as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX)
@@ -62,7 +62,7 @@ class Timings:
         return _precision(networks[key]) or "float32"
 
     def _read(self) -> tuple[dict[Any, Any], dict[Any, Any]]:
-        """Network -> what was decided for it, and run -> network; empty if they cannot be read."""
+        """Network -> the decision for it, and run -> network; both empty if the file cannot be read."""
         try:
             content = {} if self.path.is_symlink() else json.loads(regular(self.path).read_bytes())
             return dict(content["networks"]), dict(content["runs"])

@@ -1,4 +1,4 @@
-"""Trained: a run that is trained and not measured, kept in its run folder until it is measured."""
+"""Trained: a trained model that is not measured yet. It stays in its run folder until it is measured."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Trained:
     """A trained model, and the facts of its training for a row that is written later."""
 
     model: KerasModel
-    incoming: str  # digest of the model that came in
+    incoming: str  # digest of the incoming model
     seconds: float
     peak_memory_bytes: int
     notes: Sequence[str] = ()
     recorded: Mapping[str, Any] = field(default_factory=dict)
-    manifest: Mapping[str, Any] = field(default_factory=dict)  # entries besides the row
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # its entries besides the row
 
     def save(self, folder: RunFolder) -> None:
-        """Write it to a run folder."""
+        """Write the model and the facts to a run folder."""
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del facts["model"]
         folder.save_trained(self.model, facts)
 
     @classmethod
     def load(cls, folder: RunFolder, trust: bool) -> Trained | None:
-        """The trained model of a run folder; None if none is there that waits to be measured.
+        """The trained model of a run folder; None if the folder has no model that is trained but not measured.
 
         Raises:
           ValueError: its files are damaged.
@@ -60,7 +60,7 @@ class Trained:
 
 
 def provenance_of(context: RunContext) -> dict[str, Any]:
-    """The entry of a manifest about where a model was trained that is measured later."""
+    """The manifest entry about the training of a model that is measured later: code, libraries, machine and time."""
     return {
         "trained": {
             "backend": backend.name(),
@@ -74,7 +74,7 @@ def provenance_of(context: RunContext) -> dict[str, Any]:
 
 
 def notes_on(context: RunContext) -> list[str]:
-    """What a row says of a model that was trained on another backend than the one that exported it."""
+    """The notes of a row whose model was trained on another backend than the one that exports it."""
     if "backend" not in context.decided:
         return []
     where = f"JAX {provenance.version_of(JAX)} ({provenance.machine()})"
@@ -84,7 +84,7 @@ def notes_on(context: RunContext) -> list[str]:
 
 
 def keep(context: RunContext, folder: RunFolder, label: str, train: Callable[[], Trained]) -> None:
-    """Train and keep the model in `folder`, without export, measuring or a row; say so. A trained one is kept."""
+    """Train, save the model in `folder` and say so; nothing is exported or measured. A trained model is reused."""
     note = context.progress.note
     with folder.lock(note):
         if context.fresh:
@@ -95,23 +95,23 @@ def keep(context: RunContext, folder: RunFolder, label: str, train: Callable[[],
         if Trained.load(folder, context.trust) is None:
             train().save(folder)
         note(
-            f"{label}: trained, not measured, so there is no .tflite file and no row. The same words without "
-            f"--no-measure, where TensorFlow is, measure {folder.model_file('keras')}"
+            f"{label}: trained, not measured, so there is no .tflite file and no row. To measure "
+            f"{folder.model_file('keras')}, run the same command without --no-measure where TensorFlow is installed"
         )
 
 
 def on_jax(context: RunContext) -> RunContext:
-    """The context of the same runs, trained on JAX."""
+    """The context with JAX as its training backend."""
     return dataclasses.replace(context, decided={**context.decided, "backend": JAX})
 
 
 def chosen(
     own: RunContext, other: RunContext, folder: Callable[[RunContext], RunFolder]
 ) -> RunContext:
-    """`other`, if the run is trained there and not in `own`; else `own`.
+    """`other` if the run is trained there and not in `own`, and `own` is not fresh; otherwise `own`.
 
     Args:
-      folder: the folder of the run in a context.
+      folder: returns the folder of the run in a context.
     """
     if own.fresh or folder(own).is_trained() or not folder(other).is_trained():
         return own

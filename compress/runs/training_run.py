@@ -1,4 +1,4 @@
-"""Train a task's model from scratch into a run folder: weights, exported file, log, summary, row."""
+"""Train a task's model from scratch and write a run folder: weights, exported file, log, summary, row."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Training:
     """The options of `compress train`."""
 
     recipe: str
-    network: Network | None = None  # None: the task's first, with default options
-    epochs: int | None = None  # None: the recipe's own
-    settings: tuple[str, ...] = ()  # FIELD=VALUE each: see `recipe_settings`
+    network: Network | None = None  # None: the task's first network, with default options
+    epochs: int | None = None  # None: the epochs of the recipe
+    settings: tuple[str, ...] = ()  # each FIELD=VALUE: see `recipe_settings`
     tensorboard: bool = False
 
     def network_of(self, task: Task) -> Network:
@@ -68,7 +68,7 @@ class Training:
         return [] if self.resolved(task).epochs else [untrained]
 
     def label(self, task: Task) -> str:
-        """The words that ask for this training. The task's first network is not named."""
+        """The words that request this training on the command line. The task's first network is not named."""
         network = self.network_of(task)
         named = [] if network.name == next(iter(task.networks)) else ["--network", network.name]
         epochs = [] if self.epochs is None else ["--epochs", str(self.epochs)]
@@ -77,15 +77,15 @@ class Training:
         return " ".join(words)
 
     def folder_name(self, task: Task, run: str) -> str:
-        """The name of the folder of the run with that key."""
+        """The name of the run folder for the key `run`."""
         text = self.label(task).replace(" --", "-").replace(" ", "-")
         safe = "".join(c if c.isalnum() or c in "-._,=" else "_" for c in text)
         return f"{safe}-{run[:12]}"
 
     def run(self, context: RunContext) -> tuple[Path, FinishedRun]:
-        """Train, or reuse the same training if it is finished. Gives the run folder and its content.
+        """Train, or reuse the same training if it is finished. Return the run folder and its content.
 
-        One that is trained and not measured, on this backend or on JAX, is only measured.
+        A model that is trained but not measured, on this backend or on JAX, is only measured.
         """
         own = self._settled(context)
         context = trained.chosen(own, self._settled(trained.on_jax(context)), self._folder)
@@ -115,7 +115,7 @@ class Training:
         return folder.path, context.run(folder, label, make)
 
     def keep_unmeasured(self, context: RunContext) -> Path:
-        """Train into the run folder, which is given, and leave the measuring for later."""
+        """Train and save the model without measuring it. Return the run folder."""
         context = self._settled(context)
         folder = self._folder(context)
 
@@ -145,7 +145,7 @@ class Training:
         recipe = self.resolved(context.task)
         model, history = self._fit(recipe, context, folder)
         _write_log(folder, history)
-        # Of images that were trained on, accuracy says nothing that should be cited.
+        # Do not cite the accuracy on images that were used in training.
         cited = history if context.train_on == "train" else []
         summary = summarise(cited, recipe, model.params, len(context.data.validation))
         return Trained(
@@ -181,7 +181,7 @@ class Training:
 
 
 def _write_log(folder: RunFolder, history: History) -> None:
-    """Write log.csv. The checkpoint's own log lags behind if a process was killed between the two."""
+    """Write log.csv. The log beside the checkpoint may lack an epoch, if a process was killed before writing it."""
     if not history:
         return
     with replacing(folder.log) as temporary, temporary.open("w", newline="") as file:
@@ -191,14 +191,14 @@ def _write_log(folder: RunFolder, history: History) -> None:
 
 
 def read_log(folder: Path) -> History:
-    """The rows of log.csv as `fit` gave them; none if nothing was trained."""
+    """The rows of log.csv as `fit` returned them; empty if nothing was trained."""
     return rows_logged(RunFolder(folder).log)
 
 
 def summarise(
     history: History, recipe: Recipe, params: int, validation_images: int
 ) -> dict[str, Any]:
-    """The figures by which the published baseline is described, with a 95 % Wilson interval for the accuracy."""
+    """The figures that describe the published baseline, with a 95 % Wilson interval for the accuracy."""
     summary: dict[str, Any] = {"params": params, "digest": digest(dataclasses.asdict(recipe))}
     if history:
         loss = min(history, key=lambda r: r["validation_cross_entropy"])

@@ -1,4 +1,5 @@
-"""From a budget to a file: which stages, in which order, with which options, as Optuna proposes them.
+"""Search for the best file within a budget: Optuna proposes stages, their order and their options.
 
-Trials are ordinary runs, measured on validation. Only this package names Optuna. Start at `space`, then `trial_run`.
+Trials are ordinary runs, measured on validation images. No other package uses Optuna. Start at `space`, then
+`trial_run`.
 """

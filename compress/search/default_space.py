@@ -1,4 +1,4 @@
-"""The space that is searched if no file gives one: networks, stages, widths, sparsity, bits and epochs of a task."""
+"""The default space of a search, for a task: networks, stages, widths, sparsity, bits and epochs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from compress.tasks.task import Task
 
 SOURCE = "the default space"
 WIDTH = "width"  # the option of networks that scales their filters
-SHORTEST = 8  # epochs go down to this part of what a stage trains for by itself
-# And up to this multiple of it, 1 if absent: what begins at random, or loses much at once, gains longest.
+SHORTEST = 8  # the fewest epochs are the stage's default divided by this
+# The most epochs are the stage's default times this, 1 if absent. A network that starts from random weights, or that
+# loses much at once, keeps improving for longest.
 LONGEST = {"distill": 4, "prune-filters": 4}
 
 
 def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Space:
-    """Chains of stages that make a file smaller, with the ranges that are worth a trial.
+    """Chains of stages that make a file smaller, with useful ranges of their options.
 
-    Zeros are searched where they save something: in what a file compresses to, and in files for TFLM.
+    Sparsity is searched only where zeros save something: in the compressed size of a file, and in files for TFLM.
     """
     four = _has_int4()
     micro = limits.arena is not None or "arena_bytes" in objectives
@@ -35,7 +36,7 @@ def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Sp
         chains += ["prune quantize encode", "prune-filters prune quantize encode"]
     elif "gzip_bytes" in objectives:
         chains += ["prune quantize", "prune qat"]
-    # Just as many filters go as must.
+    # These chains remove just enough filters to reach the limit.
     if limits.arena is not None:
         chains.append(f"prune-filters --arena {limits.arena} quantize")
     if limits.flash is not None:
@@ -56,7 +57,7 @@ def default_space(task: Task, limits: Limits, objectives: Collection[str]) -> Sp
 
 
 def _has_int4() -> bool:
-    """Whether the library that stores 4 bits after training is installed."""
+    """True if the library that stores 4 bits after training is installed."""
     try:
         int4.check()
     except ValueError:
@@ -65,15 +66,15 @@ def _has_int4() -> bool:
 
 
 def _shrinking(task: Task) -> Iterator[str]:
-    """What makes the network smaller, before a stage that stores it."""
+    """The stages that make the network smaller, as texts to put before a stage that stores it; the first is empty."""
     yield ""
     yield "prune-filters "
-    if not task.recipes:  # it has no network to train from scratch
+    if not task.recipes:  # the task has no network to train from scratch
         return
     _, *others = task.networks.values()
     yield "distill "
     for network in others:
-        # A width that is named is fixed; other networks have none to choose.
+        # An option that a chain names is fixed, so no width is searched for a network that has no such option.
         width = "" if WIDTH in network.option_names() else " --student-width 0.5"
         yield f"distill --student-network {network.name}{width} "
 
@@ -83,14 +84,14 @@ def _table(low: float, high: float, step: float) -> dict[str, float]:
 
 
 def _epochs(name: str) -> dict[str, Any]:
-    """A range of epochs around what the stage trains for by itself."""
+    """A range of epochs around the stage's default."""
     usual = usual_epochs(registry.stage(name)())
     high = usual * LONGEST.get(name, 1)
     return {"low": max(1, usual // SHORTEST), "high": high, "log": True}
 
 
 def usual_epochs(stage: Stage) -> int:
-    """How many epochs a stage trains for; 0 if it trains nothing."""
+    """The number of epochs that a stage trains for; 0 if it does not train."""
     if not any(field.name == "epochs" for field in typed_options.fields(stage)):
         return 0
     epochs = getattr(stage, "epochs", None)

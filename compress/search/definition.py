@@ -1,4 +1,4 @@
-"""Definition: what a search is, kept as JSON in the search's own folder so that it can be resumed."""
+"""Definition: the space, goals, budget and run options of a search, saved as JSON so that the search can be resumed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ VERSION = 1  # of the file; another one is refused
 FOLDER = "searches"  # in the folder of runs
 FILE = "search.json"
 MAX_BYTES = 10_000_000
-# Options of all runs, which a search keeps -> what they are as JSON; what is a path is kept as an absolute one.
+# Options of all runs that a search saves -> their JSON types. A path is saved as an absolute path.
 KEPT: dict[str, type | UnionType] = {
     "task": str, "data": str | None, "input_scale": float | int | None, "mean": list | None, "std": list | None,
     "bgr": bool, "resize": list | None, "seed": int, "deterministic": bool, "precision": str, "model": str | None,
     "trust": bool, "results": str,
 }  # fmt: skip
 PATHS = ("data", "model", "results")  # options that differ between machines of one search
-LEASE = 60.0  # seconds without a sign of life after which a trial is another's
-MOST, LONGEST = 10**12, 86_400  # of a budget or limit, and of a lease
+LEASE = 60.0  # seconds without a heartbeat, after which another process may take over a trial
+MOST, LONGEST = 10**12, 86_400  # maximum of a budget or limit, and of a lease
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,79}", re.ASCII)
-# Objective, as a field of a row -> which way is better.
+# Objective, a field of a row -> direction of improvement.
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "top1": "maximize",
     "file_bytes": "minimize",
@@ -49,7 +49,7 @@ class Definition:
     space: Mapping[str, Any]  # the record of a `Space`
     objectives: tuple[str, ...]
     limits: Mapping[str, int]
-    options: Mapping[str, Any]  # of all runs, as parsed from the command line, in JSON
+    options: Mapping[str, Any]  # of all runs, as parsed from the command line, as JSON
     minutes: float | None = None
     trials: int | None = None
     storage: str | None = None  # URL; None: SQLite in the folder of the search
@@ -57,13 +57,13 @@ class Definition:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of what decides the trials: all but name, budget, storage and paths."""
+        """SHA-256, in hex, of everything that affects the trials: all but name, budget, storage, lease and paths."""
         parts = {name: getattr(self, name) for name in ("space", "objectives", "limits")}
         options = {k: v for k, v in self.options.items() if k not in PATHS}
         return digest({**parts, "objectives": list(self.objectives), "options": options})
 
     def is_same_as(self, other: Definition) -> bool:
-        """Whether the same words asked for both, whatever the budget."""
+        """True if both searches are the same, apart from name, budget and lease."""
         ours, theirs = (
             [each.digest, each.storage, *(each.options.get(name) for name in PATHS)]
             for each in (self, other)
@@ -71,42 +71,42 @@ class Definition:
         return ours == theirs
 
     def parsed_space(self) -> Space:
-        """The space itself."""
+        """The `Space` of the search."""
         return space.parsed(self.space, self.name)
 
     def parsed_limits(self) -> Limits:
-        """The limits themselves."""
+        """The `Limits` of the search."""
         return Limits.from_record(self.limits)
 
     def with_budget(self, minutes: float | None, trials: int | None) -> Self:
-        """The same search with another budget, where one is given."""
+        """The same search with another budget; unchanged if no budget is given."""
         if minutes is None and trials is None:
             return self
         return replace(self, minutes=minutes, trials=trials)
 
     def save(self, out: Path) -> None:
-        """Write it to its folder in `out`."""
+        """Write the definition to the folder of the search in `out`."""
         write_json(folder_of(out, self.name) / FILE, {"version": VERSION, **asdict(self)})
 
 
 def folder_of(out: Path, name: str) -> Path:
-    """The folder of a search, in the folder of runs. ValueError if the name is none."""
+    """The folder of a search, in the folder of runs. ValueError if the name is not valid."""
     if not NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r:.100} is no name of a search: expected letters, digits and . _ + - of ASCII, at most 80."
+            f"{name!r:.100} is not a name for a search: expected ASCII letters, digits and . _ + -, at most 80."
         )
     return out / FOLDER / name
 
 
 def default_name(task: str, definition: Definition) -> str:
-    """The name of a search that is given none: the same words have the same."""
+    """The name of a search without a given name. The same command gives the same name."""
     options = {k: str(definition.options.get(k)) for k in PATHS[:2]}
     short = digest({"definition": definition.digest, **options})[:8]
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', task).strip('-')}-{short}"
 
 
 def load(out: Path, name: str) -> Definition:
-    """The search of that name. ValueError, with the nearest name, if there is none, or if its file is damaged."""
+    """The search of that name. ValueError if its file is damaged or, with the nearest name, if there is none."""
     path = folder_of(out, name) / FILE
     check_own(path)
     if not path.is_file():
@@ -126,13 +126,13 @@ def load(out: Path, name: str) -> Definition:
         _check(found, name)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not the file of a search ({str(error).rstrip('.')}): search anew under another --name."
+            f"{path} is not the file of a search ({str(error).rstrip('.')}): start a new search with another --name."
         ) from error
     return found
 
 
 def _check(found: Definition, name: str) -> None:
-    """Raise ValueError or TypeError if a damaged or foreign file gave something else than a search."""
+    """Raise ValueError or TypeError if a damaged or foreign file did not give a valid search."""
     if found.name != name:
         raise ValueError(f"it is of search {found.name!r:.100}")
     if not found.objectives or set(found.objectives) - set(OBJECTIVES):
@@ -140,16 +140,16 @@ def _check(found: Definition, name: str) -> None:
     budget = [n for n in (found.minutes, found.trials) if n is not None]
     numbers = all(_is_number(n, MOST) for n in (*budget, *found.limits.values()))
     if not numbers or not _is_number(found.lease, LONGEST):
-        raise ValueError("a budget, lease or limit is no number above 0, or too large a one")
+        raise ValueError("a budget, lease or limit is not a number above 0, or is too large")
     if not isinstance(found.storage, str | None):
-        raise ValueError("its storage is not what it should be")
+        raise ValueError("its storage is neither text nor null")
     _check_options(found.options)
     found.parsed_space()
     found.parsed_limits()
 
 
 def _check_options(options: Any) -> None:
-    """Raise ValueError unless they are all options that a search keeps, each with a value that it may have."""
+    """Raise ValueError unless these are exactly the options that a search saves, each with a value of its type."""
     if not isinstance(options, dict) or options.keys() != KEPT.keys():
         raise ValueError("its options are not those that a search keeps")
     for name, kind in KEPT.items():

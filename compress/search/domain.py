@@ -1,4 +1,4 @@
-"""Domains: the values of one option that a search may choose, derived from the option's click type."""
+"""Domains: the values of an option that a search may choose, derived from the option's click type."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import click
 from compress import typed_options
 from compress.text import no_such
 
-INSIDE = 0.01  # share of a range that its open end is moved inwards
-DIGITS = 4  # of a number that is chosen from a range; what differs less is the same run
+INSIDE = 0.01  # an excluded end of a range is moved inwards by this share of the range
+DIGITS = 4  # significant digits of a chosen number; numbers that differ by less give the same run
 KEYS = ("low", "high", "step", "log")
 
 
 class Chooser(Protocol):
-    """What chooses values: a trial of Optuna."""
+    """Chooses values, as a trial of Optuna does."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
     def suggest_float(
@@ -38,13 +38,13 @@ class Choice:
     values: tuple[Any, ...]
 
     def chosen(self, chooser: Chooser, name: str) -> Any:
-        """The value that is chosen. Optuna keeps plain values; a list is kept as its JSON."""
+        """The chosen value. Optuna stores plain values, so a list is stored as its JSON."""
         word = chooser.suggest_categorical(name, [_plain(value) for value in self.values])
         return next(value for value in self.values if _plain(value) == word)
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values that a smallest file is looked for among: all, as a chooser gives them."""
+        """The values that are tried to find the smallest file: all values, in the form that a chooser gives."""
         return tuple(map(_plain, self.values))
 
 
@@ -59,7 +59,7 @@ class Range:
     whole: bool = False
 
     def chosen(self, chooser: Chooser, name: str) -> float:
-        """The number that is chosen, of few digits."""
+        """The chosen number, rounded to DIGITS significant digits."""
         if self.whole:
             step = 1 if self.step is None else int(self.step)
             return chooser.suggest_int(name, int(self.low), int(self.high), step=step, log=self.log)
@@ -68,7 +68,7 @@ class Range:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The numbers from low to high, a step apart; both ends if there is no step.
+        """The numbers from low to high at intervals of one step; both ends if there is no step.
 
         >>> Range(0.25, 0.4, 0.05).numbers
         (0.25, 0.3, 0.35, 0.4)
@@ -80,7 +80,7 @@ class Range:
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """The values that a smallest file is looked for among: both ends."""
+        """The values that are tried to find the smallest file: both ends."""
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
 
@@ -91,12 +91,12 @@ def parsed(field: dataclasses.Field[Any], given: Any, where: str) -> Domain:
     """The domain that a space gives an option.
 
     Args:
-      given: a value; a list of values; or a table with some of low, high, step and log. What it leaves out is that of
-        the option: an empty table is its whole range.
-      where: stage and option, which begin every sentence.
+      given: a value; a list of values; or a table with some of low, high, step and log. An end that the table leaves
+        out is that of the option: an empty table is the whole range of the option.
+      where: stage and option, for the start of every error message.
 
     Raises:
-      ValueError: the option takes no such values.
+      ValueError: the option does not take such values.
     """
     if isinstance(given, Mapping):
         return _of_table(field, given, where)
@@ -104,7 +104,7 @@ def parsed(field: dataclasses.Field[Any], given: Any, where: str) -> Domain:
     alone = typed_options.repeatable(field) and isinstance(given, list) and not _nested(given)
     values = given if isinstance(given, list) and not alone else [given]
     if not values:
-        raise ValueError(f"{where}: the list is empty; expected one value at least.")
+        raise ValueError(f"{where}: the list is empty; expected at least one value.")
     return Choice(tuple(dict.fromkeys(_value(field, value, where) for value in values)))
 
 
@@ -115,10 +115,12 @@ def _of_table(field: dataclasses.Field[Any], table: Mapping[str, Any], where: st
             raise ValueError(f"{where}: {no_such('key', key, KEYS)}")
     if isinstance(kind, click.Choice | click.types.BoolParamType):
         if table:
-            raise ValueError(f"{where}: it is no number; give a list of values, or {{}} for all.")
+            raise ValueError(
+                f"{where}: it is not a number; give a list of values, or {{}} for all."
+            )
         return Choice((False, True) if not isinstance(kind, click.Choice) else tuple(kind.choices))
     if not isinstance(kind, click.IntRange | click.FloatRange):
-        raise ValueError(f"{where}: it is no number; give a list of values.")
+        raise ValueError(f"{where}: it is not a number; give a list of values.")
     whole = isinstance(kind, click.IntRange)
     if not isinstance(table.get("log", False), bool):
         raise ValueError(f"{where}: log is {table['log']!r}; expected true or false.")
@@ -134,12 +136,12 @@ def _of_table(field: dataclasses.Field[Any], table: Mapping[str, Any], where: st
         raise ValueError(f"{where}: low is {low:g} and high {high:g}; expected low first.")
     log = bool(table.get("log"))
     if log and (step is not None or low <= 0):
-        raise ValueError(f"{where}: log goes with a low above 0 and without step.")
+        raise ValueError(f"{where}: log requires a low above 0 and no step.")
     return Range(low, high, step, log, whole)
 
 
 def _end(field: dataclasses.Field[Any], table: Mapping[str, Any], end: str, where: str) -> float:
-    """An end of a range, as given or that of the option's click type."""
+    """An end of a range: as given, otherwise from the option's click type."""
     if end in table:
         value: float = _value(field, table[end], where)
         return value
@@ -156,7 +158,7 @@ def _end(field: dataclasses.Field[Any], table: Mapping[str, Any], end: str, wher
 
 
 def _value(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """A value, converted to the option's type. ValueError if it takes no such value."""
+    """A value, converted to the option's type. ValueError if the option does not take it."""
     repeatable = typed_options.repeatable(field)
     parts = value if repeatable and isinstance(value, list) else [value]
     found = tuple(typed_options.converted(field, part, where) for part in parts)

@@ -1,4 +1,4 @@
-"""Finalists: the best of a search, measured on the test images once, and its file put where it is easily found."""
+"""Finalists: the best trials of a search, measured once on the test images. The best file is copied to its folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BEST = "best.tflite"
 
 
 def finalists(definition: Definition, so_far: Standing) -> tuple[Found, ...]:
-    """What is measured on test images: the best trial, or with several objectives the front."""
+    """The trials that are measured on test images: the best one or, with several objectives, the front."""
     if len(definition.objectives) > 1:
         return so_far.front
     return (so_far.best,) if so_far.best else ()
 
 
 def remark(definition: Definition, so_far: Standing) -> str:
-    """What the row of a finalist says of how it was found."""
+    """The note in a finalist's row that says how the finalist was found."""
     by = " and ".join(definition.objectives)
     return (
         f"Found by search {definition.name}: the best by {by} on validation images among {so_far.tried} trials, of "
@@ -36,7 +36,7 @@ def remark(definition: Definition, so_far: Standing) -> str:
 def measured(
     definition: Definition, so_far: Standing, model: KerasModel, context: RunContext, results: Path
 ) -> list[Result]:
-    """The rows of the finalists on test images, the baseline's first. One that is there already is kept.
+    """The rows of the finalists on test images, after that of the baseline. A row that exists already is reused.
 
     Args:
       context: of the trials.
@@ -59,7 +59,7 @@ def measured(
 
 
 def export(definition: Definition, best: Found, out: Path) -> Path:
-    """Copy the best trial's file into the folder of the search. Gives its path."""
+    """Copy the best trial's file into the folder of the search. Return the path of the copy."""
     path = folder_of(out, definition.name) / BEST
     write_bytes(path, run_folder(best, out).model_file("tflite").read_bytes())
     return path

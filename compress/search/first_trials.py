@@ -1,4 +1,4 @@
-"""First trials: what a search tries before anything is known, as a person would begin."""
+"""First trials: the trials that a search proposes before it knows anything, chosen as a person would start."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from optuna import Study
 
 WIDTH = "distill.student_width"
-NUMBERS = ("quantize.scheme", "qat.bits")  # what weights are stored in
-FIRST = "first"  # attribute of a trial: whether it was proposed here
+NUMBERS = ("quantize.scheme", "qat.bits")  # options that choose the number format of weights
+FIRST = "first"  # attribute of a trial: true if it is a first trial
 _MARK = {FIRST: True}
 
 
 def begin_with_the_shortest(study: Study, definition: Definition) -> None:
-    """Let the first trials have the fewest epochs of each chain: there is something soon, and a pace to go by."""
+    """Propose each chain with its fewest epochs: this soon gives a result, and a pace to estimate later trials by."""
     for chain in definition.parsed_space().chains:
         epochs = {n: min(d.ends) for n, d in chain.domains().items() if n.endswith(EPOCHS)}
         study.enqueue_trial({CHAIN: chain.text, **epochs}, user_attrs=_MARK)
 
 
 def begin_with_the_widest(study: Study, definition: Definition, predict: Predictor) -> None:
-    """Let early trials have the widest student of each chain that keeps to the limits, trained for the usual epochs.
+    """Propose the widest student of each chain that keeps to the limits, trained for the default number of epochs.
 
-    The accuracy of students grows with their width, so a person begins there. Of the numbers that the chain may store
-    weights in, they are those that leave room for the widest student: 4 bits, where the bytes are limited.
+    The accuracy of a student grows with its width, so a person would start there. The number format of the weights is
+    the one that allows the widest student: 4 bits if the bytes are limited.
     """
     limits = definition.parsed_limits().given
     for chain in definition.parsed_space().chains:
@@ -46,7 +46,7 @@ def begin_with_the_widest(study: Study, definition: Definition, predict: Predict
 
 
 def _widest(chain: Chain, limits: dict[str, int], predict: Predictor) -> Iterator[dict[str, Any]]:
-    """Values of a chain with its widest student that keeps to the limits, for each kind of numbers to store."""
+    """The values of a chain with its widest student that keeps to the limits, for each number format of weights."""
     domains = chain.domains()
     width = domains.get(WIDTH)
     if not isinstance(width, Range):
@@ -59,7 +59,7 @@ def _widest(chain: Chain, limits: dict[str, int], predict: Predictor) -> Iterato
 
 
 def _usual(chain: Chain) -> dict[str, Any]:
-    """The first choice of each option of a chain, and the epochs that its stages train for by themselves."""
+    """The first choice of each option of a chain, and the default number of epochs of its stages, within the domain."""
     values: dict[str, Any] = {}
     for name, domain in chain.domains().items():
         values[name] = domain.ends[0]
@@ -70,9 +70,9 @@ def _usual(chain: Chain) -> dict[str, Any]:
 
 
 def _fits(chain: Chain, values: dict[str, Any], limits: dict[str, int], predict: Predictor) -> bool:
-    """Whether the pipeline is predicted to keep to every limit."""
+    """True if the pipeline is predicted to keep to every limit."""
     try:
         amounts = predict(chain.pipeline(Fixed(values)), list(limits)).amounts
     except ValueError:
-        return False  # these options do not go together, or not with this model
+        return False  # these options do not go together, or they do not suit this model
     return all((amounts.get(name) or math.inf) <= most for name, most in limits.items())

@@ -1,4 +1,4 @@
-"""Longer training: when half of a search's time is over, its best pipelines are trained for the time that is left."""
+"""Longer training: after half of a search's time, its best pipelines are trained for the remaining time."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from compress.search.standing import PACE, Standing
 if TYPE_CHECKING:
     from optuna import Study
 
-HALF = 0.5  # of the minutes, after which it is proposed
-SHARE = 1 / 8  # of the minutes, which no trial before that may take more of
-USED = 0.85  # share of the time left that it is to take: a pace is not exact, and a training broken off is lost
-WORTH_IT = 1.25  # times the epochs that a pipeline had; with less it is not proposed
-PROPOSED = "longer"  # attribute of a study: the minutes of the budget for which it was proposed
+HALF = 0.5  # share of the minutes after which longer training is proposed
+SHARE = 1 / 8  # maximum share of the minutes for one trial before that
+USED = 0.85  # share of the remaining time to use: a pace is inexact, and an interrupted training is lost
+WORTH_IT = 1.25  # a pipeline is proposed with at least this times the epochs that it had
+PROPOSED = "longer"  # attribute of a study: the minutes for which longer training was proposed
 
 
 def propose_longer_training(
     study: Study, definition: Definition, so_far: Standing, seconds_left: float | None
 ) -> None:
-    """Propose the best pipeline with more epochs, as many as fit into the time left and into the space; once.
+    """Propose the best pipeline once more, with as many epochs as fit into the remaining time and into the space.
 
-    Trials that are many are short, and a person would give one training all the time. This is what a search by the
-    clock does with its second half. Where the space lets the best pipeline have only a part of that time, the rest is
-    for the best one of another chain, and so on. A search that has several objectives has no best one.
+    Many trials are short trials, while a person would give one training all the time. A search with a time budget does
+    so in its second half. If the space does not let the best pipeline use all of that time, the rest goes to the best
+    pipeline of another chain, and so on. A search with several objectives has no best pipeline.
     """
     if definition.minutes is None or seconds_left is None or len(definition.objectives) > 1:
         return
@@ -39,7 +39,7 @@ def propose_longer_training(
     seconds, seen = USED * seconds_left, set()
     for found in so_far.fitting:
         trial = trials[found.number]
-        # Without a pace all of it was trained before.
+        # A trial without a pace trained no epoch: all its stages were finished before.
         if PACE not in trial.user_attrs or trial.params[CHAIN] in seen:
             continue
         seen.add(trial.params[CHAIN])
@@ -54,12 +54,12 @@ def propose_longer_training(
 
 
 def is_proposed(study: Study, definition: Definition) -> bool:
-    """Whether that was done. The first trials that still wait then are given up: no time would be left for it."""
+    """True if longer training was proposed for these minutes. First trials that still wait are then dropped."""
     return definition.minutes is not None and study.user_attrs.get(PROPOSED) == definition.minutes
 
 
 def most_seconds(study: Study, definition: Definition, seconds_left: float) -> float:
-    """How long a trial should take at most: before the longer training it leaves time for others, and for that."""
+    """The maximum seconds of a trial. Before the longer training, they leave time for other trials and for it."""
     whole = 60 * (definition.minutes or 0)
     late = seconds_left <= HALF * whole or is_proposed(study, definition)
     if late or definition.minutes is None or len(definition.objectives) > 1:

@@ -1,4 +1,4 @@
-"""Loop: trials one after another until the budget is used up, by Optuna's own loop with its leases."""
+"""Loop: run trials one after another in Optuna's loop, which has leases, until the budget is used up."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 
     from compress.search.trial_run import TrialRun
 
-IN_VAIN = (
-    100  # proposals in a row that are refused, or were tried before, after which a search ends
-)
+# A search ends after this many proposals in a row that are refused or were tried before.
+IN_VAIN = 100
 
-Told = Callable[["FrozenTrial", Standing], None]  # is called after each trial
+Told = Callable[["FrozenTrial", Standing], None]  # called after each trial
 
 
 def work(
     study: Study, definition: Definition, run: TrialRun, budget: Budget, told: Told
 ) -> str | None:
-    """Run trials until the budget is used up. Gives a sentence if it ended before that."""
+    """Run trials until the budget is used up. Return a sentence with the reason if the search ends earlier."""
     in_vain = 0
     why: str | None = None
 
@@ -48,14 +47,13 @@ def work(
 
     while not budget.is_used_up(standing(study, definition)) and why is None:
         try:
-            # One trial that fails, whatever the reason, does not keep the others from running.
+            # If a trial fails, for any reason, the other trials still run.
             study.optimize(run, catch=(Exception,), callbacks=[after])
-        except (
-            AssertionError,
-            ValueError,
-        ):  # which Optuna raises of a trial that it is not at work on
+        # Optuna raises these errors if the trial is no longer assigned to this process.
+        except (AssertionError, ValueError):
             if run.at_work is None:
                 raise
-            # The lease of the trial ran out, as when a machine sleeps: it is another's now, and its run is kept.
+            # The lease of the trial ran out, for instance because the machine slept. Another process may run the trial
+            # now. The finished work stays in the run folder.
             run.at_work = None
     return why

@@ -1,4 +1,4 @@
-"""Pace: how long a trial would take, by the trials before it, and with how many epochs it takes a given time."""
+"""Pace: estimate the time of a trial from earlier trials, and the number of epochs that fit into a given time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 EPOCHS = ".epochs"
-TRAINING = 3  # a step of training takes about as many multiply-accumulates as this many predictions
+TRAINING = 3  # training on an image takes about this many times the work of a prediction
 
 
 def work_of(pipeline: Pipeline, predict: Predictor) -> int | None:
-    """About how many multiply-accumulates the training of a pipeline takes for an image; None where nobody can tell.
+    """Approximate multiply-accumulates for an image when the pipeline is trained; None if they cannot be predicted.
 
-    Those of the network that comes out, and of the teacher that `distill` asks: taken for the incoming model.
+    They are those of the resulting network and of the teacher of `distill`, which is assumed to be the incoming model.
     """
     try:
         macs = predict(pipeline, []).amounts.get("macs")
-    except ValueError:  # a stage refuses the model, and says so when it is run
+    except ValueError:  # a stage refuses the model; the run reports it
         return None
     if macs is None:
         return None
@@ -37,9 +37,10 @@ def work_of(pipeline: Pipeline, predict: Predictor) -> int | None:
 
 
 def seconds_of(trial: Trial, epochs: int, work: int | None) -> float | None:
-    """About how long so many epochs of a trial take, by the trials that have a pace; None if there are none.
+    """Approximate seconds of so many epochs of a trial, from the trials that have a pace; None if there are none.
 
-    Those of its own chain count, if there are any, and by the work of each: a wider student takes longer.
+    If trials of its own chain have a pace, only they count. Each pace is scaled by the work of its trial, because a
+    wider student takes longer.
     """
     paced = [t for t in trial.study.get_trials(deepcopy=False) if PACE in t.user_attrs]
     alike = [other for other in paced if other.params.get(CHAIN) == trial.params[CHAIN]] or paced
@@ -57,14 +58,14 @@ def _times(work: int | None, other: int | None) -> float:
 def scaled_epochs(
     params: Mapping[str, Any], definition: Definition, times: float
 ) -> dict[str, int]:
-    """The epochs of each stage of a trial, if it has so many times those that it had, within the space."""
+    """The epochs of each stage of a trial, multiplied by `times` and limited to the space."""
     chain = next(c for c in definition.parsed_space().chains if c.text == params[CHAIN])
     domains = {n: d for n, d in chain.domains().items() if n.endswith(EPOCHS)}
     return {name: _greatest(d, params[name] * times) for name, d in domains.items()}
 
 
 def _greatest(domain: Domain, most: float) -> int:
-    """The greatest number of a domain of whole numbers that is not above `most`; the least if all are."""
+    """The largest number of a domain of whole numbers that is not above `most`; the smallest if all are above it."""
     if isinstance(domain, Choice):
         return max(
             (int(v) for v in domain.values if v <= most), default=min(map(int, domain.values))

@@ -20,21 +20,21 @@ from compress.text import no_such
 
 MAX_BYTES = 1_000_000
 CHAINS = "chains"
-CHAIN = "chain"  # the name of that choice among those of Optuna
+CHAIN = "chain"  # the name that Optuna has for the choice of a chain
 EXAMPLE = 'chains = ["prune-filters quantize", "distill qat"]'
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A stage in a chain: the class, the options that are fixed, and the domains of those that are chosen."""
+    """A stage in a chain: its class, its fixed options, and the domains of the options that are chosen."""
 
     cls: type[Stage]
     fixed: Mapping[str, Any]
     domains: Mapping[str, Domain]
-    called: str  # the stage's name; with a number from its second place in the chain on
+    called: str  # the stage's name, followed by a number if the stage is in the chain before
 
     def stage(self, chooser: Chooser) -> Stage:
-        """The stage with the options that are chosen. ValueError if they do not go together."""
+        """The stage with the chosen options. ValueError if they do not go together."""
         chosen = {
             name: values.chosen(chooser, f"{self.called}.{name}")
             for name, values in self.domains.items()
@@ -44,52 +44,52 @@ class Slot:
 
 @dataclass(frozen=True)
 class Chain:
-    """Stages in an order."""
+    """An ordered sequence of stages."""
 
     text: str  # as in the space
     slots: tuple[Slot, ...]
 
     def pipeline(self, chooser: Chooser) -> Pipeline:
-        """The pipeline that is chosen. ValueError if its options do not go together."""
+        """The pipeline with the chosen options. ValueError if they do not go together."""
         return Pipeline(tuple(slot.stage(chooser) for slot in self.slots))
 
     def domains(self) -> dict[str, Domain]:
-        """What is chosen: name, as Optuna has it, -> its domain."""
+        """Name of each option that is chosen, as Optuna has it -> its domain."""
         return {f"{s.called}.{name}": d for s in self.slots for name, d in s.domains.items()}
 
 
 @dataclass(frozen=True)
 class Space:
-    """Chains, of which a trial has one, and the record that they were read from, as JSON."""
+    """The chains, of which each trial has one, and the JSON record that they were read from."""
 
     record: Mapping[str, Any]
     chains: tuple[Chain, ...]
 
     def pipeline(self, chooser: Chooser) -> Pipeline:
-        """The pipeline of a trial. ValueError if the options that were chosen do not go together."""
+        """The pipeline of a trial. ValueError if the chosen options do not go together."""
         text = chooser.suggest_categorical(CHAIN, [chain.text for chain in self.chains])
         return next(c for c in self.chains if c.text == text).pipeline(chooser)
 
 
 def read(path: Path) -> Space:
-    """The space in a TOML file. ValueError, naming the file and the place, if something in it is unknown or wrong."""
+    """The space in a TOML file. ValueError, with the file and the place, if something in it is unknown or wrong."""
     if regular(path).stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: more than {MAX_BYTES:,} bytes; expected some chains and ranges.")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}.") from error
+        raise ValueError(f"{path} is not a TOML file: {error}.") from error
     return parsed(content, str(path))
 
 
 def parsed(record: Mapping[str, Any], source: str) -> Space:
-    """The space of a record: key "chains", pipelines as typed, and a table of domains for each stage.
+    """The space of a record: the key "chains" has pipelines as typed, and the key of a stage has a table of domains.
 
     Args:
-      source: a file or what else the record is of, which begins every sentence.
+      source: the file or other origin of the record, for the start of every error message.
 
     Raises:
-      ValueError: a key is unknown, a chain is none, or an option takes no such values.
+      ValueError: a key is unknown, a chain is not valid, or an option does not take the given values.
     """
     installed = registry.stage_names()
     for key in record:
@@ -97,21 +97,27 @@ def parsed(record: Mapping[str, Any], source: str) -> Space:
             raise ValueError(f"{source}: {no_such('key', key, (CHAINS, *installed))}")
     texts = record.get(CHAINS)
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise ValueError(f"{source}: chains is {texts!r:.100}; expected pipelines, as {EXAMPLE}.")
+        raise ValueError(
+            f"{source}: chains is {texts!r:.100}; expected pipelines, such as {EXAMPLE}."
+        )
     tables = {name: table for name, table in record.items() if name != CHAINS}
     domains = {name: _domains(name, table, source) for name, table in tables.items()}
     chains = tuple(_chain(text, domains, source) for text in dict.fromkeys(texts))
     used = {slot.cls.name for chain in chains for slot in chain.slots}
     for name in domains:
         if name not in used:
-            raise ValueError(f"{source}: {name} is in no chain: take its table out, or add one.")
+            raise ValueError(
+                f"{source}: {name} is in no chain: remove its table, or add a chain with it."
+            )
     return Space(record, chains)
 
 
 def _domains(stage: str, table: Any, source: str) -> dict[str, Domain]:
     """The domains of a stage's table: option -> domain."""
     if not isinstance(table, Mapping):
-        raise ValueError(f"{source}: {stage} is {table!r:.100}; expected a table, as [{stage}].")
+        raise ValueError(
+            f"{source}: {stage} is {table!r:.100}; expected a table, such as [{stage}]."
+        )
     fields = {field.name: field for field in typed_options.fields(registry.stage(stage))}
     flags = [name.replace("_", "-") for name in fields]
     found = {}
@@ -124,20 +130,20 @@ def _domains(stage: str, table: Any, source: str) -> dict[str, Domain]:
 
 
 def _chain(text: str, domains: Mapping[str, Mapping[str, Domain]], source: str) -> Chain:
-    """The chain of a text. Options that stand in it are fixed there."""
+    """The chain of a text. The options that the text names are fixed."""
     try:
         stages = Pipeline(stages_of(text) if text.split() else ()).stages
     except ValueError as error:
         raise ValueError(f"{source}: chain {text!r}: {error}") from error
     if not stages:
-        raise ValueError(f"{source}: a chain is empty; expected pipelines, as {EXAMPLE}.")
+        raise ValueError(f"{source}: a chain is empty; expected pipelines, such as {EXAMPLE}.")
     words = [word.partition("=")[0] for word in shlex.split(text) if word.startswith("--")]
     typed = {word[2:].replace("-", "_") for word in words}
     slots, seen = [], list[str]()
     for stage in stages:
         seen.append(stage.name)
         values = {field.name: getattr(stage, field.name) for field in typed_options.fields(stage)}
-        usual = type(stage)()  # a default may be filled in where a stage is made
+        usual = type(stage)()  # creating a stage may fill in a default
         fixed = {n: v for n, v in values.items() if n in typed or v != getattr(usual, n)}
         own = domains.get(stage.name, {})
         free = {name: d for name, d in own.items() if name not in fixed}

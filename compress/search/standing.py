@@ -1,4 +1,4 @@
-"""Standing: what a search has found so far, read from its storage alone."""
+"""Standing: the results of a search so far, read only from its storage."""
 
 from __future__ import annotations
 
@@ -17,58 +17,56 @@ if TYPE_CHECKING:
 # Attributes of a trial.
 WORDS = "words"  # the stages, as typed in a shell
 RESULT = "result"  # facts of its row: see `Found`
-REFUSED = "refused"  # why it was refused before training
-FAILED = "failed"  # the sentence of its error
-PACE = "pace"  # seconds an epoch
-WORK = "work"  # what an epoch costs: see `pace.work_of`
+REFUSED = "refused"  # the reason why it was refused before training
+FAILED = "failed"  # its error message
+PACE = "pace"  # seconds per epoch
+WORK = "work"  # multiply-accumulates of its training for an image: see `pace.work_of`
 FACTS = ("run", "folder", *OBJECTIVES, "top1_low", "top1_high")
-SECOND = "file_bytes"  # what the front of a single objective is drawn against
+SECOND = "file_bytes"  # the second axis of the front if there is a single objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A finished trial: its words, where its run is, and facts of its row on validation."""
+    """A finished trial: its words, its run folder, and facts of its row on validation images."""
 
     number: int
     words: str
     facts: Mapping[str, Any]  # `FACTS` of the row, and the name of its run folder
-    fits: bool  # whether it keeps to every limit
+    fits: bool  # true if it keeps to every limit
 
     def amount(self, objective: str) -> float:
-        """The value of an objective, turned so that less is better. What was not measured is worst."""
+        """The value of an objective, negated if more is better, so that less is always better; infinity if missing."""
         value = self.facts.get(objective)
         if value is None:
             return float("inf")
         return float(-value if OBJECTIVES[objective] == "maximize" else value)
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The finished trial as a JSON object."""
         return {"trial": self.number, "stages": self.words, **self.facts}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How many trials there are of each kind, how long they took, the best of them, and the front."""
+    """The number of trials of each kind, the time that they took, the best of them, and the Pareto front."""
 
     finished: int  # measured
     stopped: int  # by the pruner, before their end
     refused: int  # before training
     failed: int
-    running: int  # or lost, until their lease runs out
-    seconds: float  # in which a trial that came to an end was at work
+    running: int  # lost trials count as running until their lease ends
+    seconds: float  # time in which at least one finished, stopped or refused trial ran
     fitting: tuple[Found, ...]  # finished trials that keep to every limit, each run once
     best: Found | None
-    front: tuple[
-        Found, ...
-    ]  # those that none is better than in every objective, best accuracy first
+    front: tuple[Found, ...]  # see `front`
 
     @property
     def tried(self) -> int:
-        """How many trials count for --trials: those that had a part of their training or all."""
+        """The number of trials that count for --trials: those that completed at least part of their training."""
         return self.finished + self.stopped + self.failed
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The standing as a JSON object."""
         counts = ("finished", "stopped", "refused", "failed", "running")
         return {
             **{name: getattr(self, name) for name in counts},
@@ -79,7 +77,7 @@ class Standing:
 
 
 def axes(objectives: Sequence[str]) -> tuple[str, ...]:
-    """The objectives of a front; a single one is held against the bytes of the file."""
+    """The objectives of the front. A single objective is compared with the bytes of the file."""
     several = len(objectives) > 1 or SECOND in objectives
     return tuple(objectives) if several else (objectives[0], SECOND)
 
@@ -108,7 +106,7 @@ def standing(study: Study, definition: Definition) -> Standing:
 
 
 def kind(trial: FrozenTrial) -> str:
-    """What a trial is: "finished", "stopped", "refused", "failed", "running", or "interrupted", to be tried again."""
+    """The state of a trial: "finished", "stopped", "refused", "failed", "running", or "interrupted" (to run again)."""
     state = trial.state.name
     if state == "PRUNED":
         return "refused" if REFUSED in trial.user_attrs else "stopped"
@@ -118,35 +116,38 @@ def kind(trial: FrozenTrial) -> str:
 
 
 def as_found(trial: FrozenTrial) -> Found:
-    """A finished trial as what it found. ValueError if its attributes are not those that a search gives a trial."""
+    """The `Found` of a finished trial. ValueError if its attributes are not those that a search gives a trial."""
     attributes = trial.user_attrs
     words, facts = attributes.get(WORDS), attributes.get(RESULT)
     if not isinstance(words, str) or not isinstance(facts, Mapping) or "run" not in facts:
         raise ValueError(
-            f"trial {trial.number} in the storage is of no search, as it has no words or no result: search anew under "
-            "another --name."
+            f"trial {trial.number} in the storage does not belong to a search, as it has no words or no result: start "
+            "a new search with another --name."
         )
     if not _is_name(folder := facts.get("folder")):
         raise ValueError(
             f"trial {trial.number} in the storage has {folder!r:.100} as its run folder; expected the name of a folder "
-            "in --out: search anew under another --name."
+            "in --out: start a new search with another --name."
         )
     fits = all(excess <= 0 for excess in attributes.get(EXCESSES, ()))
     return Found(number=trial.number, words=words, facts=facts, fits=fits)
 
 
 def _is_name(folder: object) -> bool:
-    """Whether it is the name of a folder, and leads nowhere else."""
+    """True if this is the name of a folder, not a path that leads elsewhere."""
     if not isinstance(folder, str) or folder in ("", ".", ".."):
         return False
     return not set("/\\\0") & set(folder)
 
 
 def front(found: Iterable[Found], objectives: Sequence[str]) -> tuple[Found, ...]:
-    """Those that no other is better than: as good in every objective and better in one. Equals are kept once."""
+    """The Pareto front, ordered by the first objective. One of several equal trials is kept.
+
+    A trial is in the front if no other trial is as good in every objective and better in one.
+    """
     points = {tuple(each.amount(o) for o in objectives): each for each in reversed(list(found))}
     kept: list[tuple[float, ...]] = []
-    # In this order no point is better in everything than one before it, so those kept are all to compare with.
+    # In this order, no point dominates one before it, so it is enough to compare with the kept points.
     for point in sorted(points):
         if not any(all(a <= b for a, b in zip(p, point, strict=True)) for p in kept):
             kept.append(point)
@@ -154,7 +155,7 @@ def front(found: Iterable[Found], objectives: Sequence[str]) -> tuple[Found, ...
 
 
 def covered(spans: Iterable[tuple[datetime, datetime]]) -> float:
-    """Seconds in which at least one of the spans was under way.
+    """Seconds that are covered by at least one of the spans.
 
     >>> minute = [datetime(2026, 1, 1, 0, m) for m in range(6)]
     >>> covered([(minute[0], minute[2]), (minute[1], minute[3]), (minute[4], minute[5])])

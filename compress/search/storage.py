@@ -1,6 +1,6 @@
-"""Storage: the study of a search in a database, through Optuna, which keeps every trial there.
+"""Storage: the study of a search in a database, where Optuna stores every trial.
 
-The database holds numbers, texts and JSON. Optuna pickles nothing with the samplers and storages that are used here.
+The database contains numbers, texts and JSON. With the samplers and storages used here, Optuna pickles nothing.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 
 FILE = "storage.db"
 DATABASES = ("sqlite", "postgresql")
-# In a parameter of a URL, or in the text of one that has a whole address in it.
+# A password in a parameter of a URL, or inside a parameter that contains a whole connection string.
 PASSWORD = re.compile(r"password\s*=", re.IGNORECASE)
 RETRIES = 3  # of a trial whose worker was lost
 BUSY = 60  # seconds to wait for another process that writes to SQLite
 POPULATION = 20  # of NSGA-II
-STARTUP, WARM_UP = 5, 2  # trials, and tenths of a trial, in which none is stopped
+# The pruner stops no trial among the first STARTUP ones, and none in its first WARM_UP tenths.
+STARTUP, WARM_UP = 5, 2
 EXCESSES, DEFINITION = "excesses", "definition"  # attributes of a trial and of a study
 
 
 def check_installed() -> None:
-    """Raise ValueError, with the command that helps, unless Optuna is installed."""
+    """Raise ValueError, with the command that installs Optuna, unless Optuna is installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
@@ -49,7 +50,7 @@ def check_installed() -> None:
 
 
 def check_url(url: str) -> None:
-    """Raise ValueError unless it is the URL of a database that can be used, without a password."""
+    """Raise ValueError unless `url` is the URL of a supported database and contains no password."""
     check_installed()
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -58,7 +59,8 @@ def check_url(url: str) -> None:
         parts = make_url(url)
     except ArgumentError:
         raise ValueError(
-            f"{url!r:.200} is no URL of a database, as postgresql+psycopg://user@host/name or sqlite:///file.db."
+            f"{url!r:.200} is not the URL of a database, such as postgresql+psycopg://user@host/name or "
+            "sqlite:///file.db."
         ) from None
     if parts.password is not None or any(map(PASSWORD.search, _parameters(parts))):
         raise ValueError(
@@ -71,12 +73,12 @@ def check_url(url: str) -> None:
 
 
 def _parameters(url: URL) -> Iterator[str]:
-    """What stands after the question mark of a URL, decoded."""
+    """The decoded parameters after the question mark of a URL, each as key=value."""
     return (f"{key}={value}" for key, values in url.normalized_query.items() for value in values)
 
 
 def check_shared(url: str | None) -> None:
-    """Raise ValueError unless machines can share the storage."""
+    """Raise ValueError unless several machines can share the storage."""
     if url is None or url.startswith("sqlite"):
         raise ValueError(
             "--on ray://HOST:PORT: machines cannot share SQLite safely: give --storage "
@@ -85,9 +87,9 @@ def check_shared(url: str | None) -> None:
 
 
 def open_study(definition: Definition, out: Path) -> Study:
-    """The study of a search, created if it is not there.
+    """The study of a search, created if it does not exist.
 
-    Proposals of whoever creates it depend on the seed alone. Those of others, and of one that goes on, must differ.
+    The proposals of the process that creates it depend only on the seed. Those of other or resumed processes differ.
 
     Raises:
       ValueError: the storage cannot be reached, is of another version, or has another search or study of that name.
@@ -95,7 +97,7 @@ def open_study(definition: Definition, out: Path) -> Study:
     check_installed()
     import optuna
 
-    optuna.logging.disable_default_handler()  # the console prints
+    optuna.logging.disable_default_handler()  # only the console prints
     logging.getLogger("optuna").addHandler(logging.NullHandler())
     path = (folder_of(out, definition.name) / FILE).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ def open_study(definition: Definition, out: Path) -> Study:
             directions=[OBJECTIVES[name] for name in definition.objectives],
             load_if_exists=True,
         )
-        # Read first: who creates a study writes the definition before any trial.
+        # Read the trials before the definition: whoever creates a study writes the definition before any trial.
         trials = len(study.get_trials(deepcopy=False))
         known = study.user_attrs.get(DEFINITION)
         if known is None:
@@ -123,11 +125,12 @@ def open_study(definition: Definition, out: Path) -> Study:
 
 
 def _check_new(study: Study, trials: int, definition: Definition) -> None:
-    """Raise ValueError if a study without a definition has trials or other objectives: it is somebody's own."""
+    """Raise ValueError if a study without a definition has trials or other objectives: no search created it."""
     directions = [direction.name.lower() for direction in study.directions]
     if trials or directions != [OBJECTIVES[name] for name in definition.objectives]:
         raise ValueError(
-            f"the storage has a study called {definition.name} that is of no search: give this one another --name."
+            f"the storage has a study called {definition.name} that does not belong to a search: give this search "
+            "another name with --name."
         )
 
 
@@ -136,7 +139,7 @@ def _database(url: str, lease: float) -> RDBStorage:
 
     waits = {"connect_args": {"timeout": BUSY}} if url.startswith("sqlite") else {}
     return RDBStorage(
-        url.replace("{", "{{").replace("}", "}}"),  # Optuna takes it for a template
+        url.replace("{", "{{").replace("}", "}}"),  # Optuna uses it as a format string
         engine_kwargs=waits,
         heartbeat_interval=max(1, int(lease / 3)),
         grace_period=max(2, int(lease)),
@@ -148,7 +151,7 @@ def _sampler(definition: Definition, mixed_in: list[int]) -> BaseSampler:
     """TPE for one objective, NSGA-II for several.
 
     Args:
-      mixed_in: numbers besides the seed.
+      mixed_in: numbers that are combined with the seed.
     """
     from optuna.samplers import NSGAIISampler, TPESampler
 
@@ -168,7 +171,7 @@ def _sampler(definition: Definition, mixed_in: list[int]) -> BaseSampler:
 
 
 def _pruner(definition: Definition) -> BasePruner:
-    """Stops a trial that is below the median of the others at the same part of its training."""
+    """A pruner that stops trials below the median of others at the same part of training; or one that stops none."""
     from optuna.pruners import MedianPruner, NopPruner
 
     if not is_pruned(definition):
@@ -177,13 +180,13 @@ def _pruner(definition: Definition) -> BasePruner:
 
 
 def is_pruned(definition: Definition) -> bool:
-    """Whether trials are stopped early: with several objectives Optuna cannot, and accuracy is what is seen early."""
+    """True if trials may be stopped early: with several objectives Optuna cannot, and only accuracy is known early."""
     return tuple(definition.objectives) == ("top1",)
 
 
 @contextmanager
 def _experimental() -> Iterator[None]:
-    """Without Optuna's warnings that constraints and leases may change in later releases; its version is bounded."""
+    """Silence Optuna's warnings that constraints and leases may change in later releases; its version is bounded."""
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
@@ -193,7 +196,7 @@ def _experimental() -> Iterator[None]:
 
 @contextmanager
 def _sentences(where: str) -> Iterator[None]:
-    """Errors of a database as sentences."""
+    """Turn errors of a database into readable messages."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -202,15 +205,15 @@ def _sentences(where: str) -> Iterator[None]:
     except ImportError as error:
         raise ValueError(
             f"--storage {where} needs a package that is not installed ({error}): pip install 'psycopg[binary]' for "
-            "PostgreSQL, with a URL as postgresql+psycopg://user@host/name."
+            "PostgreSQL, with a URL such as postgresql+psycopg://user@host/name."
         ) from error
-    except RuntimeError as error:  # Optuna's word for tables of another version
+    except RuntimeError as error:  # Optuna raises it for tables of another version
         raise ValueError(
-            f"storage {where} was written by another version of Optuna: `optuna storage upgrade` brings it to this "
-            "one, or search anew under another --name."
+            f"storage {where} was written by another version of Optuna: run `optuna storage upgrade` to update it, or "
+            "start a new search with another --name."
         ) from error
     except (SQLAlchemyError, StorageInternalError, AssertionError) as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
         raise ValueError(
-            f"storage {where} cannot be used: {reason:.200}. Expected a database of a search, or one that is new."
+            f"storage {where} cannot be used: {reason:.200}. Expected the database of a search, or a new one."
         ) from error

@@ -1,4 +1,4 @@
-"""Progress of a trial: it tells the pruner how accurate the model is so far, and ends a trial whose time is over."""
+"""Progress of a trial: it reports the accuracy so far to the pruner, and ends a trial whose time is over."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PARTS = 10  # of a trial's epochs, after each of which the pruner is asked
 
 
 class OutOfTime(Exception):
-    """Raised in a training when the time of its search is over. Its epochs so far are kept in its run folder."""
+    """Raised in a training when the time of its search is over. The run folder keeps the epochs finished so far."""
 
 
 class TrialProgress:
-    """Passes on what a training reports, and looks after each step and epoch whether it goes on."""
+    """Forwards the reports of a training, and ends it if its time is over or if the pruner stops the trial."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class TrialProgress:
     ) -> None:
         """
         Args:
-          trial: to report to; None: the trial is not stopped early.
+          trial: the accuracy is reported to it; None: the trial is not stopped early.
           epochs: of all stages of the trial together; `done` of them are in finished runs.
-          is_over: whether no time is left.
+          is_over: returns True if no time is left.
         """
         self.shown, self.trial, self.epochs, self.is_over = shown, trial, epochs, is_over
         self.before, self.current, self.reported = done, 0, 0
@@ -63,7 +63,7 @@ class TrialProgress:
             self.trial.report(row["validation_accuracy"], step)
         if reached > self.reported:
             self.reported = reached
-            # A trial at its end is measured: that costs little.
+            # A trial at its end is not stopped: measuring it costs little.
             if reached < PARTS and self.trial.should_prune():
                 import optuna
 
@@ -75,7 +75,7 @@ class TrialProgress:
 
 
 def part(done: int, epochs: int) -> int:
-    """How many tenths of the epochs are done.
+    """The number of tenths of the epochs that are done.
 
     >>> [part(done, 6) for done in (1, 3, 6, 7)]
     [1, 5, 10, 10]

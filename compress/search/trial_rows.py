@@ -1,4 +1,4 @@
-"""Rows of trials: one a run, in the folder of the search. Only the process that drives the search writes them."""
+"""Rows of trials: one for each run, in the folder of the search. Only the process that drives the search adds them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOCK = ".trials.lock"
 
 
 class TrialRows:
-    """The file of rows of a search's trials, measured on validation. Rows are added from run folders, each once."""
+    """The file of rows of a search's trials on validation images. Each row is copied once, from its run folder."""
 
     def __init__(self, folder: Path, out: Path) -> None:
         """
@@ -29,13 +29,11 @@ class TrialRows:
           out: folder of the run folders.
         """
         self.path, self._lock, self._out = folder / FILE, folder / LOCK, out
-        self._read, self._runs = (
-            0,
-            set[str](),
-        )  # bytes read so far, and the runs of the rows in them
+        # Bytes read so far, and the runs of the rows in them.
+        self._read, self._runs = 0, set[str]()
 
     def add(self, study: Study) -> None:
-        """Add the rows of finished trials that are missing. Another process that does so is waited for."""
+        """Add the missing rows of finished trials. If another process is adding rows, wait for it."""
         with open_lock(self._lock) as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX)
             self._see()
@@ -45,14 +43,14 @@ class TrialRows:
                 facts = as_found(trial).facts
                 run_folder = RunFolder(self._out / str(facts["folder"]))
                 if facts["run"] in self._runs or not run_folder.path.is_dir():
-                    continue  # deleted meanwhile
+                    continue  # the row is there already, or the folder was deleted
                 finished = run_folder.load()
                 if finished and "validation" in finished.rows:
                     append_row(self.path, run_folder, finished.rows["validation"])
                     self._runs.add(str(facts["run"]))
 
     def _see(self) -> None:
-        """Read what was written since the last time."""
+        """Read the rows written since the last call."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:

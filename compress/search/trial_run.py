@@ -1,4 +1,4 @@
-"""Run of a trial: the pipeline that Optuna proposes, checked before any work, then run and measured on validation."""
+"""Run a trial: check the pipeline that Optuna proposes before any work, run it, and measure it on validation images."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class NoTime(Exception):
-    """Raised before a trial that would not end in the time that is left."""
+    """Raised before a trial that would not end in the remaining time."""
 
 
 class TrialRun:
-    """What Optuna calls with each trial. It gives the values of the objectives."""
+    """The objective function that Optuna calls with each trial. It returns the values of the objectives."""
 
     def __init__(
         self,
@@ -44,21 +44,21 @@ class TrialRun:
     ) -> None:
         """
         Args:
-          context: measures on validation; rows stay in the run folders.
+          context: measures on validation images; rows stay in the run folders.
         """
         self.definition, self.model, self.context, self.budget = definition, model, context, budget
         self.space, self.limits = definition.parsed_space(), definition.parsed_limits()
         self.predict = Predictor(model, context.view(None))
-        self.at_work: int | None = None  # number of the trial that is not told to Optuna yet
-        self._looked_at: dict[str, tuple[str | None, list[float]]] = {}  # see `_ahead`
+        self.at_work: int | None = None  # number of the trial whose result Optuna does not have yet
+        self._looked_at: dict[str, tuple[str | None, list[float]]] = {}  # cache of `_ahead`
 
     def __call__(self, trial: Trial) -> tuple[float, ...]:
         """Run the trial.
 
         Raises:
-          optuna.TrialPruned: it was refused before any work, or stopped in training.
-          NoTime: it would not end in time; a search that has more time may propose it again.
-          OutOfTime, KeyboardInterrupt: it is proposed again when the search goes on.
+          optuna.TrialPruned: the trial was refused before any work, or stopped in training.
+          NoTime: the trial would not end in time; a search with more time may propose it again.
+          OutOfTime, KeyboardInterrupt: the trial is proposed again when the search is resumed.
         """
         import optuna
 
@@ -103,7 +103,7 @@ class TrialRun:
         return tuple(float(value) for value in values)
 
     def _row(self, trial: Trial, pipeline: Pipeline) -> Result:
-        """The row of the pipeline on validation. Raises OutOfTime, or NoTime if it would not end in time."""
+        """The row of the pipeline on validation images. Raises OutOfTime, or NoTime if it would not end in time."""
         epochs, done = sum(map(usual_epochs, pipeline.stages)), self._epochs_before(pipeline)
         self._check_time(trial, pipeline, epochs - done)
         reported_to = trial if is_pruned(self.definition) else None
@@ -118,10 +118,10 @@ class TrialRun:
                 trial.set_user_attr(PACE, progress.seconds / progress.trained)
 
     def _check_time(self, trial: Trial, pipeline: Pipeline, epochs: int) -> None:
-        """Raise OutOfTime if no time is left, NoTime if so many epochs would take more, as others took.
+        """Raise OutOfTime if no time is left. Raise NoTime if the epochs would take too long, judged by other trials.
 
-        The same with as many epochs as fit is proposed instead, if the space has that few: before the longer training
-        as many as fit into the part of the time that is for one trial.
+        Before NoTime, the same trial is proposed with as many epochs as fit, if the space allows so few. Before the
+        longer training, they must fit into the share of the time that is for one trial.
         """
         if self.budget.is_over():
             raise OutOfTime
@@ -150,7 +150,7 @@ class TrialRun:
         return NoTime(why)
 
     def _ahead(self, words: str, pipeline: Pipeline) -> tuple[str | None, list[float]]:
-        """Why the pipeline is not tried, None if it may fit; and how far above each limit it is predicted to be."""
+        """The reason to refuse the pipeline, None if it may fit; and its predicted excess over each limit."""
         if self.limits.given and words not in self._looked_at:
             try:
                 found = self.predict(pipeline, list(self.limits.given))
@@ -162,14 +162,14 @@ class TrialRun:
         return self._looked_at.get(words, (None, []))
 
     def _refused(self, trial: Trial, why: str) -> Any:
-        """The exception by which Optuna is told that a trial was refused."""
+        """The exception that tells Optuna that a trial was refused. The reason is stored with the trial."""
         import optuna
 
         trial.set_user_attr(REFUSED, why)
         return optuna.TrialPruned(why)
 
     def _tried_as(self, trial: Trial, words: str) -> int | None:
-        """The number of a trial before it that had the same words, and ended or is at work; None if there is none."""
+        """The number of an earlier trial with these words that is finished, stopped or running; None without one."""
         for other in trial.study.get_trials(deepcopy=False)[: trial.number]:
             same = other.user_attrs.get(WORDS) == words
             if same and kind(other) in ("finished", "stopped", "running"):
@@ -177,7 +177,7 @@ class TrialRun:
         return None
 
     def _epochs_before(self, pipeline: Pipeline) -> int:
-        """The epochs of stages at the beginning whose runs are finished."""
+        """The number of epochs of the first stages, as far as their runs are finished."""
         done = 0
         for prefix in pipeline.prefixes()[1:]:
             run = self.context.keys.of_pipeline(prefix.stages, self.model.digest)

@@ -1,5 +1,5 @@
-"""One file a stage: its options and what it does to a model.
+"""One file per stage: its options and what it does to a model.
 
-A stage knows no other stage, no run folder, no command line and no concrete task; its arithmetic lives in the packages
+A stage does not know other stages, run folders, the command line or concrete tasks. Its arithmetic is in the packages
 named for it (pruning, quantization, tfmot). Start at `finetune`, the smallest.
 """

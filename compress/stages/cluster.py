@@ -1,4 +1,4 @@
-"""cluster: let the weights of every kernel share a few values, and train those values on."""
+"""cluster: make the weights of each kernel share a few values, and fine-tune these values."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from compress.weight_sharing import MAX_VALUES, cluster_ids, distinct, distinct_
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(TrainingStage):
-    """Let the weights of every kernel share a few values, and train those on."""
+    """Make the weights of each kernel share a few values, and fine-tune these values."""
 
     name: ClassVar = "cluster"
     version: ClassVar = 2
     clusters: int = option(
         16,
         click.IntRange(2, MAX_VALUES),
-        "How many values, besides zero, a kernel's weights share.",
+        "Number of values, besides zero, that the weights of a kernel share.",
     )
     initialization: str = option(
         INITIALIZATIONS[0],
         click.Choice(INITIALIZATIONS),
-        "How the values are chosen to begin with.",
+        "How to choose the initial values.",
     )
     per_channel: bool = option(
-        False, click.BOOL, "Give each output channel of a Conv2D values of its own."
+        False, click.BOOL, "Give each output channel of a Conv2D its own values."
     )
     epochs: int = option(
         12,
         click.IntRange(0, MAX_EPOCHS),
-        "Epochs of training while clustered; 0 clusters at once and trains nothing.",
+        "Epochs of training with clustered weights; 0 clusters without training.",
     )
     learning_rate: float | None = option(None, RATE, FOUND_RATE)
-    skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
+    skip: tuple[str, ...] = option((), str, "Name of a layer not to cluster.")
 
     def libraries(self) -> tuple[str, ...]:
         return (*Stage.libraries(self), "tf-keras", "tensorflow-model-optimization")
@@ -84,7 +84,7 @@ class Cluster(TrainingStage):
         self.check(model)
         if not self.epochs:
             return self._at_once(model, list(model.kernels()), seed)
-        # tfmot refuses frozen layers, so these are clustered first; training the others makes up for the error.
+        # tfmot refuses frozen layers, so they are clustered first. Training the other layers reduces the error.
         frozen = [n for n in model.kernels() if not model.keras.get_layer(layer_of(n)).trainable]
         task = self.training_view(task, model)
         trained = self._trained(self._at_once(model, frozen, seed), task, seed)
@@ -99,7 +99,7 @@ class Cluster(TrainingStage):
         ]
 
     def _why_free(self, name: str, shape: tuple[int, ...]) -> str:
-        """Why a kernel that is not skipped is not clustered; empty if it is clustered."""
+        """The reason why a kernel that is not skipped is not clustered; empty if it is clustered."""
         if is_depthwise(name):
             return "depthwise kernels, a few weights for each channel, are not clustered"
         size = int(np.prod(shape))
@@ -111,13 +111,13 @@ class Cluster(TrainingStage):
         return layer_of(name) not in self.skip and not self._why_free(name, shape)
 
     def _by_channel(self, name: str, model: KerasModel) -> bool:
-        """Whether the output channels of a kernel have values of their own."""
+        """True if each output channel of a kernel has its own values."""
         shape = model.kernel_variables()[name].shape
         can = kind_of(model.keras.get_layer(layer_of(name))).clusters_by_channel
         return self.per_channel and can and np.prod(shape[:-1]) >= 2 * self.clusters
 
     def _to_be_clustered(self, model: KerasModel) -> dict[str, np.ndarray]:
-        """Kernels that have more values than asked, by name."""
+        """The kernels that have more values than asked for, by name."""
         return {
             name: w
             for name, w in model.kernels().items()
@@ -153,7 +153,7 @@ class Cluster(TrainingStage):
         return copy
 
     def _trained(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
-        """A copy of `model`, trained on while tfmot clusters it. Zeros, and clusters of other kernels, stay."""
+        """A copy of `model`, fine-tuned while tfmot clusters it. Zeros, and clusters of other kernels, are kept."""
         kernels, chosen = model.kernels(), self._to_be_clustered(model)
         held = {n: cluster_ids(w) for n, w in kernels.items() if n not in chosen}
         tables = {}

@@ -1,4 +1,4 @@
-"""distill: train a smaller student on what the incoming model says about every image, besides the labels."""
+"""distill: train a smaller student on the predictions of the incoming model, besides the labels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from compress.training.recipe import Recipe
 from compress.training_stage import MODEL, RATE, TEACHER, TrainingStage
 from compress.typed_options import ForwardedOption
 
-WIDTH = 0.5  # of a student that is not asked for another
+WIDTH = 0.5  # of a student, if no width is given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(TrainingStage):
-    """Train a smaller network, the student, on what the model says about every image."""
+    """Train a smaller network, the student, on the predictions of the model."""
 
     name: ClassVar = "distill"
     version: ClassVar = 2
@@ -38,36 +38,38 @@ class Distill(TrainingStage):
     teacher: tuple[str, ...] = option(
         (),
         TEACHER,
-        "Model file that teaches, instead of self, the incoming model; of several, their mean.",
+        "Model file of a teacher, instead of self, the incoming model; several teachers are averaged.",
     )
     temperature: float = option(
-        4.0, click.FloatRange(0.1, 1000), "Softens probabilities: 1 leaves them as they are."
+        4.0, click.FloatRange(0.1, 1000), "Softens the probabilities; 1 leaves them unchanged."
     )
     alpha: float = option(
         0.9,
         click.FloatRange(0, 1),
-        "Weight of the teacher in the loss; the labels have the rest. 0 is the control: nobody teaches.",
+        "Weight of the teacher in the loss; the labels have the rest. 0, the control, uses the labels alone.",
     )
     epochs: int = option(40, click.IntRange(1, MAX_EPOCHS), "Epochs of training.")
     learning_rate: float | None = option(
         None,
         RATE,
-        "Highest learning rate of that training; that of the task's recipe if not given, or found by short trials if "
-        "the task has no recipe for training from scratch.",
+        "Highest learning rate of the training; if not given, that of the recipe for training from scratch. If there "
+        "is no such recipe, short trials search for it.",
     )
     student_network: str | None = option(
         None,
         str,
-        "Network of the task to train as the student; its first one if not given. Its options follow, as "
-        "in --student-widths 16,32,64.",
+        "Network of the task to train as the student; the first one if not given. Set its options as in "
+        "--student-widths 16,32,64.",
     )
     student_option: tuple[str, ...] = option(
-        (), ForwardedOption("student"), "Option of that network; the same as --student-NAME VALUE."
+        (),
+        ForwardedOption("student"),
+        "Option of the student network; same as --student-NAME VALUE.",
     )
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
-        # In one order, whatever it was asked in: the same student is the same run.
+        # Sorted: the same student is the same run, whatever the order of its options.
         ordered = tuple(sorted(self.student_option, key=lambda each: each.partition("=")[0]))
         object.__setattr__(self, "student_option", ordered)
         if self.student and self.student_width != WIDTH:
@@ -76,13 +78,13 @@ class Distill(TrainingStage):
             )
         if self.student and (self.student_network or self.student_option):
             raise ValueError(
-                "distill: option 'student': a student from a file is no network of the task; leave out the file, or "
-                "--student-network and its options."
+                "distill: option 'student': a student from a file does not go with --student-network or its options; "
+                "leave out the file or these options."
             )
 
     def argv(self) -> list[str]:
         words = TrainingStage.argv(self)
-        # The width stands first, but is none of another network or of a file.
+        # The width is the first option, but does not apply to another network or a file.
         has_width = self.student_width != WIDTH or not (self.student_network or self.student)
         return words if has_width else [words[0], *words[3:]]
 
@@ -98,7 +100,7 @@ class Distill(TrainingStage):
         TrainingStage.outline(self, model, task)
         ours, theirs = (f"{list(m.input_shape)} to {m.classes} classes" for m in (model, student))
         if ours != theirs:
-            reason = f"takes {theirs}, but the incoming model {ours}"
+            reason = f"takes {theirs}, but the incoming model takes {ours}"
             way = f"name a model file with --student, or the task of the model, which is not {task.task.name}"
             raise CannotTreat(Finding((), reason, way, "the student"), stage=self.name)
         return student
@@ -107,7 +109,7 @@ class Distill(TrainingStage):
         return task.scratch_recipe(self._network(task))
 
     def finds_learning_rate(self, task: TaskView) -> bool:
-        # A recipe for training from scratch has its own.
+        # A recipe for training from scratch has its own learning rate.
         return not task.scratch_recipes(self._network(task)) and super().finds_learning_rate(task)
 
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> KerasModel:
@@ -129,7 +131,7 @@ class Distill(TrainingStage):
         return KerasModel(task.build(seed=seed, width=self.student_width, network=network))
 
     def _network(self, task: TaskView) -> Network | None:
-        """The network that the options name, with its own; None if they name none."""
+        """The network that the options name, with its own options; None if they name none."""
         if not (self.student_network or self.student_option):
             return None
         network = task.task.network(self.student_network)

@@ -1,4 +1,4 @@
-"""encode: store pruned or clustered weights in fewer bytes, which TFLM decodes as it runs."""
+"""encode: store pruned or clustered weights in fewer bytes, which TFLM decodes at run time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODINGS: tuple[Coding, ...] = get_args(Coding)
 
 @dataclass(frozen=True, kw_only=True)
 class Encode(Stage):
-    """Encode zeros and repeated weights of an int8 file in fewer bytes; only TFLM, on microcontrollers, runs it."""
+    """Encode zeros and repeated weights of an int8 file in fewer bytes. Only TFLM, on microcontrollers, runs it."""
 
     name: ClassVar = "encode"
     takes: ClassVar = "tflite"
@@ -31,13 +31,13 @@ class Encode(Stage):
     coding: str = option(
         "auto",
         click.Choice(["auto", *CODINGS]),
-        "bitmap: a bit says which weights are zero; table: short numbers lead to the different weights. auto: for each "
-        "kernel the shorter.",
+        "How to encode a kernel: bitmap marks zeros by one bit per weight; table stores short indices of its distinct "
+        "values; auto takes the shorter for each kernel.",
     )
     proof: int = option(
         200,
         click.IntRange(1, 1_000_000),
-        "Training images for which the file must give the same scores as before, bit for bit.",
+        "Number of training images for which the file must give the same scores as before, bit for bit.",
     )
 
     def libraries(self) -> tuple[str, ...]:
@@ -75,6 +75,6 @@ class Encode(Stage):
         ours, theirs = (interpreter.scores(file, images, scale) for file in (content, plain))
         if not (same and np.array_equal(ours, theirs)):
             raise ValueError(
-                "encode: TFLM computes something else with the encoded file: this release of tflite-micro decodes "
-                "otherwise than expected; leave the stage out."
+                "encode: TFLM computes something else with the encoded file: this release of tflite-micro does "
+                "not decode as expected; leave the stage out."
             )

@@ -1,4 +1,4 @@
-"""finetune: train on without compressing, the control that every comparison of a trained stage needs."""
+"""finetune: fine-tune without compressing, the control for every comparison of a stage that trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.training_stage import FOUND_RATE, RATE, TrainingStage
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(TrainingStage):
-    """Train on without compressing: what a stage's training alone would have done."""
+    """Fine-tune without compressing: the control that shows what training alone does."""
 
     name: ClassVar = "finetune"
     version: ClassVar = 2

@@ -1,4 +1,4 @@
-"""prune: zero the smallest weights of every kernel while training the rest on."""
+"""prune: set the smallest weights of each kernel to zero while fine-tuning the others."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ SPARSITY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Prune(TrainingStage):
-    """Set the smallest weights of every kernel to zero, step by step while training on."""
+    """Set the smallest weights of each kernel to zero, gradually during fine-tuning."""
 
     name: ClassVar = "prune"
     version: ClassVar = 3
     sparsity: float = option(
         SPARSITY,
         click.FloatRange(0, 1, max_open=True),
-        "Fraction of each kernel's weights set to zero.",
+        "Fraction of the weights of each kernel to set to zero.",
     )
     pattern: str | None = option(
         None,
         Pattern(),
-        "M zeros in each N consecutive input channels, e.g. 2:4; sets the sparsity.",
+        "Pattern M:N, such as 2:4: M zeros in each N consecutive input channels; sets the sparsity.",
     )
     scope: str = option(
         "layer",
         click.Choice(["layer", "global"]),
-        "Where the fraction is counted: in each kernel, or global, over all kernels that are pruned.",
+        "Count the fraction in each kernel (layer), or over all pruned kernels together (global).",
     )
     criterion: str = option(
         "magnitude",
         click.Choice(["magnitude", "random"]),
-        "Which weights go: the smallest, or, as a control, any, all at once before the training.",
+        "Which weights to prune: the smallest, or, as a control, random ones, all at once before training.",
     )
     most_epochs: ClassVar = 45
     epochs: int | None = option(
         None,
         click.IntRange(0, MAX_EPOCHS),
-        f"Epochs of training while pruning, {most_epochs} if not given, fewer for little data; 0 prunes at once and "
-        "trains nothing.",
+        f"Epochs of training while pruning; if not given, {most_epochs}, or fewer for little data. 0 prunes at once, "
+        "without training.",
     )
     learning_rate: float | None = option(None, RATE, FOUND_RATE)
     begin: float = option(
-        0.0, click.FloatRange(0, 1), "When zeros begin to be set, as a fraction of the training."
+        0.0, click.FloatRange(0, 1), "When pruning begins, as a fraction of the training."
     )
     end: float = option(
         0.3, click.FloatRange(0, 1), "When all zeros are set, as a fraction of the training."
@@ -74,15 +74,15 @@ class Prune(TrainingStage):
     renew_statistics: bool = option(
         False,
         click.BOOL,
-        "Take BatchNormalization statistics anew at the end, for short trainings or none.",
+        "Recompute BatchNormalization statistics at the end, for short trainings or none.",
     )
     alpha: float | None = option(
         None,
         click.FloatRange(0, 1),
-        f"Weight, in the loss of that training, of --teacher, which is {WEIGHT} if not given; without --teacher, of "
-        "what the dense model says about the images. On little data the dense model teaches unless this is 0.",
+        f"Weight of the teacher in the loss; without --teacher, the dense model is the teacher. If not given: {WEIGHT} "
+        "with --teacher or for little data, otherwise 0.",
     )
-    skip: tuple[str, ...] = option((), str, "Name of a layer to leave as it is.")
+    skip: tuple[str, ...] = option((), str, "Name of a layer not to prune.")
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
@@ -173,7 +173,7 @@ class Prune(TrainingStage):
         return lacking_zeros(pruned, self.sparsity, together=self.scope == "global")
 
     def _why_dense(self, name: str, shape: tuple[int, ...]) -> str:
-        """Why a kernel that is not skipped is not pruned; empty if it is pruned."""
+        """The reason why a kernel that is not skipped is not pruned; empty if it is pruned."""
         if is_depthwise(name):
             return "depthwise kernels, a few weights for each channel, are not pruned"
         _, group = zeros_and_group(self.pattern) if self.pattern else (0, 1)
@@ -185,7 +185,7 @@ class Prune(TrainingStage):
         return layer_of(name) not in self.skip and not self._why_dense(name, shape)
 
     def _drops(self, model: KerasModel) -> dict[str, int]:
-        """Kernel name -> how many of its weights become zero, those that are zero included; of the pruned kernels."""
+        """Name of each pruned kernel -> how many of its weights become zero, including those that are zero already."""
         kernels = {k: w for k, w in model.kernels().items() if self._prunes(k, w.shape)}
         if self.scope == "layer":
             return drops_by_layer(kernels, self.sparsity)
@@ -196,7 +196,7 @@ class Prune(TrainingStage):
             raise CannotTreat(Finding((), text)) from None
 
     def _mask(self, w: np.ndarray, drops: int) -> np.ndarray:
-        """Which weights to keep."""
+        """True for each weight to keep."""
         return pattern_mask(w, self.pattern) if self.pattern else without_smallest(w, drops)
 
     def _pruned_copy(
@@ -207,7 +207,7 @@ class Prune(TrainingStage):
     ) -> KerasModel:
         """A copy of `model` in which each kernel in `drops` has that many zeros, or the zeros of the pattern.
 
-        The smallest of the kernel go, or those where its array in `ranked` is smallest.
+        The smallest weights become zero, or those where the array of the kernel in `ranked` is smallest.
         """
         copy = model.copy()
         variables, kernels = copy.kernel_variables(), model.kernels()
@@ -219,7 +219,7 @@ class Prune(TrainingStage):
     def _trained(
         self, model: KerasModel, drops: Mapping[str, int], task: TaskView, seed: int
     ) -> KerasModel:
-        """A copy of `model`, trained on while tfmot prunes it. Present zeros and clusters stay, skipped or not."""
+        """A copy of `model`, fine-tuned while tfmot prunes it. Zeros and clusters are kept, also in skipped kernels."""
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
         batch = min(self.recipe(task).batch_size, len(task.training_data().shown))

@@ -1,4 +1,4 @@
-"""prune-filters: take the least important filters out of a model, so that it is smaller and faster, and train on."""
+"""prune-filters: remove the least important filters of a model, and fine-tune the smaller and faster model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SHARE = click.FloatRange(0, 1, max_open=True)
 MACS = 0.5
 TAYLOR_IMAGES = 2048
 SHARES = {"macs": "multiply-accumulates", "params": "parameters", "filters": "filters"}
-# Measured by the run, which then gives the macs that reach them.
+# Targets that the run measures. It replaces them by the macs that reach them.
 FIGURES = ("flash", "arena", "latency")
-THOUSANDTHS = 1000  # of the multiply-accumulates, in which a figure is looked for
+THOUSANDTHS = 1000  # of the multiply-accumulates: the step of the search for a figure
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneFilters(TrainingStage):
-    """Take the least important filters out of the model, which gets smaller and faster, and train on."""
+    """Remove the least important filters, and fine-tune the smaller and faster model."""
 
     name: ClassVar = "prune-filters"
     version: ClassVar = 2
@@ -50,50 +50,50 @@ class PruneFilters(TrainingStage):
     macs: float | None = option(
         None, SHARE, f"Fraction of multiply-accumulates to save; {MACS} if no target is given."
     )
-    params: float | None = option(None, SHARE, "In its place, fraction of parameters to save.")
-    filters: float | None = option(None, SHARE, "In its place, fraction of filters to take out.")
+    params: float | None = option(None, SHARE, "Instead of --macs: fraction of parameters to save.")
+    filters: float | None = option(None, SHARE, "Instead of --macs: fraction of filters to remove.")
     flash: int | None = option(
         None,
         Amount(),
-        "In its place, the most bytes of the file that a later stage stores, int8 without one, such as 64KB; "
-        "written once before the run.",
+        "Instead of --macs: maximum bytes of the file that a later stage writes, or of the int8 file if there is none, "
+        "such as 64KB; measured once before the run.",
     )
     arena: int | None = option(
         None,
         Amount(),
-        "In its place, the most bytes of memory that its int8 file may need in TFLM, as measured once before the run.",
+        "Instead of --macs: maximum bytes of memory for the int8 file in TFLM, measured once before the run.",
     )
     latency: float | None = option(
         None,
         click.FloatRange(0, 1, min_open=True, max_open=True),
-        "In its place, the highest fraction of the model's time for one image that its own may be, as measured here "
-        "once before the run.",
+        "Instead of --macs: maximum time for one image, as a fraction of the incoming model's time; measured on this "
+        "machine once before the run.",
     )
     criterion: str = option(
         "taylor",
         click.Choice(["taylor", "l1", "l2", "batchnorm", "random"]),
-        "What makes a filter important, or, as a control, chance: see the page of this stage.",
+        "How to score the importance of a filter; random is a control. See the page of this stage.",
     )
     scope: str = option(
         "global",
         click.Choice(["global", "layer"]),
-        "Weigh all layers against each other, or take the same fraction from each.",
+        "Compare the filters of all layers (global), or remove the same fraction from each layer (layer).",
     )
     round_to: int | None = option(
         None,
         click.IntRange(1, 1_000),
-        "Filters kept are a multiple of this; if not given, of 8, and of less in narrow layers.",
+        "Keep a multiple of this many filters; if not given, a multiple of 8, or of less in narrow layers.",
     )
     skip: tuple[str, ...] = option((), str, "Name of a layer that keeps all its filters.")
     epochs: int = option(
-        60, click.IntRange(0, MAX_EPOCHS), "Epochs of training afterwards; 0 trains nothing."
+        60, click.IntRange(0, MAX_EPOCHS), "Epochs of training after the removal; 0 trains nothing."
     )
     learning_rate: float | None = option(None, RATE, FOUND_RATE)
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
         if not self.alpha and not self.teacher:
-            object.__setattr__(self, "alpha", None)  # 0, once the default, has no key of its own
+            object.__setattr__(self, "alpha", None)  # 0, the former default, has no key of its own
         given = [n for n in (*SHARES, *FIGURES) if getattr(self, n) is not None]
         if len(given) > 1:
             raise ValueError(
@@ -171,7 +171,7 @@ class PruneFilters(TrainingStage):
     def reaching(
         self, model: KerasModel, task: TaskView, seed: int, figure: Callable[[KerasModel], float]
     ) -> PruneFilters:
-        """The stage with the fewest macs to save, in thousandths, whose model has at most the figure that is asked for.
+        """The stage with the fewest macs to save, in thousandths, whose model has at most the figure asked for.
 
         Raises:
           CannotTreat: the smallest model has more.
@@ -191,7 +191,7 @@ class PruneFilters(TrainingStage):
 
         most = int(saved * THOUSANDTHS)
         if (least := reached(most)) > asked:
-            reason = f"of this model is {least:.6g} where as many filters as can go are gone"
+            reason = f"of this model is {least:.6g} with all removable filters removed"
             way = f"ask for more than --{name} {asked:g}, or skip fewer layers"
             raise CannotTreat(Finding((), reason, way, f"the {name}"), stage=self.name)
         return replace(by_macs, macs=fewest(reached, asked, most) / THOUSANDTHS)

@@ -1,4 +1,4 @@
-"""qat: train the model on while the arithmetic of its integer file is simulated, then store it in 8 or 4 bits."""
+"""qat: fine-tune the model with the arithmetic of its integer file simulated, then store it in 8 or 4 bits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndar
     lost = []
     for name, w in before.items():
         if is_clustered(w):
-            # Of a depthwise kernel [h, w, c, m] the last two axes are output channels.
+            # The last two axes of a depthwise kernel [h, w, c, m] are output channels.
             shape = (*w.shape[:2], -1) if is_depthwise(name) else w.shape
             old, new = (distinct_per_channel(k.reshape(shape)) for k in (w, stored[name]))
             worst = int(np.argmax(new - old))
@@ -56,36 +56,36 @@ def lost_clusters(before: Mapping[str, np.ndarray], stored: Mapping[str, np.ndar
 
 @dataclass(frozen=True, kw_only=True)
 class Qat(TrainingStage):
-    """Train on as integer arithmetic will compute, then store that; the result is a finished .tflite file."""
+    """Fine-tune with simulated integer arithmetic, then write a finished .tflite file."""
 
     name: ClassVar = "qat"
     version: ClassVar = 5
     gives: ClassVar = "tflite"
     epochs: int = option(
-        6, click.IntRange(1, MAX_EPOCHS), "Epochs of training while integers are simulated."
+        6, click.IntRange(1, MAX_EPOCHS), "Epochs of training with simulated integer arithmetic."
     )
     learning_rate: float | None = option(None, RATE, FOUND_RATE)
     calibration: int = option(
         500,
         click.IntRange(1, 1_000_000),
-        "Training images that first ranges of activations are read from.",
+        "Number of training images that set the initial ranges of activations.",
     )
     bits: str = option(
         "8",
         click.Choice(["8", "4", "auto"]),
-        "Bits of a weight; activations have 8. auto: 4 for the least sensitive kernels, as many as --max-bytes takes.",
+        "Bits of a weight; activations have 8. auto: 4 for the least sensitive kernels, as many as --max-bytes needs.",
     )
     max_bytes: int | None = option(
         None,
         Amount(),
-        "With --bits auto, the most bytes that the file may have, such as 64KB.",
+        "With --bits auto: maximum bytes of the file, such as 64KB.",
     )
 
     def __post_init__(self) -> None:
         TrainingStage.__post_init__(self)
         if (self.bits == "auto") != (self.max_bytes is not None):
             raise ValueError(
-                f"qat: option 'max_bytes' goes with bits auto, and auto with it: give both or neither, "
+                f"qat: option 'max_bytes' goes with bits auto, which needs it: give both or neither, "
                 f"not bits {self.bits} and max_bytes {self.max_bytes}."
             )
 
@@ -107,7 +107,7 @@ class Qat(TrainingStage):
         training = self._simulated(model, coarse, blank)
         least = qat_export.file_bytes(training) if self.max_bytes is not None else 0
         if self.max_bytes is not None and least > self.max_bytes:
-            reason = f"of this model has {self.max_bytes} bytes: with all kernels of --bits 4 in 4 bits it has {least}"
+            reason = f"of this model fits into {self.max_bytes} bytes: with --bits 4 it has {least}"
             way = f"give --max-bytes {least} or more, or a smaller model"
             raise CannotTreat(Finding((), reason, way, "no file"), stage=self.name)
         why = "is stored in 8 bits: TFLite has no 4-bit kernels for it"
@@ -135,10 +135,10 @@ class Qat(TrainingStage):
             first = int4.fake_quantized(model, bits, images).kernels() if bits else {}
             start = {name: first[name] for name in bits}
             training = self._simulated(model, bits, images, start)
-            # What lies between two roundings is computed in float32, or they would round otherwise than the file.
+            # Compute in float32 between two roundings. Otherwise they could round to other values than the file.
             exact = dataclasses.replace(view, precision="float32", answered_in=view.precision)
             freezing = qat_model.freezing(training, self.epochs)
-            # With 4 bits, a high rate wrecks the model once its statistics are frozen.
+            # With 4 bits, a high learning rate ruins the model once its statistics are frozen.
             self._fit(training, exact, seed, callbacks=[freezing], lengthen=not bits)
             whole = _whole(qat_export.exported(training), model)
             result = slim_export(whole.content, images)
@@ -159,8 +159,8 @@ class Qat(TrainingStage):
         try:
             training = qat_model.fake_quantized(model, coarse, blank)
         except CannotTreat:
-            return None  # tfmot alone takes it
-        # A file that tfmot trains has a few bytes less than this one.
+            return None  # only tfmot can treat it
+        # The file of a model trained by tfmot has a few bytes less than this one.
         return qat_export.file_bytes(training)
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
@@ -172,7 +172,7 @@ class Qat(TrainingStage):
         )
 
     def _bits(self, model: KerasModel, view: TaskView, images: np.ndarray) -> dict[str, int]:
-        """Kernel name -> 4, for each that is stored in 4 bits."""
+        """Kernel name -> 4, for each kernel that is stored in 4 bits."""
         coarse = dict.fromkeys(int4.possible(model) if self.bits != "8" else [], 4)
         if self.max_bytes is None:
             return coarse
@@ -187,12 +187,12 @@ class Qat(TrainingStage):
             size = qat_export.file_bytes(qat_model.fake_quantized(model, bits, images))
             if size <= self.max_bytes:
                 break
-            wanted += size - self.max_bytes  # what is stored in whole words saves a little less
+            wanted += size - self.max_bytes  # storing in whole words saves a little less
             bits = dict.fromkeys(least_noise(noise, saved, wanted), 4)
         return bits
 
     def _by_tfmot(self, model: KerasModel, images: np.ndarray, seed: int = 0) -> Any | None:
-        """The model that trains by tfmot; None if tfmot cannot treat it."""
+        """The model for training by tfmot; None if tfmot cannot treat it."""
         try:
             bridge.check(model.keras)
             qat_support.check(model.keras)
@@ -209,14 +209,14 @@ class Qat(TrainingStage):
         images: np.ndarray,
         start: Mapping[str, np.ndarray] | None = None,
     ) -> Any:
-        """The Keras 3 model that trains by fake quantization. CannotTreat if its file would compute in floats."""
+        """The Keras 3 model for training by fake quantization. CannotTreat if its file would compute in float."""
         training = qat_model.fake_quantized(model, bits, images, start)
         _whole(qat_export.exported(training), model)  # before any training
         return training
 
 
 def _whole(file: TFLiteModel, model: KerasModel) -> TFLiteModel:
-    """The same file; CannotTreat, with the layers of `model`, if anything in it is computed in float."""
+    """Return `file`. CannotTreat, which names the layers of `model`, if anything in the file is computed in float."""
     floating = [
         operator
         for operator in file.graph.operators

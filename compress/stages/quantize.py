@@ -1,4 +1,4 @@
-"""quantize: store a trained model in smaller numbers, after training, without training on."""
+"""quantize: post-training quantization: store a trained model in fewer bits, without fine-tuning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = (*(scheme for scheme in SCHEMES if scheme != "float32"), "int4")
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Stage):
-    """Store the model in smaller numbers, without training; the result is a finished .tflite file."""
+    """Store the model in fewer bits, without training, as a finished .tflite file."""
 
     name: ClassVar = "quantize"
     gives: ClassVar = "tflite"
@@ -33,27 +33,27 @@ class Quantize(Stage):
     scheme: str = option(
         "int8",
         click.Choice(FORMATS),
-        "What is stored and computed in: see the page of this stage.",
+        "Number types of storage and computation; see the page of this stage.",
     )
     calibration: int = option(
         500,
         click.IntRange(1, 1_000_000),
-        "Training images that ranges of activations are read from, and int4 rounds by.",
+        "Number of training images that set the ranges of activations, and the rounding of int4.",
     )
     keep: tuple[str, ...] = option(
-        (), str, "With int4, name of a layer whose weights stay in 8 bits."
+        (), str, "With int4: name of a layer whose weights stay in 8 bits."
     )
     int8_share: float = option(
         0.0,
         click.FloatRange(0, 1, max_open=True),
-        "With int4, at most this share of all weights, those of the most sensitive layers, stays in 8 bits "
-        "besides what is kept by name.",
+        "With int4: maximum share of all weights that stay in 8 bits, besides those of --keep; the most sensitive "
+        "layers are chosen.",
     )
     target: str | None = option(
         None,
         click.Choice(["micro"]),
-        "With int4, leave in 8 bits what TFLM, the interpreter for microcontrollers, has no 4-bit kernels for: "
-        "Dense layers.",
+        "With int4: leave Dense layers in 8 bits, because TFLM, the interpreter for microcontrollers, has no 4-bit "
+        "kernels for them.",
     )
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Quantize(Stage):
         return findings
 
     def _check_kernels(self, model: KerasModel) -> list[Finding]:
-        """A finding for each kernel that 4 bits cannot hold. CannotTreat if such a layer is not kept."""
+        """A finding for each kernel that stays in 8 bits. CannotTreat if a layer that needs 8 bits is not kept."""
         int4.check()
         kernels = model.kernel_variables()
         check_named(self.name, self.keep, map(layer_of, kernels), "with a kernel to keep")
@@ -124,7 +124,7 @@ class Quantize(Stage):
     def file_bytes(self, model: KerasModel) -> int:
         kernels = model.kernels()
         coarse = [name for name, kernel in kernels.items() if self._coarse(name, kernel)]
-        # What stays in 8 bits by its share takes half a byte more for each weight.
+        # Each weight that stays in 8 bits by `int8_share` takes half a byte more.
         spared = self.int8_share * sum(kernel.size for kernel in kernels.values())
         return file_size.bytes_of(model, self.scheme, coarse) + math.ceil(spared / 2)
 
@@ -145,7 +145,7 @@ class Quantize(Stage):
         return broken
 
     def _coarse(self, name: str, kernel: Any) -> bool:
-        """Whether a kernel, given as an array or a variable, may be stored in 4 bits."""
+        """True if a kernel, given as an array or a variable, may be stored in 4 bits."""
         dense = len(kernel.shape) == 2
         return not (is_depthwise(name) or layer_of(name) in self.keep or (self.target and dense))
 
@@ -158,5 +158,5 @@ class Quantize(Stage):
 
 
 def _wide(kernel: np.ndarray) -> bool:
-    """Whether a stored kernel has codes that 4 bits do not hold."""
+    """True if a stored kernel has codes that do not fit into 4 bits."""
     return kernel.dtype.kind != "i" or bool(np.abs(kernel).max(initial=0) > QMAX)

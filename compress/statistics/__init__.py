@@ -1,4 +1,5 @@
-"""Statistics: how sure a figure is, and whether two of them differ. Numbers in, numbers out; no rows, no models.
+"""Statistics: intervals, tests of differences, and calibration. Numbers in, numbers out; no rows, no models.
 
-`significance` has intervals and tests, `paired` two models on the same images, `calibration` probabilities.
+`significance` has intervals and tests, `paired` compares two models on the same images, and `calibration` compares
+probabilities with accuracy.
 """

@@ -1,4 +1,4 @@
-"""Calibration: how far the probabilities that a model gives are from how often it is right."""
+"""Calibration: the difference between the probabilities that a model gives and how often it is right."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose most likely class has a probability within a bin."""
+    """One bin of the reliability curve: the images whose highest probability lies in it."""
 
-    upto: float  # the upper border of the bin, which belongs to it
+    upto: float  # the upper border, included
     images: int
     confidence: float  # mean probability of the most likely class
     accuracy: float
 
 
 def reliability(correct: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """The reliability curve: bins of equal width, from low probability to high, without the empty ones.
+    """The reliability curve: bins of equal width, from low probability to high, without empty bins.
 
     A probability on the border of two bins belongs to the lower one, as in Guo et al. 2017.
 
@@ -40,7 +40,7 @@ def reliability(correct: np.ndarray, probabilities: np.ndarray, bins: int = BINS
 
 
 def expected_error(curve: list[Bin]) -> float:
-    """The expected calibration error (ECE): the mean distance of confidence and accuracy, bins weighed by their images.
+    """The expected calibration error (ECE): the mean of |confidence - accuracy| over bins, weighted by images.
 
     Naeini, Cooper and Hauskrecht 2015 (AAAI 29, 2901-2907); Guo, Pleiss, Sun and Weinberger 2017
     (https://arxiv.org/abs/1706.04599).

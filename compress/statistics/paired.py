@@ -1,6 +1,7 @@
-"""Two models on the same images: the exact McNemar test, its interval, and the margin within which they are the same.
+"""Compare two models on the same images: the exact McNemar test, its interval, and the equivalence margin.
 
-The standard library and numpy alone, as in `significance`; the tests compare each function with scipy or statsmodels.
+Only the standard library and numpy are used; `significance` says why. The tests compare each function with scipy or
+statsmodels.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from compress.statistics.significance import SIGNIFICANCE, beta_below, clopper_p
 
 
 def discordant(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int]:
-    """How many images `a` alone gets right, and `b` alone; both are bool [n], image by image."""
+    """The number of images that only `a` gets right, and that only `b` does; both are bool [n], image by image."""
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(
-            f"a paired test needs the same images for both models, one at least; "
+            f"a paired test needs the same images for both models, at least one; "
             f"got arrays of shape {a.shape} and {b.shape}."
         )
     return int((a & ~b).sum()), int((b & ~a).sum())
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """The two-sided p of the exact McNemar test that two models are right equally often.
+    """The two-sided p of the exact McNemar test; the null hypothesis is that two models are right equally often.
 
     McNemar 1947 (Psychometrika 12, 153-157), with the binomial distribution in place of chi-square. Only images that
-    one model alone gets right count. If the models are equally good, each of them is the toss of a fair coin. Without
-    such images p is 1.
+    exactly one model gets right count. If the models are equally good, each such image is the toss of a fair coin. If
+    there are no such images, p is 1.
 
     >>> mcnemar_p(4, 0)  # four heads of four, either way: 2 / 2**4
     0.125
     """
     tosses = only_a + only_b
-    # The binomial tail in whole numbers: exact, however many images the two disagree on.
+    # Whole numbers keep the binomial tail exact for any number of discordant images.
     ways = tail = 1
     for heads in range(min(only_a, only_b)):
         ways = ways * (tosses - heads) // (heads + 1)
@@ -50,15 +51,15 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """The accuracy of `a` minus that of `b` on the same n images, with its interval: (difference, low, high).
 
-    The difference is d (2 t - 1): d is the share of the images that one model alone gets right, and t the share of
-    those that go to `a`. The interval of t is the inversion of the exact McNemar test; that of d is exact too. The two
-    are joined by squares, as Newcombe 1998 joins the intervals of two proportions (Donner and Zou 2012, Statistical
-    Methods in Medical Research 21, 347-359). Where each model wins as often as the other, only t counts.
+    The difference is d (2 t - 1): d is the share of the images that exactly one model gets right, and t the share
+    of those that `a` gets right. The interval of t inverts the exact McNemar test; the interval of d is exact too. They
+    are combined by the root of the sum of squares, as Newcombe 1998 combines the intervals of two proportions (Donner
+    and Zou 2012, Statistical Methods in Medical Research 21, 347-359). If t is 1/2, only the interval of t counts.
 
     0 is outside the interval if and only if `step` times `mcnemar_p` is below `SIGNIFICANCE`.
 
     Args:
-      step: of `holm_steps`; the confidence is 1 - `SIGNIFICANCE` / `step`.
+      step: as `holm_steps` gives it; the confidence is 1 - `SIGNIFICANCE` / `step`.
 
     >>> [round(x, 4) for x in paired_difference(7, 1, 21)]
     [0.2857, -0.055, 0.4847]
@@ -72,7 +73,8 @@ def equivalence_margin(only_a: int, only_b: int, n: int) -> float:
     """The smallest margin within which two models are shown to be equally accurate, on the same n images.
 
     Two one-sided tests at 5 % each (TOST: Schuirmann 1987, Journal of Pharmacokinetics and Biopharmaceutics 15,
-    657-680) reject every difference of the margin or more, either way. So it is the farther end of the 90 % interval.
+    657-680) reject every difference of at least the margin, in both directions. So the margin is the end of the 90 %
+    interval that is farther from 0.
 
     >>> round(equivalence_margin(60, 50, 10_000), 4)
     0.0028
@@ -83,10 +85,10 @@ def equivalence_margin(only_a: int, only_b: int, n: int) -> float:
 
 
 def holm_steps(p_values: Sequence[float]) -> list[int]:
-    """By how many tests Holm's procedure divides the significance level for each p value, in the same order.
+    """The number by which Holm's procedure divides the significance level for each p value, in the same order.
 
-    A p value that is rejected has the step of its rank; one that is not has the step at which the procedure stopped.
-    So a step times its p value is below `SIGNIFICANCE` if and only if the adjusted p value, of `holm`, is.
+    If the test of a p value rejects, its step is that of its rank; otherwise, the step at which the procedure stopped.
+    So a step times its p value is below `SIGNIFICANCE` if and only if the adjusted p value from `holm` is.
 
     >>> holm_steps([0.001, 0.04, 0.03])  # 0.001 < 0.05 / 3; then 0.03 is not below 0.05 / 2
     [3, 2, 2]
@@ -98,7 +100,7 @@ def holm_steps(p_values: Sequence[float]) -> list[int]:
 
 
 def _interval(only_a: int, only_b: int, n: int, level: float, differ: bool) -> tuple[float, float]:
-    """The interval of `paired_difference` at a level; `differ`: whether the test rejects at that level."""
+    """The interval of `paired_difference` at a level; `differ` is True if the test rejects at that level."""
     d, confidence = (only_a + only_b) / n, 1 - level
     d_low, d_high = clopper_pearson(only_a + only_b, n, confidence)
     if d == 0:
@@ -109,20 +111,20 @@ def _interval(only_a: int, only_b: int, n: int, level: float, differ: bool) -> t
     d_below, d_above = (d_low, d_high) if slope > 0 else (d_high, d_low)
     low = d * slope - math.hypot(2 * d * (t - t_low), slope * (d - d_below))
     high = d * slope + math.hypot(2 * d * (t_high - t), slope * (d_above - d))
-    # The end nearer to 0 is on that side of it which the test says, at the least that both intervals allow.
+    # If the test rejects, 0 is outside: the nearer end is at least the smallest product that both intervals allow.
     if differ and slope > 0:
         low = max(low, d_low * (2 * t_low - 1))
     elif differ:
         high = min(high, d_low * (2 * t_high - 1))
-    # The exact limits are good to about twelve digits: keep fewer, so that every machine gives the same ones.
+    # The limits are right to about twelve digits. Keep nine, so that every machine gives the same digits.
     return float(f"{max(low, -1.0):.9g}"), float(f"{min(high, 1.0):.9g}")
 
 
 def paired_t(differences: Sequence[float]) -> tuple[float, float, float]:
     """The mean of differences between pairs of runs, their standard deviation (n - 1), and the two-sided p of mean 0.
 
-    The paired t test (Student 1908, Biometrika 6, 1-25). Differences that are all the same have no deviation to
-    measure; their p is that of the sign test, 2 / 2**n.
+    The paired t test (Student 1908, Biometrika 6, 1-25). If all differences are equal, the deviation
+    is 0 and p is that of the sign test, 2 / 2**n, or 1 if they are all 0.
 
     >>> [round(x, 4) for x in paired_t([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])]
     [0.75, 1.789, 0.2176]
@@ -132,7 +134,7 @@ def paired_t(differences: Sequence[float]) -> tuple[float, float, float]:
     if sd <= 1e-12:
         return mean, sd, 2 / 2**n if abs(mean) > 1e-12 else 1.0
     squared = (mean / sd) ** 2 * n
-    # The probability that t is farther from 0, by the beta distribution of n - 1 over n - 1 plus t squared.
+    # The probability of a t farther from 0, by the beta distribution at (n - 1) / (n - 1 + t**2).
     share = (n - 1) / (n - 1 + squared)
     p = beta_below(share, (n - 1) / 2, 0.5) if share < 1 else 1.0
     return mean, sd, p

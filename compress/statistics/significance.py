@@ -1,7 +1,7 @@
-"""Intervals and tests that say how sure a difference between accuracies is.
+"""Confidence intervals and tests for accuracies and for differences between them.
 
-They use the standard library alone: scipy.stats takes longer to import than a saved run takes to show. The tests
-compare each function with scipy or statsmodels.
+Only the standard library is used: importing scipy.stats takes longer than showing a saved run. The tests compare each
+function with scipy or statsmodels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-SIGNIFICANCE = 0.05  # at this adjusted p and above, two models are "not distinguishable"
+SIGNIFICANCE = 0.05  # if the adjusted p is this or more, two models are "not distinguishable"
 CONFIDENCE = 0.95
 
 
@@ -31,7 +31,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     p, shrink = successes / n, 1 + z * z / n
     middle = (p + z * z / (2 * n)) / shrink
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / shrink
-    # There the formula gives 0 and 1 but for rounding.
+    # For 0 and for n successes, the formula gives 0 and 1, apart from rounding errors.
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == n else middle + half
     return low, high
@@ -40,7 +40,7 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
 def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The exact interval of a proportion, (low, high): the proportions that the binomial test does not reject.
 
-    Clopper and Pearson 1934 (Biometrika 26, 404-413). Of no trials it is 0 to 1.
+    Clopper and Pearson 1934 (Biometrika 26, 404-413). If n is 0, it is 0 to 1.
 
     >>> [round(x, 4) for x in clopper_pearson(8, 10)]
     [0.4439, 0.9748]
@@ -52,7 +52,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = CONFIDENCE) -> t
 
 
 def two_proportion_z(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
-    """How many pooled standard errors the proportion of `a` lies above that of `b`.
+    """The proportion of `a` minus that of `b`, in pooled standard errors.
 
     The samples are independent. The result is 0 if both proportions are 0 or both are 1.
 
@@ -78,10 +78,10 @@ def two_proportion_p(successes_a: int, n_a: int, successes_b: int, n_b: int) -> 
 def two_proportion_difference(
     successes_a: int, n_a: int, successes_b: int, n_b: int
 ) -> tuple[float, float, float]:
-    """The proportion of `a` minus that of `b`, the samples being independent, with its interval.
+    """The proportion of `a` minus that of `b`, for independent samples, with its interval.
 
-    Method 10 of Newcombe 1998 (Statistics in Medicine 17, 873-890), which joins the two Wilson
-    intervals; the numbers below are an example of his.
+    Method 10 of Newcombe 1998 (Statistics in Medicine 17, 873-890) combines the two Wilson
+    intervals; the numbers below are an example from that paper.
 
     Returns:
       (difference, low, high), each within [-1, 1]; low and high at 95 % confidence.
@@ -116,16 +116,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @functools.lru_cache(maxsize=2**16)
 def _beta_quantile(probability: float, a: int, b: int) -> float:
-    """Where the beta distribution with parameters `a` and `b` has that much below it."""
+    """The quantile of the beta distribution with parameters `a` and `b` at `probability`."""
     low, high, x = 0.0, 1.0, _about_beta_quantile(probability, a, b)
     for _ in range(200):
         value = beta_below(x, a, b)
         density = math.exp(_log_power(x, a, b) - math.log(x) - math.log1p(-x))
         low, high = (x, high) if value < probability else (low, x)
-        # Newton's step, or where it would leave the bracket, halving.
+        # Take Newton's step; if it would leave the bracket, halve the bracket instead.
         step = x - (value - probability) / density if density else 0.0
         new = step if low < step < high else (low + high) / 2
-        # Newton's steps square the error: after one as small as this nothing is left of it.
+        # Each of Newton's steps squares the error: after a step this small, the error is negligible.
         if abs(new - x) <= 1e-11 * x:
             return new
         x = new
@@ -133,7 +133,7 @@ def _beta_quantile(probability: float, a: int, b: int) -> float:
 
 
 def _about_beta_quantile(probability: float, a: int, b: int) -> float:
-    """Nearly the same: Abramowitz and Stegun 1964, 26.5.22."""
+    """An approximation of `_beta_quantile`: Abramowitz and Stegun 1964, 26.5.22."""
     mean = a / (a + b)
     if min(a, b) <= 1:
         return mean
@@ -148,7 +148,7 @@ def _about_beta_quantile(probability: float, a: int, b: int) -> float:
 
 
 def beta_below(x: float, a: float, b: float) -> float:
-    """The beta distribution function at x, above 0 and below 1, by its continued fraction.
+    """The cumulative beta distribution at x, above 0 and below 1, by its continued fraction.
 
     Numerical Recipes, section 6.4: Lentz's method, reflected where the fraction converges slowly.
 
@@ -186,12 +186,12 @@ def _fraction(x: float, a: float, b: float) -> float:
 
 
 def _normal_quantile(confidence: float) -> float:
-    """How many standard deviations either side of the mean hold `confidence` of a normal distribution."""
+    """The number of standard deviations on each side of the mean that hold `confidence` of a normal distribution."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _check_counts(successes: int, n: int) -> None:
     if not 0 <= successes <= n or n == 0:
         raise ValueError(
-            f"{successes} of {n} is no proportion: n must be above 0, successes from 0 to n."
+            f"{successes} of {n} is not a proportion: n must be above 0, successes from 0 to n."
         )

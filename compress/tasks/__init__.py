@@ -1,5 +1,5 @@
-"""A task: a problem's data, how to build a model of it, how to train one.
+"""Tasks: the data of a problem, how to build a model for it and how to train the model.
 
-The protocol, what a stage may see of a task, and the task `images`, which is anybody's data. No data set is named here.
-Start at `task`.
+The package has the task protocol, the view of a task that a stage gets, and the task `images` for the user's own data.
+It names no data set. Start at `task`.
 """

@@ -1,4 +1,4 @@
-"""Task `images`: anybody's labelled images or features, from a folder or an `.npz`, with a model that they bring."""
+"""Task `images`: the user's labeled images or features, from a folder or an `.npz`, with the user's own model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 from compress.training.recipe import Recipe
 
-# For some images augmentation would be wrong, as a mirrored digit is no longer that digit: so the model is asked.
+# Augmentation is wrong for some images: a mirrored digit is not that digit. So a trial of the model decides.
 FINETUNING = Recipe(
     summary="Train a model on: SGD on a cosine, images augmented where the model shows that it does no harm.",
     epochs=1, learning_rate=0.02, batch_size=64, optimizer="sgd", schedule="cosine", find_augmentation=True,
 )  # fmt: skip
 
-EPOCH_STEPS = 16  # of few images, in smaller batches: a short training of three steps an epoch repairs nothing
+EPOCH_STEPS = 16  # wanted in an epoch; few images get smaller batches, since three steps per epoch repair nothing
 SMALLEST_BATCH = 8
 
 
@@ -34,21 +34,21 @@ class Images(Task):
     name: ClassVar[str] = "images"
     shape: tuple[int, ...] = (0, 0, 0)  # of an image, [h, w, c]; set by `suited` from the data
     scale: float = 0.0  # input scale; set by `suited` from the model
-    preparation: Preparation = AS_THEY_ARE  # of pixels, before a model gets them
-    batch_size: int = FINETUNING.batch_size  # of trainings; set by `suited` from the data
+    preparation: Preparation = AS_THEY_ARE  # of the pixels, before a model sees them
+    batch_size: int = FINETUNING.batch_size  # for training; set by `suited` from the data
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """Shape of an image, [h, w, c], or of a feature."""
+        """Shape of an image, [h, w, c], or of the features of an example."""
         return self.shape
 
     @property
     def input_scale(self) -> float:  # type: ignore[override]
-        """What a pixel is multiplied by before the model sees it."""
+        """The factor that a pixel is multiplied by before the model sees it."""
         return self.scale
 
     def with_input_scale(self, scale: float) -> Task:
-        """This task, whose models see float32 pixel * scale."""
+        """This task with another input scale: its models see float32 pixel * scale."""
         return replace(self, scale=scale)
 
     def load(self, path: Path | None, note: Note) -> Dataset:
@@ -58,7 +58,7 @@ class Images(Task):
         return read(path, note, self.preparation)
 
     def choices(self) -> Mapping[str, Any]:
-        """What of the preparation is not at its default."""
+        """The settings of the preparation that are not at their defaults."""
         return self.preparation.changed()
 
     def sources(self, path: Path | None) -> Sequence[Path] | None:
@@ -91,14 +91,14 @@ def suited(
     *,
     vouched: bool = False,
 ) -> tuple[Task, list[str]]:
-    """The task fitted to the data and the model, and sentences on what was found out.
+    """The task fitted to the data and the model, and sentences on what was found.
 
-    Any task gets the input scale of the model: see `input_scale.decided`. Features are given as they are. Task `images`
-    gets the image shape too, and the size of batches.
+    Any task gets the input scale of the model: see `input_scale.decided`. Features are not scaled. Task `images` also
+    gets the image shape and the batch size.
 
     Args:
-      input_scale: the factor for pixels that the user declared; None to take the task's or derive it from the model.
-      vouched: the model is the task's own.
+      input_scale: the factor for pixels that the user declared; None: the task's, or derived from the model.
+      vouched: True if the model is the task's own.
     """
     if isinstance(task, Images):
         batch = max(SMALLEST_BATCH, len(data.train) // EPOCH_STEPS)
@@ -117,10 +117,10 @@ def suited(
 
 
 def _prepared(task: Task, model: KerasModel | TFLiteModel) -> list[str]:
-    """A sentence on how the pixels of task `images` were prepared; none if they were not.
+    """A sentence on how the pixels of task `images` are prepared; empty if they are not prepared.
 
     Raises:
-      ValueError: they were normalized, and the model begins with a layer that takes raw pixels.
+      ValueError: the pixels are normalized, and the model begins with a layer that takes raw pixels.
     """
     if not isinstance(task, Images) or not task.preparation.changed():
         return []

@@ -1,4 +1,4 @@
-"""By what a model wants its pixels multiplied: as the user says, as its file says, or as a trial shows."""
+"""The input scale of a model: the factor for its pixels, from the user, from the model's file or from a trial."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from compress.measurement.scale_trial import Trial, centred, trials
 from compress.tasks.task import Task
 from compress.tflite.model import TFLiteModel
 
-VERSION = 2  # raise it when a model may get another scale than before: what is remembered of model files goes stale
-USUAL = (1 / 255, 1.0)  # what models are trained on: pixels in [0, 1], and raw ones
-APART = 16  # two scales with a smaller ratio are not told apart
-BY_RANGE = 2  # the range of a quantized input may be that many times too large or too small
+VERSION = 2  # raising it makes remembered scales stale: do so when a model may get another scale
+USUAL = (1 / 255, 1.0)  # models are often trained on pixels in [0, 1], or on raw pixels
+APART = 16  # two scales with a smaller ratio are not distinguished
+BY_RANGE = 2  # the range of a quantized input may be too large or too small by this factor
 
 
 @dataclass(frozen=True)
 class InputScale:
-    """A model sees float32 pixel * `value`; `note` says why, where the task says otherwise or nothing."""
+    """A model sees float32 pixel * `value`. `note` says why, if the task declares another scale or none."""
 
     value: float
     note: str = ""
 
 
 def of_data(task: Task, data: Dataset, asked: float | None) -> Task:
-    """The task, with an input scale of 1 where its data are features. ValueError if another one is asked for."""
+    """The task, with an input scale of 1 if its data are features. ValueError if the user asks for another scale."""
     if not data.train.is_features:
         return task
     if asked not in (None, 1.0):
@@ -49,14 +49,14 @@ def decided(
     """The input scale of a model.
 
     Args:
-      declared: by the task; None if it declares none.
-      asked: by the user with --input-scale; it counts more than all but a layer of the model that says otherwise.
-      vouched: the model is the task's own, so no trial is made.
+      declared: the scale that the task declares; None if it declares none.
+      asked: the scale that the user gives with --input-scale. It overrides all but a contradicting layer of the model.
+      vouched: True if the model is the task's own. No trial is made then.
 
     Raises:
-      ValueError: `asked` contradicts a layer of the model; nothing tells the scale; or the model is far better under
-        another scale than the one declared, but does not fail under that one; or it is far better on pixels from -1
-        to 1, which no scale gives.
+      ValueError: `asked` contradicts a layer of the model; nothing determines the scale; the model is far better under
+        another scale than the declared one, but does not fail under the declared one; or the model is far better on
+        pixels from -1 to 1, which no scale gives.
     """
     layer = raw_pixel_layer(model.keras) if isinstance(model, KerasModel) else None
     if layer and asked not in (None, 1.0):
@@ -80,9 +80,9 @@ def decided(
 
 
 def misfit(model: KerasModel, validation: Split, given: float) -> str:
-    """Why a model does not take pixels multiplied by `given`, from its first layers or a trial; empty if it may.
+    """Why pixels multiplied by `given` do not fit a model, from its first layers or a trial; empty if they may fit.
 
-    It does not if another scale, or pixels from -1 to 1, are clearly better. Features have no scale.
+    They do not fit if another scale, or pixels from -1 to 1, are clearly better. Features have no scale.
     """
     if validation.is_features:
         return ""
@@ -110,7 +110,7 @@ def misfit(model: KerasModel, validation: Split, given: float) -> str:
 
 
 def _candidates(declared: float | None) -> list[float]:
-    """The declared scale first, then those that models are often trained with and that are far from it."""
+    """The declared scale, then the usual scales that are far from it."""
     if declared is None:
         return list(USUAL)
     others = [s for s in USUAL if max(s / declared, declared / s) > APART]
@@ -159,7 +159,7 @@ def _chosen(scale: float, declared: float | None, reason: str) -> InputScale:
 
 
 def _top_of_range(model: TFLiteModel) -> float | None:
-    """The number that the largest code of a quantized input stands for; None if the input has no range from 0."""
+    """The value of the largest code of a quantized input; None if the input has no range from about 0."""
     (image,) = model.graph.inputs
     if (
         len(image.scales) != 1
@@ -172,7 +172,7 @@ def _top_of_range(model: TFLiteModel) -> float | None:
     low, high = (scale * (code - zero_point) for code in (limits.min, limits.max))
     from_zero = (
         image.dtype == "int16" or abs(low) < high / 4
-    )  # int16 codes are always on both sides of 0
+    )  # int16 ranges are always on both sides of 0
     return high if high > 0 and from_zero else None
 
 

@@ -1,4 +1,4 @@
-"""Network: an architecture of a task with typed options, how to build it, and the recipes it trains by from scratch."""
+"""Network: an architecture of a task with typed options, how to build it, and its recipes for training from scratch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_WIDTH = 8  # times the filters of a task's own network
 class Network(ABC):
     """A network of a task. Subclasses are frozen keyword-only dataclasses whose options are made by `option`.
 
-    Names of options are those of flags of `compress train`, so they must differ from its own.
+    The names of options become flags of `compress train`, so they must differ from the command's own flags.
     """
 
     name: ClassVar[str]  # its key in `Task.networks`
-    # Stands for its code in run keys if its own class declares it. Raise it when what `build` gives changes. The first
-    # network of a task counts by the version of the task.
+    # Identifies the network's code in run keys if its own class declares it. Raise it when the result of `build`
+    # changes. The first network of a task uses the version of the task instead.
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -37,15 +37,15 @@ class Network(ABC):
     @property
     @abstractmethod
     def recipes(self) -> Mapping[str, Recipe]:
-        """How to train it from scratch, by name; the first is the default."""
+        """The recipes for training this network from scratch, by name; the first is the default."""
 
     @abstractmethod
     def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
         """A new Keras 3 model that gives logits.
 
         Args:
-          images: of training, uint8 [n, h, w, c], for first weights that depend on them. None: the model is not for
-            training, only its architecture counts.
+          images: training images, uint8 [n, h, w, c], for initial weights that depend on them. None: only the
+            architecture is needed, and the model is not trained.
           dropout: multiplies the architecture's own dropout rates.
         """
 
@@ -58,7 +58,7 @@ class Network(ABC):
         return dataclasses.replace(self, **options)
 
     def with_words(self, settings: Sequence[str]) -> Network:
-        """As `with_options`, from texts NAME=VALUE. Only an option that is repeatable may be there several times."""
+        """As `with_options`, from texts NAME=VALUE. Only a repeatable option may be given several times."""
         repeated = {f.name for f in typed_options.fields(self) if typed_options.repeatable(f)}
         options: dict[str, Any] = {}
         for setting in settings:
@@ -74,15 +74,15 @@ class Network(ABC):
         return self.with_options(options)
 
     def option_names(self) -> list[str]:
-        """The names of its options."""
+        """The names of the options of this network."""
         return [field.name for field in typed_options.fields(self)]
 
     def changed_options(self) -> dict[str, Any]:
-        """The options that are not at their defaults, as JSON; only they are in the key of a run."""
+        """The options that are not at their defaults, as JSON. Only these are in the key of a run."""
         return typed_options.changed(self)
 
     def words(self) -> list[str]:
-        """The words that set its options where they are not at their defaults."""
+        """The command-line words that set the options that are not at their defaults."""
         return [
             word
             for field in typed_options.fields(self)

@@ -1,4 +1,4 @@
-"""The Task protocol and the split discipline: stages see train and validation, only measuring opens the test set."""
+"""The Task protocol and its splits: stages see train and validation images, only measurement opens the test set."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ if TYPE_CHECKING:
 
 
 class Task(ABC):
-    """A problem: its data, how to build a model of it, how to train one."""
+    """A problem: its data, how to build a model for it, how to train the model."""
 
     name: ClassVar[str]
     input_shape: ClassVar[tuple[int, ...]]  # of one example
     # A model sees float32 pixel * input_scale; 1/255 puts raw pixels into [0, 1]. Features are given as they are.
     input_scale: ClassVar[float] = 1 / 255
-    # Part of run keys. A subclass that declares its own counts by it, and raises it when data, network or training
-    # change; one that declares none counts by its source.
+    # Part of run keys. A subclass may declare its own version and raise it when data, network or training change. The
+    # source code identifies a subclass that declares none.
     version: ClassVar[int] = 1
 
     @abstractmethod
     def load(self, path: Path | None, note: Note) -> Dataset:
-        """The data at `path`; with None, where the task finds them. `note` gets a line on any choice made."""
+        """The data at `path`; None: where the task finds them. `note` gets a line on each choice that is made."""
 
     @abstractmethod
     def build(self, *, width: float = 1.0, dropout: float = 1.0) -> Any:
-        """A new Keras 3 model giving logits, its filters scaled by `width`, its dropout rates by `dropout`."""
+        """A new Keras 3 model that gives logits. `width` scales its filters, `dropout` its dropout rates."""
 
     @property
     @abstractmethod
     def recipes(self) -> Mapping[str, Recipe]:
-        """How to train a model of this task from scratch, by name; the first is the default."""
+        """The recipes for training a model of this task from scratch, by name; the first is the default."""
 
     @property
     @abstractmethod
     def finetuning(self) -> Recipe:
-        """The recipe by which stages train a trained model further; they set epochs and learning rate."""
+        """The fine-tuning recipe of the stages. They set its epochs and learning rate."""
 
     @property
     def networks(self) -> Mapping[str, Network]:
-        """Networks of this task by name, each with default options. The first is what `build` and `recipes` give."""
+        """Networks of this task by name, each with default options. The first is that of `build` and `recipes`."""
         return {BaselineNetwork.name: BaselineNetwork(task=self)}
 
     def network(self, name: str | None) -> Network:
-        """The network of that name, the first if it is None. ValueError, with the nearest name, if there is none."""
+        """The network with this name; None: the first. ValueError, with the nearest name, if there is none."""
         networks = self.networks
         if name is None:
             return next(iter(networks.values()))
@@ -65,18 +65,18 @@ class Task(ABC):
         return networks[name]
 
     def with_input_scale(self, scale: float) -> Task:
-        """This task, whose models see float32 pixel * scale: for a model that was made for other pixels."""
+        """This task for a model that was made for other pixels. The model sees float32 pixel * scale."""
         if isinstance(getattr(type(self), "input_scale", None), property):
             raise ValueError(
                 f"task {self.name} computes its input scale: give it a method `with_input_scale`, or leave out "
                 "--input-scale."
             )
         task = copy.copy(self)
-        object.__setattr__(task, "input_scale", scale)  # of the instance; a task may be frozen
+        object.__setattr__(task, "input_scale", scale)  # set on the instance; a task may be frozen
         return task
 
     def choices(self) -> Mapping[str, Any]:
-        """What was chosen for this task and decides what `load` gives, besides its path."""
+        """The choices for this task, besides the path, that decide the result of `load`."""
         return {}
 
     def baseline_path(self) -> Path | None:
@@ -98,7 +98,7 @@ class Task(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineNetwork(Network):
-    """The network that a task's `build` gives, trained by the task's recipes."""
+    """The network that a task's `build` gives, trained with the task's recipes."""
 
     name: ClassVar = "baseline"
     task: Task
@@ -108,7 +108,7 @@ class BaselineNetwork(Network):
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
-        """Those of the task."""
+        """The recipes of the task."""
         return self.task.recipes
 
     def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:

@@ -26,7 +26,7 @@ from compress.training.training_data import TrainingData
 
 @dataclass(frozen=True)
 class TaskView:
-    """A task as a stage sees it: how to build and train, train and validation images. It has no test set."""
+    """A task as a stage sees it: how to build and train models, train images, validation images. It has no test set."""
 
     task: Task
     train: Split
@@ -34,19 +34,19 @@ class TaskView:
     checkpoints: Path | None  # folder for the state that `fit` resumes from; None: not resumable
     progress: Progress
     deterministic: bool = False
-    distillation: Distillation | None = None  # what `fit` adds to the loss
+    distillation: Distillation | None = None  # term that `fit` adds to the loss
     answers: Path | None = None  # folder of teachers' answers, which runs share; None: in memory
-    precision: Precision = "float32"  # what `fit` computes in
+    precision: Precision = "float32"  # precision that `fit` computes in
     train_on: TrainedOn = "train"
-    answered_in: Precision | None = None  # what teachers compute in; None: in `precision` too
+    answered_in: Precision | None = None  # precision that teachers compute in; None: `precision`
     recipe_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # field -> value
     recorded: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
     def build(self, *, seed: int, width: float = 1.0, network: Network | None = None) -> Any:
-        """A new model as `fit_from_scratch` trains it, its weights drawn from `seed`.
+        """A new model for `fit_from_scratch`, with weights drawn from `seed`.
 
         Args:
-          width: see `Task.build`, which builds it if no network is given.
+          width: see `Task.build`, which builds the model if no network is given.
         """
         set_seed(backend.keras(), seed, self.deterministic)
         dropout = self.scratch_recipe(network).dropout
@@ -96,7 +96,7 @@ class TaskView:
     ) -> History:
         """Train `model` in place with the task's fine-tuning recipe, resumably. See `training.recovery.fit_recovering`.
 
-        What that decides, such as the learning rate that it found, is recorded.
+        Its decisions, such as the learning rate that it finds, are recorded.
         """
         recipe = dataclasses.replace(self.finetuning_recipe(), epochs=epochs)
         done = fit_recovering(
@@ -126,8 +126,8 @@ class TaskView:
         """Train a new `model` in place, resumably.
 
         Args:
-          learning_rate: the highest one. None: that of the recipe; without one for training from scratch it is found.
-          network: whose first recipe is taken; None: that of the task, or its fine-tuning recipe if it has no other.
+          learning_rate: the highest rate. None: that of the recipe, or a search finds it for a fine-tuning recipe.
+          network: its first recipe is used; None: the task's first. Without any, the task's fine-tuning recipe is used.
         """
         if not self.scratch_recipes(network):
             return self.fit(model, epochs=epochs, learning_rate=learning_rate, seed=seed)
@@ -162,5 +162,5 @@ class TaskView:
         return dataclasses.replace(recipe, **self.recipe_changes)
 
     def scratch_recipes(self, network: Network | None) -> Mapping[str, Recipe]:
-        """The recipes for training a network from scratch, of the task itself if it is None. Often there are none."""
+        """The recipes for training a network from scratch; None: those of the task. They may be empty."""
         return self.task.recipes if network is None else network.recipes

@@ -1,4 +1,4 @@
-"""`.tflite` files: written, made slim, parsed, described, matched to Keras layers, and run in a process of their own.
+"""Write, slim, parse and describe `.tflite` files, match their kernels to Keras layers, and run them.
 
-Knows no Keras model. Start at `contents`.
+Files run in a separate process. This package does not import `keras_models`. Start at `contents`.
 """

@@ -1,4 +1,4 @@
-"""What a `.tflite` file stores: its operators, its weights, and which Keras layer each kernel came from."""
+"""The content of a `.tflite` file: its operators, its weights, and the Keras layer that each kernel came from."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from compress.tflite.graph import WEIGHTS, Graph, Operator
 from compress.tflite.kernel_matching import StoredKernel, match
 from compress.tflite.tensor import Tensor
 
-# The bias comes after the weights; in TRANSPOSE_CONV the image is between them.
+# Operator -> index of the bias among its inputs: after the weights, and in TRANSPOSE_CONV also after the image.
 _BIAS = {name: 3 if name == "TRANSPOSE_CONV" else 2 for name in WEIGHTS}
-# Arithmetic with a stored number per channel: what is left of a BatchNormalization that could not be folded.
+# Arithmetic with one stored value per channel. A BatchNormalization that cannot be folded becomes such operators.
 _PER_CHANNEL = ("ADD", "SUB", "MUL", "DIV", "PRELU")
 _UNPACKING = ("DEQUANTIZE", "DENSIFY")
 
@@ -36,12 +36,12 @@ def operators(content: bytes) -> list[Operator]:
 
 
 def stored_tensors(content: bytes) -> list[StoredTensor]:
-    """Every constant that carries weights or biases, in execution order. One that is used twice is listed once."""
+    """Every constant that carries parameters, in execution order. A constant that is used twice is listed once."""
     return stored_in(read(content))
 
 
 def stored_in(graph: Graph) -> list[StoredTensor]:
-    """`stored_tensors` of a file that is read already."""
+    """The same as `stored_tensors`, for a file that is already parsed."""
     producers = graph.producers()
     for operator in graph.operators:
         if operator.name in WEIGHTS:
@@ -54,9 +54,9 @@ def stored_in(graph: Graph) -> list[StoredTensor]:
 
 
 def constants_in(graph: Graph) -> list[tuple[Operator, int, Tensor]]:
-    """Every constant, with the first operator that uses it and its place among the inputs of that operator.
+    """Every constant, with the first operator that uses it and its index among the inputs of that operator.
 
-    A constant that an operator only unpacks belongs to the operator that uses the unpacked tensor.
+    If an operator only unpacks a constant, the constant belongs to the operator that uses the unpacked tensor.
     """
     producers = graph.producers()
     constants: dict[Any, tuple[Operator, int, Tensor]] = {}
@@ -65,14 +65,14 @@ def constants_in(graph: Graph) -> list[tuple[Operator, int, Tensor]]:
             for place, tensor in enumerate(operator.inputs):
                 constant = _constant(tensor, producers)
                 if constant is not None:
-                    # In a slim file, equal bytes that are numbers of two kinds are one buffer.
+                    # In a slim file, tensors of different types or shapes share one buffer if their bytes are equal.
                     kind = (constant.buffer, constant.dtype, constant.shape)
                     constants.setdefault(kind, (operator, place, constant))
     return list(constants.values())
 
 
 def is_unpacking(operator: Operator) -> bool:
-    """Whether an operator only changes the number type of a constant: storage, not arithmetic."""
+    """True if an operator only changes the data type of a constant: this is storage, not arithmetic."""
     source = operator.inputs[0] if operator.inputs else None
     return operator.name in _UNPACKING and source is not None and len(source.data) > 0
 
@@ -87,7 +87,7 @@ def kernels(content: bytes) -> list[StoredKernel]:
 
 
 def kernels_in(graph: Graph) -> list[StoredKernel]:
-    """See `kernels`."""
+    """The same as `kernels`, for a file that is already parsed."""
     producers = graph.producers()
     return [_kernel(o, producers) for o in graph.operators if o.name in WEIGHTS]
 
@@ -99,18 +99,18 @@ def matched_kernels(graph: Graph, keras_kernels: Mapping[str, np.ndarray]) -> di
       keras_kernels: layer name -> kernel of the model that was exported.
 
     Raises:
-      ValueError: the file has no kernel for a layer; the message names it.
+      ValueError: the file has no kernel for a layer; the message names the layer.
     """
     return match(kernels_in(graph), keras_kernels)
 
 
 def stored_params(stored: Sequence[StoredTensor]) -> int:
-    """How many numbers the tensors hold."""
+    """Number of values that the tensors hold."""
     return sum(s.tensor.values().size for s in stored)
 
 
 def nonzero_params(stored: Sequence[StoredTensor]) -> int:
-    """How many of the numbers stand for something else than 0."""
+    """Number of values in the tensors that represent a number other than 0."""
     return sum(int(np.count_nonzero(s.tensor.centred())) for s in stored)
 
 
@@ -130,7 +130,7 @@ def sparsity(stored: Sequence[StoredTensor]) -> float:
 
 
 def kernel_sparsity(stored: Sequence[StoredTensor]) -> dict[str, float]:
-    """Tensor name, or operator if there is none -> fraction of zero weights; a repeated name gets a number."""
+    """Tensor name, or operator name if it has none -> fraction of zero weights. A repeated name gets a number."""
     sparsities: dict[str, float] = {}
     for s in stored:
         if s.role == "kernel":
@@ -143,7 +143,7 @@ def kernel_sparsity(stored: Sequence[StoredTensor]) -> dict[str, float]:
 
 
 def weight_types(stored: Sequence[StoredTensor]) -> dict[str, int]:
-    """Number type -> how many numbers are stored in it; they add up to `stored_params`."""
+    """Data type -> number of values stored in it. These numbers add up to `stored_params`."""
     counts: Counter[str] = Counter()
     for s in stored:
         counts[s.tensor.dtype] += s.tensor.values().size
@@ -151,7 +151,7 @@ def weight_types(stored: Sequence[StoredTensor]) -> dict[str, int]:
 
 
 def ends_in_softmax(graph: Graph) -> bool:
-    """Whether the file's last operator, but for conversions of number type, is a softmax."""
+    """True if the file's last operator is a softmax. A conversion of the data type after it does not count."""
     producers = graph.producers()
     last = producers.get(graph.outputs[0])
     if last and last.name in ("DEQUANTIZE", "QUANTIZE") and last.inputs[0]:
@@ -171,7 +171,7 @@ def _role(
 
 
 def _constant(tensor: Tensor | None, producers: Mapping[Tensor, Operator]) -> Tensor | None:
-    """What the file stores for a tensor, also where an operator unpacks it first; None if it is computed."""
+    """The constant stored for a tensor, or for the packed tensor that it is unpacked from; None if it is computed."""
     if tensor is None or len(tensor.data):
         return tensor
     maker = producers.get(tensor)
@@ -203,7 +203,7 @@ def _kernel(operator: Operator, producers: Mapping[Tensor, Operator]) -> StoredK
         wide = image.shape[-1] if image and image.shape else 0
         if not wide or values.shape[3] % wide:
             raise ValueError(
-                f"this is not a readable TFLite file: {values.shape[3]} filters, each of one of {wide} channels."
+                f"this is not a readable TFLite file: {values.shape[3]} depthwise filters do not fit {wide} channels."
             )
         values, channels = values.reshape(*values.shape[1:3], wide, -1), (2, 3)
     return StoredKernel(constant.name, operator.name, constant.dtype, values, channels)

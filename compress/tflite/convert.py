@@ -1,4 +1,4 @@
-"""A model of Keras 3 or tf_keras as .tflite, and the number formats that it can be written in."""
+"""Convert a Keras 3 or tf_keras model to .tflite, in one of several number formats."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from compress import backend
 from compress.tflite.model import TFLiteModel
 from compress.tflite.slim_proof import slim_export
 
-# Version of the export. A change of it makes saved runs stale: raise it when files come out different.
+# Version of the export. Raise it when exported files change: this makes saved runs stale.
 EXPORT_VERSION = 2
-# The converter leaves smaller kernels in float32 where it may choose: they save too little.
-LEAST_QUANTIZED = 1024  # numbers
+# In the scheme "dynamic", the converter leaves smaller kernels in float32, because they save too little.
+LEAST_QUANTIZED = 1024  # weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """A number format of the file. Everything that knows a scheme by name reads it here."""
+    """A number format of the file. All code that gets a scheme by name reads its properties here."""
 
     kernels: Literal["float32", "float16", "int8"]
-    small_kernels_stay: bool = False  # in float32, those of fewer than LEAST_QUANTIZED numbers
-    operators: str = ""  # the converter's set of kernels that compute in integers; empty: they compute in float32
-    interface: Literal["float32", "int8", "int16"] = "float32"  # of the input and the output
+    small_kernels_stay: bool = False  # in float32, if smaller than LEAST_QUANTIZED
+    operators: str = ""  # the converter's set of operators that compute in integers; empty: float32
+    interface: Literal["float32", "int8", "int16"] = "float32"  # type of the input and the output
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether ranges of activations are read from images, since they are computed in integers."""
+        """True if activations are computed in integers, so their ranges are read from calibration images."""
         return bool(self.operators)
 
     def holds(self, kernel: np.ndarray) -> bool:
-        """Whether a kernel, as it is read back from a file, is stored in this format."""
+        """True if a kernel that was read back from a file is stored in this format."""
         if self.kernels == "int8":
             small = self.small_kernels_stay and kernel.size < LEAST_QUANTIZED
             return small or kernel.dtype.kind == "i"
@@ -54,24 +54,24 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 def convert(model: Any, scheme: str, calibration: np.ndarray | None = None) -> TFLiteModel:
-    """A model of Keras 3 or tf_keras as slim `.tflite`; see `KerasModel.to_tflite` and `converted`."""
+    """Convert a Keras 3 or tf_keras model to a slim `.tflite` file; see `KerasModel.to_tflite` and `converted`."""
     return slim_export(converted(model, scheme, calibration), calibration)
 
 
 def converted(model: Any, scheme: str, calibration: np.ndarray | None = None) -> bytes:
-    """The file as the converter writes it, with the names of tensors.
+    """The file as the converter writes it, with the names of all tensors.
 
-    Without `calibration`, "int8" takes the ranges that the model was trained with; layers without ranges stay float.
+    Without `calibration`, "int8" uses the ranges that the model was trained with. Layers without ranges stay float.
     """
     tf = backend.tensorflow()
     form = SCHEMES[scheme]
     signature = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
     function = tf.function(lambda image: model(image, training=False))
     with backend.stderr_held_back(), warnings.catch_warnings():
-        # The converter warns of missing input statistics, which calibration and trained ranges replace.
+        # The converter warns about missing input statistics, which calibration and trained ranges replace.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
         concrete = function.get_concrete_function(signature)
-        # Without the model as second argument: with it, a model trained in this process keeps variables in the file.
+        # The model is not passed as second argument: after training in this process, variables would stay in the file.
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
         if form.kernels != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

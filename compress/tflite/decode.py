@@ -1,8 +1,8 @@
-"""Weights in fewer bits, exact: how TFLM's operator DECODE has them in a file, encoded and decoded here.
+"""Encode weights losslessly in fewer bits, in the format of TFLM's operator DECODE, and decode them.
 
-A bitmap says which weights are not zero, which follow in order; a table lists the different weights, to which short
-numbers lead. TFLM decodes them into RAM whenever their operator runs. The format is that of TFLM's own source,
-tensorflow/lite/micro/kernels/decode_state_prune.cc and decode_state_lut.cc.
+A bitmap marks the nonzero weights, which follow it in order. A table lists the distinct weights, and each weight is a
+short index into the table. TFLM decodes the weights into RAM each time their operator runs. The format is defined by
+TFLM's source, tensorflow/lite/micro/kernels/decode_state_prune.cc and decode_state_lut.cc.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 from compress.tflite.graph import Graph
 from compress.tflite.tensor import Tensor
 
-NAME = "TFLM_DECODE"  # of the custom operator
+NAME = "TFLM_DECODE"  # name of the custom operator
 Coding = Literal["bitmap", "table"]
-_HEADER = 16  # bytes: kind, version, 2 unused, then what the kind needs
+_HEADER = 16  # bytes: kind, version, 2 unused, then fields of the kind
 _TABLE, _BITMAP = 0, 2  # kinds
 _VERSION = 1  # of the header, and of both kinds
-_WHOLE = 15  # in place of an axis: one table for the tensor
+_WHOLE = 15  # in place of an axis: one table for the whole tensor
 _MAX_BITS = 7
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tensor as DECODE takes it: two tensors of bytes."""
+    """An encoded tensor: the two tensors of bytes that DECODE takes."""
 
     coding: Coding
     data: bytes
@@ -40,7 +40,7 @@ class Encoded:
 
 
 def as_bitmap(values: np.ndarray) -> Encoded:
-    """int8 values: a bit each, and those that are not zero.
+    """Encode int8 values as one bit per value, and the nonzero values.
 
     >>> as_bitmap(np.array([0, 5, 0, 0, 0, 0, 0, 0, -1], np.int8)).data.hex()
     '4080'
@@ -51,10 +51,10 @@ def as_bitmap(values: np.ndarray) -> Encoded:
 
 
 def as_table(values: np.ndarray, axis: int | None) -> Encoded | None:
-    """int8 values: numbers of as few bits as can be, which lead to a table; None if there are too many values.
+    """Encode int8 values as indices of as few bits as possible into a table; None if there are too many values.
 
     Args:
-      axis: each channel along it has a table of its own, as the tensor has scales; None: one table.
+      axis: each channel along this axis has its own table, as it has its own scale; None: one table.
     """
     channels = [values] if axis is None else list(np.moveaxis(values, axis, 0))
     found = [np.unique(channel, return_inverse=True) for channel in channels]
@@ -76,7 +76,7 @@ def as_table(values: np.ndarray, axis: int | None) -> Encoded | None:
 
 
 def values_of(data: bytes, ancillary: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The int8 values of a tensor of this shape. ValueError if the two do not hold that many, or in another way."""
+    """Decode the int8 values of a tensor of this shape. ValueError if the encoding is unknown or holds too few."""
     count, rest = math.prod(shape), np.frombuffer(ancillary[_HEADER:], np.int8)
     if len(ancillary) < _HEADER or ancillary[1] != _VERSION or ancillary[4] != _VERSION:
         raise ValueError("weights encoded for another release of DECODE")
@@ -107,10 +107,10 @@ def values_of(data: bytes, ancillary: bytes, shape: tuple[int, ...]) -> np.ndarr
 
 
 def decoded(graph: Graph, take: Callable[[int], None]) -> Graph:
-    """The graph with what DECODE computes as constants, and without DECODE.
+    """The graph without DECODE operators: their outputs are decoded and become constants.
 
     Args:
-      take: is told how many bytes are read of each encoded tensor; it raises if a file makes too much of its bytes.
+      take: is called with the number of bytes of each encoded tensor; it raises ValueError if the total is too large.
     """
     decoders = [operator for operator in graph.operators if operator.name == NAME]
     if not decoders:

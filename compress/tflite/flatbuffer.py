@@ -1,4 +1,4 @@
-"""Bytes of an untrusted `.tflite` file -> Graph, in pure Python: a file that is not whole ends in a ValueError."""
+"""Parse an untrusted `.tflite` file into a Graph, in pure Python. A damaged file raises ValueError."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from compress.tflite.graph import Graph, Operator, macs
 from compress.tflite.tensor import Tensor
 
 MARK = b"TFL3"
-# A damaged or hostile file may claim more; without a bound it could fill the memory.
+# A damaged or hostile file may claim more. Without these limits it could fill the memory.
 _MAX_RANK = 8
 _MAX_NAME = 4096
-# Least size of a list entry, in bytes: a number or an offset, or that and its table. Of a tensor, the table alone.
+# Minimum size of a list entry in bytes: a number, or an offset with or without its table. _TENSOR is the table alone.
 _INT32, _OPERATOR, _CODE, _TENSOR = 4, 24, 8, 20
 
 
 def read(content: bytes) -> Graph:
-    """The main subgraph of a `.tflite` file; weights that TFLM would decode are decoded, and are constants in it.
+    """The main subgraph of a `.tflite` file. Weights that are encoded for TFLM are decoded and become constants.
 
     Raises:
-      ValueError: the content is not one or is not whole.
+      ValueError: the content is not a `.tflite` file, or is damaged or cut off.
     """
     if content[4:8] != MARK:
         raise ValueError("this is not a readable TFLite file: it has no TFL3 mark at byte 4.")
@@ -35,7 +35,7 @@ def read(content: bytes) -> Graph:
 
 @contextlib.contextmanager
 def damage_as_sentence() -> Iterator[None]:
-    """Raise what the classes of the schema raise of a damaged file as a ValueError that says so."""
+    """Convert an exception that the schema classes raise for a damaged file into a ValueError that says so."""
     try:
         yield
     except (
@@ -52,10 +52,10 @@ def damage_as_sentence() -> Iterator[None]:
 
 
 class Room:
-    """The number of bytes still to be read from a file, each at most once.
+    """The number of bytes that may still be read from a file. In total, at most the length of the file is read.
 
-    A hostile file may place many parts at the same bytes. Without this bound, reading them could fill the memory. A
-    vector that several tables share counts once, and is one object in memory; so does a table that a list names twice.
+    A hostile file may place many parts at the same bytes. Without this limit, reading them could fill the memory. A
+    vector that several tables share counts once, and is one object in memory. A repeated table also counts once.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -69,13 +69,13 @@ class Room:
             raise ValueError(f"its parts together are longer than its {self.size_bytes} bytes")
 
     def table(self, place: int, size_bytes: int) -> None:
-        """Take the room of a table that begins at `place`, once."""
+        """Count the bytes of a table that begins at `place`, but only once."""
         if place not in self._tables:
             self._tables.add(place)
             self.take(size_bytes)
 
     def vector(self, array: Any) -> tuple[Any, ...]:
-        """The numbers of a vector, given as a view of the file's bytes; 0 if it is absent."""
+        """The values of a vector. `array` is a view of the file's bytes, or the number 0 if the vector is absent."""
         if isinstance(array, int) or not array.size:
             return ()
         place = (array.__array_interface__["data"][0], array.nbytes)
@@ -109,7 +109,7 @@ def _graph(content: bytes) -> Graph:
 
 
 def _each(get: Any, length: int, room: Room, size_bytes: int = _INT32) -> list[Any]:
-    # First, so that a damaged length is refused before anything of that length is made.
+    # This call comes first, so that a damaged length is refused before a list of that length is made.
     room.take(length * size_bytes)
     return [get(j) for j in range(length)]
 
@@ -148,7 +148,7 @@ def _tensor(
 
 
 def _data(number: int, content: bytes, model: Any, room: Room) -> memoryview:
-    """The bytes of a buffer, which lie in the flatbuffer or, as ai-edge-quantizer writes large ones, behind it."""
+    """The bytes of a buffer. They lie in the flatbuffer, or after it: ai-edge-quantizer puts large buffers there."""
     if number >= model.BuffersLength():
         raise ValueError(f"buffer {number} of {model.BuffersLength()}")
     buffer = model.Buffers(number)
@@ -175,7 +175,7 @@ def _operator(
 
 
 def _operator_name(code: Any) -> str:
-    # Old files have the number in the deprecated one-byte field, new ones in the other; the larger one counts.
+    # Old files store the operator code in the deprecated one-byte field, new files in the other: the larger one counts.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if code.CustomCode() == decode.NAME.encode():
         return decode.NAME

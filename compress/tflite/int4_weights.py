@@ -1,4 +1,4 @@
-"""8-bit weights of a `.tflite` file stored in 4 bits, where they are small enough."""
+"""Store 8-bit weights of a `.tflite` file in 4 bits, if they are small enough."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.tflite.flatbuffer import MARK
 
 
 def packed(codes: np.ndarray) -> np.ndarray:
-    """Codes -8 to 7, two to a byte, the first in the lower bits: uint8.
+    """Pack codes from -8 to 7 into uint8, two per byte, the first in the lower 4 bits.
 
     >>> packed(np.array([-1, 2, -8], np.int8)).tolist()
     [47, 8]
@@ -22,10 +22,10 @@ def packed(codes: np.ndarray) -> np.ndarray:
 
 
 def stored_in_int4(content: bytes, names: Collection[str]) -> bytes:
-    """The same file with the named int8 tensors in int4: the same codes and scales in half of the bytes.
+    """The same file with the named int8 tensors in int4: the same codes and scales in half the bytes.
 
     Raises:
-      ValueError: a name is that of no constant in int8, or of one with codes beyond -8 to 7.
+      ValueError: a name is not that of an int8 constant, or its codes are not all from -8 to 7.
     """
     schema = backend.tflite_schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)

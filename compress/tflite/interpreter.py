@@ -1,4 +1,4 @@
-"""Run a `.tflite` file on images with LiteRT, in a separate process, the only one that a hostile file can crash."""
+"""Run a `.tflite` file on images with LiteRT. A separate process is used, because a hostile file can crash it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from compress import backend
 from compress.text import printable
 
 _TELL_EVERY = 250  # images
-# Most memory of LiteRT, on Linux: bytes in all; bytes on every thread for activations; and, on every thread, how many
-# times the file for weights, which are unpacked and rearranged.
+# Memory limit of LiteRT on Linux: bytes for the process; bytes per thread for activations; and, per thread, a multiple
+# of the file size for weights, which LiteRT unpacks and rearranges.
 _MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 
 
 class CannotRun(ValueError):
-    """An interpreter does not run a file; `why` is what it says of it, or what became of its process."""
+    """An interpreter cannot run a file. `why` is its error message, or how its process ended."""
 
     def __init__(self, engine: str, why: str) -> None:
         ValueError.__init__(
@@ -37,7 +37,7 @@ class CannotRun(ValueError):
 def scores_apart(
     content: bytes, images: np.ndarray, input_scale: float, progress: Callable[[int], None]
 ) -> np.ndarray:
-    """`scores`, computed in a new process.
+    """Compute `scores` in a new process.
 
     Args:
       progress: is called with the number of images done so far.
@@ -60,14 +60,14 @@ def run_apart(
     progress: Callable[[int], None] = lambda done: None,
     engine: str = "LiteRT",
 ) -> None:
-    """Run a module that runs an interpreter in a new process, on the files in `folder`.
+    """Run a module in a new process. The module runs an interpreter on the files in `folder`.
 
     Args:
       progress: is called with the sum of the numbers that the process has printed so far.
       engine: name of the interpreter.
 
     Raises:
-      CannotRun: the process says that the interpreter refuses the file, or dies.
+      CannotRun: the process reports that the interpreter refuses the file, or the process dies.
     """
     command = [sys.executable, "-P", "-m", module, str(folder), *words]
     path = os.pathsep.join(p for p in sys.path if p)
@@ -89,7 +89,7 @@ def run_apart(
         return
     errors_text = (folder / "errors").read_text(errors="replace").split("\n")
     why = next((s for s in reversed(errors_text) if s.strip()), "it gave no reason")
-    # It may quote the file, which must not draw on the terminal.
+    # The text may quote the file, whose control characters must not reach the terminal.
     why = printable(why).strip(" .")
     if process.returncode < 0:
         why = f"it died of signal {-process.returncode}"
@@ -99,15 +99,15 @@ def run_apart(
 def scores(
     content: bytes, images: np.ndarray, input_scale: float, done: Callable[[int], None]
 ) -> np.ndarray:
-    """The file's output for every image, one image at a time, on as many threads as there are processors.
+    """The file's output for every image, one image at a time, on one thread per processor.
 
     Args:
       images: uint8 [n, h, w, c], or float32 features [n, ...].
-      input_scale: the file takes float32 pixel * input_scale, or that quantized by its own scale and zero point.
+      input_scale: the file takes float32 pixel * input_scale. An integer input takes this value in quantized form.
       done: is called, from several threads, with the number of images done since its last call.
 
     Returns:
-      float32 [n, classes]; a quantized output comes dequantized.
+      float32 [n, classes]; a quantized output is dequantized.
     """
     threads = _threads(images)
     with ThreadPoolExecutor(threads) as pool:
@@ -125,7 +125,7 @@ def _threads(images: np.ndarray) -> int:
 def inputs(
     images: np.ndarray, dtype: np.dtype[Any], scale: float, zero_point: int, input_scale: float
 ) -> Iterator[np.ndarray]:
-    """What the input of the file takes for each image, or for each example of features."""
+    """Yield the input array of the file for each image, or for each example of features."""
     if images.dtype == np.uint8:
         table = pixel_table(dtype, scale, zero_point, input_scale)
         return (table[image] for image in images)
@@ -138,7 +138,7 @@ def pixel_table(
 ) -> np.ndarray:
     """The input of the file for each pixel value: `dtype` [256].
 
-    An 8-bit input of scale 1/255 and zero point -128 takes the raw pixel less 128:
+    An 8-bit input of scale 1/255 and zero point -128 takes the raw pixel minus 128:
 
     >>> pixel_table(np.dtype(np.int8), 1 / 255, -128, 1 / 255)[[0, 1, 255]].tolist()
     [-128, -127, 127]
@@ -148,7 +148,7 @@ def pixel_table(
 
 
 def codes(dtype: np.dtype[Any], scale: float, zero_point: int, seen: np.ndarray) -> np.ndarray:
-    """Numbers as a model sees them, float32, as the input of the file takes them: `dtype` of the same shape.
+    """Convert the float32 values that a model sees to the type of the file's input: `dtype` of the same shape.
 
     >>> codes(np.dtype(np.int8), 0.5, 3, np.float32([-100, 0, 0.9])).tolist()
     [-128, 3, 5]
@@ -164,7 +164,7 @@ def codes(dtype: np.dtype[Any], scale: float, zero_point: int, seen: np.ndarray)
 def _scores(
     content: bytes, images: np.ndarray, input_scale: float, done: Callable[[int], None]
 ) -> np.ndarray:
-    # One thread an interpreter: with several interpreters at once that is faster, and it fixes the order of sums.
+    # One thread per interpreter: with several interpreters at once this is faster, and it fixes the order of sums.
     interpreter = backend.litert().Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     input_details = interpreter.get_input_details()[0]
@@ -188,7 +188,7 @@ def _scores(
 
 
 def limit_memory(content: bytes, threads: int) -> None:
-    """Let this process take as much memory as a file of its size needs; one number in it can ask for any amount."""
+    """Limit the memory of this process by the size of the file. A number in a hostile file can ask for any amount."""
     if sys.platform != "linux":
         return
     most = _MEMORY + threads * (_MEMORY_EACH + _COPIES * len(content))
@@ -210,11 +210,11 @@ def _main(folder: Path, input_scale: float) -> None:
 
 @contextlib.contextmanager
 def errors_as_exit() -> Iterator[None]:
-    """End this process with what LiteRT says of a file as its last line."""
+    """If LiteRT raises an error, end this process with its message as the last line."""
     try:
         yield
     except (ValueError, RuntimeError, MemoryError) as error:
-        # LiteRT says nothing if it finds no memory.
+        # LiteRT gives no message if it runs out of memory.
         sys.exit(
             " ".join(str(error).split()) or "it takes more memory than a file of its size should"
         )

@@ -1,4 +1,4 @@
-"""Which kernel of an exported file came from which Keras layer. Export loses names, so the weights are compared."""
+"""Match each kernel of an exported file to its Keras layer. Export loses names, so the weights are compared."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Different kernels reach this only with one to three numbers a channel, where the right one reaches 1.
+# A wrong kernel reaches this only with one to three weights per channel, and then the right kernel reaches 1.
 _LEAST_LIKENESS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class StoredKernel:
-    """A kernel as a `.tflite` file stores it: in Keras axis order, integers or floats, a zero weight being 0."""
+    """A kernel from a `.tflite` file: integers or floats in Keras axis order, in which 0 means a zero weight."""
 
-    name: str  # of the tensor
+    name: str  # name of the tensor
     operator: str
     dtype: str  # as stored: "float32", "float16", "int8", "int4"
     values: np.ndarray
-    channel_axes: tuple[int, ...]  # of the output channels
+    channel_axes: tuple[int, ...]  # axes of the output channels
 
 
 def match(
     stored: Sequence[StoredKernel], keras_kernels: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Layer name -> values of the stored kernel most like its own, each stored kernel taken once.
+    """Layer name -> values of the most similar stored kernel. Each stored kernel is used at most once.
 
-    Of equally similar kernels the first in execution order goes to the first layer.
+    If kernels are equally similar, the first in execution order goes to the first layer.
 
     Raises:
-      ValueError: no kernel is left for a layer, or the layer has numbers that are not finite. The message names it.
+      ValueError: no kernel is left for a layer, or the layer has weights that are not finite. The message names it.
     """
     for name, kernel in keras_kernels.items():
         if not np.isfinite(kernel).all():
@@ -64,11 +64,11 @@ def match(
 
 
 def likeness(kernel: np.ndarray, stored: StoredKernel) -> float:
-    """How well one factor per output channel, of either sign, turns a Keras kernel into the stored one: 0 to 1.
+    """Similarity, from 0 to 1, of a Keras kernel and a stored kernel, up to one factor per output channel.
 
-    BatchNormalization folds into such factors, and so do quantization scales. The mean over channels of |cosine|;
-    a channel that is zero on both sides counts 1, one that is zero in Keras alone 0, and one that is zero in the
-    file alone nothing, the factor having been 0.
+    Folded BatchNormalization and quantization scales are such factors, of either sign. The similarity is the mean of
+    |cosine| over channels. A channel that is zero in both counts 1, a channel that is zero only in Keras counts 0. A
+    channel that is zero only in the file does not count, because its factor is 0.
     """
     ours = _by_channel(kernel.reshape(stored.values.shape), stored.channel_axes)
     theirs = _by_channel(stored.values, stored.channel_axes)
@@ -82,14 +82,14 @@ def likeness(kernel: np.ndarray, stored: StoredKernel) -> float:
 
 
 def _by_channel(values: np.ndarray, channel_axes: tuple[int, ...]) -> np.ndarray:
-    """float64 [numbers in a channel, channels]."""
+    """The values as float64 [values per channel, channels]."""
     last = range(values.ndim - len(channel_axes), values.ndim)
     moved = np.moveaxis(values.astype(np.float64), channel_axes, tuple(last))
     return moved.reshape(-1, math.prod(values.shape[a] for a in channel_axes))
 
 
 def _same_shape(shape: tuple[int, ...], stored: StoredKernel) -> bool:
-    """Whether the shapes fit: axes of length 1 may differ, and a grouped Conv2D may be stored as depthwise."""
+    """True if the shapes fit. Axes of length 1 may differ, and a grouped Conv2D may be stored as depthwise."""
     h_w_c_m = stored.values.shape
     if stored.operator == "DEPTHWISE_CONV_2D" and shape == (
         *h_w_c_m[:2],

@@ -1,6 +1,6 @@
-"""Which byte of a `.tflite` file belongs to what: every part of the flatbuffer, found by its own offsets.
+"""Find every part of the flatbuffer in a `.tflite` file by following its offsets.
 
-The file is untrusted: a part is visited once, and all parts together are no longer than the file.
+The file is untrusted: each part is visited once, and all parts together must not be longer than the file.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Literal
 from compress.tflite.flatbuffer import Room, damage_as_sentence
 
 Kind = Literal["graph", "quantization", "names", "buffer"]
-# Of a table of the schema: place of a field -> what it refers to. A number is the size in bytes of the numbers of a
-# vector, "text" a text, any other word a table, in a list where it stands in brackets. All else is within the table.
+# For each table of the schema: index of a field -> what the field refers to. A number means a vector with elements of
+# that many bytes. "text" means a string. Any other word means a table; in brackets, a list of tables. Fields that are
+# not listed lie within the table.
 _TABLES: Mapping[str, Mapping[int, str | int]] = {
     "Model": {
         1: "[OperatorCode]",
@@ -30,7 +31,7 @@ _TABLES: Mapping[str, Mapping[int, str | int]] = {
     "Tensor": {0: 4, 3: "text", 4: "Quantization", 6: "Options", 7: 4},
     "Quantization": {0: 4, 1: 4, 2: 4, 3: 8, 5: "Options"},
     "Operator": {1: 4, 2: 4, 4: "Options", 5: 1, 7: 1, 8: 4, 12: "Options"},
-    # A shape or axes in those of RESHAPE and SQUEEZE; what other options refer to is not looked for.
+    # The options of RESHAPE and SQUEEZE refer to a shape or axes. References in other options are not followed.
     "ListOptions": {0: 4},
     "Options": {},
     "Buffer": {0: 1},
@@ -38,7 +39,7 @@ _TABLES: Mapping[str, Mapping[int, str | int]] = {
     "SignatureDef": {0: "[TensorMap]", 1: "[TensorMap]", 2: "text"},
     "TensorMap": {0: "text"},
 }
-_OPTIONS_TYPE, _LIST_OPTIONS = 3, {17, 30}  # the field of an operator that has it; RESHAPE, SQUEEZE
+_OPTIONS_TYPE, _LIST_OPTIONS = 3, {17, 30}  # field of an operator; values for RESHAPE, SQUEEZE
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Part:
     start: int
     end: int
     kind: Kind
-    buffer: int = -1  # its number, if the bytes are the data of a buffer
+    buffer: int = -1  # number of the buffer, if the bytes are its data
 
 
 def parts(content: bytes) -> Iterator[Part]:
-    """Every part of a file once; what is left are gaps between them.
+    """Yield every part of a file once. Bytes that belong to no part are gaps.
 
     Raises:
-      ValueError: the file is damaged, or parts of it lie in the same place.
+      ValueError: the file is damaged, or its parts together are longer than the file.
     """
     with damage_as_sentence():
         yield Part(0, min(8, len(content)), "graph")
@@ -63,7 +64,7 @@ def parts(content: bytes) -> Iterator[Part]:
 
 
 def _at(content: bytes, place: int) -> tuple[int]:
-    """Where the offset at a place leads."""
+    """The target of the offset that is stored at a place."""
     (offset,) = struct.unpack_from("<I", content, place)
     return (place + offset,)
 
@@ -82,7 +83,7 @@ class _Walk:
         if directory < 0:
             raise ValueError(f"the fields of a table at byte {directory}")
         size, length = struct.unpack_from("<HH", self.content, directory)
-        # Equal tables of two kinds may be one, and so may their directories of fields.
+        # Two kinds of tables may share the same bytes if they are equal, and may share a directory of fields.
         if not self._known("table", place):
             yield self._part(place, length, kind)
         if not self._known("fields", directory):

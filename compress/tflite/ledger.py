@@ -1,4 +1,4 @@
-"""The size ledger of a `.tflite` file: what each byte is for, and how few bytes the same numbers could take."""
+"""The size ledger of a `.tflite` file: what each byte is for, and how few bytes the same values could take."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _KIND = {"kernel": "weights", "per channel": "weights", "bias": "biases"}  # by 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSize:
-    """The numbers of one stored tensor, and what they take."""
+    """The number of values in one stored tensor, and the space that they take."""
 
     numbers: int
     nonzero: int
     distinct: int
     stored_bytes: int
-    entropy_bits: float  # of one number, if each is drawn by how often it occurs in the tensor
+    entropy_bits: float  # per value: entropy of the frequencies of values in the tensor
 
     @property
     def stored_bits(self) -> float:
-        """Of one number."""
+        """Stored bits per value."""
         return 8 * self.stored_bytes / self.numbers if self.numbers else 0.0
 
     @property
     def entropy_bytes(self) -> float:
-        """The least that a code for single numbers can take, such as Huffman's; without its table."""
+        """Lower bound for a code that codes each value separately, such as Huffman's, without its code table."""
         return self.numbers * self.entropy_bits / 8
 
 
 def file_parts(model: TFLiteModel) -> dict[str, int]:
-    """Each of `KINDS` -> how many bytes of the file are for it; they add up to the length of the file.
+    """Each of `KINDS` -> number of bytes of the file that belong to it. They add up to the length of the file.
 
-    Weights and biases are their numbers alone. "quantization" is scales and zero points with what holds them, "graph"
-    operators, shapes and small constants, "names" all texts and metadata, "padding" what aligns the rest.
+    "weights" and "biases" count only the values. "quantization" is scales and zero points with their tables. "graph" is
+    operators, shapes and small constants. "names" is all strings and metadata. "padding" is the gaps between parts.
 
     Raises:
-      ValueError: the file is damaged, or parts of it lie in the same place.
+      ValueError: the file is damaged, or its parts together are longer than the file.
     """
     kinds = {
         buffer: _KIND[s.role]
@@ -74,7 +74,7 @@ def _metadata_buffers(content: bytes) -> list[int]:
 
 
 def tensor_size(stored: StoredTensor) -> TensorSize:
-    """See `TensorSize`."""
+    """The `TensorSize` of a stored tensor."""
     values, counts = np.unique(stored.tensor.values(), return_counts=True)
     shares = counts / max(counts.sum(), 1)
     return TensorSize(
@@ -87,10 +87,10 @@ def tensor_size(stored: StoredTensor) -> TensorSize:
 
 
 def coded_bytes(model: TFLiteModel, stored: Sequence[StoredTensor]) -> dict[str, int]:
-    """What the file, or its stored numbers, could take if they were unpacked into RAM before use.
+    """Number of bytes that the file, or its stored values, could take if they were unpacked into RAM before use.
 
-    "xz": the file after xz -9e. "entropy": the least that weights and biases can take if each number has a code of its
-    own, by how often it occurs in its tensor, as Huffman's; without the tables of codes.
+    "xz": the file after xz -9e. "entropy": lower bound for the weights and biases if each value is coded separately by
+    its frequency in its tensor, as in Huffman coding, without the code tables.
     """
     bound = sum(tensor_size(s).entropy_bytes for s in stored)
     packed = lzma.compress(model.content, preset=9 | lzma.PRESET_EXTREME)
@@ -98,7 +98,7 @@ def coded_bytes(model: TFLiteModel, stored: Sequence[StoredTensor]) -> dict[str,
 
 
 def weight_coding(stored: Sequence[StoredTensor]) -> dict[str, float]:
-    """Of all kernels: bits a weight, as stored and by its entropy, and the most different weights that one has."""
+    """Bits per weight over all kernels, as stored and by entropy, and the most distinct weights that a kernel has."""
     sizes = [tensor_size(s) for s in stored if s.role == "kernel"]
     numbers = max(sum(size.numbers for size in sizes), 1)
     return {
@@ -109,7 +109,7 @@ def weight_coding(stored: Sequence[StoredTensor]) -> dict[str, float]:
 
 
 def zstd_bytes(content: bytes) -> int:
-    """Length in bytes after zstd at its highest level, 22, as one frame that tells its size."""
+    """Length in bytes after zstd at its highest level, 22, as one frame that states its content size."""
     return len(zstandard.ZstdCompressor(level=zstandard.MAX_COMPRESSION_LEVEL).compress(content))
 
 

@@ -19,7 +19,7 @@ class TFLiteModel:
 
     format: ClassVar = "tflite"
     content: bytes
-    notes: tuple[str, ...] = field(default=(), compare=False)  # of its export, a sentence each
+    notes: tuple[str, ...] = field(default=(), compare=False)  # from the export, one sentence each
 
     @cached_property
     def digest(self) -> str:
@@ -32,7 +32,7 @@ class TFLiteModel:
         return read(self.content)
 
     def save(self, path: Path) -> None:
-        """Write the file whole, or leave `path` as it was."""
+        """Write the complete file, or leave `path` unchanged."""
         write_bytes(path, self.content)
 
     @classmethod
@@ -40,7 +40,7 @@ class TFLiteModel:
         """Read a `.tflite` file.
 
         Raises:
-          ValueError: the file is not one, by its mark.
+          ValueError: the file has no TFL3 mark.
         """
         content = path.read_bytes()
         if content[4:8] != b"TFL3":

@@ -1,4 +1,4 @@
-"""The lowest TFLite runtime that knows every operator of a file in its version, and the types of its weights."""
+"""Find the lowest TFLite runtime that supports every operator version of a file and the types of its weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from compress.tflite.graph import WEIGHTS, Graph
 
-# Operator of image networks -> the releases of TensorFlow whose runtime first had its versions 1, 2, 3 and so on. From
-# TFLite's own list, https://github.com/google-ai-edge/LiteRT/blob/main/tflite/tools/versioning/runtime_version.cc.
+# Operator of image networks -> the TensorFlow releases whose runtimes first supported its versions 1, 2, 3 and so on.
+# Source: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/tools/versioning/runtime_version.cc.
 _FIRST = """
 ADD 1.5.0 1.14.0 2.4.0 2.6.0 2.13.0
 AVERAGE_POOL_2D 1.5.0 1.14.0 2.3.0
@@ -46,20 +46,20 @@ TANH 1.14.0 1.14.0 2.3.0
 TRANSPOSE 1.6.0 1.14.0 1.15.0 2.3.0 2.4.0 2.12.0
 TRANSPOSE_CONV 1.9.0 2.2.0 2.3.0 2.13.0 2.15.0
 """
-# Type of weights -> the release whose kernels first took them: ai-edge-quantizer does not raise versions of operators.
+# Type of weights -> the release that first supported it. ai-edge-quantizer does not raise the versions of operators.
 _FIRST_OF_TYPE: Mapping[str, str] = {
     "float32": "1.5.0",
-    "float16": "1.5.0",  # behind a DEQUANTIZE, which has a version for it
+    "float16": "1.5.0",  # a DEQUANTIZE follows, whose version covers float16
     "int8": "1.14.0",
     "int4": "2.11.0",
 }
 
 
 def lowest_runtime(graph: Graph) -> str | None:
-    """The release of TensorFlow that the runtime must be of, or later; None if an operator or a type is not known here,
-    or if weights are encoded, which no release decodes.
+    """The first TensorFlow release whose runtime can run the file; None if there is none or it is not known.
 
-    A file without operators runs on the first release.
+    It is not known if an operator or a type of weights is not listed here. There is none if weights are encoded for
+    TFLM. A file without operators runs on the first release.
     """
     if graph.encoded:
         return None

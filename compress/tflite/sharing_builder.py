@@ -7,15 +7,15 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-# Of the numbers of a buffer, as the schema of `.tflite` files asks: runtimes read them with vector instructions.
+# Required by the schema of `.tflite` files for the data of a buffer: runtimes read it with vector instructions.
 BUFFER_ALIGNMENT = 16
 
 
 class SharingBuilder(flatbuffers.Builder):
-    """A builder for the classes of the schema: their `Pack` writes each distinct part once, and refers to it again.
+    """A builder for the schema classes. Their `Pack` writes each distinct part once, and then refers to it again.
 
-    A table equals another one if all its numbers and all parts that it refers to do. Such a file is a valid flatbuffer,
-    in which offsets only lead to parts that others lead to as well.
+    Two tables are equal if all their numbers and all parts that they refer to are equal. The result is a valid
+    flatbuffer, in which several offsets may lead to the same part.
     """
 
     def __init__(self, size_bytes: int = 1024) -> None:
@@ -42,7 +42,7 @@ class SharingBuilder(flatbuffers.Builder):
 
     def PrependSlot(self, flags: Any, o: int, x: Any, d: Any) -> None:
         if x != d:
-            self._fields.append((o, flags.__name__, repr(x)))  # -0.0 is another number than 0.0
+            self._fields.append((o, flags.__name__, repr(x)))  # repr tells -0.0 from 0.0
         flatbuffers.Builder.PrependSlot(self, flags, o, x, d)
 
     def PrependUOffsetTRelativeSlot(self, o: int, x: int, d: int) -> None:
@@ -53,7 +53,7 @@ class SharingBuilder(flatbuffers.Builder):
     def EndObject(self) -> int:
         key = ("table", *self._fields)
         if key in self._shared:
-            # Take back what was written of it.
+            # Discard the bytes of this table that are already written.
             self.head = len(self.Bytes) - self.objectEnd
             self.nested, self.current_vtable = False, None
             return self._shared[key]

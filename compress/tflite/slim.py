@@ -1,7 +1,8 @@
-"""A `.tflite` file without what no runtime reads, and with equal parts stored once; it computes the same.
+"""Rewrite a `.tflite` file without the data that no runtime reads, and with equal parts stored once.
 
-Gone are names of tensors but of inputs and outputs, names of subgraphs, recorded ranges, descriptions, and metadata of
-the converter. Every buffer begins at a multiple of 16 bytes. Tensors and operators keep their places.
+The new file computes the same. It lacks the names of tensors except inputs and outputs, names of subgraphs, recorded
+ranges, descriptions and the converter's metadata. Every buffer begins at a multiple of 16 bytes. The order of tensors
+and operators is kept.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from compress import backend
 from compress.tflite.flatbuffer import MARK, damage_as_sentence
 from compress.tflite.sharing_builder import SharingBuilder
 
-# Metadata that the converter leaves for people; other entries may be for a runtime, and stay.
+# Metadata that the converter writes for people. Other entries stay, because a runtime may read them.
 _FOR_PEOPLE = {b"min_runtime_version", b"CONVERSION_METADATA"}
 
 
 def slim(content: bytes, *, int4_bias_scales: bool = True) -> bytes:
-    """The file rewritten in fewer bytes; the same bytes for the same file, and itself for a file that is slim.
+    """Rewrite the file in fewer bytes. The result is deterministic, and a slim file stays the same.
 
     Args:
-      int4_bias_scales: keep the scales of the biases of CONV_2D with int4 weights, which LiteRT computes from other
-        scales. Int8 convolutions need theirs to run on XNNPACK, and FULLY_CONNECTED checks them.
+      int4_bias_scales: keep the bias scales of CONV_2D with int4 weights; LiteRT computes them from other scales. All
+        other bias scales are kept: int8 convolutions need them to run on XNNPACK, and FULLY_CONNECTED checks them.
 
     Raises:
-      ValueError: the file is damaged, or holds what this release cannot write again.
+      ValueError: the file is damaged, or holds data that this release cannot write.
     """
     with damage_as_sentence():
         model = backend.tflite_schema().ModelT.InitFromPackedBuf(content)
@@ -48,7 +49,7 @@ def slim(content: bytes, *, int4_bias_scales: bool = True) -> bytes:
 
 
 def check_rewritable(model: Any) -> None:
-    """Raise ValueError if a file holds what the classes of the schema would not write again."""
+    """Raise ValueError if a file holds data that the schema classes would not write again."""
     operators = [operator for graph in model.subgraphs or [] for operator in graph.operators or []]
     unions = [(o.builtinOptionsType, o.builtinOptions) for o in operators]
     unions += [(o.builtinOptions2Type, o.builtinOptions2) for o in operators]
@@ -96,7 +97,7 @@ def _drop_int4_bias_scales(model: Any) -> None:
 
 
 class _Data:
-    """A buffer with its numbers, which the schema's own class would not align."""
+    """A buffer with its data, aligned. The schema's own class would not align the data."""
 
     def __init__(self, data: np.ndarray | None) -> None:
         self.data = data
@@ -111,7 +112,7 @@ class _Data:
 
 
 def buffers_with_data(model: Any, content: bytes) -> list[Any]:
-    """Each buffer with data that is used, equal ones once; all without data are buffer 0. Users get its new number."""
+    """The used buffers: buffer 0 without data, then each distinct buffer with data. Users get the new numbers."""
     data = [_data(buffer, content) for buffer in model.buffers or []]
     kept = [_Data(None)]
     numbers: dict[bytes, int] = {}
@@ -124,12 +125,12 @@ def buffers_with_data(model: Any, content: bytes) -> list[Any]:
             numbers[key] = len(kept)
             kept.append(_Data(found))
         user.buffer = numbers[key]
-    model.metadataBuffer = None  # the same, as files had it before they had names for it
+    model.metadataBuffer = None  # old files list metadata here, without names
     return kept
 
 
 def _data(buffer: Any, content: bytes) -> np.ndarray | None:
-    """The numbers of a buffer as bytes, also where they lie behind the flatbuffer; None if it has none."""
+    """The data of a buffer as bytes, from the flatbuffer or from after it; None if the buffer has no data."""
     if buffer.data is not None and (len(buffer.data) or buffer.offset <= 1):
         return np.asarray(buffer.data, np.uint8)
     if buffer.offset <= 1 or not buffer.size:

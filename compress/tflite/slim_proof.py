@@ -1,4 +1,4 @@
-"""A slim file is given out only where LiteRT computes the same with it, bit for bit, in a process of its own."""
+"""Slim a file only if LiteRT computes the same outputs with the slim file, bit for bit, in a separate process."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from compress.tflite import interpreter
 from compress.tflite.model import TFLiteModel
 from compress.tflite.slim import slim
 
-IMAGES = 16  # at most, of those given
+IMAGES = 16  # maximum number of the given images that are tried
 _RANDOM_INPUTS = 8
-_SECONDS = 600  # of processor time; a file may never end
+_SECONDS = 600  # limit of CPU time; a file may run forever
 _SEED = 0
 
 
 def slim_export(content: bytes, images: np.ndarray | None = None) -> TFLiteModel:
-    """A file that was just exported, slim if that is proven, else as it is with a note of why.
+    """The slim form of a newly exported file if it is proven to be equal; otherwise the file with a note that says why.
 
     Args:
-      images: float32 [n, h, w, c] as the model sees them; None: random ones.
+      images: float32 [n, h, w, c] as the model sees them; None: random inputs.
     """
     try:
         return TFLiteModel(proven_slim(content, images))
@@ -39,12 +39,12 @@ def slim_export(content: bytes, images: np.ndarray | None = None) -> TFLiteModel
 
 
 def proven_slim(content: bytes, images: np.ndarray | None = None) -> bytes:
-    """The slim form of a file, or the file itself if that is not smaller.
+    """The slim form of a file, or the file itself if the slim form is not smaller.
 
-    Outputs are compared with and without XNNPACK, which must take the same operators.
+    Outputs are compared with and without XNNPACK. XNNPACK must take the same operators of both files.
 
     Args:
-      images: float32 [n, h, w, c] as the model sees them, `IMAGES` of which are tried; None: random inputs.
+      images: float32 [n, h, w, c] as the model sees them; the first `IMAGES` are tried. None: random inputs.
 
     Raises:
       ValueError: the file is damaged, LiteRT cannot run it, or no slim form of it computes the same.
@@ -65,7 +65,7 @@ def proven_slim(content: bytes, images: np.ndarray | None = None) -> bytes:
 
 
 def _check_alone(content: bytes) -> None:
-    """Raise ValueError if a file carries packed files, which a slim one would lose."""
+    """Raise ValueError if a file carries packed files, which a slim file would lose."""
     remedy = "which a slim one would lose: slim the model before they are packed in."
     try:
         packed = zipfile.is_zipfile(io.BytesIO(content))
@@ -78,13 +78,13 @@ def _check_alone(content: bytes) -> None:
 
 
 def _slim_forms(content: bytes) -> Iterator[bytes]:
-    """The smallest form first."""
+    """Yield the possible slim forms, the smallest first."""
     yield slim(content, int4_bias_scales=False)
     yield slim(content)
 
 
 def _outcome(content: bytes, images: np.ndarray | None) -> list[Any]:
-    """All outputs for all inputs as bytes, and which operators XNNPACK takes, with XNNPACK and without."""
+    """All outputs for all inputs as bytes, and the operators that XNNPACK takes; with XNNPACK, then without."""
     litert = backend.litert()
     kinds = litert.OpResolverType
     return [
@@ -127,14 +127,14 @@ def _input(details: Any, image: np.ndarray | None, rng: np.random.Generator) -> 
         return rng.random(shape).astype(dtype)
     if dtype.kind not in "iub":
         raise ValueError(f"it takes {dtype}, for which no random inputs are made")
-    # Numbers of 32 and 64 bits are likely to be places in a table or axes.
+    # Integers of 32 and 64 bits are probably indices or axes.
     wide = dtype.kind == "b" or dtype.itemsize > 2
     low, high = (0, 1) if wide else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return rng.integers(low, high, shape, np.int64, endpoint=True).astype(dtype)
 
 
 def _prove(content: bytes, folder: Path) -> None:
-    """Write the smallest form that computes the same into `folder`, or nothing."""
+    """Write the smallest form that computes the same into `folder`. If no form does, write nothing."""
     images = folder / "images.npy"
     given = np.load(images, allow_pickle=False) if images.exists() else None
     expected = _outcome(content, given)

@@ -1,4 +1,4 @@
-"""One tensor of a `.tflite` file: the numbers as stored, and what they stand for."""
+"""One tensor of a `.tflite` file: the values as stored, and the numbers that they represent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKED_BITS = {"int4": 4, "int2": 2}
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """One tensor of the main subgraph; two tensors are equal only if they are the same one."""
+    """One tensor of the main subgraph. Two tensors are equal only if they are the same object."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,19 +30,19 @@ class Tensor:
     data: memoryview  # as stored; empty if the file does not store it
     scales: tuple[float, ...]  # none, one, or one per channel
     zero_points: tuple[int, ...]
-    axis: int  # whose channels have the scales and zero points
-    sparse: bool  # stored by TFLite's own sparse encoding
-    # Buffers that hold it encoded for TFLM's DECODE; `data` is then what that makes of them.
+    axis: int  # axis of the channels that have the scales and zero points
+    sparse: bool  # stored in TFLite's sparse encoding
+    # Buffers that hold the tensor encoded for TFLM's DECODE. `data` is then the decoded tensor.
     encoded_in: tuple[int, ...] = ()
-    encoded_bytes: int = 0  # of these buffers
+    encoded_bytes: int = 0  # size of these buffers
 
     @property
     def stored_bytes(self) -> int:
-        """How many bytes of the file are for its numbers."""
+        """Number of bytes of the file that hold the tensor's values."""
         return self.encoded_bytes if self.encoded_in else len(self.data)
 
     def values(self) -> np.ndarray:
-        """The stored numbers in the tensor's shape; ValueError if their number does not fit it."""
+        """The stored values in the tensor's shape. ValueError if the number of bytes does not fit the shape."""
         if self.sparse:
             raise ValueError(
                 f"tensor {self.name!r} is stored in TFLite's sparse encoding, which is not supported: "
@@ -51,7 +51,7 @@ class Tensor:
         return unpack(self.data, self.dtype, self.shape)
 
     def centred(self) -> np.ndarray:
-        """The stored numbers minus the zero point, so that a zero weight is 0: int64 or float32."""
+        """The stored values minus the zero point, so that a zero weight is 0: int64 or float32."""
         values = self.values()
         if values.dtype.kind == "f":
             return values.astype(np.float32)
@@ -64,7 +64,7 @@ class Tensor:
 
 
 def unpack(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Stored bytes as numbers; 4- and 2-bit integers are packed into bytes, the first in the lowest bits.
+    """Decode stored bytes. 4- and 2-bit integers are packed into bytes, the first in the lowest bits.
 
     >>> unpack(bytes([0x2F, 0x08]), "int4", (3,)).tolist()
     [-1, 2, -8]

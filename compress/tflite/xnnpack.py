@@ -1,4 +1,4 @@
-"""How much of a `.tflite` file XNNPACK takes, LiteRT's fast kernels for processors, as LiteRT decides it here."""
+"""Find how much of a `.tflite` file LiteRT runs on XNNPACK, its fast CPU kernels, on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Share = Literal["all", "some", "none"]
 
 
 def xnnpack_share(content: bytes) -> Share:
-    """Whether XNNPACK takes all operators of a file, some or none; found out in a new process.
+    """Return whether XNNPACK takes all, some or none of the operators of a file. The check runs in a new process.
 
     Raises:
       ValueError: LiteRT refuses the file, or its process dies.
@@ -30,14 +30,14 @@ def xnnpack_share(content: bytes) -> Share:
 def _share(content: bytes) -> Share:
     runner = backend.litert().Interpreter(model_content=content, num_threads=1)
     runner.allocate_tensors()
-    operators = runner._get_ops_details()  # those that a delegate took stay in the list
+    operators = runner._get_ops_details()  # operators that a delegate took stay in the list
     delegates = [o for o in operators if o["op_name"] == "DELEGATE"]
     if not delegates:
         return "none"
     computed = {t for o in operators if o["op_name"] != "DELEGATE" for t in o["outputs"]}
     outputs = {d["index"] for d in runner.get_output_details()}
     first = delegates[0]
-    # One group of operators that needs nothing computed by others and gives all outputs.
+    # "all": one group of operators, which takes no results of other operators and gives all outputs.
     whole = len(delegates) == 1 and outputs <= set(first["outputs"])
     return "all" if whole and not computed & set(first["inputs"]) else "some"
 

@@ -20,7 +20,7 @@ from compress.tfmot import keras2_layers
 
 @cache
 def tf_keras() -> Any:
-    """The tf_keras module: Keras 2, the only Keras that tfmot 0.8 knows."""
+    """The tf_keras module: Keras 2, the only Keras that tfmot 0.8 supports."""
     backend.tensorflow()
     with backend.stderr_held_back():
         import tf_keras
@@ -31,13 +31,13 @@ def tf_keras() -> Any:
 def tfmot() -> Any:
     """The tensorflow_model_optimization module."""
     tf_keras()
-    # tfmot sets an environment variable that decides what `tensorflow.keras` is at its first use. Using it here, and
-    # restoring the variable, leaves the rest of the process as it would be without tfmot.
+    # tfmot sets an environment variable that decides, at its first use, which Keras `tensorflow.keras` is. So use it
+    # here first, and restore the variable afterwards: the rest of the process is then as without tfmot.
     _ = backend.tensorflow().keras.layers
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     try:
         with backend.stderr_held_back(), warnings.catch_warnings():
-            # tfmot compares TensorFlow's version by distutils, which is deprecated.
+            # tfmot compares TensorFlow's version with distutils, which is deprecated.
             warnings.simplefilter("ignore", DeprecationWarning)
             import tensorflow_model_optimization
     finally:
@@ -56,13 +56,13 @@ def check(model: Any) -> None:
 
 
 def twin(model: Any, seed: int = 0, clusters: Mapping[str, np.ndarray] | None = None) -> Any:
-    """The tf_keras model that computes what a Keras 3 model does, layer by layer and name by name, in new variables.
+    """The tf_keras model, in new variables, that computes what a Keras 3 model does, with the same layers and names.
 
     Args:
-      model: Sequential or functional, of Keras's own layers.
+      model: Sequential or functional, of layers that are built into Keras.
       seed: decides what dropout drops.
-      clusters: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
-        id equal.
+      clusters: kernel name -> the result of `cluster_ids`. Training keeps weights of id 0 at zero, and weights of the
+        same other id equal.
 
     Raises:
       CannotTreat: a layer has no twin.
@@ -81,7 +81,7 @@ def twin(model: Any, seed: int = 0, clusters: Mapping[str, np.ndarray] | None = 
 
 
 def with_weights_of(twin: Any, model: Any) -> Any:
-    """A copy of the Keras 3 `model` with the weights of its tf_keras twin; both stay as they were."""
+    """A copy of the Keras 3 `model` with the weights of its tf_keras twin; neither is changed."""
     copy = KerasModel(model).copy().keras
     for layer in copy.layers:
         if layer.get_weights():
@@ -91,7 +91,7 @@ def with_weights_of(twin: Any, model: Any) -> Any:
 
 @dataclass(frozen=True)
 class PolynomialSchedule:
-    """Sparsity of one kernel by training step, as tfmot's PolynomialDecay: it rises fast at first, then ever slower.
+    """Sparsity of one kernel by training step, as in tfmot's PolynomialDecay: it rises fast at first, then more slowly.
 
     The first step is 1. The kernel's mask is updated at `begin_step` and every `frequency` steps until `end_step`, and
     does not change after that.
@@ -108,8 +108,8 @@ def with_pruning(twin: Any, ramps: Mapping[str, PolynomialSchedule]) -> tuple[An
     """A tf_keras model that prunes while it is trained, and the callbacks that its training needs.
 
     Args:
-      twin: what `twin` gave; it shares its variables with the model returned.
-      ramps: layer name -> the schedule of its kernel; of a SeparableConv2D, that of its pointwise kernel.
+      twin: the result of `twin`; it shares its variables with the returned model.
+      ramps: layer name -> the schedule of its kernel; for a SeparableConv2D, the schedule of its pointwise kernel.
     """
     pruning = tfmot().sparsity.keras
 
@@ -129,15 +129,15 @@ def without_pruning(model: Any) -> Any:
 
 
 def _layers(model: Any) -> list[Any]:
-    """The layers of a Keras 3 model in order; if it is functional, also its operations, such as that of `x + y`."""
+    """The layers of a Keras 3 model in order; if it is functional, also its operations, such as `x + y`."""
     layers: list[Any] = getattr(model, "operations", model.layers)
     return layers
 
 
 def _connected(model: Any, twins: Mapping[str, Any]) -> Any:
-    """The tf_keras model of `twins`, by layer name, called as the layers of a Keras 3 model are."""
+    """The tf_keras model of `twins`, by layer name, connected as the layers of a Keras 3 model are."""
     keras, graph = backend.keras(), graph_of(model)
-    # By layer, as a tensor has another name than its InputLayer. A Sequential model has no InputLayer.
+    # The names of layers, because a tensor's name differs from its InputLayer's. A Sequential model has no InputLayer.
     images = [layer for layer in _layers(model) if isinstance(layer, keras.layers.InputLayer)]
     names = {id(layer.output): layer.name for layer in images}
     tensors = {
@@ -166,7 +166,7 @@ def _check_layer(layer: Any) -> None:
 
 
 def _check_call(call: Call) -> None:
-    """Raise CannotTreat unless a layer is called with outputs of layers alone, as its twin can be."""
+    """Raise CannotTreat unless a layer is called with outputs of layers only: its twin can take nothing else."""
     keras = backend.keras()
     tensors = keras.tree.flatten(call.args)
     ranks = {len(t.shape) if isinstance(t, keras.KerasTensor) else None for t in tensors}

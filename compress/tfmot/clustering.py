@@ -1,4 +1,4 @@
-"""Weight sharing in training, by tfmot: the shared values, and the cluster of each weight, are both learned."""
+"""Training with weight sharing, by tfmot: it learns the shared values and the cluster of each weight."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from compress.tfmot import bridge
 def with_clustering(twin: Any, centroids: Mapping[str, np.ndarray]) -> Any:
     """A tf_keras model whose kernels share values while it is trained; weights that are zero now stay zero.
 
-    tfmot makes the wrapper and trains it. The caller gives the initial values: tfmot's own initializations fail or fall
-    short for zeros in channels, few values, and Conv2D without bias.
+    tfmot makes the wrapper and trains it. The caller gives the initial values, because tfmot's initializations fail or
+    are poor for zeros in channels, few values, and Conv2D without bias.
 
     Args:
-      twin: what `bridge.twin` gave; it must not be used afterwards, as its layers become those of the result.
-      centroids: layer name -> initial values of its kernel, [k], or [o, k] for a Conv2D whose output channels have
-        values of their own; one must be 0 if weights are zero. For a SeparableConv2D they are those of its pointwise
-        kernel.
+      twin: the result of `bridge.twin`. It must not be used afterwards: its layers become layers of the returned model.
+      centroids: layer name -> initial values of its kernel, [k], or [o, k] for a Conv2D with separate values for each
+        output channel. One value must be 0 if weights are zero. For a SeparableConv2D, these are the values of the
+        pointwise kernel.
     """
     model = bridge.tf_keras().models.clone_model(
         twin,
@@ -36,7 +36,7 @@ def with_clustering(twin: Any, centroids: Mapping[str, np.ndarray]) -> Any:
 
 
 def with_clustered_weights_of(clustering: Any, model: Any) -> Any:
-    """A copy of the Keras 3 `model` with the weights of a model of `with_clustering`, its kernels clustered."""
+    """A copy of the Keras 3 `model` with the weights and clustered kernels of a model of `with_clustering`."""
     wrappers = {wrapper.layer.name: wrapper for wrapper in _wrappers(clustering)}
     copy = KerasModel(model).copy().keras
     for layer in copy.layers:
@@ -53,17 +53,17 @@ def _wrapped(layer: Any, centroids: np.ndarray) -> Any:
         layer,
         centroids.shape[-1],
         clustering.CentroidInitialization.LINEAR,  # never fails, and is replaced below
-        # A shared value moves by the mean gradient of its weights. tfmot's default is the sum, which for a value of
-        # thousands of weights is thousands of times the learning rate. tfmot compares this option as a string.
+        # A shared value moves by the mean gradient of its weights. tfmot's default is the sum, which for thousands of
+        # weights has the effect of a learning rate thousands of times larger. tfmot compares this option as a string.
         cluster_gradient_aggregation="GradientAggregation.AVG",
     )
-    # Not as an argument: tfmot then counts channels by the bias, and ignores a Conv2D without bias.
+    # Not set by an argument: tfmot would count channels by the bias, and ignore a Conv2D without bias.
     wrapper.cluster_per_channel = centroids.ndim == 2
     return wrapper
 
 
 def _initialize(wrapper: Any, centroids: np.ndarray) -> None:
-    """Set the initial values of a new wrapper, and have it keep the kernel's zeros."""
+    """Set the initial values of a new wrapper, and make it keep the kernel's zeros."""
     tf = backend.tensorflow()
     for name, variable in wrapper.cluster_centroids.items():
         kernel = np.array(wrapper.original_clusterable_weights[name])
@@ -80,7 +80,7 @@ def _wrappers(model: Any) -> list[Any]:
 
 
 def _weights(wrapper: Any) -> list[np.ndarray]:
-    """The weights of a wrapped layer in its own order, the clustered kernel among them."""
+    """The weights of a wrapped layer, with the clustered kernel, in the order of the layer."""
     wrapper.update_clustered_weights_associations()
     weights = wrapper.layer.get_weights()  # without the kernel, which tfmot made a tensor
     for position, name in sorted(wrapper.position_original_weights.items()):

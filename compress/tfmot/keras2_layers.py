@@ -16,7 +16,7 @@ from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_channels_last, kernel_names
 from compress.weight_sharing import cluster_projection
 
-# Activations that both compute alike.
+# Activations that Keras 2 and Keras 3 compute alike.
 SAME = """
 elu exponential gelu linear mish relu selu sigmoid silu softmax softplus softsign swish tanh
 """
@@ -29,7 +29,7 @@ def check(layer: Any) -> None:
     cls, kind = type(layer), kind_of(layer)
     operation = cls.__module__ == "keras.src.ops.numpy" and kind.keras2_operation
     if not operation and cls is not getattr(backend.keras().layers, cls.__name__, None):
-        raise _refusal(layer, "is not a layer of Keras's own", "build the model of Keras's layers")
+        raise _refusal(layer, "is not built into Keras", "build the model of Keras's layers")
     if kind.keras2 is None:
         way = "leave it out of the model while compressing, or build the model without it"
         raise _refusal(layer, "cannot be trained through tf_keras", way)
@@ -49,14 +49,14 @@ def check(layer: Any) -> None:
 def twin_of(
     layer: Any, keras2: Any, clusters: Mapping[str, np.ndarray], key: tuple[int, int]
 ) -> Any:
-    """The Keras 2 layer that computes what `layer` does, of the same name, not built yet, without its weights.
+    """The Keras 2 layer that computes what `layer` does, with the same name. It is not built and has no weights yet.
 
     Args:
-      layer: of Keras 3, and not an InputLayer.
-      keras2: the module of Keras 2.
-      clusters: kernel name -> what `cluster_ids` gives: training keeps weights of id 0 at zero, and those of each other
-        id equal.
-      key: decides what dropout drops, together with the number of its calls.
+      layer: a Keras 3 layer that is not an InputLayer.
+      keras2: the Keras 2 module.
+      clusters: kernel name -> the result of `cluster_ids`. Training keeps weights of id 0 at zero, and weights of the
+        same other id equal.
+      key: decides what dropout drops, together with the count of its calls.
 
     Raises:
       CannotTreat: there is no such layer.
@@ -71,7 +71,7 @@ def twin_of(
     for option, value in layer.get_config().items():
         option = kind.keras2_options.get(option, option)
         if option == "dtype" or option.endswith("_initializer"):
-            continue  # float32, and the weights come by copying
+            continue  # the dtype is float32, and weights are copied later
         if value and any(option.endswith(suffix) for suffix in MODULES):
             value = _converter(layer, option, value)(keras2)
         elif option == "activation" and value not in SAME.split():
@@ -102,10 +102,10 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 
 def _converter(layer: Any, option: str, value: Any) -> Callable[[Any], Any]:
-    """A function from the Keras 2 module to its regularizer or constraint of the same configuration."""
+    """A function that takes the Keras 2 module and gives its regularizer or constraint of the same configuration."""
     module = next(module for suffix, module in MODULES.items() if option.endswith(suffix))
     if not isinstance(value, dict) or value.get("module") != f"keras.{module}":
-        raise _refusal(layer, f"has a {option} of its own", f"use one of keras.{module}, or none")
+        raise _refusal(layer, f"has a custom {option}", f"use one of keras.{module}, or none")
     return lambda keras2: getattr(getattr(keras2, module), value["class_name"])(**value["config"])
 
 
@@ -141,7 +141,7 @@ def _cluster_constraint(name: str, clusters: np.ndarray, constraint: Any, keras2
         def __call__(self, kernel: Any) -> Any:
             return projected(constraint(projected(kernel)) if constraint else kernel)
 
-    # tfmot copies layers by configuration, in which a constraint is the name of its class.
+    # tfmot copies layers by configuration, which holds only the class name of a constraint.
     Kept.__name__ = f"Kept_{name}"
     return Kept()
 
@@ -156,7 +156,7 @@ def _dropout(layer: Any, keras2: Any, key: tuple[int, int]) -> Any:
 
 @cache
 def counted_dropout(keras2: Any) -> Any:
-    """A Keras 2 layer class: dropout whose only state is a weight, so that resumed training drops the same."""
+    """A Keras 2 layer class: dropout whose only state is a weight, so that resumed training drops the same units."""
     tf = backend.tensorflow()
 
     class CountedDropout(keras2.layers.Layer):

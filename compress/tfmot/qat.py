@@ -1,4 +1,4 @@
-"""Quantization-aware training by tfmot: a Keras 3 model in, a tf_keras model that trains as its int8 file computes."""
+"""Quantization-aware training by tfmot: from a Keras 3 model to a tf_keras model whose training simulates int8."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from compress.tfmot.bridge import tf_keras, tfmot, twin
 from compress.tfmot.qat_scheme import depthwise_name, scheme
 from compress.weight_sharing import cluster_ids
 
-PREFIX = "quant_"  # what tfmot puts before the name of a layer
-BATCH = 100  # images at a time while ranges are read
+PREFIX = "quant_"  # tfmot's prefix of the name of a layer
+BATCH = 100  # images at a time when ranges are measured
 
 
 def quantizable(model: Any, calibration: np.ndarray, seed: int = 0) -> Any:
     """A tf_keras model with the weights of a Keras 3 model; its training simulates int8 and keeps zeros and clusters.
 
     Args:
-      calibration: float32 [n, h, w, c] images as the model sees them, which give the initial ranges of activations.
+      calibration: float32 [n, h, w, c] images as the model sees them; they give the initial ranges of activations.
       seed: decides what dropout drops.
     """
     clusters = {name: cluster_ids(w) for name, w in KerasModel(model).kernels().items()}
     keras2_model = twin(model, seed, clusters)
     dropout = keras2_layers.counted_dropout(tf_keras())
     own_classes = [dropout, *(type(v.constraint) for v in keras2_model.weights if v.constraint)]
-    # tfmot copies layers by configuration, for which it must know classes that are not Keras's own.
+    # tfmot copies layers by configuration, so it must know the classes that are not built into Keras.
     with tf_keras().utils.custom_object_scope({c.__name__: c for c in own_classes}):
         plain = tf_keras().models.clone_model(keras2_model, clone_function=_with_tfmot_class)
         plain.set_weights(keras2_model.get_weights())
@@ -40,7 +40,7 @@ def quantizable(model: Any, calibration: np.ndarray, seed: int = 0) -> Any:
 
 
 def set_kernel_ranges(quantized: Any) -> None:
-    """Set the range of each kernel to that of its current weights: training leaves it one step behind."""
+    """Set the range of each kernel to the range of its current weights: after training it is one step behind."""
     for layer, ranges in _ranges(quantized):
         kernels = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
         for name, (low, high) in ranges.items():
@@ -50,7 +50,7 @@ def set_kernel_ranges(quantized: Any) -> None:
                     kernel = kernel.reshape(-1, kernel.shape[2] * kernel.shape[3])
                 axes = tuple(range(kernel.ndim - len(high.shape)))
                 largest = kernel.max(axis=axes)
-                largest = np.where(largest > 0, largest, 1)  # for zeros alone any range will do
+                largest = np.where(largest > 0, largest, 1)  # zeros may have any range
                 low.assign(-largest)
                 high.assign(largest)
 
@@ -58,7 +58,7 @@ def set_kernel_ranges(quantized: Any) -> None:
 def _with_tfmot_class(layer: Any) -> Any:
     """A copy of a layer. A ReLU with a slope becomes a LeakyReLU, an Activation of relu or relu6 a ReLU.
 
-    tfmot decides by the class of a layer how it is quantized.
+    tfmot decides by the class of a layer how to quantize the layer.
     """
     k, config = tf_keras().layers, layer.get_config()
     if type(layer) is k.ReLU and config["negative_slope"]:
@@ -70,7 +70,7 @@ def _with_tfmot_class(layer: Any) -> Any:
 
 
 def _ranges(quantized: Any) -> Iterator[tuple[Any, dict[str, tuple[Any, Any]]]]:
-    """Each layer that has ranges, with their variables: name of a tensor of the layer -> (least, greatest)."""
+    """Each layer that has ranges, and their variables: name of a tensor of the layer -> (least, greatest)."""
     for layer in quantized.layers:
         variables = {v.name.split("/")[-1].split(":")[0]: v for v in layer.weights}
         ranges = {
@@ -83,7 +83,7 @@ def _ranges(quantized: Any) -> Iterator[tuple[Any, dict[str, tuple[Any, Any]]]]:
 
 
 def _initialize_activation_ranges(quantized: Any, plain: Any, images: np.ndarray) -> None:
-    """Set the range of each activation to what `plain`, the same model in float, gives for `images`."""
+    """Set the range of each activation to that of `plain`, the same model in float, for `images`."""
     targets = {}
     for layer, ranges in _ranges(quantized):
         for name, pair in ranges.items():
@@ -108,7 +108,7 @@ def _initialize_activation_ranges(quantized: Any, plain: Any, images: np.ndarray
 
 
 def _tensor(plain: Any, name: str, kind: str) -> Any:
-    """The tensor of the float model whose range a layer of the quantized one has."""
+    """The tensor of the float model that gives the range of a layer of the quantized model."""
     if kind == "image":
         return plain.inputs[0]
     name = name.removeprefix(PREFIX)

@@ -8,7 +8,7 @@ from compress import backend
 from compress.keras_models.layer_kinds import KINDS
 from compress.tfmot.bridge import tf_keras, tfmot
 
-# Layers that TFLite computes in one operator with a ReLU after them. A SeparableConv2D is split into two before.
+# Layers that TFLite computes in one operator with a ReLU after them. A SeparableConv2D is split before this.
 FUSED = f"({'|'.join(name for name, kind in KINDS.items() if kind.int8_activation)})"
 
 
@@ -17,9 +17,9 @@ def scheme(stateless: tuple[type, ...] = ()) -> Any:
 
     - The kernel of a convolution or Dense layer with a ReLU after it is quantized in training. tfmot leaves such a
       kernel in float, so that the converter would round it without training.
-    - A DepthwiseConv2D has a scale for each output channel, as Conv2D has, and not one for all: otherwise a
-      BatchNormalization that is folded into it changes the stored numbers.
-    - Added layers are named after those that they come from.
+    - A DepthwiseConv2D has a scale for each output channel, as Conv2D has. With one scale for all channels, a
+      BatchNormalization that is folded into it would change the stored numbers.
+    - Added layers are named after the layers that they come from.
 
     Args:
       stateless: classes of layers that change nothing outside training.
@@ -84,7 +84,7 @@ def _by_channel() -> Any:
 
 
 def _transforms() -> list[Any]:
-    """Transforms of the graph before it is quantized: those of tfmot that can apply here, and our own."""
+    """Transforms of the graph before quantization: the transforms of tfmot that can apply here, and our own."""
     transforms = tfmot().quantization.keras.default_8bit.default_8bit_transforms
     return [
         *_named(transforms),
@@ -100,7 +100,7 @@ def _transforms() -> list[Any]:
 
 
 def _named(transforms: Any) -> list[Any]:
-    """Transforms that name new layers after those that they come from, and not by a counter of the process."""
+    """Transforms that name new layers after the layers that they come from, not by a counter of the process."""
     first, separable = transforms.InputLayerQuantize, transforms.SeparableConvQuantize
 
     def rename(node: Any, name: str) -> None:
@@ -123,12 +123,12 @@ def _named(transforms: Any) -> list[Any]:
 
 
 def depthwise_name(separable: str) -> str:
-    """The name of the first part of a SeparableConv2D; the second part has the whole's name."""
+    """The name of the first part of a SeparableConv2D; the second part has the layer's name."""
     return f"{separable}_depthwise"
 
 
 def _before_relu(transforms: Any) -> list[Any]:
-    """Transforms after which nothing is quantized between a layer and the ReLU after it."""
+    """Transforms that prevent quantization between a layer and the ReLU after it."""
     pattern = tfmot().quantization.keras.graph_transformations.transforms.LayerPattern
     no_op = transforms.Conv2DBatchNormQuantize().custom_objects()["NoOpActivation"]()
 

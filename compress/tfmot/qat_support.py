@@ -1,4 +1,4 @@
-"""Which layers quantization-aware training supports: a check of a Keras 3 model before any work."""
+"""A check before any work that quantization-aware training supports every layer of a Keras 3 model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.keras_models.graph import Call, Graph, graph_of
 from compress.keras_models.layer_kinds import kind_of
 from compress.keras_models.layers import is_batchnorm
 
-# Activations that layers with a kernel may have, and those that only a separate layer can apply.
+# Activations that layers with a kernel may have, and activations that only a separate layer can apply.
 ACTIVATIONS = frozenset({"gelu", "linear", "relu", "sigmoid", "softmax", "tanh"})
 ALONE = frozenset({"relu6", "silu", "swish"})
 
@@ -67,7 +67,7 @@ def _check_batchnorm(graph: Graph, call: Call) -> None:
     if maker is None:
         raise _refusal(
             call,
-            "is the first layer: nothing is there to fold it into",
+            "is the first layer: there is no layer to fold it into",
             "normalize the images before the model",
         )
     previous = f"'{maker.layer.name}' ({type(maker.layer).__name__})"
@@ -84,7 +84,7 @@ def _check_batchnorm(graph: Graph, call: Call) -> None:
         )
     if graph.sole_user(maker) is not call:
         way = "give the normalization a layer of its own that nothing else uses"
-        why = f"is not alone in using {previous}, which it is to be folded into"
+        why = f"is not the only user of {previous}, so it cannot be folded into that"
         raise _refusal(call, why, way, maker.layer)
 
 

@@ -1,4 +1,4 @@
-"""The one training loop, what feeds it, what it learns from and what it keeps after each epoch.
+"""The one training loop, its batches, its losses and the checkpoint that it saves after each epoch.
 
-Knows no task, no stage and no report. Start at `fit`.
+This package knows no task, no stage and no report. Start at `fit`.
 """

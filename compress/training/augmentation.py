@@ -1,4 +1,4 @@
-"""Augmentation that a model shows to do no harm: which changes of validation images leave its answers as right."""
+"""Augmentation that a model shows to do no harm: changes of validation images that cost almost no accuracy."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from compress.training.batches import Draws, augmented
 from compress.training.precision import compiled_copy
 from compress.training.validation import Judged, judged
 
-IMAGES = 2000  # of validation, that are looked at
-SHIFT = 8  # images are shifted by up to this part of their shorter side, 4 pixels of 32
-# Accuracy that a change of the images may cost: a part of what is wrong on images as they are, within these ends.
-# A model that was trained on such images loses some too.
+IMAGES = 2000  # validation images that are used
+SHIFT = 8  # images are shifted by up to 1/8 of their shorter side: 4 pixels of 32
+# Accuracy that a change of the images may cost: this part of the error on unchanged images, from LEAST to MOST.
+# Even a model that was trained on changed images loses some accuracy on them.
 PART_OF_ERRORS, LEAST, MOST = 0.2, 0.01, 0.03
-MOST_LOST_OF_A_CLASS = 0.05  # of the images of one class, if it is beyond chance
-ERRORS = 3.0  # standard errors that are beyond chance, since there are many classes
-FIELDS = ("flip", "crop", "alternating_flip")  # of a recipe; one that is given is not looked for
+MOST_LOST_OF_A_CLASS = 0.05  # accuracy that one class may lose; a loss within chance is allowed too
+ERRORS = 3.0  # up to so many standard errors a loss is chance; 3, because there are many classes
+FIELDS = ("flip", "crop", "alternating_flip")  # of a recipe; a given field is not searched for
 
 
 def harmless_augmentation(
     model: KerasModel, validation: Split, input_scale: float
 ) -> dict[str, Any]:
-    """The fields `flip` and `crop` of a recipe under which `model` answers as rightly as on the images as they are.
+    """The fields `flip` and `crop` of a recipe that cost `model` almost no accuracy on validation images.
 
-    A model that was trained on mirrored and shifted images answers them as it does the others. One that was not may
-    lose accuracy on them, and where a mirrored image is of another class, such as a digit, it does.
+    A model that was trained on mirrored and shifted images is about as accurate on them. Another model may
+    lose accuracy on them. It does lose accuracy if mirroring changes the class, as it does for digits.
 
     Args:
-      model: a trained one. If it is right no more often than by guessing, nothing is found.
-      input_scale: what pixels are multiplied by.
+      model: a trained model. If its accuracy is at most 0.03 above that of guessing, the result is empty.
+      input_scale: the factor that pixels are multiplied by.
 
     Returns:
       {"flip": True} and {"crop": pixels}, together, one or neither. Empty for features without height and width.
     """
     if validation.images.ndim != 4:
         return {}
-    rng = np.random.default_rng(0)  # the same for all seeds of a run, so that all augment alike
+    rng = np.random.default_rng(0)  # fixed, so that runs with different seeds augment alike
     chosen = rng.permutation(len(validation))[:IMAGES]
     shown = Split(validation.images[chosen], validation.labels[chosen])
     judge = compiled_copy(model)
@@ -62,11 +62,11 @@ def harmless_augmentation(
 
 
 def loses(plain: Judged, changed: Judged, labels: np.ndarray) -> bool:
-    """Whether a change of images costs right answers, of all of them or of one class.
+    """True if a change of the images costs too much accuracy, over all images or within one class.
 
     Args:
-      plain, changed: what a model says of the images as they are, and changed.
-      labels: int64 [n], of the images.
+      plain, changed: results of a model on the unchanged and on the changed images.
+      labels: int64 [n], classes of the images.
     """
     lost = plain.right.astype(float) - changed.right
     most = min(MOST, max(LEAST, PART_OF_ERRORS * (1 - plain.accuracy)))

@@ -1,4 +1,4 @@
-"""Batches of a training split: order and augmentation, decided by seed and epoch alone."""
+"""Batches of a training split: the seed and the epoch alone decide their order and augmentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EPOCHS = 2**31  # more than any training has
 
 @dataclass(frozen=True)
 class Draws:
-    """What chance decides of the augmentation of n images."""
+    """The random choices for the augmentation of n images."""
 
     mirrored: np.ndarray  # bool [n]
     crop: int  # pixels of the reflected border
@@ -26,18 +26,18 @@ class Draws:
 
     @classmethod
     def of(cls, n: int, flip: bool, crop: int, rng: np.random.Generator) -> Draws:
-        """Draws for `n` images, half of them mirrored if `flip`."""
+        """The draws for `n` images. With `flip`, each is mirrored with probability 0.5."""
         mirrored = rng.random(n) < 0.5 if flip else np.zeros(n, bool)
         top, left = rng.integers(0, 2 * crop + 1, size=(2, n)) if crop else np.zeros((2, n), int)
         return cls(mirrored, crop, top, left)
 
     def __getitem__(self, chosen: np.ndarray) -> Draws:
-        """The draws of some of the images, by their numbers."""
+        """The draws of the images with these indices."""
         return Draws(self.mirrored[chosen], self.crop, self.top[chosen], self.left[chosen])
 
 
 def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
-    """The images, [n, h, w, c], mirrored and cropped as drawn; other features as they are."""
+    """The images [n, h, w, c], mirrored and cropped as drawn. Other features are returned unchanged."""
     crop = draws.crop
     if not crop and not draws.mirrored.any():
         return images
@@ -50,7 +50,7 @@ def augmented(images: np.ndarray, draws: Draws) -> np.ndarray:
 
 
 def _reflected(places: np.ndarray, size: int) -> np.ndarray:
-    """Places of an axis of that size, for places that may lie beyond its ends, as `np.pad` reflects it.
+    """Places on an axis of length `size`. A place beyond an end is reflected, as `np.pad` does.
 
     >>> _reflected(np.array([-2, -1, 0, 3, 4, 5]), 4)
     array([2, 1, 0, 3, 2, 1])
@@ -61,7 +61,7 @@ def _reflected(places: np.ndarray, size: int) -> np.ndarray:
 
 
 def check_augmentation(split: Split, recipe: Recipe) -> None:
-    """Raise ValueError if a recipe would mirror or crop what has no height and width."""
+    """Raise ValueError if a recipe mirrors or crops data that have no height and width."""
     if split.images.ndim != 4 and (recipe.flip or recipe.alternating_flip or recipe.crop):
         raise ValueError(
             f"flip, alternating_flip and crop are for images, and the data are features of shape "
@@ -86,8 +86,8 @@ def mixed(one: np.ndarray, other: np.ndarray, shares: np.ndarray) -> np.ndarray:
 def shares_of(n: int, alpha: float, rng: np.random.Generator) -> np.ndarray:
     """The share of each of `n` images in its mixture, drawn from Beta(alpha, alpha): float32 [n].
 
-    mixup, Zhang et al. 2018, section 2 (https://arxiv.org/abs/1710.09412). Each pair has a share of its own, as there;
-    the authors' program draws one for a whole batch.
+    mixup, Zhang et al. 2018, section 2 (https://arxiv.org/abs/1710.09412). Each pair has its own share, as in the
+    paper; the authors' program draws one share for a whole batch.
     """
     return rng.beta(alpha, alpha, n).astype(np.float32)
 
@@ -104,10 +104,10 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 def batches(
     split: Split, classes: int, recipe: Recipe, scale: float, seed: int, done: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches from epoch `done` (from 0) on. The content of an epoch depends only on `seed` and its number.
+    """Endless batches, beginning with epoch `done` (from 0). An epoch depends only on `seed` and its number.
 
-    The last images of an epoch, if they fill no batch, are left out of it. With `recipe.mixup`, each image is mixed
-    with the one before it in its batch, and so are their labels.
+    An epoch leaves out its last images if they do not fill a batch. With `recipe.mixup`, each image is mixed with the
+    image before it in the batch, and their labels are mixed in the same way.
 
     Returns:
       images times `scale`, float32 [b, h, w, c], and labels float32 [b, classes], one-hot unless mixed.
@@ -136,6 +136,6 @@ def batches(
 def with_targets(
     drawn: Iterator[tuple[np.ndarray, np.ndarray]], targets: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches, their labels followed by `targets` of the same augmented images: float32 [b, classes + k]."""
+    """The batches, with `targets` of the augmented images after the labels: float32 [b, classes + k]."""
     for images, labels in drawn:
         yield images, np.concatenate([labels, targets(images)], axis=1)

@@ -1,4 +1,4 @@
-"""Checkpoint: everything that the next epoch depends on, in one file that is replaced whole after every epoch."""
+"""Checkpoint: everything that the next epoch depends on, in one file that is replaced atomically after every epoch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LOG = "log.csv"  # a row for each epoch
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint cannot be read; nothing of it is used."""
+    """A checkpoint that cannot be read. Nothing in it is used."""
 
 
 class Checkpoint:
-    """Weights, optimizer, averages, best weights and history of a model in training. Not saved if `folder` is None."""
+    """Weights, optimizer, averages, best weights and history of a model in training. `folder` None saves nothing."""
 
     def __init__(
         self, model: Any, folder: Path | None, key: str, averages: Sequence[Any] = ()
@@ -35,7 +35,7 @@ class Checkpoint:
         return [*self.model.variables, *self.model.optimizer.variables, *self.averages]
 
     def restore(self) -> None:
-        """Go back to the last saved epoch, if one was saved with the same key, and write its log anew.
+        """Restore the last saved epoch, if it was saved with the same key, and rewrite its log.
 
         Raises:
           DamagedCheckpoint: the file cannot be read. Nothing was changed.
@@ -57,16 +57,16 @@ class Checkpoint:
             raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
         self.history, self.best = history, best
         assign(self._live(), live)
-        self._write_log(path.parent)  # it may lag behind, or be damaged
+        self._write_log(path.parent)  # the log may lag behind the checkpoint, or be damaged
 
     def see_validation(self) -> None:
-        """Remember the current weights, which are averages if averages are validated."""
+        """Remember the current weights. They are the weight averages if averages are validated."""
         self.validated = [np.array(v) for v in self.model.variables]
 
     def save(self, row: Row) -> None:
         """Add an epoch's row to the history, and save everything."""
         self.history.append(row)
-        # Of epochs with equal accuracy the first is best.
+        # Among epochs with equal accuracy, the first is the best.
         if row["validation_accuracy"] > max(
             (r["validation_accuracy"] for r in self.history[:-1]), default=-1.0
         ):
@@ -100,10 +100,10 @@ def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
 
 
 def rows_logged(log: Path) -> History:
-    """The rows of a log up to the first that is cut short or damaged; none without a log. A link is no log."""
+    """The rows of a log up to the first incomplete or damaged row; empty without a log. Links are not read."""
     if log.is_symlink() or not log.is_file():
         return []
-    # What comes after the last line end was cut short.
+    # Text after the last line end is an incomplete row.
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     rows: History = []
     for line in lines[1:]:
@@ -115,16 +115,16 @@ def rows_logged(log: Path) -> History:
 
 
 def epochs_logged(folder: Path) -> int:
-    """How many epochs the log of this folder has; 0 without a log."""
+    """The number of epochs in the log of this folder; 0 without a log."""
     return len(rows_logged(folder / LOG))
 
 
 def accuracies_logged(log: Path) -> list[float] | None:
-    """Validation accuracy, from 0 to 1, after each epoch of a log; None if it does not say."""
+    """Validation accuracy, from 0 to 1, after each epoch of a log; None if the log has none."""
     rows = rows_logged(log)
     return [row["validation_accuracy"] for row in rows if "validation_accuracy" in row] or None
 
 
 def seconds_logged(folder: Path) -> float:
-    """Seconds of all epochs in the log of this folder; 0 without a log."""
+    """Total seconds of all epochs in the log of this folder; 0 without a log."""
     return sum(row.get("seconds", 0.0) for row in rows_logged(folder / LOG))

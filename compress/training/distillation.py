@@ -1,4 +1,4 @@
-"""Distillation: a student learns from teachers besides labels, by one more term of its loss."""
+"""Distillation: a student learns from labels and from teachers, by one more term of its loss."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from compress.training.precision import Precision, compiled_copy
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """Teachers, and how a student learns from them on every batch that it is trained on.
+    """The teachers of a student, and the settings of the distillation loss on every training batch.
 
     The loss is `(1 - weight) * own + weight * soft_target_loss`, where `own` is the loss of the recipe.
     """
 
-    teachers: tuple[KerasModel, ...]  # of the student's input shape and classes; never changed
+    teachers: tuple[KerasModel, ...]  # have the student's input shape and classes; never changed
     temperature: float = 4.0
     weight: float = 0.9  # in [0, 1]: 0 is training without teachers, 1 is training without labels
 
     def spec(self) -> dict[str, Any]:
-        """Everything that decides what is learned, in JSON."""
+        """All settings that decide what is learned, as JSON values."""
         teachers = [teacher.digest for teacher in self.teachers]
         return {"temperature": self.temperature, "weight": self.weight, "teachers": teachers}
 
     def targets(self, precision: Precision = "float32") -> Callable[[np.ndarray], np.ndarray]:
-        """A function from images, as models see them, to the teachers' mean softened probabilities [b, classes].
+        """A function from scaled images, as models see them, to the teachers' mean softened probabilities [b, classes].
 
         Args:
-          precision: what teachers compute in.
+          precision: the precision that teachers compute in.
         """
         copies = [compiled_copy(teacher, precision) for teacher in self.teachers]
 
@@ -52,7 +52,7 @@ class Distillation:
         return mean_probabilities
 
     def mean_softened(self, logits: Sequence[np.ndarray]) -> np.ndarray:
-        """What `targets` gives, from logits [b, classes] of each teacher: float32 [b, classes]."""
+        """The same as `targets` computes, but from logits [b, classes] of each teacher: float32 [b, classes]."""
         each = [np.array(softened(scores, self.temperature)) for scores in logits]
         return np.array(each, np.float32).mean(axis=0)
 

@@ -14,7 +14,7 @@ def softened(scores: Any, temperature: float, probabilities: bool = False) -> An
 
     Args:
       scores: logits float32 [n, classes], or probabilities of the same shape if `probabilities`.
-      temperature: above 0. At 1 these are the model's own probabilities; as it grows they become equal.
+      temperature: above 0. At 1 the result is the model's own probabilities; as it grows, they become equal.
 
     Returns:
       float32 [n, classes], rows sum to 1.
@@ -27,14 +27,14 @@ def softened(scores: Any, temperature: float, probabilities: bool = False) -> An
 def soft_target_loss(teacher: Any, student: Any, temperature: float) -> Any:
     """Kullback-Leibler divergence of softened teacher from softened student, per example.
 
-    Hinton et al. 2015, section 2 (https://arxiv.org/abs/1503.02531). Multiplied by temperature squared, as there, so
-    that its gradient does not shrink as temperature grows.
+    Hinton et al. 2015, section 2 (https://arxiv.org/abs/1503.02531). It is multiplied by temperature squared, as in
+    the paper, so that its gradient does not shrink as temperature grows.
 
     Args:
       teacher, student: softened probabilities, float32 [n, classes].
 
     Returns:
-      float32 [n], zero where they are equal.
+      float32 [n], zero where teacher and student are equal.
     """
     ops = backend.keras().ops
     ratio = ops.log(ops.maximum(teacher, TINY)) - ops.log(ops.maximum(student, TINY))

@@ -1,4 +1,4 @@
-"""Divergence of a training: a loss that is no number, or a validation accuracy far below where it began."""
+"""Divergence of a training: a loss that is not finite, or a validation accuracy far below its start value."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from compress.training.progress import History
 
-LOW_EPOCHS = 2  # in a row that are far below
-ERRORS = 3  # standard errors that an accuracy far below is below, besides
+LOW_EPOCHS = 2  # consecutive epochs far below the start that count as divergence
+ERRORS = 3  # standard errors by which an accuracy far below the start is also below it
 
 
 class Diverged(Exception):
-    """A training diverged; the text says how it was seen."""
+    """A training diverged; the text says how that was detected."""
 
 
 def watch(keras: Any) -> Any:
-    """A Keras callback that raises `Diverged` as soon as the loss is no finite number."""
+    """A Keras callback that raises `Diverged` as soon as the loss is not a finite number."""
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -28,14 +28,14 @@ def watch(keras: Any) -> Any:
 
 
 def far_below(before: float, classes: int, images: int) -> Callable[[History], None]:
-    """A check of the epochs so far that raises `Diverged` if the last of them are far below the beginning.
+    """A check of the epochs so far. It raises `Diverged` if the last epochs are far below the start.
 
-    It looks at the epochs alone, so that a resumed training ends as an unbroken one.
+    It uses the epochs alone, so that a resumed training ends like an uninterrupted one.
 
     Args:
-      before: validation accuracy without any training. Nearer to that of guessing than to it, and below it by more than
-        chance in drawing the images, is far below.
-      images: of validation.
+      before: validation accuracy without any training. An accuracy is far below it if it is nearer to the accuracy of
+        guessing, and if the random choice of the images does not explain the difference.
+      images: number of validation images.
     """
     error = math.sqrt(before * (1 - before) / images)
     lowest = min((before + 1 / classes) / 2, before - ERRORS * error)

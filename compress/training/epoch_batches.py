@@ -1,4 +1,4 @@
-"""What `fit` is fed with: new augmentations each epoch, or views in turn, and what teachers say of them."""
+"""The batches of `fit`: new augmentations each epoch, or views in turn, with the targets of teachers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from compress.training.views import View, Views
 def epoch_batches(
     data: TrainingData, classes: int, recipe: Recipe, seed: int, done: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches from epoch `done` on. With teachers, their targets follow the labels.
+    """Endless batches, beginning with epoch `done`. With teachers, their targets follow the labels.
 
-    Answers to views are stored before this returns; without views, teachers answer as batches are drawn.
+    With views, the teachers' answers are stored before this returns. Without views, teachers answer each drawn batch.
     """
     scale, distillation = data.input_scale, data.distillation
     precision = data.answered_in or data.precision

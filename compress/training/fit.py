@@ -22,7 +22,7 @@ from compress.training.seeding import seed_dropout, set_seed
 from compress.training.training_data import TrainingData
 from compress.training.weight_average import WeightAverage
 
-# Version of what `fit` computes: batches, losses, optimizers, schedules. A change of it makes saved runs stale.
+# Version of what `fit` computes: batches, losses, optimizers, schedules. Raising it makes saved runs stale.
 VERSION = 1
 
 
@@ -40,17 +40,17 @@ def fit(
     """Train `model` in place and return one row per epoch.
 
     With `data.checkpoints` set, everything that the next epoch depends on is saved there after each epoch. The same
-    call in a new process goes on from the last whole epoch; with `data.deterministic` it ends at the same weights.
+    call in a new process resumes after the last complete epoch. With `data.deterministic` it ends at the same weights.
 
     Args:
-      model: of Keras 3, or of tf_keras if `keras` is that module; gives logits, or probabilities if it ends in softmax.
-      seed: decides order and augmentation of images, and dropout.
+      model: of Keras 3, or of tf_keras if `keras` is that module. Gives logits, or probabilities if it ends in softmax.
+      seed: decides the order and augmentation of images, and dropout.
       callbacks: Keras callbacks of the same Keras.
-      check: is called after each epoch with the rows so far; what it raises ends the training.
+      check: called after each epoch with the rows so far. An exception that it raises ends the training.
 
     Returns:
       rows with epoch (from 1), loss, accuracy, cross_entropy, validation_accuracy, validation_cross_entropy,
-      learning_rate and seconds. The loss is what is minimised; cross-entropies are without label smoothing.
+      learning_rate and seconds. Training minimizes the loss; cross-entropies are without label smoothing.
     """
     if recipe.epochs == 0:
         return []
@@ -90,7 +90,9 @@ def fit(
         data.progress.note(f"{error}: training begins from the start.")
     done = len(state.history)
     if data.train_on != "train":
-        data.progress.note("validation images are trained on too: accuracy on them chooses nothing")
+        data.progress.note(
+            "validation images are trained on too: their accuracy is not used to choose anything"
+        )
     data.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
         classes = model.output_shape[-1]
@@ -118,12 +120,12 @@ def fit(
         average.place()
     if recipe.keep == "best":
         assign(model.variables, state.best)
-    model.compile()  # copying a model copies its loss, and ours is no Keras object
+    model.compile()  # a copy of a model also copies its loss, and ours may not be one of Keras's own
     return state.history
 
 
 def _check_choice(data: TrainingData, recipe: Recipe) -> None:
-    """Raise ValueError if a recipe chooses by validation images that are trained on."""
+    """Raise ValueError if a recipe chooses by validation results although it trains on the validation images."""
     for name, value in (("keep", "best"), ("schedule", "plateau")):
         if data.train_on != "train" and getattr(recipe, name) == value:
             raise ValueError(

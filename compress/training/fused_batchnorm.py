@@ -1,4 +1,4 @@
-"""BatchNormalization by TensorFlow's fused operation, for trainings in bfloat16; its statistics are float32."""
+"""BatchNormalization by TensorFlow's fused operation, for trainings in bfloat16. Its statistics are float32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAST_CHANNELS = 16  # oneDNN normalizes bfloat16 fast only if the channels are a
 
 
 def can_fuse(layer: Any) -> bool:
-    """Whether a layer is a BatchNormalization with channels last, on TensorFlow."""
+    """True if a layer is a BatchNormalization with channels last, not synchronized, on TensorFlow."""
     on_tensorflow = backend.uses_tensorflow(backend.keras())
     return (
         on_tensorflow and is_batchnorm(layer) and layer.axis in (-1, 3) and not layer.synchronized
@@ -19,9 +19,9 @@ def can_fuse(layer: Any) -> bool:
 
 
 def fuse(layer: Any) -> None:
-    """Have the layer train by the fused operation. Its variables, and how they are updated, stay as they are.
+    """Make the layer train with the fused operation. Its variables and their updates stay the same.
 
-    Keras computes the same from some twenty operations, which take longer than the convolutions of a narrow network.
+    Keras computes the same with about twenty operations. They take longer than the convolutions of a narrow network.
     """
     tf, own = backend.tensorflow(), layer.call
 
@@ -40,7 +40,7 @@ def fuse(layer: Any) -> None:
             is_training=True,
         )
         n = tf.cast(tf.size(x) // channels, "float32")
-        # The operation gives the variance of a sample, Keras averages that of the batch.
+        # The operation gives the sample variance, with n - 1. Keras averages the batch variance, with n.
         for average, value in (
             (layer.moving_mean, mean),
             (layer.moving_variance, variance * (n - 1) / n),

@@ -1,4 +1,4 @@
-"""The learning rate of a training that goes on from trained weights, found by short trials of it."""
+"""Learning-rate search for a training that continues from trained weights: short trials find the rate."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from compress.training.training_data import TrainingData
 from compress.training.validation import Judged, judged
 
 GRID = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
-FIRST = 3  # place in the grid of the rate that is tried first
-STEPS = 60  # of a trial, or a tenth of the training if that is less
-FEWEST_STEPS = 20  # of a trial, or the whole training if that is less
-IMAGES = 1000  # of validation, that trials are judged by
-HIGHEST = 0.05  # rate of any training: what long ones of pruned baselines were tuned to
-MOST_TIMES = 5.0  # the rate that trials speak for, in a training that is much longer
+FIRST = 3  # index in the grid of the rate that is tried first
+STEPS = 60  # steps of a trial, or a tenth of the training if that is less
+FEWEST_STEPS = 20  # fewest steps of a trial, or the whole training if that is less
+IMAGES = 1000  # validation images that trials are judged by
+HIGHEST = 0.05  # highest rate of any training: the rate that long trainings of pruned baselines were tuned to
+MOST_TIMES = 5.0  # highest factor on the rate of the trials, for a training that is much longer
 WARMUP = 0.05  # fraction of the steps in which the rate rises from zero
 
 
 def with_warmup(recipe: Recipe) -> Recipe:
-    """The recipe, with a warm-up if it has a cosine without one."""
+    """The recipe, with a warm-up added if it has a cosine schedule without one."""
     if recipe.schedule == "cosine" and not recipe.warmup:
         return dataclasses.replace(recipe, warmup=WARMUP)
     return recipe
 
 
 class Trials:
-    """Short trainings of a model from its present weights, with the images, loss and teachers of one by `recipe`.
+    """Short trainings of a model from its current weights, with the images, loss and teachers of `recipe`'s training.
 
-    The rate and the schedule of the recipe play no part in them, except whether it is constant.
+    They do not use the rate and the schedule of the recipe, but a constant or plateau schedule gives a constant rate.
     """
 
     def __init__(
         self, model: Any, recipe: Recipe, data: TrainingData, *, seed: int, keras: Any
     ) -> None:
-        # Validation images judge the trials, so that no trial may train on them.
+        # Validation images judge the trials, so no trial may train on them.
         data = dataclasses.replace(data, train_on="train")
         self.model, self.data, self.seed = model, data, seed
         batch = min(recipe.batch_size, len(data.train))
         total = recipe.epochs * (len(data.train) // batch)
         self.steps = min(total, max(FEWEST_STEPS, min(STEPS, total // 10)))
-        self.times = total / self.steps  # as long as a trial is the training
+        self.times = total / self.steps  # length of the training, in trials
         self.shape = rates(recipe, self.steps)
-        # Teachers answer as batches are drawn: to answer whole views would take longer than the trials.
+        # No views: teachers answer each drawn batch. Answers to whole views would take longer than the trials.
         self.recipe = dataclasses.replace(
             recipe, schedule="constant", warmup=0.0, learning_rate=1.0, views=0
         )
@@ -68,10 +68,10 @@ class Trials:
         self.before = judged(model, data.validation, data.input_scale)
 
     def found_rate(self, *, lengthen: bool = True) -> float:
-        """The learning rate that they speak for. The weights are afterwards as they were, bit for bit.
+        """The learning rate that the trials find. The weights are restored afterwards, bit for bit.
 
         Args:
-          lengthen: whether a training that is longer than a trial gets a higher rate, see `lengthened`.
+          lengthen: if True, a training that is longer than a trial gets a higher rate, see `lengthened`.
         """
         model, validation = self.model, self.data.validation
         model.optimizer.build(model.trainable_variables)
@@ -85,7 +85,7 @@ class Trials:
             classes = model.output_shape[-1]
             drawn = epoch_batches(self.data, classes, self.recipe, self.seed, 0)
             for (images, labels), share in zip(drawn, self.shape, strict=False):
-                # A variable of the optimizer, so that nothing is compiled anew.
+                # The rate is a variable of the optimizer, so a new value needs no new compilation.
                 model.optimizer.learning_rate = rate * share
                 model.train_on_batch(images, labels)
             return judged(model, shown, self.data.input_scale)
@@ -98,13 +98,13 @@ class Trials:
 
 
 def highest_harmless(untrained: Judged, trial: Callable[[float], Judged]) -> float:
-    """The highest rate of the grid whose trial is clearly worse than neither no training nor the best trial so far.
+    """The highest harmless rate of the grid: its trial is not clearly worse than the best result so far.
 
-    Rates are tried upwards from the middle of the grid until one does harm; if the middle one does, downwards until
-    one does none. If all do, it is the lowest of the grid.
+    The best result is first that without training. Rates are tried upward from the middle of the grid until one does
+    harm. If the middle rate does harm, rates are tried downward until one is harmless. If none is, the lowest is taken.
 
     Args:
-      trial: what the model says after a trial at a rate.
+      trial: returns the model's results after a trial at a rate.
     """
     best = untrained
 
@@ -127,9 +127,10 @@ def highest_harmless(untrained: Judged, trial: Callable[[float], Judged]) -> flo
 
 
 def lengthened(rate: float, times: float) -> float:
-    """The rate of a training `times` as long as a trial in which `rate` did no harm: at most five times it, and 0.05.
+    """The rate of a training that is `times` as long as a trial in which `rate` did no harm.
 
-    Short trials speak for low rates, since they end before what a higher one disturbs is learnt again.
+    It is at most five times `rate`, and at most 0.05. Short trials find low rates: they end before the model has
+    recovered what a higher rate disturbs.
 
     >>> lengthened(0.003, 1), lengthened(0.003, 4), lengthened(0.003, 250), lengthened(0.03, 250)
     (0.003, 0.006, 0.015, 0.05)
@@ -140,7 +141,7 @@ def lengthened(rate: float, times: float) -> float:
 def rates(recipe: Recipe, steps: int) -> np.ndarray:
     """The rate of each step of a trial, as a fraction of the highest: float [steps].
 
-    It falls to zero on a cosine after a warm-up, whatever the recipe's own shape, unless that is constant.
+    It falls to zero on a cosine after a warm-up, but stays constant if the recipe's schedule is constant or plateau.
     """
     if recipe.schedule in ("constant", "plateau"):
         return np.ones(steps)

@@ -1,4 +1,4 @@
-"""What training minimises and what it reports of each epoch, with teachers or without."""
+"""The loss that training minimizes and the metrics that it reports, with or without teachers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def loss(model: Any, recipe: Recipe, distillation: Distillation | None, keras: Any) -> Any:
-    """The loss of a training, a Keras loss: the recipe's cross-entropy, or its weighted mean with that of distillation.
+    """The Keras loss of a training: the recipe's cross-entropy, or its weighted mean with the distillation loss.
 
     With teachers, labels are [b, classes + k]: one-hot labels, then the targets of the teachers. In validation the
     targets are missing, and the loss is the recipe's cross-entropy.

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, and its learning rates."""
+"""The optimizer of a recipe, and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
     """The optimizer of a recipe, with its learning rate schedule and weight decay on kernels alone.
 
     Args:
-      steps: of one epoch.
-      keras: Keras 3 or tf_keras; the optimizer is of that one.
+      steps: number of steps in one epoch.
+      keras: the module of the optimizer, Keras 3 or tf_keras.
     """
     rate: Any = recipe.learning_rate
     total = steps * recipe.epochs

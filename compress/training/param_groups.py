@@ -1,4 +1,4 @@
-"""SGD in parameter groups, each with its learning rate, L2 penalty and number of epochs; a triangular schedule."""
+"""SGD with parameter groups, each with a learning rate, an L2 penalty and an epoch count; a triangular schedule."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from compress import backend
 
 @dataclass(frozen=True, kw_only=True)
 class ParamGroup:
-    """How some of the variables are trained, in addition to the optimizer's settings for all of them."""
+    """Training settings of some variables, in addition to the optimizer's settings for all variables."""
 
-    end: str = (
-        ""  # of the paths of its variables, as Keras has them: "norm1/beta"; "" is of every path
-    )
-    learning_rate: float = 1.0  # times the optimizer's
-    l2: float = 0.0  # this times the variable is added to its gradient, before momentum
-    epochs: int | None = None  # number of epochs after which it is frozen; None: never
+    # Suffix of the Keras paths of its variables, such as "norm1/beta"; "" matches every path.
+    end: str = ""
+    learning_rate: float = 1.0  # multiplies the optimizer's learning rate
+    l2: float = 0.0  # l2 times the variable is added to its gradient, before momentum
+    epochs: int | None = None  # number of epochs after which the group is frozen; None: never
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "l2", "epochs"):
@@ -28,7 +27,7 @@ class ParamGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class TriangularSchedule:
-    """A learning rate that rises in a straight line to its peak, then falls in one.
+    """A learning rate that rises linearly to its peak, then falls linearly.
 
     Attributes:
       peak: the highest learning rate.
@@ -50,27 +49,27 @@ class TriangularSchedule:
             0 <= self.start <= 1 and 0 <= self.end <= 1 and 0 < self.rise < 1
         ):
             raise ValueError(
-                f"{self} is no triangle: the peak is above 0, start and end are in the range 0<=x<=1, "
-                "rise is in the range 0<x<1."
+                f"{self} is not a triangle: expected a peak above 0, start and end in the range 0<=x<=1, "
+                "and rise in the range 0<x<1."
             )
 
     def at(self, step: Any, steps: int, minimum: Any = min) -> Any:
         """The learning rate of a step.
 
         Args:
-          step: from 0. After `steps` the rate stays at its end.
-          steps: of the whole training.
-          minimum: a function of two numbers, or of two tensors if `step` is a tensor.
+          step: counted from 0. After `steps` the rate stays at its end value.
+          steps: number of steps of the whole training.
+          minimum: a function that returns the lesser of two numbers, or of two tensors if `step` is a tensor.
         """
         risen = max(1, int(self.rise * steps))
         step = minimum(step, steps)
-        # Before the peak the rising line is the lower one, after it the falling line.
+        # The rising line is the lower one before the peak, the falling line after it.
         rising = self.start + (1 - self.start) * step / risen
         falling = 1 - (1 - self.end) * (step - risen) / max(1, steps - risen)
         return self.peak * minimum(rising, falling)
 
     def keras(self, steps: int) -> Any:
-        """The schedule as a Keras 3 learning rate schedule of a training of `steps` steps."""
+        """The schedule as a Keras 3 learning-rate schedule, for a training of `steps` steps."""
         keras: Any = backend.keras()
         at = self.at
 
@@ -82,10 +81,10 @@ class TriangularSchedule:
 
 
 def group_of(path: str, groups: Sequence[ParamGroup]) -> ParamGroup:
-    """The group of a variable: the first whose end its path has. A variable without a group gets a `ParamGroup()`.
+    """The group of a variable: the first whose `end` is a suffix of the path; a `ParamGroup()` if there is none.
 
     Args:
-      path: of the variable, as Keras has it: "norm1/beta".
+      path: Keras path of the variable, such as "norm1/beta".
 
     >>> group_of("norm1/beta", [ParamGroup(end="beta", l2=0.5), ParamGroup(l2=1.0)]).l2
     0.5
@@ -96,14 +95,14 @@ def group_of(path: str, groups: Sequence[ParamGroup]) -> ParamGroup:
 def sgd(
     learning_rate: Any, momentum: float, groups: Sequence[ParamGroup], steps_per_epoch: int = 1
 ) -> Any:
-    """A Keras 3 optimizer: SGD with Nesterov momentum, L2 and parameter groups, step by step as PyTorch's.
+    """A Keras 3 optimizer: SGD with Nesterov momentum, L2 and parameter groups, with the same steps as PyTorch's SGD.
 
-    With gradient g of variable w, velocity v from 0, momentum m, and of its group L2 c and learning rate r:
+    With gradient g of variable w, velocity v (0 at first), momentum m, and L2 c and learning rate r of the group:
 
       g <- g + c w;  v <- m v + g;  w <- w - learning rate * r * (g + m v)
 
-    Keras's own SGD has the learning rate inside v, which differs while the learning rate changes, and its weight decay
-    does not pass through v.
+    Keras's own SGD has the learning rate inside v. Its steps therefore differ while the learning rate changes. Its
+    weight decay does not pass through v.
 
     Args:
       learning_rate: a number or a Keras schedule.
@@ -117,7 +116,7 @@ def sgd(
             if not self.built:
                 keras.optimizers.Optimizer.build(self, variables)
                 self.velocities = self.add_optimizer_variables(variables, "velocity")
-                # By index: the variables that update_step gets have no path.
+                # A list by index, because the variables that update_step gets have no path.
                 self.groups = [group_of(variable.path, groups) for variable in variables]
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -127,7 +126,7 @@ def sgd(
             new_velocity = momentum * velocity + gradient
             rate = ops.cast(learning_rate, variable.dtype) * group.learning_rate
             if group.epochs is not None:
-                # Not by a factor of zero: a frozen variable may have a gradient that is not finite.
+                # `where`, not a factor of zero: the gradient of a frozen variable may not be finite.
                 is_trained = self.iterations < group.epochs * steps_per_epoch
                 gradient, new_velocity = (
                     ops.where(is_trained, x, 0.0) for x in (gradient, new_velocity)

@@ -1,4 +1,4 @@
-"""Precision of a training: which layers compute in bfloat16, a student's and its teachers'."""
+"""Precision of a training: which layers of a student and its teachers compute in bfloat16."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from compress.training.fused_batchnorm import can_fuse, fuse, unfuse
 
 Precision = Literal["float32", "bfloat16"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]  # auto: see `runs.precision`
-VERSION = 2  # of what bfloat16 computes: raised, it makes saved runs in it stale, and no others
-MIXED = "mixed_bfloat16"  # Keras's policy: variables stay float32, what is computed from them is bfloat16
-# Of activations by name. TensorFlow's kernels of the others take up to four times as long in bfloat16 as in float32.
+VERSION = 2  # of the bfloat16 computation; raising it makes only saved runs in bfloat16 stale
+MIXED = "mixed_bfloat16"  # Keras's policy: variables stay float32, computations are in bfloat16
+# Names of activations. TensorFlow's kernels for others take up to four times as long in bfloat16 as in float32.
 FAST_ACTIVATIONS = {
     *("linear", "relu", "relu6", "leaky_relu"),
     *("silu", "swish", "hard_silu", "hard_swish", "hard_sigmoid"),
@@ -23,12 +23,12 @@ FAST_ACTIVATIONS = {
 
 
 def layers_in_bfloat16(model: Any) -> list[Any]:
-    """The layers of a Keras 3 model that a training in bfloat16 computes in it.
+    """The layers of a Keras 3 model that compute in bfloat16 when the training does.
 
-    They are those from the first with a kernel up to the last one, which with all after it gives the logits in
-    float32. What comes before the first kernel, such as a Normalization, keeps the pixels exact. A Lambda and layers
-    that are not of Keras stay as they are, because their code may not take bfloat16; activations such as GELU, because
-    they are slow in it.
+    They begin at the first layer with a kernel and end before the last one. The last one and all layers after it give
+    the logits in float32. Layers before the first kernel, such as a Normalization, keep the pixels exact. A Lambda and
+    layers from outside Keras keep float32, because their code may not accept bfloat16. Activations such as GELU keep
+    float32, because they are slow in bfloat16.
     """
     layers = [layer for layer in every_layer(model) if not hasattr(layer, "layers")]
     kernels = [
@@ -48,14 +48,14 @@ def layers_in_bfloat16(model: Any) -> list[Any]:
 
 
 def _is_slow(layer: Any) -> bool:
-    """Whether a layer is an activation alone, and one that bfloat16 makes slower."""
+    """True if a layer is only an activation, and bfloat16 makes that activation slower."""
     keras = backend.keras()
     is_activation = type(layer) is keras.layers.Activation
     return is_activation and layer.get_config()["activation"] not in FAST_ACTIVATIONS
 
 
 def compiled_copy(model: KerasModel, precision: Precision = "float32") -> Any:
-    """A copy of a model in Keras that answers images, such as a teacher does, computing in a precision."""
+    """A compiled Keras copy of a model, such as a teacher, that predicts in this precision."""
     keras = backend.keras()
     copy = model.copy().keras
     for layer in layers_in_bfloat16(copy) if precision == "bfloat16" else []:
@@ -66,10 +66,10 @@ def compiled_copy(model: KerasModel, precision: Precision = "float32") -> Any:
 
 @contextlib.contextmanager
 def computing_in(precision: Precision, model: Any, keras: Any) -> Iterator[list[Any]]:
-    """Have `model` compute in a precision for the time of the block. Gives the Keras callbacks that a fit then needs.
+    """Make `model` compute in a precision inside the block. Yields the Keras callbacks that a fit then needs.
 
-    Variables, and so the weights, the optimizer and the statistics of BatchNormalization, are float32 throughout. A
-    model of tf_keras always computes in float32.
+    All variables stay float32: the weights, the optimizer's state and the statistics of BatchNormalization. A model of
+    tf_keras always computes in float32.
     """
     if precision == "float32" or keras is not backend.keras():
         yield []
@@ -85,7 +85,7 @@ def computing_in(precision: Precision, model: Any, keras: Any) -> Iterator[list[
             layer.dtype_policy = policy
 
     class ValidateAsSaved(keras.callbacks.Callback):
-        """Validate in float32: the model is saved, exported and measured so."""
+        """Validate in float32, because the model is saved, exported and measured in float32."""
 
         def on_test_begin(self, logs: Any = None) -> None:
             set_own()

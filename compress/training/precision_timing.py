@@ -1,4 +1,4 @@
-"""How much faster a network trains in bfloat16 on this machine."""
+"""The speedup of a network's training in bfloat16 on this machine."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from compress.training.precision import Precision, computing_in
 from compress.training.recipe import Recipe
 from compress.training.training_data import TrainingData
 
-ROUNDS = 5  # in each of which both precisions are timed, one after the other
-STEPS = 4  # of a round in each precision
+ROUNDS = 5  # each round times both precisions, one after the other
+STEPS = 4  # training steps in each precision in a round
 
 
 def speedup(model: KerasModel, recipe: Recipe, data: TrainingData) -> float:
-    """How many times as fast as in float32 a copy of `model` is trained in bfloat16.
+    """The speedup of training a copy of `model` in bfloat16: time in float32 divided by time in bfloat16.
 
-    The smaller of two quotients: of the time of the processor, which other programs disturb little, and of the time on
-    the clock, which counts what threads wait for.
+    The smaller of two ratios: that of processor time, which other programs disturb little, and that of wall-clock time,
+    which includes the time that threads wait.
     """
     keras = backend.keras()
     classes, scale = model.classes, data.input_scale
@@ -46,7 +46,7 @@ def speedup(model: KerasModel, recipe: Recipe, data: TrainingData) -> float:
                 twin.train_on_batch(images, labels)
             return time.process_time() - busy, time.perf_counter() - clock
 
-    # The first round compiles both. The shortest time is the least disturbed.
+    # The first round compiles both and is left out. The shortest time is the least disturbed.
     rounds = [[seconds(*twin) for twin in twins] for _ in range(1 + ROUNDS)][1:]
     shortest = np.array(rounds).min(axis=0)  # [precision, kind of time]
     return float(np.round((shortest[0] / shortest[1]).min(), 2))

@@ -9,10 +9,10 @@ History = list[Row]
 
 
 class Progress(Protocol):
-    """A receiver of reports from a training, which does not depend on it."""
+    """A receiver of reports from a training. The training does not depend on it."""
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
-        """Training of `epochs` epochs of `steps` steps begins; `done` of them were done before."""
+        """A training of `epochs` epochs of `steps` steps begins; `done` epochs were done before."""
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
         """A step is done; loss and accuracy are means over the epoch so far."""

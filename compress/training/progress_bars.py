@@ -1,4 +1,4 @@
-"""Progress for notebooks and scripts: none, or one bar a training."""
+"""Progress for notebooks and scripts: none, or one bar per training."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Quiet:
     """Progress that shows nothing."""
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, step: int, loss: float, accuracy: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, row: Row) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, sentence: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Bars:
-    """One bar a training, on standard output or in a notebook's cell, and a line for each note."""
+    """One bar per training, on standard output or in a notebook's cell, and a line for each note."""
 
     def __init__(self) -> None:
         from rich.console import Console

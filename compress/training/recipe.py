@@ -19,40 +19,40 @@ class Recipe:
 
     summary: str
     epochs: Count
-    learning_rate: NotNegative  # the highest one
+    learning_rate: NotNegative  # the highest rate
     batch_size: AtLeastOne = 128
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: Fraction = 0.9  # sgd only, Nesterov
     schedule: Literal["constant", "plateau", "cosine", "triangular"] = "constant"
-    # Fraction of all steps, linear to the highest rate; cosine, from zero, and triangular.
+    # Fraction of all steps in which the rate rises linearly to the highest. Cosine (from zero) and triangular only.
     warmup: Annotated[float, Between(0, 0.9)] = 0.0
-    # Triangular only: rates of the first step and after the last, as fractions of the highest.
+    # Triangular only: rates of the first step and of the step after the last, as fractions of the highest.
     start: Fraction = 0.0
     end: Fraction = 0.0
     weight_decay: NotNegative = 0.0  # decoupled, on kernels only
-    # Each variable is in the first group that its path ends with. sgd only, and then PyTorch's form of it.
+    # Each variable is in the first group whose `end` is a suffix of its path. sgd only, in PyTorch's form.
     param_groups: tuple[ParamGroup, ...] = ()
     label_smoothing: Fraction = 0.0
-    dropout: NotNegative = 1.0  # multiplies the architecture's own rates
-    flip: bool = False  # mirror half of the images, by chance in every epoch
-    alternating_flip: bool = False  # mirror a random half, in the next epoch the other, and so on
-    # Pixels of reflected border from which a crop of the old size is taken.
+    dropout: NotNegative = 1.0  # multiplies the architecture's own dropout rates
+    flip: bool = False  # mirror a random half of the images, drawn anew in every epoch
+    alternating_flip: bool = False  # mirror a random half, then in the next epoch the other
+    # Pixels of reflected border around an image, from which a random crop of the original size is taken.
     crop: Annotated[int, Between(0, 1000)] = 0
-    # Flip and crop where the model that comes into a stage shows that they do no harm: see `augmentation`.
+    # Use flip and crop if the incoming model of a stage shows that they do no harm: see `augmentation`.
     find_augmentation: bool = False
-    # Alpha of Beta(alpha, alpha), from which the share of each image is drawn when two are mixed; 0: none are.
+    # Alpha of Beta(alpha, alpha), from which mixup draws the share of each image in a mixed pair; 0: no mixup.
     mixup: Annotated[float, Between(0, 100)] = 0.0
-    mixup_until: Fraction = 0.85  # fraction of the epochs after which images are mixed no more
-    # Augmented views of each image, shown in turn, an epoch each; 0: each epoch has new ones.
+    mixup_until: Fraction = 0.85  # fraction of the epochs after which images are no longer mixed
+    # Augmented views of each image, one per epoch in turn; 0: each epoch draws new augmentations.
     views: Annotated[int, Between(0, 10_000)] = 0
-    # Highest momentum per step of the averaged weights that are validated and kept; 0: none.
+    # Highest momentum per step of the weight averages, which are validated and kept; 0: no averages.
     weight_average: Fraction = 0.0
-    keep: Literal["last", "best"] = "last"  # "best": the epoch of highest validation accuracy
+    keep: Literal["last", "best"] = "last"  # "best": the epoch with the highest validation accuracy
 
     def __post_init__(self) -> None:
         if self.param_groups and (self.optimizer != "sgd" or self.weight_decay):
             raise ValueError(
-                f"recipe {self.summary!r}: parameter groups are of sgd, and each has an l2 in place of weight_decay."
+                f"recipe {self.summary!r}: parameter groups need sgd, and each has an l2 in place of weight_decay."
             )
         if self.schedule == "triangular" and not self.warmup:
             raise ValueError(
@@ -64,18 +64,18 @@ class Recipe:
             )
 
     def changed_fields(self) -> dict[str, Any]:
-        """The fields that decide the weights and are not at their defaults; only they are in the key of a run."""
+        """The fields that decide the weights and are not at their defaults. Only these are in the key of a run."""
         changed = _changed(self)
         changed.pop("summary", None)
         return changed
 
     def mixes_in(self, epoch: int) -> bool:
-        """Whether images are mixed in epoch `epoch`, counted from 0."""
+        """True if images are mixed in epoch `epoch`, counted from 0."""
         return self.mixup > 0 and epoch < round(self.mixup_until * self.epochs)
 
 
 def _changed(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass that are not at their defaults, those of dataclasses in a tuple likewise."""
+    """The fields of a dataclass that are not at their defaults. Dataclasses in a tuple are treated in the same way."""
     found = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)

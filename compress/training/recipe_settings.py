@@ -1,4 +1,4 @@
-"""Fields of a recipe changed in words, such as `mixup=0.2`: the values of `--set`."""
+"""Changes of recipe fields as texts, such as `mixup=0.2`: the values of `--set`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOOLS = {"true": True, "false": False}
 
 
 class RecipeSetting(click.ParamType):
-    """FIELD=VALUE, where FIELD is of a recipe. It stays a text, in one spelling for each value."""
+    """FIELD=VALUE, where FIELD is a field of a recipe. It stays a text, with one spelling for each value."""
 
     name = "field=value"
 
@@ -29,13 +29,13 @@ class RecipeSetting(click.ParamType):
 
 
 def settable() -> dict[str, Any]:
-    """Field -> its annotated type, for each field of a recipe that one word can give."""
+    """Field -> its annotated type, for each field of a recipe that one word can set."""
     kinds = kinds_of(Recipe)
     return {name: k for name, k in kinds.items() if name != "summary" and _base(k)}
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """The field and its value. ValueError if a recipe has no such field, or the value is not one for it.
+    """The field and its value. ValueError if a recipe has no such field, or the field does not take the value.
 
     >>> setting("mixup=0.20"), setting("flip=true")
     (('mixup', 0.2), ('flip', True))
@@ -53,14 +53,14 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def values_of(settings: Sequence[str], options: Collection[str] = ()) -> dict[str, Any]:
-    """Field -> value of these settings.
+    """Field -> value, from these settings.
 
     Args:
       settings: FIELD=VALUE each.
-      options: names that are options of their own where the settings come from, and so no settings.
+      options: fields that have an option of their own, and are therefore refused as settings.
 
     Raises:
-      ValueError: a setting is none, stands twice, or is an option of its own.
+      ValueError: a setting is invalid, is given twice, or names a field with an option of its own.
     """
     values: dict[str, Any] = {}
     for text in settings:
@@ -74,12 +74,12 @@ def values_of(settings: Sequence[str], options: Collection[str] = ()) -> dict[st
 
 
 def changed(recipe: Recipe, settings: Sequence[str], options: Collection[str] = ()) -> Recipe:
-    """The recipe with these settings; see `values_of`."""
+    """The recipe with these settings applied; see `values_of`."""
     return dataclasses.replace(recipe, **values_of(settings, options))
 
 
 def _base(kind: Any) -> Any:
-    """The type that a word is parsed to: int, float, bool or str; None for a field that no word can give."""
+    """The type that a word is parsed to: int, float, bool or str; None for a field that no word can set."""
     if get_origin(kind) is Annotated:
         return _base(get_args(kind)[0])
     if get_origin(kind) is Literal:
@@ -88,7 +88,7 @@ def _base(kind: Any) -> Any:
 
 
 def _parsed(word: str, base: type) -> Any:
-    """The word as a value of a type; the word itself if it is none, which the check of the field refuses."""
+    """The word as a value of a type. If it is not one, the word itself, which the check of the field refuses."""
     if base is bool:
         return BOOLS.get(word.lower(), word)
     try:

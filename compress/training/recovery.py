@@ -1,4 +1,4 @@
-"""Recovery: a training from trained weights on, at a rate that suits them, which does not end below its beginning."""
+"""Recovery: training from trained weights, with a learning-rate search; a training that loses accuracy is undone."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from compress.training.recipe import Recipe
 from compress.training.training_data import TrainingData
 from compress.training.validation import Judged
 
-VERSION = 3  # of what `fit_recovering` adds to `fit`: raised, it makes saved runs of stages stale
-RATE = "learning_rate.json"  # beside the checkpoint: the rate that was decided on
-ATTEMPTS = 5  # each at a third of the rate of the one before
+VERSION = 3  # of what `fit_recovering` adds to `fit`; raising it makes saved runs of stages stale
+RATE = "learning_rate.json"  # file beside the checkpoint, with the rate that was chosen
+ATTEMPTS = 5  # each uses a third of the learning rate of the one before
 
 
 @dataclass
 class Recovery:
-    """The epochs of a training, and what was decided on the way, for the row of its run."""
+    """The epochs of a training, and the decisions made during it, for the row of its run."""
 
     history: History = field(default_factory=list)
     recorded: dict[str, Any] = field(default_factory=dict)
@@ -47,16 +47,16 @@ def fit_recovering(
     callbacks: Sequence[Any] = (),
     lengthen: bool = True,
 ) -> Recovery:
-    """Train `model` in place, as `fit` does, from the weights it has.
+    """Train `model` in place from its current weights, as `fit` does.
 
-    A training that diverges begins again at a third of its learning rate. One that ends with fewer right answers on
-    validation images than no training gives is undone: the model then has the weights that it came with.
+    A training that diverges begins again at a third of its learning rate. A training is undone if it ends with fewer
+    right answers on validation images than without training: the model then gets its initial weights back.
 
     Args:
-      learning_rate: the highest one, in place of the recipe's. None: it is found, and a recipe without a warm-up
-        gets one.
-      untrained: the model that no training gives, if it is not `model`, such as one that is pruned at once.
-      lengthen: whether a training that is longer than the trials gets a higher rate than they speak for.
+      learning_rate: the highest rate, in place of the recipe's. None: a search finds it, and a cosine schedule without
+        a warm-up gets one.
+      untrained: the result without training, if it is not `model`, such as a model that is pruned in one step.
+      lengthen: if True, a training that is longer than the trials gets a higher rate than the trials find.
     """
     result, note = Recovery(), data.progress.note
     if recipe.epochs == 0:
@@ -72,7 +72,7 @@ def fit_recovering(
     decided = _Decided(recipe, learning_rate, data, seed)
     rate = decided.read() or learning_rate
     if rate is None:
-        note(f"learning rate: looked for in trials of {trials.steps} steps")
+        note(f"learning rate: search in trials of {trials.steps} steps")
         rate = trials.found_rate(lengthen=lengthen)
         decided.write(rate)
     if learning_rate is None:
@@ -101,20 +101,20 @@ def fit_recovering(
     if not result.history or _is_below(result.history, recipe, floor):
         assign(model.variables, start)
         model.compile()
-        note("the training ends below no training on validation, so it is undone")
+        note("the training ends below the accuracy without training, so it is undone")
         result.recorded["training_undone"] = True
     return result
 
 
 def _is_below(history: History, recipe: Recipe, floor: Judged) -> bool:
-    """Whether fewer validation images are right after a training than without it."""
+    """True if fewer validation images are right after a training than without it."""
     accuracies = [row["validation_accuracy"] for row in history]
     after = max(accuracies) if recipe.keep == "best" else accuracies[-1]
     return round(after * len(floor.right)) < floor.right.sum()
 
 
 class _Decided:
-    """The learning rate that was decided on, in a file beside the checkpoint, so that a resumed run goes on with it."""
+    """The chosen learning rate, in a file beside the checkpoint, so that a resumed run continues with it."""
 
     def __init__(
         self, recipe: Recipe, learning_rate: float | None, data: TrainingData, seed: int
@@ -132,7 +132,7 @@ class _Decided:
         )
 
     def read(self) -> float | None:
-        """The rate; None if none was decided, or the file cannot be read."""
+        """The rate; None if none was chosen for this training, or the file cannot be read."""
         try:
             content = json.loads(regular(self.path).read_bytes()) if self.path else {}
             return float(content["learning_rate"]) if content["key"] == self.key else None

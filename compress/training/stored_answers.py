@@ -1,7 +1,7 @@
-"""Stored answers: what a teacher says of every view of every image, computed once and read by every student.
+"""Stored answers: the logits of a teacher for every view of every image, computed once and read by every student.
 
-A file holds the answers of one teacher to one view: logits less their largest, float16 [n, classes], in numpy's format,
-followed by the SHA-256 of the array. Its name is a digest of everything that decides them.
+A file holds the answers of one teacher to one view: logits minus the largest of each image, float16 [n, classes], in
+numpy's format, followed by the SHA-256 of the array. Its name is a digest of everything that decides the answers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from compress.training.precision import Precision, compiled_copy
 from compress.training.progress import Progress
 from compress.training.views import View, Views
 
-VERSION = 2  # of the answers: raise it when views or their answers are computed otherwise
+VERSION = 2  # of the answers: raise it when the computation of views or answers changes
 BATCH = 500
-LEAST = -60_000.0  # float16 ends at -65,504
+LEAST = -60_000.0  # lower limit of an answer; float16 ends at -65,504
 DIGEST_BYTES = 32
 
 
@@ -37,22 +37,22 @@ DIGEST_BYTES = 32
 class StoredAnswers:
     """The answers of teachers to the views of a training.
 
-    `prepare` computes those that are not stored yet. Without a folder they stay in memory.
+    `prepare` computes the answers that are not stored yet. Without a folder, answers stay in memory.
     """
 
     teachers: Sequence[KerasModel]
     views: Views
     folder: Path | None
     progress: Progress
-    precision: Precision = "float32"  # what teachers compute in
-    # (teacher, view) -> answers: all of them without a folder, else those of the view that is shown.
+    precision: Precision = "float32"  # precision that teachers compute in
+    # (teacher, view) -> answers. Without a folder all are held, otherwise only those of the current view.
     _held: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, init=False)
 
     def prepare(self) -> None:
-        """Store the answers to all views that the training shows, whole views at a time.
+        """Compute and store the answers to all views that the training shows, one whole view at a time.
 
         Raises:
-          ValueError: the disk cannot hold them, or a teacher gives what is no number.
+          ValueError: the disk cannot hold the answers, or a teacher gives scores that are not finite.
         """
         wanted = [(t, v) for t in range(len(self.teachers)) for v in self.views.shown()]
         missing = [each for each in wanted if self._find(*each) is None]
@@ -70,7 +70,7 @@ class StoredAnswers:
                 self.progress.note(f"teacher {name}: {done} of {len(numbers)} views answered")
 
     def of(self, view: View, chosen: np.ndarray) -> list[np.ndarray]:
-        """The logits of each teacher for the images of the given numbers in a view: float32 [b, classes] each.
+        """The stored logits of each teacher for the images `chosen` in a view: float32 [b, classes] each.
 
         Raises:
           ValueError: a file has been deleted or damaged since `prepare`.
@@ -81,7 +81,7 @@ class StoredAnswers:
     def _answers(self, teacher: int, number: int) -> np.ndarray:
         key = teacher, number
         if key not in self._held:
-            # One view alone, because each holds a file open.
+            # Keep one view only, because each holds a file open.
             for other in [held for held in self._held if held[1] != number]:
                 del self._held[other]
             if (found := self._find(teacher, number)) is None:
@@ -92,7 +92,7 @@ class StoredAnswers:
         return self._held[key]
 
     def _path(self, folder: Path, teacher: int, number: int) -> Path:
-        """The file of the answers of a teacher to a view."""
+        """The file of a teacher's answers to a view."""
         views, model = self.views, self.teachers[teacher].digest
         key = digest(
             {
@@ -126,7 +126,7 @@ class StoredAnswers:
         self.progress.note(f"{what} are stored in {self.folder}, {_shown(size)}")
 
     def _find(self, teacher: int, number: int) -> np.ndarray | None:
-        """The stored answers of a teacher to a view; None if there are none, or none that are whole."""
+        """The stored answers of a teacher to a view; None if they are missing or damaged."""
         if self.folder is None:
             return self._held.get((teacher, number))
         path = self._path(self.folder, teacher, number)
@@ -135,7 +135,7 @@ class StoredAnswers:
         except FileNotFoundError:
             return None
         except (ValueError, *npz.NO_HEADER) as error:
-            self.progress.note(f"{path} is damaged ({error}): the teacher answers anew.")
+            self.progress.note(f"{path} is damaged ({error}): its answers are computed again.")
             return None
 
     def _store(self, teacher: int, number: int, answer: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -154,7 +154,7 @@ class StoredAnswers:
 
     @contextmanager
     def _lock(self, teacher: int) -> Iterator[None]:
-        """Hold the files of a teacher, so that two students taught at once do not compute the same answers."""
+        """Lock the files of a teacher, so that two students do not compute the same answers at the same time."""
         if self.folder is None:
             yield
             return
@@ -166,7 +166,7 @@ class StoredAnswers:
 
 
 def _answering(teacher: KerasModel, precision: Precision) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from images, as models see them, to logits less their largest: float32 [b, classes]."""
+    """A function from scaled images to logits minus the largest of each image: float32 [b, classes]."""
     copy = compiled_copy(teacher, precision)
     gives_probabilities = layers.gives_probabilities(copy)
 
@@ -184,7 +184,7 @@ def _answering(teacher: KerasModel, precision: Precision) -> Callable[[np.ndarra
 
 
 def _opened(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """The array of a file, mapped into memory. ValueError if it is not what was written; FileNotFoundError."""
+    """The memory-mapped array of a file. ValueError if its content has changed, FileNotFoundError without a file."""
     check_own(path)
     answers = np.lib.format.open_memmap(path, mode="r")
     if answers.shape != shape or answers.dtype != np.float16 or not answers.flags.c_contiguous:

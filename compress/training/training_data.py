@@ -1,4 +1,4 @@
-"""TrainingData: the data of a training, and where it saves and reports; it knows no task."""
+"""TrainingData: the data of a training, and where it saves and reports. It knows no task."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class TrainingData:
     checkpoints: Path | None  # folder of the checkpoint; None: none is saved
     progress: Progress
     deterministic: bool = False  # the same seed gives the same weights, bit for bit
-    distillation: Distillation | None = None  # teachers to learn from besides labels
+    distillation: Distillation | None = None  # teachers to learn from, in addition to labels
     answers: Path | None = None  # folder of teachers' answers to views; None: they stay in memory
-    precision: Precision = "float32"  # what is computed in; weights are float32 in either
+    precision: Precision = "float32"  # of the computation; weights are always float32
     train_on: TrainedOn = "train"
-    answered_in: Precision | None = None  # what teachers compute in; None: in `precision` too
+    answered_in: Precision | None = None  # precision that teachers compute in; None: `precision`
 
     @cached_property
     def shown(self) -> Split:
-        """What `fit` trains on. What is decided before it, such as a learning rate, is decided on `train` alone."""
+        """The images that `fit` trains on. The learning-rate search before it trains on `train` alone."""
         return self.train if self.train_on == "train" else self.train.with_more(self.validation)

@@ -1,4 +1,4 @@
-"""What a model says of validation images, image by image, so that two models can be compared on the same ones."""
+"""Results of a model on validation images, for each image, so that two models can be compared on the same images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TINY = 1e-7  # keeps logarithms of probabilities finite
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model says of some images."""
+    """The results of a model on some images."""
 
     losses: np.ndarray  # float [n]: cross-entropies
-    right: np.ndarray  # bool [n]: whether the class is right
+    right: np.ndarray  # bool [n]: True where the predicted class is right
 
     @property
     def accuracy(self) -> float:
@@ -30,18 +30,18 @@ class Judged:
         return float(self.losses.mean())
 
     def of(self, chosen: np.ndarray) -> Judged:
-        """What it says of some of the images, by their numbers."""
+        """The results on the images with these indices."""
         return Judged(self.losses[chosen], self.right[chosen])
 
     def is_worse_than(self, other: Judged) -> bool:
-        """Whether cross-entropy or accuracy is worse by more than two standard errors of the difference."""
+        """True if cross-entropy or accuracy is worse by more than two standard errors of the difference."""
         return _clearly_positive(self.losses - other.losses) or _clearly_positive(
             other.right.astype(float) - self.right
         )
 
 
 def judged(model: Any, split: Split, input_scale: float) -> Judged:
-    """What a compiled model of Keras 3 or tf_keras says of the images of a split."""
+    """The results of a compiled model of Keras 3 or tf_keras on the images of a split."""
     images = split.images * np.float32(input_scale)
     scores = np.asarray(model.predict(images, batch_size=500, verbose=0), np.float64)
     if layers.gives_probabilities(model):
@@ -54,6 +54,6 @@ def judged(model: Any, split: Split, input_scale: float) -> Judged:
 
 
 def _clearly_positive(differences: np.ndarray) -> bool:
-    """Whether the mean is above zero by more than two standard errors. What is no number counts as above."""
+    """True if the mean is above zero by more than two standard errors. A mean of NaN counts as above."""
     mean, error = differences.mean(), differences.std() / math.sqrt(len(differences))
     return not mean <= 2 * error

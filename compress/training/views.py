@@ -1,4 +1,4 @@
-"""Views: a fixed number of augmentations of every image, shown in turn, so that answers to them can be stored."""
+"""Views: a fixed number of augmentations of every image, shown in turn, so that teachers' answers can be stored."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from compress.training.recipe import Recipe
 
 VERSION = (
-    2  # of what views show: raised, it makes saved runs of trainings by views stale, and no others
+    2  # of the content of views; raising it makes only saved runs of trainings with views stale
 )
 Batch = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class View:
-    """One augmentation of every image of a split. What it shows of an image depends on no other order of images."""
+    """One augmentation of every image of a split. The order of the images does not change it."""
 
     split: Split
     classes: int
     scale: float
     number: int  # from 0
     draws: Draws
-    partners: np.ndarray | None  # int64 [n]: with which each image is mixed; None: with none
-    shares: np.ndarray  # float32 [n]: of each image in its mixture
+    partners: np.ndarray | None  # int64 [n]: index of the image mixed in; None: no mixtures
+    shares: np.ndarray  # float32 [n]: share of each image in its mixture
 
     def batch(self, chosen: np.ndarray) -> Batch:
-        """Images and labels of the given numbers, as those of `batches`."""
+        """Images and labels with the given indices, in the form that `batches` gives."""
         images, labels = self._whole(chosen)
         if self.partners is None:
             return images, labels
@@ -48,10 +48,10 @@ class View:
 
 @dataclass(frozen=True)
 class Views:
-    """The `recipe.views` views of a split. With `recipe.mixup`, those of odd number mix the images in pairs.
+    """The `recipe.views` views of a split. With `recipe.mixup`, views with odd numbers mix the images in pairs.
 
-    `seed` decides the order of the images in each epoch, and not what a view shows: so all seeds share what teachers
-    say of the views.
+    `seed` decides the order of the images in each epoch, but not the content of a view. All seeds therefore share the
+    teachers' answers to the views.
     """
 
     split: Split
@@ -61,18 +61,18 @@ class Views:
     seed: int
 
     def shown_in(self, epoch: int) -> int:
-        """The number of the view that epoch `epoch`, from 0, shows: each in turn, or only those of whole images."""
+        """The number of the view that epoch `epoch` (from 0) shows: all in turn, or only unmixed ones after mixup."""
         if self.recipe.mixup and not self.recipe.mixes_in(epoch):
             return epoch % ((self.recipe.views + 1) // 2) * 2
         return epoch % self.recipe.views
 
     def shown(self) -> list[int]:
-        """The numbers of the views that the training shows at all, in the order of their first epoch."""
+        """The numbers of all views that the training shows, in the order of their first epoch."""
         return list(dict.fromkeys(map(self.shown_in, range(self.recipe.epochs))))
 
     def view(self, number: int) -> View:
-        """The view of that number, whatever the seed and however many views there are."""
-        # A third number, or the order of images in an epoch would come from the same stream.
+        """The view with this number. It depends neither on the seed nor on the number of views."""
+        # The third number makes the random stream differ from that of the order of images in an epoch.
         rng = np.random.default_rng([0, number, 1])
         n, mixup = len(self.split), self.recipe.mixup
         draws = Draws.of(n, self.recipe.flip, self.recipe.crop, rng)
@@ -81,17 +81,17 @@ class Views:
         return View(self.split, self.classes, self.scale, number, draws, partners, shares)
 
     def augmentation(self, number: int) -> dict[str, float]:
-        """The settings that decide what the view of that number shows, in JSON."""
+        """The settings that decide the content of the view with this number, as JSON values."""
         settings = {"flip": self.recipe.flip, "crop": self.recipe.crop}
         return settings | ({"mixup": self.recipe.mixup} if number % 2 and self.recipe.mixup else {})
 
     def batches(
         self, done: int, targets: Callable[[View, np.ndarray], np.ndarray] | None = None
     ) -> Iterator[Batch]:
-        """Endless batches from epoch `done` on, of the view of each epoch in an order of its own.
+        """Endless batches, beginning with epoch `done`. Each epoch shows its view in its own order.
 
         Args:
-          targets: of the images of the given numbers in a view, float32 [b, k]; they follow the labels.
+          targets: a function to the targets, float32 [b, k], of some images of a view. They follow the labels.
         """
         size = min(self.recipe.batch_size, len(self.split))
         for epoch in range(done, EPOCHS):

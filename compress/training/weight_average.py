@@ -1,4 +1,4 @@
-"""WeightAverage: exponential averages of the trained variables, which are validated and kept in their place."""
+"""WeightAverage: exponential averages of the weights, which are validated and kept in place of the weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from compress.keras_models.layers import every_layer, is_batchnorm
 class _Averaged:
     """A variable and its average.
 
-    A statistic of BatchNormalization is already an average, with a constant momentum. Its average here is therefore
-    that of the statistics of the batches, each computed from the change of the variable.
+    A statistic of BatchNormalization is already an average, with a constant momentum. This class therefore averages
+    the statistics of the batches. It computes each of them from the change of the variable.
     """
 
     variable: Any
-    highest: float  # momentum of the average
+    highest: float  # highest momentum of the average
     own: float = 0.0  # momentum of the variable, if it is an average itself
     least: float = float("-inf")
 
@@ -39,7 +39,7 @@ class _Averaged:
 
 
 def _assign(variable: Any, value: Any) -> None:
-    # A copy: JAX reuses the memory of a model's variables in its next step.
+    # Assign a copy, because JAX reuses the memory of a model's variables in its next step.
     variable.assign(backend.keras().ops.copy(value))
 
 
@@ -47,8 +47,8 @@ class WeightAverage:
     """The averages of a model's weights and of its BatchNormalization's statistics.
 
     The momentum of step n, from 0, is min(momentum, (1 + n) / (10 + n)), as in `tf.train.ExponentialMovingAverage` with
-    `num_updates`: low at first, so that the initial weights are soon forgotten. That of the statistics rises in the
-    same way to their layer's momentum, so that they fit the averaged weights.
+    `num_updates`. It is low at first, so that the initial weights are soon forgotten. The momentum of the statistics
+    rises in the same way to their layer's momentum, so that the statistics fit the averaged weights.
     """
 
     def __init__(self, model: Any, momentum: float) -> None:
@@ -66,16 +66,16 @@ class WeightAverage:
         return [each.average for each in self._all]
 
     def place(self) -> None:
-        """Give the model its averages."""
+        """Replace the model's variables by their averages."""
         for each in self._all:
             _assign(each.variable, each.average)
 
     def callback(self, keras: Any) -> Any:
-        """A Keras callback that updates the averages after each step, and has them validated."""
+        """A Keras callback that updates the averages after each step, and puts them into the model for validation."""
         ops, every, place = backend.keras().ops, self._all, self.place
 
         def follow(iterations: Any) -> None:
-            done = ops.cast(iterations, "float32")  # with the step that has just been done
+            done = ops.cast(iterations, "float32")  # includes the step that has just ended
             for each in every:
                 each.follow(done / (9 + done))
 

@@ -1,4 +1,4 @@
-"""Drive: let workers do the work of a command, and look after them."""
+"""Drive: run the workers of a command, and supervise them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.workers import on_ray, processes
 from compress.workers.on_ray import Cluster, RayWorker
 from compress.workers.processes import Worker
 
-POLL = 0.5  # seconds between two looks at the workers
+POLL = 0.5  # seconds between two checks of the workers
 
 
 def drive(
@@ -21,13 +21,13 @@ def drive(
     cluster: Cluster | None,
     look: Callable[[], bool],
 ) -> None:
-    """Let so many workers work until they end, or until nothing is left to do.
+    """Run `jobs` workers until they end, or until nothing is left to do.
 
     Args:
-      words: what a worker is started with, after Python. It also gets `--worker` with the process that it ends with.
-      folder: of what workers print.
-      cluster: where they work; None: on this machine.
-      look: is called again and again, and says whether all is done.
+      words: arguments of Python for a worker. It also gets `--worker` and the id of the process that it ends with.
+      folder: for the logs of the workers.
+      cluster: where the workers run; None: on this machine.
+      look: called again and again; returns True if all work is done.
 
     Raises:
       ValueError: a worker failed, or was lost too often.

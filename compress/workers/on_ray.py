@@ -1,4 +1,4 @@
-"""Ray: workers as tasks of a cluster, one of this machine or one that is there already."""
+"""Ray: workers as tasks of a cluster, either a new one on this machine or an existing one."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ LOCAL, REMOTE = "ray", "ray://"
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """Where to work, and what each worker is given there."""
+    """A cluster, and the resources of each worker on it."""
 
     address: (
         str | None
-    )  # of the cluster's client port, as ray://host:10001; None: a cluster of this machine alone
+    )  # of the cluster's client port, such as ray://host:10001; None: a cluster on this machine alone
     cpus: int
     gpus: float
 
 
 @dataclass
 class RayWorker:
-    """A task at work until nothing is left to do."""
+    """A worker as a Ray task, which runs until nothing is left to do."""
 
     number: int
-    task: Any  # what to start, with its arguments
+    task: Any  # the remote function to start, with `arguments`
     arguments: Sequence[Any]
     reference: Any = None
 
     def start(self) -> None:
-        """Submit it. Ray starts it again, elsewhere too, if its process or its machine is lost."""
+        """Submit the task. Ray restarts it, on another machine if need be, if its process or machine is lost."""
         self.reference = self.task.remote(*self.arguments)
 
     def look_after(self) -> bool:
-        """Whether it is at work. ValueError if it failed, or was lost too often."""
+        """True if the worker is running. ValueError if it failed, or was lost too often."""
         import ray
 
         ended, _ = ray.wait([self.reference], timeout=0)
@@ -59,7 +59,7 @@ class RayWorker:
 
 
 def cluster_of(where: str, cpus: int, gpus: float) -> Cluster:
-    """The cluster that `--on` names. ValueError if it names none, or Ray is not installed."""
+    """The cluster that `--on` names. ValueError if `--on` names no cluster, or Ray is not installed."""
     try:
         import ray  # noqa: F401
     except ImportError:
@@ -77,22 +77,22 @@ def cluster_of(where: str, cpus: int, gpus: float) -> Cluster:
 def at_work(
     words: Sequence[str], folder: Path, jobs: int, cluster: Cluster
 ) -> Iterator[list[RayWorker]]:
-    """So many workers at work on a cluster, started with these words after Python; they end with the block."""
+    """Run `jobs` workers on a cluster, each a Python process with the arguments `words`. They end with the block."""
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray asks the net otherwise
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray reports its usage
     own: dict[str, Any] = {"num_cpus": jobs * cluster.cpus, "include_dashboard": False}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the error below says the same
             ray.init(
-                cluster.address or "local",  # not one that happens to run here
+                cluster.address or "local",  # "local": not a cluster that already runs here
                 log_to_driver=False,
                 configure_logging=False,
                 **({} if cluster.address else own),
             )
     except BaseException as error:
-        # That it did not start in time Ray says by an Exception of no other class.
+        # Ray raises a plain Exception if the cluster does not start in time.
         if type(error) is Exception or isinstance(error, OSError | RuntimeError | ValueError):
             raise ValueError(_no_cluster(cluster, error)) from error
         raise
@@ -105,7 +105,7 @@ def at_work(
         for log in [folder.absolute() / LOG.format(n)]
     ]
     try:
-        # Ray prints of what it lost; standard output is for results.
+        # Ray prints messages on lost tasks, but standard output is for results.
         with contextlib.redirect_stdout(sys.stderr):
             for worker in workers:
                 worker.start()
@@ -128,11 +128,11 @@ def _no_cluster(cluster: Cluster, error: BaseException) -> str:
 
 
 def run_worker(words: Sequence[str], folder: str, log: str, cpus: int) -> None:
-    """Run a worker to its end, in a process of its own that ends with this one. One that is killed is started again.
+    """Run a worker to its end, in a separate process that ends with this one. A killed worker is restarted.
 
     Args:
-      words: its command, without the program and without whom it works for.
-      folder: that it works in.
+      words: arguments of Python that start the worker, without `--worker`.
+      folder: working directory of the worker.
     """
     threads = dict.fromkeys(THREADS, str(cpus))
     for _ in range(1 + RESTARTS):
@@ -142,7 +142,7 @@ def run_worker(words: Sequence[str], folder: str, log: str, cpus: int) -> None:
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=written, stderr=written,
                 env={**os.environ, **threads}, check=False,
             )  # fmt: skip
-        if done.returncode >= 0:  # else a signal ended it, as when memory is short
+        if done.returncode >= 0:  # otherwise a signal ended it, for example because memory ran out
             break
     if done.returncode:
         last = Path(log).read_text(errors="replace").strip().splitlines()[-1:]

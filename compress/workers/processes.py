@@ -1,4 +1,4 @@
-"""Processes: workers of this machine, each with its share of the processors; lost ones are started again."""
+"""Processes: workers on this machine, each with its share of the processors. Lost workers are restarted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-RESTARTS = 3  # of each worker that is lost
+RESTARTS = 3  # of each lost worker, at most
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 LOG = "worker-{}.log"
 
 
 @dataclass
 class Worker:
-    """A process at work, with the processors that it may use."""
+    """A worker process, with the processors that it may use."""
 
     number: int
     command: Sequence[str]
@@ -28,16 +28,16 @@ class Worker:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start it, or start it again."""
+        """Start or restart the process."""
         self.starts += 1
         with self.log.open("ab") as log:
             self.process = started(self.command, self.cores, log)
 
     def look_after(self) -> bool:
-        """Whether it is at work. One that was lost is started again.
+        """True if the worker is running. A lost worker is restarted.
 
         Raises:
-          ValueError: it was lost too often.
+          ValueError: the worker was lost too often.
         """
         code = self.process.poll() if self.process else None
         if code is None:
@@ -57,14 +57,14 @@ class Worker:
 def started(
     command: Sequence[str], cores: Sequence[int], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """A process whose threads stay on these processors."""
+    """A new process whose threads stay on these processors."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         env={**os.environ, **dict.fromkeys(THREADS, str(len(cores)))},
-        start_new_session=True,  # an interrupt of the terminal reaches the driver, which ends its workers
+        start_new_session=True,  # an interrupt in the terminal reaches only the driver, which ends its workers
     )
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(ProcessLookupError):
@@ -74,7 +74,7 @@ def started(
 
 @contextlib.contextmanager
 def at_work(words: Sequence[str], folder: Path, jobs: int) -> Iterator[list[Worker]]:
-    """So many workers at work, started with these words after Python; they end with the block."""
+    """Run `jobs` workers, each a Python process with the arguments `words`. They end with the block."""
     shares = shares_of(available(), jobs)
     command = [sys.executable, *words, "--worker", str(os.getpid())]
     workers = [
@@ -92,7 +92,7 @@ def at_work(words: Sequence[str], folder: Path, jobs: int) -> Iterator[list[Work
 
 
 def shares_of(cores: Sequence[int], jobs: int) -> list[list[int]]:
-    """The processors of each of some jobs: as many for each as there are, at least one.
+    """The processors of each of `jobs` jobs: an even share of `cores`, but at least one.
 
     >>> shares_of([0, 1, 2, 3, 4], 2), shares_of([0, 1], 3)
     ([[0, 2, 4], [1, 3]], [[0], [1], [0]])

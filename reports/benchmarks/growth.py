@@ -1,7 +1,7 @@
-"""Seconds and memory as work grows: python reports/benchmarks/growth.py FOLDER_OF_BINARY_BATCHES
+"""Measure seconds and memory as work grows: `python reports/benchmarks/growth.py FOLDER_OF_BINARY_BATCHES`.
 
-Whole processes on the baseline CNN: trainings on more images, for more epochs, of wider networks, and more pipelines.
-In each group one number grows and the rest stays. Writes growth.json beside itself.
+It measures whole processes on the baseline CNN: trainings on more images, for more epochs and of wider networks, and
+more pipelines. In each group one number grows and the others stay the same. It writes growth.json beside itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from whole_process import keep, timed
 
 HERE = Path(__file__).parent
-# Group -> what grows, its values, and the rest of the words, in which {} stands for a value.
+# Group -> what grows, its values, and the words of the command, in which {} stands for a value.
 TRAIN = (
     "finetune --task images --data {data} --model {model} --input-scale 1/255 --learning-rate 0.01"
 )
@@ -27,7 +27,7 @@ FEW = 2_000
 
 
 def data_file(batches: Path, folder: Path, images: int) -> Path:
-    """An .npz file of so many training images of CIFAR-10, 500 to choose by and 500 to measure on."""
+    """Write an .npz file of CIFAR-10: `images` training images, 500 validation images and 500 test images."""
     import numpy as np
 
     raw = np.concatenate(
@@ -43,7 +43,7 @@ def data_file(batches: Path, folder: Path, images: int) -> Path:
 
 
 def words_of(group: str, value: float, batches: Path, folder: Path) -> list[str]:
-    """What is run for a value of a group; files that it needs are made."""
+    """The words of the command for a value of a group. Files that the command needs are written."""
     words = GROUPS[group][2]
     if group == "pipelines":
         runs = [
@@ -59,7 +59,7 @@ def words_of(group: str, value: float, batches: Path, folder: Path) -> list[str]
 
 
 def measured(batches: Path) -> dict[str, list[dict[str, float]]]:
-    """Group -> what each of its values took."""
+    """Group -> the measurements of each of its values."""
     took: dict[str, list[dict[str, float]]] = {}
     for group, (_, values, _) in GROUPS.items():
         for value in values:

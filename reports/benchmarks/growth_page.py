@@ -1,4 +1,4 @@
-"""Write docs/measured/growth.md from growth.json, many_trials.json and search_workers.json. `python growth_page.py`"""
+"""Write docs/measured/growth.md from growth.json, many_trials.json and search_workers.json: `python growth_page.py`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NOTES = {
 
 
 def read(name: str) -> dict[str, Any]:
-    """What a benchmark kept."""
+    """The stored result of a benchmark."""
     found: dict[str, Any] = json.loads((HERE / name).read_text())
     return found
 
 
 def page() -> str:
-    """The page."""
+    """The text of the page."""
     growth, trials, workers = map(read, ("growth.json", "many_trials.json", "search_workers.json"))
     lines = [HEAD]
     for group, counted in growth["counts"].items():
@@ -75,13 +75,13 @@ def cost(process: dict[str, float]) -> str:
 
 
 def further(process: dict[str, float], first: dict[str, float]) -> str:
-    """Seconds for each unit of work more than in the first process, which stay the same where growth is linear."""
+    """Extra seconds per unit of work above the first process. They stay the same if growth is linear."""
     more = process["value"] - first["value"]
     return f"{(process['seconds'] - first['seconds']) / more:.3g}" if more else ""
 
 
 def made(result: dict[str, Any]) -> str:
-    """Where and by what it was measured."""
+    """A sentence on the machine and the commit of a measurement."""
     return f"Measured on {result['machine']}, at commit {result['commit'][:12]}."
 
 

@@ -1,6 +1,6 @@
-"""Seconds and memory of `compress report` on many rows: python reports/benchmarks/many_rows.py [ROWS]
+"""Measure seconds and memory of `compress report` on many rows: `python reports/benchmarks/many_rows.py [ROWS]`.
 
-The rows are made up, of 10,000 images each, and kept in a temporary folder.
+The rows are made up, with 10,000 images each, and stored in a temporary folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def digest(text: str) -> str:
 
 
 def row(index: int, rng: np.random.Generator, base: np.ndarray) -> dict[str, object]:
-    """A row of a baseline for every thousandth index, else of something made of the last baseline."""
+    """A row of a baseline for every thousandth index, and of a model made from the last baseline for the others."""
     family, stage = index // 1000, STEPS[0] if index % 1000 == 0 else STEPS[1 + index % 4]
     correct = base ^ (
         rng.random(IMAGES) < (0.0 if stage == "baseline" else rng.uniform(0.002, 0.1))

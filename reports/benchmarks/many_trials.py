@@ -1,7 +1,8 @@
-"""Seconds and memory of a search's words after many trials: python reports/benchmarks/many_trials.py [TRIALS]
+"""Measure the commands on a search after many trials: `python reports/benchmarks/many_trials.py [TRIALS]`.
 
-The trials and their run folders are made up and kept in a temporary folder: a database as a search writes it, with one
-objective and a limit, and a folder with a manifest for each trial. Writes many_trials.json beside itself.
+The trials and their run folders are made up and stored in a temporary folder: a database as a search writes it, with
+one objective and one limit, and a folder with a manifest for each trial. The script writes seconds and memory to
+many_trials.json beside itself.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ SEARCH = Definition(
 
 
 def folder_of(row: dict[str, Any]) -> str:
-    """The name of a run folder, as runs have it."""
+    """The name of the run folder of a row, in the form that runs use."""
     return f"prune-{row['run'][:12]}"
 
 
 def made_up(count: int) -> list[dict[str, Any]]:
-    """Rows on validation, as run folders of trials have them."""
+    """Rows measured on validation images, as in the run folders of trials."""
     rng = np.random.default_rng(0)
     base = rng.random(many_rows.IMAGES) < 0.9
     rows: list[dict[str, Any]] = [many_rows.row(i + 1, rng, base) for i in range(count)]
@@ -53,7 +54,7 @@ def made_up(count: int) -> list[dict[str, Any]]:
 
 
 def fill(study: Any, rows: list[dict[str, Any]]) -> None:
-    """Add a finished trial for each row, as fast as the database takes them."""
+    """Add a finished trial to the study for each row."""
     import optuna
 
     distributions = {
@@ -82,15 +83,15 @@ def fill(study: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def seconds_of(act: Callable[[], object]) -> float:
-    """Of one call."""
+    """The seconds of one call."""
     began = time.perf_counter()
     act()
     return round(time.perf_counter() - began, 3)
 
 
 def build(count: int, folder: Path) -> None:
-    """Make trials and folders, and print, as JSON, what it takes to work with them in one process."""
-    warnings.simplefilter("ignore")  # Optuna's, that a trial was asked for outside its own loop
+    """Make trials and folders, and print, as JSON, the seconds of operations on them within one process."""
+    warnings.simplefilter("ignore")  # Optuna warns of trials outside its own loop
     rows, out = made_up(count), folder / "runs"
     SEARCH.save(out)
     study = open_study(SEARCH, out)
@@ -113,7 +114,7 @@ def build(count: int, folder: Path) -> None:
 
 
 def main(count: int) -> None:
-    # Apart, because what a process holds when it starts another counts as memory of that one.
+    # In a separate process, because memory that a process holds when it starts another counts for that one too.
     with tempfile.TemporaryDirectory() as name:
         folder, words = Path(name), [sys.executable, "-m", "compress"]
         call = f"import many_trials, pathlib; many_trials.build({count}, pathlib.Path({name!r}))"

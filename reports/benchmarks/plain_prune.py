@@ -1,7 +1,7 @@
-"""The script one writes without this toolkit: tf_keras and tfmot by hand, as tfmot's own guide shows it.
+"""A script that a user writes without this toolkit: tf_keras and tfmot by hand, as tfmot's own guide shows it.
 
-Prunes the trained baseline to half of its weights, some epochs at batch 128, exports, measures the exported files of
-baseline and pruned model on the test images with LiteRT, and prints the accuracies. No resume, no rows, no checks.
+Prunes half of the weights of the trained baseline in EPOCHS epochs at batch size 128, and exports both models. Measures
+the exported files on the test images with LiteRT, and prints the accuracies. It has no resume, no rows and no checks.
 `prune_wall_time.py` times it against `compress run`.
 
 Usage: python plain_prune.py BASELINE.keras FOLDER_OF_BINARY_BATCHES EPOCHS

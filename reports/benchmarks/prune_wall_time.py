@@ -1,9 +1,9 @@
-"""Time `compress run prune` against a plain tf_keras and tfmot script, whole processes, alternating.
+"""Time `compress run prune` against a plain tf_keras and tfmot script, as whole processes that alternate.
 
 Usage: python reports/benchmarks/prune_wall_time.py FOLDER_OF_BINARY_BATCHES [--rounds N] [--epochs N]
 
 Run it on a quiet machine. Writes prune_wall_time.json beside itself: every round's wall seconds, CPU seconds (of all
-cores together) and peak memory of both, the ratios pair by pair and their median, with machine, versions and commit.
+cores together) and peak memory of both, the ratio of each pair and the median ratio, with machine, versions and commit.
 """
 
 from __future__ import annotations

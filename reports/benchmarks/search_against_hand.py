@@ -1,9 +1,9 @@
-"""What a search finds against chains picked by hand, at equal time: search_against_hand.py FOLDER_FOR_RUNS
+"""Compare a search with chains picked by hand, at equal time: `search_against_hand.py FOLDER_FOR_RUNS`.
 
-`compress search --max-flash 40KB --minutes M` on the default space, and as many minutes for each chain below, which
-fills them with one training. Each contestant has one processor, and as many are at work at a time as there are
-processors. All are measured on validation images, from the file, and at the end once on test images, by `compress
-search` itself: a chain picked by hand is a search of one trial. Writes search_against_hand.json beside itself and
+It runs `compress search --max-flash 40KB --minutes M` on the default space. Each chain below gets the same number of
+minutes and fills them with one training. Each contestant has one processor, and as many contestants run at a time as
+there are processors. `compress search` measures every file on validation images, and at the end the best file once on
+test images; a chain picked by hand is a search of one trial. It writes search_against_hand.json beside itself and
 docs/measured/search.md from it.
 """
 
@@ -41,19 +41,19 @@ the best file of the chains picked by hand.
 at commit {commit:.12}.
 """
 MAX_FLASH = "40KB"
-# What the reports of this repository suggest at 40 KB: the half-width student in 8 bits, and the baseline with as many
-# filters removed as must go, in 8 bits and in 4, which leave room for more of them.
+# Chains that the reports of this repository suggest for 40 KB: the half-width student in 8 bits, and the baseline with
+# as many filters removed as necessary, in 8 bits and in 4 bits. In 4 bits more filters fit.
 BY_HAND = {
     "distill": "distill --student-width 0.5 --minutes {minutes} quantize",
     "prune-filters": "prune-filters --flash 40KB --minutes {minutes} quantize",
     "int4": "prune-filters --flash 40KB --minutes {minutes} quantize --scheme int4",
 }
 SEARCH = "search"
-ON_TEST = ("data", "top1", "top1_low", "top1_high")  # of the row on test images
+ON_TEST = ("data", "top1", "top1_low", "top1_high")  # fields of the row on test images
 
 
 def words_of(name: str, folder: Path, asked: argparse.Namespace) -> list[str]:
-    """The command of a contestant, without the program. Its space is written where it runs."""
+    """The words of a contestant's command, without the program. The space of a chain is written into `folder`."""
     words = [
         "search",
         "--name",
@@ -74,7 +74,7 @@ def words_of(name: str, folder: Path, asked: argparse.Namespace) -> list[str]:
 
 
 def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dict[str, Any]:
-    """Run one contestant on a free processor. Gives its best trial, as `compress search` says it, and what it took."""
+    """Run one contestant on a free processor. Return its best trial, as `compress search` reports it, and its cost."""
     folder = asked.work / name
     folder.mkdir(parents=True, exist_ok=True)
     core = free.get()
@@ -94,7 +94,7 @@ def contest(name: str, asked: argparse.Namespace, free: queue.Queue[int]) -> dic
 
 
 def page() -> str:
-    """The page on what was kept."""
+    """The page, made from the stored result."""
     result: dict[str, Any] = json.loads(RESULT.read_text())
     lines = [HEAD.format(**result)]
     for name, each in result["contestants"].items():

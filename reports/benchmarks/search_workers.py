@@ -1,7 +1,7 @@
-"""What a second worker brings to a search: python reports/benchmarks/search_workers.py [--rounds N]
+"""Measure the gain of a search from a second worker: `python reports/benchmarks/search_workers.py [--rounds N]`.
 
-Sixteen trials of the toy task, alike in cost, by one worker on one processor and by two workers on two, in turn. The
-time is that in which trials were at work, so start-up does not count. Writes search_workers.json beside itself.
+It runs sixteen trials of the toy task, which all cost the same, by one worker on one processor and by two workers on
+two, in turn. Only the time in which trials run counts, not start-up. It writes search_workers.json beside itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ learning-rate = {{low = 0.0001, high = 0.1, log = true}}
 
 
 def at_work(jobs: int, epochs: int) -> dict[str, float]:
-    """Seconds in which trials were at work, and what the whole process took."""
+    """The seconds in which trials ran, and the time and memory of the whole process."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "space.toml").write_text(SPACE.format(epochs=epochs))

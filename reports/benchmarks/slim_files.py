@@ -1,9 +1,9 @@
-"""How many bytes slim files save: slim_files.py [FILE.tflite | PACKAGE.whl]...
+"""Measure how many bytes slim files save: `slim_files.py [FILE.tflite | PACKAGE.whl]...`.
 
-Exports the CIFAR-10 baseline and a stranger's residual network as their converters write them, takes the files given
-(from a wheel, all that are in it) and one that the package tflite-micro brings, and slims each as `compress slim` does,
-which proves that LiteRT computes the same. What TFLM runs is also held against the slim file there, bit for bit.
-Writes slim_files.json beside itself and docs/measured/slim.md from it.
+The files are exports of the CIFAR-10 baseline and of a residual network of reports/strangers, as converters write them,
+one file of the package tflite-micro, and those given (all in a wheel). The script slims each file like
+`compress slim`, which proves that LiteRT computes the same. If TFLM runs a file, the script also compares the outputs
+of TFLM for both files, bit for bit. It writes slim_files.json beside itself and docs/measured/slim.md from it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 RESULT = HERE / "slim_files.json"
 PAGE = HERE.parents[1] / "docs" / "measured" / "slim.md"
 SCHEMES = ("float32", "int8", "int16x8", "int4")
-IMAGES = 64  # that exports are calibrated by
+IMAGES = 64  # images that calibrate the exports
 RESIDUAL = HERE.parent / "strangers" / "models" / "residual.keras"  # it takes raw pixels
 SINE = "python/tflite_micro/sine_float.tflite"
 HEAD = """# Slim files: bytes saved
@@ -41,7 +41,7 @@ for four inputs of random numbers.
 
 
 def exports(name: str, model: Any, images: np.ndarray) -> Iterator[tuple[str, bytes]]:
-    """The files of a model, each with its name, as converters write them."""
+    """(name, content) of each file of a model, as converters write it."""
     from compress.quantization import int4
     from compress.tflite.convert import converted
     from compress.tflite.model import TFLiteModel
@@ -57,7 +57,7 @@ def exports(name: str, model: Any, images: np.ndarray) -> Iterator[tuple[str, by
 
 
 def made_here() -> Iterator[tuple[str, bytes]]:
-    """Files of two networks."""
+    """(name, content) of the files of two networks."""
     from compress import zoo
     from compress.model_files.load import load_model
     from compress.registry import task
@@ -69,7 +69,7 @@ def made_here() -> Iterator[tuple[str, bytes]]:
 
 
 def brought(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """The files of others: of tflite-micro, and those given."""
+    """(name, content) of the files from elsewhere: one of tflite-micro, and those given."""
     package = files("tflite_micro") / SINE
     yield f"{package.name} (tflite-micro)", package.read_bytes()
     for path in paths:
@@ -82,7 +82,7 @@ def brought(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
 
 
 def in_tflm(content: bytes, slim: bytes) -> str:
-    """Whether TFLM gives the same with both files, or that it does not run them."""
+    """The comparison of TFLM's outputs for both files, or why TFLM does not run them."""
     from compress.micro import interpreter
     from compress.micro.refusal import NotOnMicro
     from compress.tflite.model import TFLiteModel
@@ -98,7 +98,7 @@ def in_tflm(content: bytes, slim: bytes) -> str:
 
 
 def measured(name: str, content: bytes) -> dict[str, Any]:
-    """What slimming does to one file."""
+    """The sizes of one file before and after slimming, and the result on TFLM."""
     from compress.tflite.slim_proof import proven_slim
 
     try:
@@ -111,7 +111,7 @@ def measured(name: str, content: bytes) -> dict[str, Any]:
 
 
 def page() -> str:
-    """The page on what was kept."""
+    """The page, made from the stored result."""
     kept: dict[str, Any] = json.loads(RESULT.read_text())
     lines = [HEAD]
     for each in kept["files"]:

@@ -1,11 +1,11 @@
-"""What the incoming model gains as a teacher: short trainings of stages with and without it, on few images.
+"""Measure the gain from the incoming model as a teacher: short trainings with and without it, on few images.
 
 Usage: python reports/benchmarks/teacher.py MODEL TASK DATA [--images N] [--epochs N] [--seeds N] [STAGE ...]
 
-A STAGE is written as after `compress run`. Both trainings of a pair find their learning rate and
-differ in --alpha alone.
-Adds a record for each pair to teacher.json beside itself: right answers on the validation images, in percent, before
-any training, and after it without and with the teacher. Writes docs/measured/teacher.md from all of them.
+A STAGE is written as after `compress run`. Both trainings of a pair begin with a learning-rate search and differ only
+in --alpha. The script adds a record for each pair to teacher.json beside itself: the accuracy on the validation images,
+in percent, before any training, after training without the teacher, and after training with it. It writes
+docs/measured/teacher.md from all records.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ On 2,000 images, chance alone moves an accuracy near 90 % by 1.3 points up or do
 
 
 def page() -> str:
-    """The page on all records that were kept."""
+    """The page, made from all stored records."""
     records: list[dict[str, Any]] = json.loads(FILE.read_text())
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for record in records:
@@ -81,7 +81,7 @@ def page() -> str:
 
 
 def percent(model: KerasModel, view: TaskView) -> float:
-    """Right answers on the validation images, in percent."""
+    """The accuracy on the validation images, in percent."""
     copy = model.copy().keras
     copy.compile(jit_compile=not backend.uses_tensorflow(backend.keras()))
     return round(100 * judged(copy, view.validation, view.task.input_scale).accuracy, 2)

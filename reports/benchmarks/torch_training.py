@@ -1,6 +1,6 @@
 """The training that `training_speed.py` times, written in PyTorch: the same networks, batches, optimizer and averages.
 
-Usage: as a process of `training_speed.py`, by a Python that has torch and numpy. It needs none of what compress needs.
+`training_speed.py` starts it, with a Python that has torch and numpy. It needs no other library that compress needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RECIPE = Recipe(summary="As `strong` draws.", epochs=1, learning_rate=0.05, flip
 
 
 def drawn_split(n: int) -> Split:
-    """Images and labels without meaning."""
+    """Random images and labels."""
     rng = np.random.default_rng(0)
     return Split(rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, n))
 
@@ -71,7 +71,7 @@ def r14() -> nn.Module:
 
 
 def main(network: str, precision: str, steps: str) -> None:
-    """Train so many steps for each line on standard input, and answer with wall and CPU seconds."""
+    """Train `steps` steps for each line on standard input, and answer with wall and CPU seconds."""
     model = {"plain": plain, "r14": r14}[network]().to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=2e-3
@@ -87,7 +87,7 @@ def main(network: str, precision: str, steps: str) -> None:
 
     def step() -> None:
         images, labels = drawn.get()
-        x = images.permute(0, 3, 1, 2)  # a view: the memory is that of channels last
+        x = images.permute(0, 3, 1, 2)  # a view; in memory, channels stay last
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             scores = model(x)
         loss = functional.cross_entropy(scores.float(), labels, label_smoothing=0.05)

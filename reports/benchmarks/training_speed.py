@@ -1,14 +1,14 @@
-"""Time training by `fit`, in float32 and in bfloat16, against the same training in PyTorch, in turn.
+"""Time training by `fit` against the same training in PyTorch, in turn, in float32 and in bfloat16.
 
 Usage: python reports/benchmarks/training_speed.py PYTHON_WITH_TORCH [--rounds N] [--threads N] [--network plain|r14]...
 
-Run it on a quiet machine: threads of PyTorch that wait for one another burn time of the processor. With --threads 1 its
-CPU time says something on a busy one too.
+Run it on a quiet machine: PyTorch's threads use CPU time while they wait for one another. With --threads 1 the CPU time
+is meaningful on a busy machine too.
 
-For each network four processes wait, and each round every one of them in turn trains 40 steps of 128 images: ours as
-`fit` does it, with augmentation, averages, metrics and progress; PyTorch with channels last (`torch_training.py`).
-Writes training_speed.json beside itself: images a second of every round, CPU milliseconds a step, and ours over
-PyTorch's best round by round.
+Four processes run for each network. In each round, every process in turn trains 40 steps of 128 images: `compress` as
+`fit` does, with augmentation, weight averages, metrics and progress; PyTorch with channels last (`torch_training.py`).
+Writes training_speed.json beside itself: images per second and CPU milliseconds per step of every round, and the median
+over rounds of the best of `compress` relative to the best of PyTorch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def train(network: str, precision: str) -> None:
     from compress.training.training_data import TrainingData
 
     class Turns(Quiet):
-        """Progress that times each epoch and waits for the next turn; of the first epoch it says nothing."""
+        """Progress that times each epoch and waits for the next turn. It does not report the first epoch."""
 
         began: tuple[float, float] | None = None
 
@@ -68,7 +68,7 @@ def train(network: str, precision: str) -> None:
 
 
 def spent(process: subprocess.Popen[str]) -> dict[str, float]:
-    """One turn of a process: images a second, and CPU milliseconds a step."""
+    """Run one turn of a process and return its images per second and CPU milliseconds per step."""
     assert process.stdin
     assert process.stdout
     process.stdin.write("\n")
@@ -86,7 +86,7 @@ def spent(process: subprocess.Popen[str]) -> dict[str, float]:
 def rounds_of(
     network: str, torch_python: str, rounds: int, threads: int
 ) -> list[dict[str, dict[str, float]]]:
-    """For each round what every kind of training spent, the first round, in which all compile, left out."""
+    """The speed of every kind of training in each round, without the first round, in which all compile."""
     programs = {
         "compress": [sys.executable, __file__, "--train"],
         "torch": [torch_python, str(HERE / "torch_training.py")],
@@ -112,7 +112,7 @@ def rounds_of(
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Medians of each kind, and our best over PyTorch's best: by images a second, and by CPU time."""
+    """Medians of each kind, and the best of `compress` over PyTorch's best, in images per second and in CPU time."""
     measures = ("images_a_second", "cpu_ms_a_step")
     medians = {
         kind: {m: statistics.median(r[kind][m] for r in rounds) for m in measures}

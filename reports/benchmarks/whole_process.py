@@ -1,4 +1,4 @@
-"""What a whole process takes, and keeping a result with what it was measured by. For the benchmarks of this folder."""
+"""Measure a whole process, and store a result with its machine and versions; for the benchmarks of this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def timed(
     """Wall seconds, CPU seconds and peak memory in bytes of one process, which must succeed.
 
     Args:
-      folder: where it runs; what it prints is in log.txt there.
+      folder: the working folder of the process; its output goes to log.txt there.
       cores: the processors it may use; all if not given.
     """
     log = folder / "log.txt"
@@ -39,8 +39,8 @@ def timed(
 
 
 def keep(path: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Write a result as JSON, with the machine, the versions, the commit and the time. Gives what was written."""
-    # Only now: what this process holds when it starts another counts as memory of that one.
+    """Write a result as JSON, with the machine, the versions, the commit and the time. Return what was written."""
+    # Imported only now: memory that this process holds when it starts another counts for that one too.
     from compress.files import write_json
     from compress.runs import provenance
 

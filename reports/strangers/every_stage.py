@@ -1,4 +1,4 @@
-"""Every stage on every model of this folder: python every_stage.py CIFAR_FOLDER WORK [--epochs 1]"""
+"""Run every stage on every model of this folder: `python every_stage.py CIFAR_FOLDER WORK [--epochs 1]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cifar
 import numpy as np
 
 HERE = Path(__file__).parent
-# Model -> data, what the model wants of its pixels, and an untrained model half as wide.
+# Model -> data, options for the scaling of pixels, and an untrained model of half the width.
 MODELS = {
     "residual.keras": ("cifar.npz", "", "residual-half.keras"),
     "vehicles.h5": ("vehicles.npz", "--mean 0.5 --std 0.5", "vehicles-half.h5"),
@@ -66,7 +66,7 @@ def budget(stage: str, wanted: argparse.Namespace) -> list[str]:
 
 
 def prepare(folder: Path, work: Path) -> None:
-    """The models, and the data that are not there yet."""
+    """Copy the models, and write the data files that are missing."""
     for file in (HERE / "models").iterdir():
         shutil.copy(file, work)
     if not (work / "cifar.npz").exists():

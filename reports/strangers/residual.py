@@ -1,4 +1,4 @@
-"""A small residual net for CIFAR-10 that takes raw pixels: python residual.py CIFAR_FOLDER OUT"""
+"""Train a small residual network that takes raw pixels on CIFAR-10: `python residual.py CIFAR_FOLDER OUT`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def main(folder: Path, out: Path) -> None:
     validation = data["x_validation"].astype("float32"), data["y_validation"]
     model.fit(train.prefetch(2), epochs=EPOCHS, validation_data=validation, verbose=2)
     model.save(out / "residual.keras")
-    residual_net((8, 16, 24)).save(out / "residual-half.keras")  # untrained, to be taught
+    residual_net((8, 16, 24)).save(out / "residual-half.keras")  # an untrained student
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Four kinds of vehicles at 48x48 by a net in the manner of MobileNetV3: python vehicles.py CIFAR_FOLDER OUT"""
+"""Train a network like MobileNetV3 on four kinds of vehicles at 48x48: `python vehicles.py CIFAR_FOLDER OUT`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def inverted_residual(x, expanded: int, filters: int, stride: int, kind: str, sq
 
 
 def mobile_net(width: int) -> keras.Model:
-    """`width` is the number of filters of the first layer; all others are multiples of it."""
+    """`width` is the number of filters of the first layer; all other layers have multiples of it."""
     image = keras.Input((SIZE, SIZE, 3))
     x = layers.Conv2D(width, 3, 2, "same", use_bias=False)(image)
     x = activation("hard_swish", normalized(x))
@@ -58,7 +58,7 @@ def mobile_net(width: int) -> keras.Model:
 
 
 def vehicles(folder: Path) -> dict[str, np.ndarray]:
-    """The images of four classes, made larger, with labels from 0 to 3."""
+    """The images of four classes, enlarged to 48x48, with labels from 0 to 3."""
     data = cifar.read(folder)
     chosen = [cifar.CLASSES.index(name) for name in VEHICLES]
     for split in ("train", "validation", "test"):
@@ -90,7 +90,7 @@ def main(folder: Path, out: Path) -> None:
     validation = preprocess_input(data["x_validation"].astype("float32")), data["y_validation"]
     model.fit(train.prefetch(2), epochs=EPOCHS, validation_data=validation, verbose=2)
     model.save(out / "vehicles.h5")
-    mobile_net(8).save(out / "vehicles-half.h5")  # untrained, to be taught
+    mobile_net(8).save(out / "vehicles-half.h5")  # an untrained student
 
 
 if __name__ == "__main__":

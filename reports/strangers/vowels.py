@@ -1,7 +1,7 @@
-"""Who says two vowels, by a Conv1D network on float features: python vowels.py OUT
+"""Train a Conv1D network on float features to recognize the speaker of two vowels: `python vowels.py OUT`.
 
-Japanese Vowels, nine speakers, 12 cepstral coefficients a frame (Kudo, Toyama and Shimbo 1999), as the package aeon
-ships them: pip install --no-deps aeon
+The data are Japanese Vowels, with nine speakers and 12 cepstral coefficients per frame (Kudo, Toyama and Shimbo 1999).
+The package aeon ships them: pip install --no-deps aeon
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-FRAMES = 29  # of the longest utterance; shorter ones end in zeros
+FRAMES = 29  # in the longest utterance; shorter ones are padded with zeros
 COEFFICIENTS = 12
 SPEAKERS = 9
 EPOCHS = 80
@@ -41,7 +41,7 @@ def conv_net(width: int) -> keras.Model:
 
 
 def utterances(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [n, 29, 12] and labels from 0, of "TRAIN" or "TEST", each line "coefficient:coefficient:...:speaker"."""
+    """float32 [n, 29, 12] and labels from 0 of "TRAIN" or "TEST". A line is "coefficient:coefficient:...:speaker"."""
     (package,) = importlib.util.find_spec("aeon").submodule_search_locations
     file = Path(package) / "datasets" / "data" / "JapaneseVowels" / f"JapaneseVowels_{part}.ts"
     lines = file.read_text().split("@data")[1].split()
@@ -56,7 +56,7 @@ def utterances(part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def vowels() -> dict[str, np.ndarray]:
-    """225 utterances to train on, 45 of validation, every sixth of each speaker, and the 370 of the published test."""
+    """225 utterances for training, 45 for validation (every sixth of each speaker), 370 of the published test set."""
     (x, y), (test_x, test_y) = utterances("TRAIN"), utterances("TEST")
     held_out = np.arange(len(y)) % 6 == 5
     return {
@@ -86,7 +86,7 @@ def main(out: Path) -> None:
         verbose=2,
     )
     model.save(out / "vowels.keras")
-    conv_net(12).save(out / "vowels-half.keras")  # untrained, to be taught
+    conv_net(12).save(out / "vowels-half.keras")  # an untrained student
 
 
 if __name__ == "__main__":

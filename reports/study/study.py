@@ -1,8 +1,8 @@
-"""Ours beside scripts by hand: python study.py study.toml --data FOLDER --work WORK
+"""Compare `compress` with scripts written by hand: `python study.py study.toml --data FOLDER --work WORK`.
 
-A finished match is kept as a line of study.jsonl in the folder of results, and found again there; a killed study goes
-on. study.csv and study.md are made of all lines: what each file has, and what parts it from ours on the same test
-images. To measure a match anew, delete its line.
+A finished match is stored as a line of study.jsonl in the folder of results, so that a killed study resumes there.
+study.csv and study.md are made from all lines: the measurements of each file, and its difference from the file of
+`compress` on the same test images. To measure a match again, delete its line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pandas as pd
 from compress import registry
 
 HERE = Path(__file__).parent
-OURS = "ours.jsonl"  # rows of ours, in the work folder
+OURS = "ours.jsonl"  # rows of `compress`, in the work folder
 KEPT = "study.jsonl"  # finished matches, in the folder of results
 COLUMNS = [
     "model",
@@ -67,7 +67,7 @@ def kept(results: Path) -> list[dict[str, Any]]:
 def measured(
     match: dict[str, Any], seed: int, model: Path, asked: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """The lines of a match: ours, its controls, and what scripts by hand make."""
+    """The lines of a match: the file of `compress`, its controls, and the files of scripts by hand."""
     ours, took = run(match["ours"], seed, model, asked)
     lines = [line(ours, None, seed, "compress", match["ours"], took, asked)]
     for words in match.get("controls", []):
@@ -106,7 +106,7 @@ def arguments() -> argparse.Namespace:
 
 
 def images_of(asked: argparse.Namespace) -> Path:
-    """A file of the splits to train on and to choose by, for scripts that know numpy alone."""
+    """A NumPy file of the train and validation splits, for scripts that do not use this toolkit."""
     path: Path = asked.work / "images.npz"
     if path.exists():
         return path
@@ -122,7 +122,7 @@ def images_of(asked: argparse.Namespace) -> Path:
 
 
 def compress(*words: str, **options: Any) -> str:
-    """What a command of ours prints; its progress goes to standard error."""
+    """Run a command of `compress` and return what it prints. Its progress goes to standard error."""
     command = [sys.executable, "-m", "compress", *words]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
@@ -133,7 +133,7 @@ def of_task(asked: argparse.Namespace) -> list[str]:
 
 
 def of_pixels(asked: argparse.Namespace) -> list[str]:
-    """What is done to scaled pixels, in words that ours and scripts by hand share."""
+    """Options for the mean and the standard deviation of scaled pixels, the same for `compress` and scripts by hand."""
     given = {"--mean": asked.mean, "--std": asked.std}
     return [
         word for name, value in given.items() if value is not None for word in (name, str(value))
@@ -151,7 +151,7 @@ def run(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[
 
 
 def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tuple[Path, float]:
-    """The file that a script writes, and its wall seconds, imports included. A file that is there is taken."""
+    """The file that a script writes, and the script's wall seconds with imports. A finished script is not run again."""
     script, *options = shlex.split(words)
     work = asked.work
     name = "-".join([Path(script).stem, *(o.removeprefix("--") for o in options), f"seed{seed}"])
@@ -166,7 +166,7 @@ def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tu
             str(model),
             str(out),
         ]
-        # It goes by itself to Keras 2, which tfmot needs.
+        # No environment variable is needed: the script itself uses Keras 2, which tfmot needs.
         pixels = ["--scale", str(asked.scale), *of_pixels(asked)]
         subprocess.run([*command, "--seed", str(seed), *pixels, *options], check=True)
         took.write_text(str(time.monotonic() - began))
@@ -182,7 +182,7 @@ def line(
     took: float,
     asked: argparse.Namespace,
 ) -> dict[str, Any]:
-    """A line of the table: what a file has, and, beside ours, the paired difference."""
+    """A line of the table: the measurements of a file and, if `ours` is given, the paired difference from it."""
     measured = json.loads(compress("evaluate", str(file), *of_task(asked), "--json"))
     found: dict[str, Any] = {"seed": seed, "by": by, "words": words, "seconds": took}
     found |= {name: measured[name] for name in ("top1", "file_bytes")}
@@ -193,7 +193,7 @@ def line(
 
 
 def write(results: Path) -> None:
-    """Write study.csv and study.md of all finished matches."""
+    """Write study.csv and study.md from all finished matches."""
     matches = kept(results)
     lines = [line for match in matches for line in match["lines"]]
     table = pd.DataFrame(lines).reindex(columns=COLUMNS).dropna(axis=1, how="all")
@@ -220,7 +220,7 @@ def write(results: Path) -> None:
 
 
 def made(work: Path) -> str:
-    """What a match was measured on, as the last row of ours says it; files by hand were measured by the same code."""
+    """A sentence on the data, the machine and the versions of a match, from the last row of `compress`."""
     row = json.loads((work / OURS).read_text().splitlines()[-1])
     versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
     return (

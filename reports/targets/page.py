@@ -1,6 +1,6 @@
-"""Write docs/measured/targets.md: what is aimed at, what kept rows reach of it, and their hours.
+"""Write docs/measured/targets.md: the targets, which of them kept rows reach, and the hours of the rows.
 
-`python reports/targets/page.py` also writes the sentence that the README opens with, once a row reaches the first goal.
+`python reports/targets/page.py` also writes the README's headline, once a row reaches the goal of the first target.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ result that is accepted. The goal is the result that is hoped for. `reached` nam
 row meets. `python reports/targets/page.py` writes this page from `reports/targets/targets.toml` and the rows.
 """
 NONE = "no row yet"
-TRIED = 6  # rows listed of what was tried for a target that is not reached
+TRIED = 6  # rows listed at most for a target whose floor is not reached
 
 
 def page() -> str:
-    """The page."""
+    """The text of the page."""
     wanted = targets()
     parts = parts_of(wanted)
     rows = measured(parts)
@@ -76,7 +76,7 @@ def page() -> str:
 
 
 def opening() -> str:
-    """What the README opens with: the headline of the first target."""
+    """The headline of the README, about the first target."""
     wanted = targets()
     return headline(wanted["best"][0], measured(parts_of(wanted)))
 
@@ -95,7 +95,7 @@ def headline(target: dict[str, Any], rows: Sequence[Result]) -> str:
 
 
 def targets() -> dict[str, Any]:
-    """What targets.toml says."""
+    """The content of targets.toml."""
     return tomllib.loads((HERE / "targets.toml").read_text())
 
 
@@ -105,13 +105,13 @@ def parts_of(wanted: dict[str, Any]) -> dict[str, list[Result]]:
 
 
 def measured(parts: dict[str, list[Result]]) -> list[Result]:
-    """The rows on test images of CIFAR-10 among those of the first two parts."""
+    """The rows of the first two parts that were measured on test images of CIFAR-10."""
     ours, of_zoo, *_ = parts.values()
     return [row for row in (*ours, *of_zoo) if row.data == "cifar10" and row.measured_on == "test"]
 
 
 def rows_of(path: Path) -> list[Result]:
-    """The rows of a file of rows, or those beside the models of a folder."""
+    """The rows of a JSON Lines file, or the rows beside the models of a folder."""
     if path.is_dir():
         kept = [json.loads(file.read_text())["result"] for file in sorted(path.glob("*.json"))]
         return [Result.from_record(row) for row in kept]
@@ -119,7 +119,7 @@ def rows_of(path: Path) -> list[Result]:
 
 
 def best_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
-    """The line of the most accurate row that is within the limits of a target."""
+    """The table line of the most accurate row that is within the limits of a target."""
     best = best_row(target, rows)
     what = f"| {target['what']} | {target['floor']:g} | {target['goal']:g} "
     if best is None:
@@ -131,14 +131,14 @@ def best_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
 
 
 def difference_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
-    """The line of how far the rows of one label are from those of another, seed by seed."""
+    """The table line of the differences in accuracy between the rows of two labels, seed by seed."""
     what = f"| {target['what']} | {target['floor']:+g} | {target['goal']:+g} "
     model = f"--model {target['model']} " if "model" in target else ""
     labels = f"| `{model}{target['of']}` | `{target['over']}` |"
     one = top1_by_seed(target["of"], few_macs(target, rows))
     other = top1_by_seed(target["over"], rows)
     if target["over"] == "baseline" and other:
-        other = dict.fromkeys(one, next(iter(other.values())))  # no seed decides it
+        other = dict.fromkeys(one, next(iter(other.values())))  # the same for every seed
     seeds = sorted(set(one) & set(other))
     if not seeds:
         return f"{what}| {NONE} | {labels}"
@@ -151,7 +151,7 @@ def difference_line(target: dict[str, Any], rows: Sequence[Result]) -> str:
 
 
 def below_the_floor(wanted: dict[str, Any], rows: Sequence[Result]) -> list[str]:
-    """The section of what was tried for targets that are not reached; nothing if there are none."""
+    """The section on rows that were tried for targets whose floor is not reached; empty if there are none."""
     missed = tried_for(wanted, rows)
     if not missed:
         return []
@@ -182,7 +182,7 @@ def below_the_floor(wanted: dict[str, Any], rows: Sequence[Result]) -> list[str]
 
 
 def tried_for(wanted: dict[str, Any], rows: Sequence[Result]) -> dict[str, list[Result]]:
-    """What is aimed at -> the most accurate rows that were tried for it, of targets whose floor is not reached."""
+    """Target whose floor is not reached -> the most accurate rows that were tried for it."""
     missed = {}
     for target in wanted["best"]:
         best = best_row(target, rows)
@@ -214,14 +214,14 @@ def draw(curves: dict[str, list[float]]) -> None:
 
 
 def of(value: float, target: dict[str, Any]) -> str:
-    """What is reached of a target."""
+    """The level of a target that a value reaches."""
     if value < target["floor"]:
         return "**not the floor**"
     return "goal" if value >= target["goal"] else "floor"
 
 
 def hours(rows: Sequence[Result]) -> float:
-    """Hours of the last stages of rows."""
+    """The hours that the last stages of rows took."""
     return sum(row.seconds for row in rows) / 3600
 
 

@@ -1,4 +1,4 @@
-"""Which rows stand for a target of targets.toml."""
+"""Select the rows that count for a target of targets.toml."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from compress.rows.result import Result
 
 
 def best_row(target: dict[str, Any], rows: Sequence[Result]) -> Result | None:
-    """The most accurate row that is within the limits of a target, the smallest of several."""
+    """The most accurate row that is within the limits of a target; the smallest if several are equally accurate."""
     within = [row for row in rows if is_within(row, target)]
     return max(within, key=lambda row: (row.top1, -row.file_bytes), default=None)
 
 
 def is_within(row: Result, target: dict[str, Any]) -> bool:
-    """Whether a row keeps the limits of a target."""
+    """True if a row is within the limits of a target."""
     return (
         row.file_bytes <= target.get("max_bytes", row.file_bytes)
         and row.label.startswith(target.get("label_begins", ""))
@@ -25,7 +25,7 @@ def is_within(row: Result, target: dict[str, Any]) -> bool:
 
 
 def few_macs(target: dict[str, Any], rows: Sequence[Result]) -> Sequence[Result]:
-    """The rows with at most the share of the multiply-accumulates that a target leaves of those it is held against."""
+    """The rows with at most `macs_left` times the multiply-accumulates of `over`; all rows without `macs_left`."""
     if "macs_left" not in target:
         return rows
     whole = next((row.macs for row in rows if row.label == target["over"]), 0)
@@ -38,11 +38,11 @@ def top1_by_seed(label: str, rows: Sequence[Result]) -> dict[int, float]:
 
 
 def curves_of(missed: dict[str, list[Result]], rows: Sequence[Result]) -> dict[str, list[float]]:
-    """Label -> accuracy on validation images after each epoch of the last training behind each row, if it was kept.
+    """Label -> accuracy on validation images after each epoch of the last training that led to a row, if it was kept.
 
     Args:
-      missed: rows under any names.
-      rows: all rows; a training's label begins those of what came after it.
+      missed: name -> rows; the names are not used.
+      rows: all rows. The label of a row begins with the labels of the trainings that led to it.
     """
     found = {}
     for tried in missed.values():

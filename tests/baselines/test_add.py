@@ -1,4 +1,4 @@
-"""A trained model is added to the zoo: half as many bytes, and a row of the file that is stored."""
+"""Adding a trained model to the zoo stores it in float16, with a row that describes the stored file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_weight_beyond_float16_is_refused(toy_model: KerasModel, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["../r14", "a/b", "", ".."])
-def test_a_name_is_that_of_a_file_in_the_folder(name: str, tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_plain_file_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no name of a file"):
         add(tmp_path, tmp_path / "zoo", name, None, "again")
     assert not (tmp_path / "zoo").exists()
@@ -69,7 +69,7 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
         add(tmp_path, tmp_path, "mine", None, "")
 
 
-def test_nothing_is_left_of_what_could_not_be_measured(tmp_path: Path) -> None:
+def test_a_failed_measurement_leaves_the_zoo_folder_unchanged(tmp_path: Path) -> None:
     words = ["train", "--task", "toy", "--epochs", "1", "--out", "runs"]
     assert CliRunner().invoke(cli, words).exit_code == 0
     (run,) = Path("runs").glob("train-*")
@@ -88,7 +88,7 @@ DISTILL = ["run", "--task", "toy", "distill", "--epochs", "1"]
 @pytest.mark.parametrize(
     ("words", "measured_on"), [(TRAIN, "validation"), (TRAIN, "test"), (DISTILL, "test")]
 )
-def test_its_row_is_of_the_stored_file_on_the_images_of_the_run(
+def test_the_row_describes_the_stored_file_on_the_images_of_the_run(
     words: list[str], measured_on: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert CliRunner().invoke(cli, [*words, "--measure-on", measured_on]).exit_code == 0
@@ -117,7 +117,7 @@ def test_its_row_is_of_the_stored_file_on_the_images_of_the_run(
     assert said.exit_code == 0, said.output
 
 
-def test_an_integer_file_is_added_as_it_is_with_the_row_that_it_has(
+def test_an_integer_file_is_added_unchanged_with_its_existing_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert CliRunner().invoke(cli, ["run", "--task", "toy", "quantize"]).exit_code == 0

@@ -1,4 +1,4 @@
-"""A download arrives whole and right, or not at all, and goes on where it broke off."""
+"""A download is complete and correct, or it fails; it resumes where it was interrupted."""
 
 import fcntl
 import hashlib
@@ -40,21 +40,21 @@ def test_a_file_is_downloaded_whole(tmp_path):
     assert notes[0].startswith(f"downloading {served.url}")
 
 
-def test_what_came_earlier_is_not_asked_for_again(tmp_path):
+def test_a_partial_download_is_resumed_after_its_last_byte(tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT[:100_000])
     with serving(Served(CONTENT)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == ["bytes=100000-"]
 
 
-def test_a_file_that_had_come_whole_is_not_asked_for_at_all(tmp_path):
+def test_a_complete_part_file_is_used_without_a_request(tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT)
     with serving(Served(CONTENT)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == []
 
 
-def test_a_broken_connection_is_gone_on_from(tmp_path):
+def test_a_download_resumes_after_a_broken_connection(tmp_path):
     with serving(Served(CONTENT, cut_after=[100_000, 50_000, 0, 0])) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == [
@@ -66,19 +66,19 @@ def test_a_broken_connection_is_gone_on_from(tmp_path):
     ]
 
 
-def test_any_number_of_breaks_is_gone_on_from_as_long_as_each_answer_brings_something(tmp_path):
+def test_a_download_resumes_after_any_number_of_breaks_if_each_answer_adds_bytes(tmp_path):
     with serving(Served(CONTENT, cut_after=[10_000] * 20)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert len(served.asked) == 21
 
 
-def test_a_server_that_cannot_send_a_part_sends_it_all_again(tmp_path):
+def test_a_server_without_range_support_sends_the_whole_file_again(tmp_path):
     with serving(Served(CONTENT, ranges=False, cut_after=[100_000])) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == [None, "bytes=100000-"]
 
 
-def test_a_server_that_always_breaks_off_is_given_up_and_the_part_kept(tmp_path):
+def test_repeated_breaks_without_new_bytes_are_an_error_and_the_part_is_kept(tmp_path):
     with (
         serving(Served(CONTENT, cut_after=[100_000, *[0] * 100])) as served,
         pytest.raises(OSError, match=f"{served.url}: the connection ended early"),
@@ -89,7 +89,7 @@ def test_a_server_that_always_breaks_off_is_given_up_and_the_part_kept(tmp_path)
     assert len(served.asked) < 10
 
 
-def test_a_server_that_breaks_off_at_the_same_place_is_given_up(tmp_path):
+def test_repeated_breaks_at_the_same_byte_are_an_error(tmp_path):
     with (
         serving(Served(CONTENT, ranges=False, cut_after=[1000] * 100)) as served,
         pytest.raises(OSError, match="ended early"),
@@ -108,21 +108,21 @@ def test_wrong_content_is_refused_and_removed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_earlier_part_costs_one_clean_download(tmp_path):
+def test_a_wrong_part_file_is_replaced_by_one_complete_download(tmp_path):
     (tmp_path / "file.part").write_bytes(b"x" * 1000)
     with serving(Served(CONTENT)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == ["bytes=1000-", None]
 
 
-def test_an_earlier_part_longer_than_the_file_is_not_used(tmp_path):
+def test_a_part_file_longer_than_the_file_is_not_used(tmp_path):
     (tmp_path / "file.part").write_bytes(b"x" * 400_000)
     with serving(Served(CONTENT)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
     assert served.asked == [None]
 
 
-def test_another_page_in_the_file_s_place_leaves_the_part_as_it_was(tmp_path):
+def test_a_login_page_instead_of_the_file_is_an_error_and_the_part_is_kept(tmp_path):
     (tmp_path / "file.part").write_bytes(CONTENT[:1000])
     with serving(Served(b"<html>Please log in</html>", ranges=False)) as served:
         wanted = remote(served)
@@ -131,14 +131,14 @@ def test_another_page_in_the_file_s_place_leaves_the_part_as_it_was(tmp_path):
     assert (tmp_path / "file.part").read_bytes() == CONTENT[:1000]
 
 
-def test_an_error_of_the_server_is_said_and_not_repeated(tmp_path):
+def test_a_server_error_is_reported_and_not_retried(tmp_path):
     with serving(Served(CONTENT, status=404)) as served, pytest.raises(OSError, match="Not Found"):
         fetch(remote(served), tmp_path / "file", silent)
     assert served.asked == [None]
     assert not (tmp_path / "file").exists()
 
 
-def test_nobody_answering_is_said_once(tmp_path):
+def test_a_refused_connection_is_reported_once(tmp_path):
     url = closed_url()
     notes: list[str] = []
     with pytest.raises(OSError, match=f"{url}: .*refused"):
@@ -146,7 +146,7 @@ def test_nobody_answering_is_said_once(tmp_path):
     assert notes == []
 
 
-def test_a_name_that_takes_too_long_to_look_up_is_given_up(tmp_path, monkeypatch):
+def test_a_name_lookup_that_takes_too_long_is_an_error(tmp_path, monkeypatch):
     answered = threading.Event()
 
     def slow(*arguments: object, **options: object) -> http.client.HTTPResponse:
@@ -159,7 +159,7 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(tmp_path, monkeypatch
     answered.set()
 
 
-def test_two_processes_that_want_the_same_file_download_it_once(tmp_path):
+def test_concurrent_requests_for_one_file_download_it_once(tmp_path):
     results: list[Path] = []
     with serving(Served(CONTENT)) as served:
         threads = [
@@ -177,7 +177,9 @@ def test_two_processes_that_want_the_same_file_download_it_once(tmp_path):
     assert served.asked == [None]
 
 
-def test_a_file_that_came_while_a_third_process_began_is_left_as_it_is(tmp_path, monkeypatch):
+def test_a_file_that_another_process_finished_meanwhile_is_not_downloaded_again(
+    tmp_path, monkeypatch
+):
     lock, partial = fcntl.flock, tmp_path / "file.part"
 
     def others_were_quicker(file: IO[bytes], operation: int) -> None:
@@ -194,20 +196,20 @@ def test_a_file_that_came_while_a_third_process_began_is_left_as_it_is(tmp_path,
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_a_damaged_file_that_is_there_is_replaced(tmp_path):
+def test_an_existing_damaged_file_is_replaced(tmp_path):
     (tmp_path / "file").write_bytes(b"damaged")
     with serving(Served(CONTENT)) as served:
         assert fetch(remote(served), tmp_path / "file", silent).read_bytes() == CONTENT
 
 
-def test_nothing_is_drawn_where_standard_error_is_no_terminal(tmp_path, capfd):
+def test_no_progress_bar_is_drawn_if_standard_error_is_not_a_terminal(tmp_path, capfd):
     with serving(Served(CONTENT)) as served:
         fetch(remote(served), tmp_path / "file", silent)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_bar_is_drawn_on_standard_error_where_that_is_a_terminal(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+def test_a_progress_bar_is_drawn_if_standard_error_is_a_terminal(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich treat it as a terminal
     monkeypatch.setenv("TERM", "xterm")
     with serving(Served(CONTENT)) as served:
         fetch(remote(served), tmp_path / "file", silent)
@@ -216,7 +218,7 @@ def test_a_bar_is_drawn_on_standard_error_where_that_is_a_terminal(tmp_path, cap
     assert "file.tar.gz" in err
 
 
-def test_a_disk_that_cannot_be_written_is_an_os_error(tmp_path):
+def test_an_unwritable_cache_folder_is_an_os_error(tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="cache"):
         fetch(Remote(closed_url(), "0" * 64, 10), tmp_path / "cache" / "file", silent)

@@ -1,4 +1,4 @@
-"""A model of the zoo is measured again: its row is of now, and what trained it stays known."""
+"""Measuring a zoo model again replaces its row and keeps the record of its training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def copied(tmp_path: Path) -> tuple[Path, Path]:
     return manifest, file
 
 
-def test_numbers_are_of_now_and_the_training_stays_known(copied: tuple[Path, Path]) -> None:
+def test_measuring_again_replaces_the_row_and_keeps_the_training_record(
+    copied: tuple[Path, Path],
+) -> None:
     before = json.loads(copied[0].read_text())
     row = measure_again(*copied, None, "again")
     after = json.loads(copied[0].read_text())
@@ -39,7 +41,7 @@ def test_numbers_are_of_now_and_the_training_stays_known(copied: tuple[Path, Pat
     assert json.loads(copied[0].read_text())["trained"] == after["trained"]
 
 
-def test_other_images_are_refused(copied: tuple[Path, Path]) -> None:
+def test_other_test_images_are_refused(copied: tuple[Path, Path]) -> None:
     manifest, model = copied
     content = json.loads(manifest.read_text())
     content["result"]["splits"]["test"] = "0" * 64
@@ -51,7 +53,7 @@ def test_other_images_are_refused(copied: tuple[Path, Path]) -> None:
     assert json.loads(manifest.read_text()) == content
 
 
-def test_a_model_chosen_by_validation_images_is_measured_on_test_images_at_last(
+def test_a_model_measured_on_validation_images_can_then_be_measured_on_test_images(
     copied: tuple[Path, Path],
 ) -> None:
     manifest, model = copied
@@ -74,14 +76,14 @@ def test_a_model_that_trained_on_validation_images_is_not_measured_on_them(
         measure_again(*copied, None, "again", "validation")
 
 
-def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_name() -> None:
     result = CliRunner().invoke(main, ["toi"])
     assert result.exit_code == 1
     assert "no zoo model 'toi'" in result.output
     assert "Did you mean 'toy'?" in result.output
 
 
-def test_other_data_are_told_in_one_sentence() -> None:
+def test_unsuitable_data_is_refused_in_one_sentence() -> None:
     result = CliRunner().invoke(main, ["zoo:toy", __file__])
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")

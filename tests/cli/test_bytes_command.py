@@ -25,7 +25,9 @@ def file(content: bytes, tmp_path: Path) -> str:
     return str(path)
 
 
-def test_parts_add_up_to_the_file_and_each_says_where_it_holds(file: str, content: bytes) -> None:
+def test_parts_add_up_to_the_file_and_say_whether_they_are_stored_or_unpacked(
+    file: str, content: bytes
+) -> None:
     done = CliRunner().invoke(cli, ["inspect", file, "--bytes", "--json"])
     record = json.loads(done.stdout)
     stored = {r["part"]: r["bytes"] for r in record["parts"] if r["holds"] == "in flash as stored"}
@@ -46,16 +48,16 @@ def test_tables_show_the_same(file: str, content: bytes) -> None:
     assert "XNNPACK takes all of the operators" in shown
 
 
-def test_bytes_are_of_tflite_files_alone(tmp_path: Path) -> None:
+def test_bytes_of_a_keras_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     three_layers_model().save(path)
     done = CliRunner().invoke(cli, ["inspect", str(path), "--bytes"])
     assert done.exit_code == 1
-    assert "is no .tflite file; --bytes is of one" in done.stderr
+    assert "is not a .tflite file; --bytes needs one" in done.stderr
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_hostile_files_end_in_a_table_or_a_sentence(name: str, tmp_path: Path) -> None:
+def test_hostile_files_give_a_table_or_a_one_line_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(ATTACKS[name]())
     done = CliRunner().invoke(cli, ["inspect", str(path), "--bytes"])

@@ -1,4 +1,4 @@
-"""`compress compare`: rows and what is said where a word names none."""
+"""`compress compare`: compared rows, and the errors for words that name no row."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_json_has_the_verdict_and_the_numbers(results: Path) -> None:
     assert record["b"]["file_bytes"] == 480_000
 
 
-def test_a_word_that_names_nothing_or_too_much_ends_in_a_sentence(results: Path) -> None:
+def test_a_word_that_names_no_run_or_two_runs_is_refused(results: Path) -> None:
     done = compared(results, "nothing", "baseline")
     assert done.exit_code == 1
-    assert "'nothing' is no model file, no run folder, and no row of" in done.stderr
+    assert "'nothing' is not a model file, a run folder or a row of" in done.stderr
     append_to(results, pruned(BASE, 0.5, seed=7, run=digest("b")))
     done = compared(results, "prune --sparsity 0.5", "baseline")
     assert done.exit_code == 1
@@ -59,19 +59,19 @@ def test_a_word_that_names_nothing_or_too_much_ends_in_a_sentence(results: Path)
     assert done.stderr.count("\n") == 1
 
 
-def test_a_baseline_under_two_seeds_is_one(results: Path) -> None:
+def test_baselines_of_two_seeds_count_as_one(results: Path) -> None:
     append_to(results, row(BASE, seed=3, run=digest("c")))
     assert compared(results, digest("a")[:12], "baseline").exit_code == 0
 
 
-def test_rows_on_other_images_end_in_a_sentence(results: Path) -> None:
+def test_rows_on_different_images_are_refused(results: Path) -> None:
     append_to(results, row(bits(880, 1000), data="other", label="train other"))
     done = compared(results, "train other", "baseline")
     assert done.exit_code == 1
     assert "only models measured on the same images are compared" in done.stderr
 
 
-def test_a_page_is_written_beside_what_is_printed(results: Path, tmp_path: Path) -> None:
+def test_html_writes_a_page_besides_the_printed_text(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "pair.html"
     done = compared(results, "prune --sparsity 0.5", "baseline", "--html", str(page))
     assert done.exit_code == 0, done.output
@@ -79,7 +79,7 @@ def test_a_page_is_written_beside_what_is_printed(results: Path, tmp_path: Path)
     assert "is less accurate than baseline" in page.read_text()
 
 
-def test_files_are_timed_in_turn_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_times_both_files_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[tuple[int, ...]] = []
 
     def first_takes_half(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_files_are_timed_in_turn_if_asked_for(monkeypatch: pytest.MonkeyPatch) -
     assert timed == [(record["b"]["file_bytes"], record["a"]["file_bytes"])]
 
 
-def test_a_row_without_a_file_is_not_timed(results: Path) -> None:
+def test_latency_of_a_row_without_a_file_is_refused(results: Path) -> None:
     done = compared(results, "baseline", "prune --sparsity 0.5", "--latency")
     assert done.exit_code == 1
     assert "--latency times files, and 'baseline' is a row: name its run folder" in done.stderr

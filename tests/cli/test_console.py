@@ -1,4 +1,4 @@
-"""A log gets a line an epoch; a table in a pipe is not folded; nothing of progress reaches standard output."""
+"""A log gets one line per epoch; a table in a pipe is not wrapped; progress never goes to standard output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROW = {
 }
 
 
-def test_log_gets_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_one_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     lines = console.Lines()
     lines.begin("training", epochs=5, steps=10, batch_size=100, done=1)
     for step in range(10):
@@ -25,7 +25,7 @@ def test_log_gets_one_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "training: 5 epochs of 1,000 images, going on after epoch 1",
+        "training: 5 epochs of 1,000 images, resuming after epoch 1",
         "epoch 2/5  loss 1.2500  accuracy 0.5000  validation 0.6000 (1.1250)  100 images/s  0:00:30 left",
     ]
 
@@ -41,14 +41,16 @@ def test_terminal_gets_the_same_line_after_a_live_epoch(capsys: pytest.CaptureFi
     assert "epoch 2/2  loss 1.2500" in captured.err
 
 
-def test_pipe_gets_lines_and_a_terminal_gets_live(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_lines_and_a_terminal_gets_live_progress(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     assert type(console.progress()) is console.Lines
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert type(console.progress()) is console.Live
 
 
-def test_wide_table_is_not_folded_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wide_table_is_not_wrapped_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     record = {f"column {i}": "x" * 12 for i in range(10)} | {"count": 1234567}
     console.print_records([record])
     header, row = capsys.readouterr().out.splitlines()
@@ -56,12 +58,14 @@ def test_wide_table_is_not_folded_in_a_pipe(capsys: pytest.CaptureFixture[str]) 
     assert row.split() == ["x" * 12] * 10 + ["1,234,567"]
 
 
-def test_markup_in_a_cell_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_a_cell_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_records([{"model": "[red]prune[/red]"}])
     assert "[red]prune[/red]" in capsys.readouterr().out
 
 
-def test_summary_names_the_budget_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_names_the_parameter_budget_if_there_is_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     summary = {
         **{"params": 118258, "params_budget": 122000},
         **{"test_accuracy": 0.9, "test_accuracy_interval": [0.89, 0.91], "test_cross_entropy": 0.3},

@@ -44,7 +44,7 @@ def test_an_image_in_two_splits_fails_the_check(tmp_path: Path) -> None:
     assert "no model was measured on both" in done.stdout
 
 
-def test_json_has_the_same(tmp_path: Path) -> None:
+def test_json_has_the_same_counts(tmp_path: Path) -> None:
     path = str(arrays(tmp_path / "leaks.npz", leak=True))
     done = shown("--task", "images", "--check", "--json", "--data", path)
     record = json.loads(done.stdout)
@@ -54,14 +54,14 @@ def test_json_has_the_same(tmp_path: Path) -> None:
     assert done.exit_code == 1
 
 
-def test_missing_data_end_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_data_are_refused_in_one_line(tmp_path: Path) -> None:
     done = shown("--task", "images", "--check", "--data", str(tmp_path / "none.npz"))
     assert done.exit_code == 1
     assert "none.npz" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_features_are_shown_and_not_compared_as_pixels(tmp_path: Path) -> None:
+def test_features_are_shown_and_the_check_refuses_them(tmp_path: Path) -> None:
     features = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
     path = tmp_path / "features.npz"
     parts = {f"x_{name}": features for name in ("train", "validation", "test")}

@@ -53,12 +53,12 @@ def test_two_files_run_in_every_round_and_a_row_is_kept(files: list[str], tmp_pa
     assert {"machine", "versions", "commit", "instruction_sets", "engine"} <= set(record)
 
 
-def test_the_ratio_is_of_the_file_to_the_one_it_is_held_against() -> None:
+def test_the_ratio_is_that_of_the_file_to_the_reference_file() -> None:
     times = np.array([[2.0, 1.0], [4.0, 2.0], [3.0, 1.5]])
     assert ratio(times).median == 0.5
 
 
-def test_the_interval_of_the_ratio_holds_what_rounds_say() -> None:
+def test_the_interval_of_the_ratio_is_narrow_around_the_median() -> None:
     times = np.stack([np.ones(200), np.random.default_rng(0).normal(0.6, 0.05, 200)], axis=1)
     found = ratio(times)
     assert 0.55 < found.low < found.median < found.high < 0.65

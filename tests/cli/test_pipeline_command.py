@@ -37,7 +37,7 @@ linux = pytest.mark.skipif(
 
 
 def running(folder: Path, cores: int, *words: str) -> subprocess.Popen[bytes]:
-    """The command at work on so many processors."""
+    """Start the command on this number of processors."""
     folder.mkdir()
     (folder / "p.toml").write_text(PIPELINES)
     words = ("--task", "toy", "--deterministic", "--pipeline", str(folder / "p.toml"), *words)
@@ -55,9 +55,9 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The rows of one process with one thread: another number of threads adds in another order."""
+    """The rows of one process with one thread: more threads add in another order."""
     folder = tmp_path_factory.mktemp("alone") / "one"
-    assert running(folder, 1).wait() == 1  # for that which fails
+    assert running(folder, 1).wait() == 1  # one pipeline fails
     return records(folder)
 
 
@@ -72,7 +72,7 @@ def workers(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def kill_in_mid_training(folder: Path, driver: subprocess.Popen[bytes], parent: bool) -> None:
-    """Kill the workers, or their parents, while one is in the midst of a training."""
+    """Kill the workers, or their parents, during a training."""
     while driver.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             driver.wait(timeout=0.05)
@@ -100,7 +100,7 @@ def test_rows_are_the_same_when_a_job_is_killed_in_mid_training(
     kill_in_mid_training(folder, driver, parent=False)
     assert_same(folder, driver, alone)
     logs = "".join(log.read_text() for log in folder.glob("runs/jobs/*/worker-*.log"))
-    assert "going on after epoch" in logs
+    assert "resuming after epoch" in logs
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def run(*words: str) -> Any:
         return CliRunner().invoke(cli, ["run", *words])
 
 
-def test_two_jobs_write_rows_in_order_and_say_how_each_pipeline_came_out() -> None:
+def test_two_jobs_write_rows_in_order_and_report_each_pipeline() -> None:
     schemes = ("int8", "float16", "dynamic")
     runs = [f"quantize --scheme {scheme}" for scheme in schemes]
     Path("p.toml").write_text("".join(f"[[pipeline]]\nrun = '{each}'\n" for each in runs))
@@ -151,7 +151,9 @@ def test_two_jobs_write_rows_in_order_and_say_how_each_pipeline_came_out() -> No
         (["--pipeline", "p.toml", "--gpus", "1"], 2, "give --on too, or leave them out."),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(words: list[str], code: int, sentence: str) -> None:
+def test_wrong_options_are_refused_in_one_sentence(
+    words: list[str], code: int, sentence: str
+) -> None:
     Path("p.toml").write_text("[[pipeline]]\nrun = 'quantize'\n")
     done = run("--task", "toy", *words)
     assert done.exit_code == code, done.output
@@ -161,7 +163,7 @@ def test_what_is_wrong_is_said_in_one_sentence(words: list[str], code: int, sent
     assert not any(Path("runs").glob("*/manifest.json"))
 
 
-def test_without_ray_the_command_that_installs_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_is_refused_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     Path("p.toml").write_text("[[pipeline]]\nrun = 'quantize'\n")
     done = run("--task", "toy", "--pipeline", "p.toml", "--on", "ray")

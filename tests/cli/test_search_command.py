@@ -100,7 +100,7 @@ def test_the_test_images_stay_closed_until_all_trials_are_done(
     assert set(opened) == {3}
 
 
-def test_the_best_is_that_of_the_trials_and_its_file_is_put_at_a_known_place(
+def test_the_best_trial_is_reported_and_its_file_is_copied_to_the_search_folder(
     one: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, found = one
@@ -114,7 +114,7 @@ def test_the_best_is_that_of_the_trials_and_its_file_is_put_at_a_known_place(
     assert (file.parent / "front.png").exists()
 
 
-def test_trials_have_a_row_each_on_validation_in_the_folder_of_the_search(
+def test_each_trial_has_a_validation_row_in_the_folder_of_the_search(
     one: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, _ = one
@@ -123,7 +123,7 @@ def test_trials_have_a_row_each_on_validation_in_the_folder_of_the_search(
     assert sorted(runs) == sorted({t.user_attrs["result"]["run"] for t in ended(folder)})
 
 
-def test_only_the_finalist_has_a_row_on_test_and_it_says_how_it_was_found(
+def test_only_the_best_trial_has_a_test_row_with_a_note_about_the_search(
     one: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, found = one
@@ -136,7 +136,7 @@ def test_only_the_finalist_has_a_row_on_test_and_it_says_how_it_was_found(
     assert [row["run"] for row in found["on_test"]] == [baseline.run, best.run]
 
 
-def test_the_same_words_again_do_nothing_again(one: tuple[Path, dict[str, Any]]) -> None:
+def test_a_repeated_search_command_runs_no_trial_again(one: tuple[Path, dict[str, Any]]) -> None:
     folder, found = one
     files = sorted(folder.glob("runs/*/manifest.json"))
     times = [file.stat().st_mtime_ns for file in files]
@@ -159,7 +159,7 @@ def test_the_command_that_is_shown_gives_the_best_without_searching(
     assert "reused from" in done.stderr
 
 
-def test_status_shows_what_was_found_from_the_storage_alone(
+def test_status_shows_the_result_from_the_storage_alone(
     one: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, found = one
@@ -176,7 +176,7 @@ def test_another_search_of_the_same_name_is_refused(one: tuple[Path, dict[str, A
     folder, _ = one
     done = compress(folder, *WORDS, "--trials", "3", "--max-flash", "9KB")
     assert done.exit_code == 1
-    assert "search one is there already, with other words" in done.stderr
+    assert "search one already exists with other options" in done.stderr
 
 
 def test_a_study_of_somebody_else_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -185,13 +185,13 @@ def test_a_study_of_somebody_else_is_refused_before_anything_is_written(tmp_path
     (tmp_path / "space.toml").write_text(SPACE)
     done = compress(tmp_path, *WORDS, "--trials", "3", "--storage", "sqlite:///own.db")
     assert done.exit_code == 1, done.output
-    assert "the storage has a study called one that is of no search" in done.stderr
+    assert "the storage has a study called one that does not belong to a search" in done.stderr
     assert own.user_attrs == {}
     assert len(own.trials) == 1
     assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
 
 
-def test_a_run_folder_in_a_shared_storage_leads_nowhere_else(tmp_path: Path) -> None:
+def test_a_run_folder_outside_the_runs_in_a_shared_storage_is_refused(tmp_path: Path) -> None:
     words = [*WORDS, "--trials", "1", "--storage", "sqlite:///shared.db"]
     assert searched(tmp_path, *words)["finished"] == 1
     (trial,) = trials(tmp_path)
@@ -206,8 +206,8 @@ def test_a_run_folder_in_a_shared_storage_leads_nowhere_else(tmp_path: Path) -> 
         assert "'../elsewhere' as its run folder" in done.stderr
 
 
-def test_a_damaged_file_of_a_search_is_said_in_one_sentence(tmp_path: Path) -> None:
-    """On every way that a search is gone on with."""
+def test_a_damaged_file_of_a_search_is_refused(tmp_path: Path) -> None:
+    """With --resume and with --status."""
     whole: dict[str, Any] = {
         "version": 1, "name": "one", "space": {"chains": ["quantize"]}, "objectives": ["top1"], "limits": {},
         "minutes": None, "trials": 1, "storage": None,
@@ -222,7 +222,7 @@ def test_a_damaged_file_of_a_search_is_said_in_one_sentence(tmp_path: Path) -> N
             assert "is not the file of a search (" in done.stderr
 
 
-def test_several_objectives_give_a_front_whose_every_point_is_measured_on_test(
+def test_every_point_of_the_front_of_two_objectives_is_measured_on_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = searched(
@@ -254,7 +254,7 @@ def killed_after(working: subprocess.Popen[str], text: str) -> None:
 
 
 def assert_whole(folder: Path, finished: list[Any], name: str = "one") -> None:
-    """Nothing is lost, nothing is done twice, and every row is whole."""
+    """Assert that no trial is lost or run twice, and that every row is whole."""
     now = {t.number: t for t in trials(folder, name)}
     for trial in finished:
         assert now[trial.number].user_attrs["result"] == trial.user_attrs["result"]
@@ -264,7 +264,7 @@ def assert_whole(folder: Path, finished: list[Any], name: str = "one") -> None:
     assert len(set(runs)) == len(runs)
 
 
-def test_a_search_that_is_killed_goes_on_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_killed_search_resumes_and_loses_no_trial(tmp_path: Path) -> None:
     (tmp_path / "space.toml").write_text(SPACE)
     words = [*WORDS, "--trials", "3", "--lease", "2"]
     killed_after(process(tmp_path, *words), "trial 0: ")
@@ -275,7 +275,7 @@ def test_a_search_that_is_killed_goes_on_and_loses_nothing(tmp_path: Path) -> No
     assert_whole(tmp_path, before)
 
 
-def test_two_workers_share_the_trials_and_the_driver_alone_writes_rows(
+def test_two_workers_share_the_trials_and_only_the_driver_writes_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = searched(tmp_path, *WORDS, "--trials", "4", "--jobs", "2")
@@ -287,7 +287,7 @@ def test_two_workers_share_the_trials_and_the_driver_alone_writes_rows(
     assert labels == ["baseline", found["best"]["stages"]]
 
 
-def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
+def test_a_worker_ends_when_its_parent_process_is_gone() -> None:
     ours = budget.Budget(None, 10, parent=os.getppid())
     assert not ours.is_over()
     assert budget.Budget(None, 10, parent=2**22).is_over()
@@ -300,14 +300,14 @@ def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
         (["--minutes", "0"], 2, "0.0 is not in the range 0<x<=1000000"),
         (["--minutes", "nan"], 2, "nan is not a finite number"),
         (["--trials", "0"], 2, "0 is not in the range"),
-        (["--trials", "1", "--max-flash", "much"], 2, "'much' is no amount such as 65536, 64KB"),
-        (["--trials", "1", "--max-flash", "-4"], 2, "is no amount"),
-        (["--trials", "1", "--max-flash", "64XB"], 2, "is no amount"),
+        (["--trials", "1", "--max-flash", "much"], 2, "'much' is not an amount such as 65536"),
+        (["--trials", "1", "--max-flash", "-4"], 2, "is not an amount"),
+        (["--trials", "1", "--max-flash", "64XB"], 2, "is not an amount"),
         (["--trials", "1", "--jobs", "0"], 2, "0 is not in the range"),
         (["--trials", "1", "--objective", "speed"], 2, "'speed' is not one of 'top1'"),
-        (["--trials", "1", "--name", "../x"], 1, "is no name of a search"),
+        (["--trials", "1", "--name", "../x"], 1, "is not a name for a search"),
         (["--trials", "1", "--space", "absent.toml"], 1, "absent.toml: No such file"),
-        (["--trials", "1", "--storage", "nonsense"], 1, "'nonsense' is no URL of a database"),
+        (["--trials", "1", "--storage", "nonsense"], 1, "'nonsense' is not the URL of a database"),
         (["--trials", "1", "--max-flash", "100"], 1, "less than anything in this space takes"),
         (["--trials", "1", "--on", "rey"], 1, "expected ray, or ray://HOST:PORT of a cluster"),
         (["--trials", "1", "--on", "ray://host:1"], 1, "machines cannot share SQLite safely"),
@@ -316,7 +316,7 @@ def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
             1,
             "cannot share SQLite safely",
         ),
-        (["--trials", "1", "--cpus", "2"], 2, "what each job has of a Ray cluster: give --on too"),
+        (["--trials", "1", "--cpus", "2"], 2, "of each job in a Ray cluster: give --on too"),
         (["--trials", "1", "--cpus", "0"], 2, "0 is not in the range"),
         (["--trials", "1", "--gpus", "-1"], 2, "-1.0 is not in the range"),
         (["--resume", "absent"], 1, "no search 'absent' in runs/searches."),
@@ -325,7 +325,9 @@ def test_a_worker_ends_with_the_process_that_it_works_for() -> None:
         (["--status", "x", "--trials", "3"], 2, "--status takes --trials from the search"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_sentence(words: list[str], code: int, sentence: str) -> None:
+def test_wrong_options_are_refused_in_one_sentence(
+    words: list[str], code: int, sentence: str
+) -> None:
     task = [] if {"--resume", "--status"} & set(words) else ["--task", "toy"]
     done = CliRunner().invoke(cli, ["search", *task, *words])
     assert done.exit_code == code, done.output
@@ -346,7 +348,7 @@ def test_help_imports_neither_tensorflow_nor_optuna() -> None:
 
 
 def test_every_option_of_runs_is_kept_with_the_search() -> None:
-    """Else a search that is resumed, or its workers, would run with another value."""
+    """Otherwise a resumed search, or its workers, would run with another value."""
     kept = {*definition.KEPT, "out", "as_json"}
     own = {option.name for option in search_options.SEARCH_OPTIONS}
     assert {option.name for option in search_options.search.params} == kept | own

@@ -81,7 +81,7 @@ def test_fifty_random_kills_lose_nothing_and_do_nothing_twice(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(victims), signal.SIGKILL)
                 kills += 1
-        elif driver.returncode == 0:  # it ended before so many kills
+        elif driver.returncode == 0:  # the search ended before the last kill
             trials += MORE
         now = finished(tmp_path)
         assert {number: now.get(number) for number in seen} == seen

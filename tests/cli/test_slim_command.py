@@ -1,4 +1,4 @@
-"""`compress slim`: anybody's file, written elsewhere, whole or not at all."""
+"""`compress slim` writes a smaller file to another place, whole or not at all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def refusal(*words: str, code: int = 1) -> str:
     return done.stderr
 
 
-def test_a_file_is_written_beside_its_input_which_stays(file: Path, content: bytes) -> None:
+def test_the_smaller_file_is_written_beside_the_unchanged_input(file: Path, content: bytes) -> None:
     done = slim("model.tflite")
     assert done.exit_code == 0, done.output
     assert file.read_bytes() == content
@@ -56,7 +56,7 @@ def test_a_file_is_written_beside_its_input_which_stays(file: Path, content: byt
     assert slim("model.tflite").exit_code == 0  # the same again
 
 
-def test_the_place_can_be_named_and_may_be_that_of_the_input(file: Path, content: bytes) -> None:
+def test_out_names_the_output_and_may_be_the_input(file: Path, content: bytes) -> None:
     done = slim("model.tflite", "--out", "model.tflite", "--json")
     record = json.loads(done.stdout)
     assert record["bytes_before"] == len(content)
@@ -64,9 +64,9 @@ def test_the_place_can_be_named_and_may_be_that_of_the_input(file: Path, content
     assert sorted(path.name for path in Path().iterdir()) == ["model.tflite"]
 
 
-def test_another_file_in_the_default_place_stays(file: Path) -> None:
+def test_an_existing_other_file_in_the_default_place_is_not_overwritten(file: Path) -> None:
     Path("model.slim.tflite").write_bytes(b"mine")
-    assert "model.slim.tflite is there already and is another file" in refusal("model.tflite")
+    assert "model.slim.tflite already exists with other content" in refusal("model.tflite")
 
 
 def test_a_file_of_another_kind_is_refused(file: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_file_cut_off_is_refused(file: Path, content: bytes, length: int) -> N
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_hostile_file_is_refused_or_written_as_small(file: Path, name: str) -> None:
+def test_a_hostile_file_is_refused_or_written_no_larger(file: Path, name: str) -> None:
     made = FILES[name]()
     file.write_bytes(made)
     done = slim("model.tflite")

@@ -1,4 +1,4 @@
-"""A run outlives its standard error: a terminal that was closed, a pager that was left, a disk that is full."""
+"""A command finishes without its standard error: a closed terminal, a pager that was left, a full disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "compress"]
 
 
 def compress(*words: str, **streams: Any) -> Done:
-    """A command in a process of its own, its input empty."""
+    """Run a command in a new process, with empty input."""
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True} | streams
     return subprocess.run([*COMMAND, *words], check=False, timeout=300, **given)
 
@@ -50,7 +50,7 @@ every_stream = pytest.mark.parametrize("run", [whose_reader_left, that_is_closed
 
 
 @every_stream
-def test_what_was_asked_is_done_to_the_end(run: Any) -> None:
+def test_a_command_finishes_without_its_standard_error(run: Any) -> None:
     for number in range(3):
         folder = Path("runs") / f"prune-{number:012}"
         folder.mkdir(parents=True)
@@ -70,8 +70,8 @@ def test_a_refusal_keeps_its_exit_code(run: Any, words: list[str], code: int) ->
     assert (done.returncode, done.stdout) == (code, "")
 
 
-def test_a_training_goes_on_when_the_reader_of_its_progress_leaves() -> None:
-    """It reads a line, and goes, as `| head -1` does; the training tells of every epoch."""
+def test_a_training_continues_when_the_reader_of_its_progress_leaves() -> None:
+    """The reader reads one line and leaves, as `| head -1` does; the log has every epoch."""
     words = [*COMMAND, "train", "--task", "toy", "--epochs", "2", "--json"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
     with subprocess.Popen(words, text=True, **streams) as process:  # type: ignore[call-overload]
@@ -92,7 +92,7 @@ def test_other_streams_may_be_closed_too(closed: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["stages", "tasks"])
-def test_a_reader_of_results_that_leaves_is_no_error_worth_a_word(name: str) -> None:
+def test_a_reader_of_results_that_leaves_causes_no_message(name: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = compress(name, stdout=writer, stderr=subprocess.PIPE)
@@ -100,7 +100,7 @@ def test_a_reader_of_results_that_leaves_is_no_error_worth_a_word(name: str) -> 
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_what_nobody_foresaw_and_warnings_show_no_controls() -> None:
+def test_tracebacks_and_warnings_show_no_control_characters() -> None:
     code = (
         "import warnings\n"
         "from compress.cli import streams\n"

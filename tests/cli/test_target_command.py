@@ -27,7 +27,7 @@ def file(content: bytes, tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_arena_and_what_fills_it_are_told(file: str, content: bytes) -> None:
+def test_the_arena_and_the_tensors_that_fill_it_are_reported(file: str, content: bytes) -> None:
     record = json.loads(
         CliRunner().invoke(cli, ["inspect", file, "--target", "micro", "--json"]).stdout
     )
@@ -45,7 +45,9 @@ def test_the_table_says_how_it_was_measured(file: str) -> None:
     assert "[1, 6, 6, 4]" in shown
 
 
-def test_a_file_that_tflm_does_not_run_says_why_and_what_to_do(tmp_path: Path) -> None:
+def test_a_file_that_tflm_cannot_run_is_reported_with_the_reason_and_a_remedy(
+    tmp_path: Path,
+) -> None:
     from support.tflite_examples import float16
 
     path = tmp_path / "half.tflite"
@@ -57,7 +59,7 @@ def test_a_file_that_tflm_does_not_run_says_why_and_what_to_do(tmp_path: Path) -
     assert "quantize --scheme int8" in record["what_to_do"]
 
 
-def test_an_estimate_of_vela_calls_itself_one(file: str) -> None:
+def test_an_estimate_of_vela_is_labeled_as_an_estimate(file: str) -> None:
     record = json.loads(
         CliRunner().invoke(cli, ["inspect", file, "--target", "ethos-u55-128", "--json"]).stdout
     )
@@ -65,7 +67,7 @@ def test_an_estimate_of_vela_calls_itself_one(file: str) -> None:
     assert record["cpu_operators"] == {}
 
 
-def test_two_ways_to_look_at_a_file_are_refused(file: str) -> None:
+def test_bytes_and_target_together_are_refused(file: str) -> None:
     done = CliRunner().invoke(cli, ["inspect", file, "--bytes", "--target", "micro"])
     assert done.exit_code == 2
     assert "show different things: give one of them" in done.stderr

@@ -1,4 +1,4 @@
-"""`compress train` has the options of the network that its words name, and tells its size without data."""
+"""`compress train` has the options of the named network, and shows its size without data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shown(*words: str) -> str:
 
 
 @pytest.mark.parametrize("words", [[], ["--network", "baseline"]], ids=str)
-def test_help_has_the_options_of_the_named_network_alone(words: list[str]) -> None:
+def test_help_has_only_the_options_of_the_named_network(words: list[str]) -> None:
     assert "--width " in shown("--task", "toy", *words, "--help")
     residual = shown("--task", "toy", "--network", "residual", "--help")
     assert "--width " not in residual
@@ -37,14 +37,14 @@ def test_help_lists_every_network_with_its_options_and_recipes() -> None:
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)], ids=["before", "after"])
-def test_options_of_a_network_stand_before_and_after_its_name(order: slice) -> None:
+def test_options_of_a_network_may_come_before_or_after_its_name(order: slice) -> None:
     pairs = [["--network", "residual"], ["--blocks", "2"], ["--filters=4,2"], ["--task", "toy"]]
     words = [word for pair in pairs[order] for word in pair]
     record = json.loads(shown(*words, "--dry-run", "--json"))
     assert record["options"] == {"filters": [4, 2], "blocks": 2}
 
 
-def test_a_dry_run_tells_the_size_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_shows_the_size_without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*words: Any) -> None:
         raise AssertionError("A dry run needs no data.")
 
@@ -59,7 +59,7 @@ def test_a_dry_run_tells_the_size_without_data(monkeypatch: pytest.MonkeyPatch) 
     assert not list(Path().iterdir())
 
 
-def test_a_network_is_trained_by_its_own_recipe_and_found_again() -> None:
+def test_a_network_is_trained_by_its_own_recipe_and_reused() -> None:
     words = ["--task", "toy", "--network", "residual", "--blocks", "2", "--epochs", "1", "--json"]
     first = json.loads(shown(*words))
     assert first["result"]["label"] == (
@@ -70,7 +70,7 @@ def test_a_network_is_trained_by_its_own_recipe_and_found_again() -> None:
     assert json.loads(again.stdout)["result"] == first["result"]
 
 
-def test_the_first_network_by_name_is_the_run_without_a_name() -> None:
+def test_naming_the_first_network_is_the_same_run_as_naming_none() -> None:
     words = ["--task", "toy", "--epochs", "0", "--json"]
     first = json.loads(shown(*words))["result"]
     assert first["label"] == "train --recipe toy --epochs 0"

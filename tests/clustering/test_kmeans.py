@@ -1,4 +1,4 @@
-"""Initial centroids: within the weights, few enough to be shared, and where each method puts them."""
+"""Initial centroids lie within the weights, are few enough to be shared, and are placed by their method."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_random_centroids_differ_with_the_seed() -> None:
     assert not np.isin(one, other).any()
 
 
-def test_density_based_centroids_have_as_many_weights_between_each_two() -> None:
+def test_density_based_centroids_have_equally_many_weights_between_neighbors() -> None:
     w = drawn(6400) ** 3
     table = centroids_of(w, 65, "density-based", 0)
     assert (table[0], table[-1]) == (w.min(), w.max())
@@ -55,7 +55,7 @@ def test_k_means_finds_the_groups_and_their_means() -> None:
 
 
 @pytest.mark.parametrize("k", [4, 16, 64])
-def test_k_means_ends_nearer_to_the_weights_than_the_others(k: int) -> None:
+def test_k_means_has_the_smallest_error_of_all_initializations(k: int) -> None:
     w = drawn(3000)
     errors = {i: np.square(w - nearest(w, centroids_of(w, k, i, 0))).sum() for i in INITIALIZATIONS}
     assert min(errors, key=errors.__getitem__) == "kmeans++"

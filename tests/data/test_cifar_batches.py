@@ -1,4 +1,4 @@
-"""Official CIFAR-10 batches, of any number of images, are images as any others."""
+"""Official CIFAR-10 batches with any number of images are read like other image data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.own_images import digests, pixels_of, quiet
 
 def test_binary_and_python_batches_give_the_same_splits(tmp_path: Path) -> None:
     binary = write_binary(tmp_path / "bin")
-    # As the archives unpack: the folder of batches is in another one.
+    # As the archives unpack: the folder of batches is inside another folder.
     write_python(tmp_path / "py" / "cifar-10-batches-py")
     told: list[str] = []
     one, other = read(binary, told.append), read(tmp_path / "py", quiet)
@@ -58,7 +58,7 @@ def empty(folder: Path) -> None:
         (empty, "test_batch.bin: 0 bytes; a batch has 3,073 for each image"),
     ],
 )
-def test_damaged_binary_batches_get_a_sentence(tmp_path, damage, sentence) -> None:
+def test_damaged_binary_batches_are_refused_in_a_sentence(tmp_path, damage, sentence) -> None:
     damage(write_binary(tmp_path / "bin"))
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         read(tmp_path / "bin", quiet)
@@ -77,12 +77,10 @@ class Evil:
         ({b"labels": [0]}, "has no 'data'"),
         ({b"data": np.zeros((2, 9), np.uint8), b"labels": [0, 1]}, "expected uint8 [2, 3072]"),
         ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [0]}, "not a list of 2 numbers"),
-        ({b"data": np.zeros((0, 3072), np.uint8), b"labels": []}, "no list of whole numbers"),
+        ({b"data": np.zeros((0, 3072), np.uint8), b"labels": []}, "not a list of whole numbers"),
     ],
 )
-def test_python_batch_that_is_none_gets_a_sentence_and_runs_nothing(
-    tmp_path, batch, sentence
-) -> None:
+def test_an_invalid_python_batch_is_refused_and_runs_no_code(tmp_path, batch, sentence) -> None:
     folder = write_python(tmp_path / "py")
     (folder / "data_batch_1").write_bytes(pickle.dumps(batch))
     with pytest.raises(ValueError, match="data_batch_1") as caught:

@@ -1,4 +1,4 @@
-"""Class folders become the same splits for everyone; what is wrong in one gets a sentence."""
+"""Class folders give the same splits everywhere; an invalid folder is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ from support.own_images import (
 # Splits
 
 
-def test_class_folders_alone_are_dealt_into_three_splits_class_by_class(tmp_path: Path) -> None:
+def test_class_folders_without_splits_are_divided_into_three_splits_class_by_class(
+    tmp_path: Path,
+) -> None:
     said: list[str] = []
     data = read(class_folders(tmp_path / "bugs", n=20), said.append)
     assert data.classes == ("ant", "bee")
@@ -46,7 +48,7 @@ def test_class_folders_alone_are_dealt_into_three_splits_class_by_class(tmp_path
 
 
 def test_shares_are_of_all_images() -> None:
-    """Of what is left after test, validation takes more than its share of the whole."""
+    """Validation takes more than its share of the images that remain after the test split is drawn."""
     splits = deal({"train": Split(images(200), np.arange(200) % 2)})
     assert [np.bincount(s.labels).tolist() for s in splits] == [[70, 70], [15, 15], [15, 15]]
 
@@ -72,13 +74,15 @@ def test_the_name_of_the_data_changes_with_any_pixel(tmp_path: Path) -> None:
     assert read(root, quiet).name != before
 
 
-def test_the_name_of_the_data_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_the_data_has_only_plain_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = class_folders(tmp_path / "my [red]bugs|.v2")
     monkeypatch.chdir(root)
     assert read(Path("."), quiet).name.startswith("my__red_bugs_.v2-")
 
 
-def test_splits_that_are_there_are_taken_and_the_others_dealt(tmp_path: Path) -> None:
+def test_existing_splits_are_kept_and_missing_splits_are_drawn(tmp_path: Path) -> None:
     for part in ("train", "test"):
         class_folders(tmp_path / part, n=10 if part == "train" else 4)
     _, parts = read_folder(tmp_path)
@@ -88,7 +92,7 @@ def test_splits_that_are_there_are_taken_and_the_others_dealt(tmp_path: Path) ->
     assert np.bincount(data.validation.labels).tolist() == [2, 2]
 
 
-def test_image_that_is_there_twice_is_dealt_once() -> None:
+def test_a_duplicate_image_is_kept_once() -> None:
     pixels = np.concatenate([images(20), images(20)])
     labels = np.tile(np.arange(20) % 2, 2)
     assert sum(map(len, deal({"train": Split(pixels, labels)}))) == 20
@@ -96,7 +100,7 @@ def test_image_that_is_there_twice_is_dealt_once() -> None:
     assert sum(map(len, deal({"train": Split(pixels, np.arange(40) // 20)}))) == 40
 
 
-def test_test_images_that_are_trained_on_are_said(tmp_path: Path) -> None:
+def test_a_note_counts_test_images_that_are_also_training_images(tmp_path: Path) -> None:
     class_folders(tmp_path / "train")
     class_folders(tmp_path / "test")
     shutil.copy(tmp_path / "train/ant/3.png", tmp_path / "test/ant/3.png")
@@ -120,7 +124,7 @@ def test_labels_follow_the_sorted_names_as_in_keras(tmp_path: Path) -> None:
     assert np.array_equal(first, np.asarray(Image.open(root / "2" / "0.png")))
 
 
-def test_grey_images_have_one_channel_unless_one_has_colour(tmp_path: Path) -> None:
+def test_grey_images_have_one_channel_unless_one_image_has_color(tmp_path: Path) -> None:
     pixels = images(3, shape=(4, 4))
     paths = [save(tmp_path / f"{n}.png", p) for n, p in enumerate(pixels)]
     assert np.array_equal(read_images(paths), pixels[..., None])
@@ -130,7 +134,7 @@ def test_grey_images_have_one_channel_unless_one_has_colour(tmp_path: Path) -> N
     assert np.array_equal(mixed[3], colour)
 
 
-def test_jpegs_and_palettes_are_read_as_pillow_shows_them(tmp_path: Path) -> None:
+def test_jpegs_and_palettes_are_read_as_pillow_reads_them(tmp_path: Path) -> None:
     pixels = Image.fromarray(images(1)[0])
     pixels.save(tmp_path / "a.JPG")
     pixels.quantize(16).save(tmp_path / "b.png")
@@ -139,7 +143,7 @@ def test_jpegs_and_palettes_are_read_as_pillow_shows_them(tmp_path: Path) -> Non
         assert np.array_equal(read_images([tmp_path / name])[0], shown)
 
 
-def test_what_file_managers_leave_is_passed_over(tmp_path: Path) -> None:
+def test_files_left_by_file_managers_are_ignored(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "x")
     for name in (".DS_Store", "ant/.DS_Store", "bee/Thumbs.db", "README.md"):
         (root / name).write_bytes(b"x")
@@ -156,7 +160,7 @@ def no_image(root: Path) -> None:
 
 
 def bomb(root: Path) -> None:
-    """A header of 60,000 x 60,000 pixels, and nothing behind it."""
+    """A header of 60,000 x 60,000 pixels without the pixels."""
     content = bytearray((root / "ant/0.png").read_bytes())
     content[16:24] = (60_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
@@ -222,7 +226,7 @@ def transparent(root: Path) -> None:
         (lambda r: [(r / f"bee/{n}.png").unlink() for n in range(8)], "no image of class bee in validation"),
     ],
 )  # fmt: skip
-def test_wrong_folder_gets_a_sentence(
+def test_an_invalid_folder_is_refused_in_a_sentence(
     tmp_path: Path, damage: Callable[[Path], Any], sentence: str
 ) -> None:
     root = class_folders(tmp_path / "bugs")
@@ -234,7 +238,7 @@ def test_wrong_folder_gets_a_sentence(
     assert str(root) in str(caught.value)
 
 
-def test_link_that_stays_inside_is_followed(tmp_path: Path) -> None:
+def test_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "bugs", n=20)
     (root / "ant/link.png").symlink_to(root / "ant/0.png")
     assert sum(map(len, of_sides(read(root, quiet)))) == 40

@@ -12,7 +12,7 @@ from compress.data.leakage import near_duplicates
 
 
 def drawn(n: int, seed: int, side: int = 32) -> np.ndarray:
-    """Smooth random images, as photographs are: coarse random blocks, enlarged and blurred."""
+    """Smooth random images that resemble photographs: coarse random blocks, enlarged and blurred."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (n, 8, 8, 3)).astype(float)
     large = coarse.repeat(-(-side // 8), axis=1).repeat(-(-side // 8), axis=2)[:, :side, :side]
@@ -26,12 +26,12 @@ def noisy(image: np.ndarray, deviation: float) -> np.ndarray:
     return moved.clip(0, 255).astype(np.uint8)
 
 
-def test_other_images_are_no_near_duplicates() -> None:
+def test_different_images_are_not_near_duplicates() -> None:
     found = near_duplicates(drawn(60, 1), drawn(80, 2))
     assert found.images == 0
 
 
-def test_the_same_image_is_found_and_so_is_one_with_noise() -> None:
+def test_identical_and_noisy_copies_are_found() -> None:
     images, others = drawn(30, 1), drawn(40, 2)
     others[7], others[11] = images[3], noisy(images[5], 4)
     found = near_duplicates(images, others)
@@ -41,7 +41,7 @@ def test_the_same_image_is_found_and_so_is_one_with_noise() -> None:
     assert found.images == 2
 
 
-def test_a_brighter_copy_is_found_by_the_perceptual_hash_alone() -> None:
+def test_a_brighter_copy_is_found_only_by_the_perceptual_hash() -> None:
     images, others = drawn(30, 1) // 2 + 40, drawn(40, 2)
     others[7] = images[3] + 25
     found = near_duplicates(images, others)
@@ -50,7 +50,7 @@ def test_a_brighter_copy_is_found_by_the_perceptual_hash_alone() -> None:
     assert found.by_hash[0].pixel_distance == pytest.approx(25)
 
 
-def test_flat_images_are_alike_by_hash_and_told_apart_by_pixels() -> None:
+def test_flat_images_with_equal_hashes_are_distinguished_by_pixels() -> None:
     flat = np.full((2, 32, 32, 3), [[[[20]]], [[[200]]]], np.uint8)
     assert near_duplicates(flat[:1], flat[1:]).images == 0
     assert near_duplicates(flat[:1], flat[:1]).images == 1
@@ -74,7 +74,7 @@ def test_no_pair_within_the_pixel_distance_is_missed(
     assert all(p.pixel_distance == pytest.approx(distances[p.index].min(), abs=1e-3) for p in found)
 
 
-def test_the_answer_does_not_hang_on_how_many_images_are_looked_at_at_a_time(
+def test_the_result_does_not_depend_on_the_chunk_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     images, others = drawn(30, 1), drawn(40, 2)
@@ -85,7 +85,7 @@ def test_the_answer_does_not_hang_on_how_many_images_are_looked_at_at_a_time(
     assert [p.index for p in whole.identical] == [3, 29]
 
 
-def test_a_split_of_one_image_many_times_is_no_harder() -> None:
-    """Every pair is near: pixels are compared a few at a time, and no longer than needed."""
+def test_a_split_of_many_copies_of_one_image_is_compared_in_full() -> None:
+    """Every pair is near, so the comparison must work in chunks and stop early."""
     same = np.full((300, 32, 32, 3), 7, np.uint8)
     assert len(near_duplicates(same, same).identical) == 300

@@ -1,4 +1,4 @@
-"""Arrays in an `.npz` become the splits that class folders do; what is wrong in one gets a sentence."""
+"""Arrays in an `.npz` give the same splits as class folders; wrong arrays are refused in a sentence."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_float_arrays_are_features_of_their_own_shape(
     assert sorted(map(bytes, dealt)) == sorted(map(bytes, features))
 
 
-def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_splits_given_as_arrays_are_kept(tmp_path: Path) -> None:
     given = {f"x_{p}": images(10, seed=n) for n, p in enumerate(("train", "validation", "test"))}
     labels = {name.replace("x", "y"): np.arange(10) % 2 for name in given}
     data = read(npz(tmp_path, **given, **labels), quiet)
@@ -96,7 +96,9 @@ def test_splits_of_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_wrong_arrays_get_a_sentence(tmp_path: Path, named: dict[str, Any], sentence: str) -> None:
+def test_wrong_arrays_are_refused_in_a_sentence(
+    tmp_path: Path, named: dict[str, Any], sentence: str
+) -> None:
     path = npz(tmp_path, **named)
     with pytest.raises(ValueError, match=r"\.$") as caught:
         read(path, quiet)
@@ -104,7 +106,7 @@ def test_wrong_arrays_get_a_sentence(tmp_path: Path, named: dict[str, Any], sent
     assert str(path) in str(caught.value)
 
 
-def test_array_that_says_it_is_enormous_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_an_array_with_a_huge_declared_shape_is_refused_by_its_header(tmp_path: Path) -> None:
     head = io.BytesIO()
     promised = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 256, 256, 3)}
     np.lib.format.write_array_header_1_0(head, promised)
@@ -117,7 +119,7 @@ def test_array_that_says_it_is_enormous_is_refused_by_its_header(tmp_path: Path)
         read(tmp_path / "bomb.npz", quiet)
 
 
-def test_array_with_a_header_that_may_be_enormous_is_refused_unread(tmp_path: Path) -> None:
+def test_an_array_with_a_header_of_version_2_is_refused_unread(tmp_path: Path) -> None:
     size = 100_000_000
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", b"\x93NUMPY\2\0" + size.to_bytes(4, "little") + bytes(size))
@@ -138,7 +140,9 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
-def test_header_that_describes_no_array_gets_a_sentence(tmp_path: Path, header: bytes) -> None:
+def test_a_header_that_describes_no_array_is_refused_in_a_sentence(
+    tmp_path: Path, header: bytes
+) -> None:
     with zipfile.ZipFile(tmp_path / "bugs.npz", "w") as archive:
         for name in ("x_train.npy", "y_train.npy"):
             size = len(header).to_bytes(2, "little")
@@ -148,7 +152,7 @@ def test_header_that_describes_no_array_gets_a_sentence(tmp_path: Path, header: 
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_damage_is_a_sentence_however_the_arrays_are_packed(packing: int, tmp_path: Path) -> None:
+def test_damage_is_found_in_lzma_and_bzip2_archives(packing: int, tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", **arrays())
     with (
         zipfile.ZipFile(tmp_path / "plain.npz") as plain,
@@ -164,7 +168,7 @@ def test_damage_is_a_sentence_however_the_arrays_are_packed(packing: int, tmp_pa
 
 
 @pytest.mark.parametrize("cut", [10, 200, -30])
-def test_damaged_archive_gets_a_sentence(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_archive_is_refused_in_a_sentence(tmp_path: Path, cut: int) -> None:
     path = npz(tmp_path, **arrays())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match="not a whole"):
@@ -172,7 +176,7 @@ def test_damaged_archive_gets_a_sentence(tmp_path: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "said"), [("nowhere", "is not there"), ("a.zip", "is neither")])
-def test_what_is_neither_folder_nor_arrays_is_refused(name: str, said: str) -> None:
+def test_a_path_that_is_neither_a_folder_nor_an_npz_is_refused(name: str, said: str) -> None:
     Path("a.zip").write_bytes(b"x")
     with pytest.raises(ValueError, match=f"{name} {said}; expected a folder of images by class"):
         read(Path(name), quiet)

@@ -1,4 +1,4 @@
-"""Pixels are prepared as they are asked to be, in every split alike, and not otherwise."""
+"""Pixels are prepared as the options say, in the same way in every split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def arrays(tmp_path: Path, **more: Any) -> Path:
     return tmp_path / "bugs.npz"
 
 
-def test_nothing_is_done_by_default(tmp_path: Path) -> None:
+def test_the_default_preparation_changes_nothing(tmp_path: Path) -> None:
     path = arrays(tmp_path)
     plain, prepared = read(path, quiet), read(path, quiet, Preparation())
     assert digests(plain) == digests(prepared)
@@ -39,19 +39,19 @@ def test_pixels_are_normalized_as_torchvision_does(tmp_path: Path) -> None:
     assert plain.name != prepared.name
 
 
-def test_channels_are_reversed_before_the_mean_is_taken(tmp_path: Path) -> None:
+def test_channels_are_reversed_before_the_mean_is_subtracted(tmp_path: Path) -> None:
     path = arrays(tmp_path)
     plain = read(path, quiet).train.images
     swapped = read(path, quiet, Preparation(bgr=True)).train.images
     assert swapped.dtype == np.uint8
     assert (swapped == plain[..., ::-1]).all()
-    # As Caffe's models are fed: raw pixels less the mean of blue, green and red.
+    # The input of Caffe's models: raw pixels minus the mean of blue, green and red.
     caffe = Preparation(bgr=True, scale=1.0, mean=(103.939, 116.779, 123.68))
     expected = plain[..., ::-1] - np.float32([103.939, 116.779, 123.68])
     np.testing.assert_allclose(read(path, quiet, caffe).train.images, expected, atol=1e-4)
 
 
-def test_grey_images_have_a_mean_of_one_number(tmp_path: Path) -> None:
+def test_grey_images_take_a_mean_of_one_number(tmp_path: Path) -> None:
     path = arrays(tmp_path, x_train=images(40, shape=(6, 5)))
     data = read(path, quiet, Preparation(mean=(0.1307,), std=(0.3081,)))
     assert data.train.images.shape[1:] == (6, 5, 1)
@@ -73,7 +73,7 @@ def test_images_are_resized_only_when_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (6, 5)])
-def test_arrays_are_resized_as_files_are(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_arrays_are_resized_like_image_files(tmp_path: Path, shape: tuple[int, ...]) -> None:
     pixels = images(40, shape=shape)
     path = arrays(tmp_path, x_train=pixels)
     data = read(path, quiet, Preparation(resize=(8, 9)))
@@ -90,7 +90,7 @@ def test_arrays_are_resized_as_files_are(tmp_path: Path, shape: tuple[int, ...])
         ({"bgr": True}, (6, 5), "grey images of one channel have no order: leave out --bgr"),
     ],
 )
-def test_what_does_not_go_with_the_images_gets_a_sentence(
+def test_a_preparation_that_does_not_fit_the_images_is_refused(
     tmp_path: Path, preparation: Any, shape: tuple[int, ...], sentence: str
 ) -> None:
     path = arrays(tmp_path, x_train=images(40, shape=shape))
@@ -98,7 +98,7 @@ def test_what_does_not_go_with_the_images_gets_a_sentence(
         read(path, quiet, Preparation(**preparation))
 
 
-def test_features_are_not_prepared(tmp_path: Path) -> None:
+def test_preparing_features_is_refused(tmp_path: Path) -> None:
     path = arrays(tmp_path, x_train=np.float32(images(40)))
     with pytest.raises(ValueError, match="bugs: float32 features, which are given to models as"):
         read(path, quiet, Preparation(bgr=True))
@@ -113,6 +113,6 @@ def test_features_are_not_prepared(tmp_path: Path) -> None:
         ({"resize": (0, 4)}, "0x4 is not from 1"),
     ],
 )
-def test_preparation_that_cannot_be_meant_is_refused(fields: Any, sentence: str) -> None:
+def test_an_invalid_preparation_is_refused(fields: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Preparation(**fields)

@@ -76,7 +76,7 @@ PAYLOADS = {
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_every_other_way_to_run_something_is_refused(payload, tmp_path):
+def test_every_other_way_to_run_code_is_refused(payload, tmp_path):
     victim = tmp_path / "owned"
     with pytest.raises(ValueError, match=r"^some file: "):
         load_dict(PAYLOADS[payload](victim), "some file")
@@ -87,7 +87,7 @@ def test_every_other_way_to_run_something_is_refused(payload, tmp_path):
     "state", [DICT, NONE + DICT + text("function") + b"K\x01" + SETITEM + TUPLE2]
 )
 @pytest.mark.parametrize("name", [RECONSTRUCT, NDARRAY, b"c_codecs\nencode\n"])
-def test_what_a_pickle_gets_by_name_cannot_be_changed_by_it(name, state, tmp_path):
+def test_a_pickle_cannot_change_an_object_that_it_gets_by_name(name, state, tmp_path):
     before = dict(vars(safe_pickle))
     with pytest.raises(ValueError, match="changes an object that it asked for by name"):
         load_dict(PROTO + name + state + BUILD + STOP, "x")
@@ -95,7 +95,7 @@ def test_what_a_pickle_gets_by_name_cannot_be_changed_by_it(name, state, tmp_pat
     assert dict(vars(safe_pickle)) == before
 
 
-def test_nothing_is_imported_for_a_pickle(tmp_path):
+def test_reading_a_pickle_imports_no_module(tmp_path):
     (tmp_path / "hostile_module.py").write_text(
         f"open({str(tmp_path / 'owned')!r}, 'w')\nevil = print\n"
     )
@@ -113,7 +113,7 @@ def test_nothing_is_imported_for_a_pickle(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_a_hostile_batch_in_a_whole_copy_is_refused_by_name(tmp_path):
+def test_a_hostile_batch_in_a_complete_copy_is_refused_and_named(tmp_path):
     folder = write_python(tmp_path / "copy")
     batch = {
         **python3_batch(planes(TEST[0]), TEST[1]),
@@ -125,13 +125,13 @@ def test_a_hostile_batch_in_a_whole_copy_is_refused_by_name(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_arrays_of_anything_but_whole_numbers_are_refused():
+def test_arrays_of_other_types_than_whole_numbers_are_refused():
     for array in (np.zeros(3), np.array([None, 1]), np.array(["x"]), np.zeros(2, "i4,f4")):
         with pytest.raises(ValueError, match=r"^x: "):
             load_dict(pickle.dumps({b"data": array}, 4), "x")
 
 
-def test_a_pickle_may_encode_bytes_and_nothing_else():
+def test_a_pickle_may_encode_only_bytes():
     for arguments in (("x", "rot13"), ("x", "utf-8"), (b"x", "latin1"), ("x",)):
         with pytest.raises(ValueError, match=r"^x: "):
             load_dict(pickle.dumps({"a": Calls(codecs.encode, *arguments)}, 2), "x")
@@ -140,7 +140,7 @@ def test_a_pickle_may_encode_bytes_and_nothing_else():
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("kind", ["<i8", ">i4", "u1", "i2", "<u4"])
-def test_arrays_of_whole_numbers_come_back_as_they_were(kind, protocol):
+def test_arrays_of_whole_numbers_are_read_unchanged(kind, protocol):
     array = np.arange(24).astype(kind).reshape(2, 3, 4)
     for each in (array, np.asfortranarray(array), array[:, ::2]):
         found = load_dict(pickle.dumps({"a": each}, protocol), "x")["a"]
@@ -149,7 +149,7 @@ def test_arrays_of_whole_numbers_come_back_as_they_were(kind, protocol):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_containers_strings_bytes_and_numbers_come_back_as_they_were(protocol):
+def test_containers_strings_bytes_and_numbers_are_read_unchanged(protocol):
     value = {
         "a": [1, -2, 2**70, 1.5, True, None],
         "b": ("x", {"y": b"\xff\x00"}),
@@ -165,12 +165,12 @@ def test_strings_of_python_2_come_back_as_bytes_and_keys_as_text():
     np.testing.assert_array_equal(found["data"], planes(TEST[0]))
 
 
-def test_python_2_s_pickle_is_the_one_that_pickle_itself_reads():
+def test_the_python_2_pickle_of_these_tests_is_readable_by_pickle():
     found = pickle.loads(python2_pickle(planes(TEST[0]), TEST[1]), encoding="bytes")
     np.testing.assert_array_equal(found[b"data"], planes(TEST[0]))
 
 
-def test_a_nest_of_tuples_that_would_overflow_the_stack_is_refused():
+def test_deeply_nested_tuples_that_would_overflow_the_stack_are_refused():
     nest = EMPTY_TUPLE + TUPLE1 * 1_000_000
     with pytest.raises(
         ValueError, match="nothing in it was run: a dict in it has a key that is not a text"
@@ -187,7 +187,7 @@ def test_a_small_pickle_that_claims_a_huge_memo_is_refused(put):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 30, 60, 200, -2, -1])
-def test_a_cut_pickle_is_not_a_whole_one(cut):
+def test_a_truncated_pickle_is_refused(cut):
     with pytest.raises(
         ValueError, match=r"^x: not a whole pickled batch \(.+\); get the file again"
     ):
@@ -195,12 +195,12 @@ def test_a_cut_pickle_is_not_a_whole_one(cut):
 
 
 @pytest.mark.parametrize("value", [[1], 3, None, "text", np.zeros(2, np.uint8)])
-def test_a_pickle_of_no_dict_is_refused(value):
+def test_a_pickle_that_holds_no_dict_is_refused(value):
     with pytest.raises(ValueError, match=r"^x: holds no dict, expected that of a CIFAR-10 batch"):
         load_dict(pickle.dumps(value), "x")
 
 
-def test_a_dict_with_keys_that_are_no_strings_is_refused():
+def test_a_dict_with_keys_that_are_not_strings_is_refused():
     with pytest.raises(
         ValueError, match="nothing in it was run: a dict in it has a key that is not a text"
     ):

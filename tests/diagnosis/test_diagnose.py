@@ -1,4 +1,4 @@
-"""The doctor says what the stages' own checks say, and writes a better model only if it is the same function."""
+"""The doctor reports the findings of the stages' checks and writes only models that compute the same function."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BASELINE = str(Toy().baseline_path())
 
 
 class Says(Stage):
-    """Says what it was made to say."""
+    """A stage whose check gives fixed findings."""
 
     name: ClassVar = "says"
     notes: ClassVar[list[Finding | str]] = []
@@ -47,7 +47,7 @@ class Says(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Garbled(Stage):
-    """What another stage says of a model, in words that nobody can read."""
+    """A stage that gives the findings of another stage with unreadable words."""
 
     name: ClassVar = "garbled"
     of: Stage
@@ -88,7 +88,7 @@ def asked(*words: str) -> Result:
 
 
 def augmented(name: str = "model.keras") -> str:
-    """The path of a model that the twin of Keras 2 cannot have before its RandomFlip is gone."""
+    """The path of a model that has no Keras 2 twin until its RandomFlip is removed."""
     k = backend.keras().layers
     stack = [k.Input(IMAGE), k.RandomFlip(name="flip"), k.Conv2D(4, 3, name="conv")]
     stack += [k.GlobalAveragePooling2D(), k.Dense(3, name="scores")]
@@ -96,7 +96,7 @@ def augmented(name: str = "model.keras") -> str:
     return name
 
 
-def test_every_installed_stage_is_asked_if_none_is_named() -> None:
+def test_every_installed_stage_is_checked_if_none_is_named() -> None:
     said = asked(BASELINE, "--json", "--task", "toy")
     assert said.exit_code == 0, said.output
     diagnoses = json.loads(said.stdout)["stages"]
@@ -105,13 +105,13 @@ def test_every_installed_stage_is_asked_if_none_is_named() -> None:
     assert all(d["can_work"] for d in diagnoses)
 
 
-def test_options_stand_before_the_file_or_after_it() -> None:
+def test_options_are_accepted_before_and_after_the_file() -> None:
     first, last = asked("--json", BASELINE, "prune"), asked(BASELINE, "--json", "prune")
     assert first.exit_code == last.exit_code == 0
     assert json.loads(first.stdout) == json.loads(last.stdout)
 
 
-def test_it_says_what_the_check_says_of_the_stage_with_its_options() -> None:
+def test_doctor_reports_the_findings_of_the_stage_with_its_options() -> None:
     said = json.loads(asked(BASELINE, "--json", "prune", "--pattern", "2:4").stdout)
     (diagnosis,) = said["stages"]
     model = load_model(Path(BASELINE))
@@ -126,7 +126,7 @@ def test_it_says_what_the_check_says_of_the_stage_with_its_options() -> None:
     assert set(diagnosis["untouched"]) == {"conv2", "logits"}
 
 
-def test_a_stage_that_cannot_work_is_exit_code_1_and_comes_with_the_rewrite_that_helps() -> None:
+def test_a_stage_that_cannot_work_gives_exit_code_1_and_names_the_rewrite_that_helps() -> None:
     path = augmented()
     said = asked(path, "quantize", "prune")
     assert said.exit_code == 1
@@ -135,7 +135,7 @@ def test_a_stage_that_cannot_work_is_exit_code_1_and_comes_with_the_rewrite_that
     assert asked(path, "quantize").exit_code == 0
 
 
-def test_the_better_model_is_written_with_its_proof(tmp_path: Path) -> None:
+def test_fix_writes_the_rewritten_model_and_its_largest_difference(tmp_path: Path) -> None:
     path = augmented()
     said = asked(path, "--fix", "better.keras", "--json", "prune")
     assert said.exit_code == 0, said.output
@@ -150,7 +150,7 @@ def test_the_better_model_is_written_with_its_proof(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["better.keras", "model.keras"]
 
 
-def test_a_nested_model_is_written_flat() -> None:
+def test_fix_writes_a_nested_model_flattened() -> None:
     nested().save("nested.keras")
     said = asked("nested.keras", "--fix", "flat.keras", "--task", "toy", "finetune")
     assert said.exit_code == 0, said.output
@@ -161,7 +161,7 @@ def test_a_nested_model_is_written_flat() -> None:
     assert {"conv", "backbone_block_conv"} <= {layer.name for layer in flat.keras.layers}
 
 
-def test_nothing_is_written_if_the_function_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_writes_nothing_if_the_function_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
     real = rebuild.rebuilt
 
     def wrong(model: Any, instead: Any) -> Any:
@@ -177,14 +177,14 @@ def test_nothing_is_written_if_the_function_would_change(monkeypatch: pytest.Mon
     assert not Path("better.keras").exists()
 
 
-def test_nothing_is_written_if_nothing_helps() -> None:
+def test_fix_writes_nothing_if_no_rewrite_helps() -> None:
     said = asked(BASELINE, "--fix", "better.keras", "prune")
     assert said.exit_code == 0
     assert "No rewrite would help: nothing is written." in said.stdout
     assert not Path("better.keras").exists()
 
 
-def test_a_model_that_does_not_fit_the_task_named_is_refused_as_by_run() -> None:
+def test_a_model_that_does_not_fit_the_named_task_is_refused_as_in_run() -> None:
     k = backend.keras().layers
     stack = [k.Input((8, 8, 1)), k.Rescaling(1 / 255), k.RandomFlip(), k.Flatten(), k.Dense(3)]
     randomised(backend.keras().Sequential(stack)).save("grey.keras")
@@ -198,7 +198,7 @@ def test_a_model_that_does_not_fit_the_task_named_is_refused_as_by_run() -> None
     said = asked("grey.keras", "--fix", "out.keras", "prune")
     assert said.exit_code == 0, said.output
     assert "256 random images of numbers from 0 to 255" in said.stdout
-    assert "Asked as for --task images." in said.stdout
+    assert "Checked for --task images." in said.stdout
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,16 @@ def test_a_model_that_does_not_fit_the_task_named_is_refused_as_by_run() -> None
         ([BASELINE, "prune", "--skip", "conv9"], 1, ""),
     ],
 )
-def test_wrong_words_are_refused_in_a_sentence(words: list[str], code: int, sentence: str) -> None:
+def test_wrong_arguments_are_refused_in_a_sentence(
+    words: list[str], code: int, sentence: str
+) -> None:
     said = asked(*words)
     assert said.exit_code == code, said.output
     assert sentence in said.stderr
     assert "Traceback" not in said.output
 
 
-def test_a_finished_file_is_no_patient() -> None:
+def test_a_tflite_file_is_refused() -> None:
     model = load_model(Path(BASELINE))
     assert isinstance(model, KerasModel)
     model.to_tflite().save(Path("m.tflite"))
@@ -230,7 +232,7 @@ def test_a_finished_file_is_no_patient() -> None:
 
 
 @pytest.mark.parametrize("batch_shape", [(8, 6, 6, 3), (None, None, None, 3), (None, None, 3)])
-def test_what_no_run_takes_is_refused(batch_shape: tuple[int | None, ...]) -> None:
+def test_an_input_shape_that_run_refuses_is_refused(batch_shape: tuple[int | None, ...]) -> None:
     k = backend.keras().layers
     image = k.Input(batch_shape=batch_shape)
     pooled = (k.GlobalMaxPooling2D if len(batch_shape) == 4 else k.GlobalMaxPooling1D)()(image)
@@ -241,7 +243,7 @@ def test_what_no_run_takes_is_refused(batch_shape: tuple[int | None, ...]) -> No
     assert "expected [None, height, width, channels], images of fixed size" in said.stderr
 
 
-def test_outputs_that_are_no_scores_are_refused() -> None:
+def test_outputs_that_are_not_scores_are_refused() -> None:
     k = backend.keras().layers
     backend.keras().Sequential([k.Input(IMAGE), k.Conv2D(3, 3)]).save("map.keras")
     assert "and gives [None, 10, 10, 3]; expected" in asked("map.keras", "quantize").stderr
@@ -282,7 +284,7 @@ MODELS: dict[str, Callable[[], KerasModel]] = {
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_no_word_of_a_finding_decides_anything(model: str) -> None:
+def test_verdicts_and_rewrites_do_not_depend_on_the_words_of_findings(model: str) -> None:
     patient = MODELS[model]()
     stages = [registry.stage(name)() for name in registry.stage_names()]
     stages = [stage for stage in stages if stage.takes == "keras"]
@@ -303,7 +305,7 @@ def test_no_word_of_a_finding_decides_anything(model: str) -> None:
     assert [rewrite.what for rewrite in done_unread] == [rewrite.what for rewrite in done]
 
 
-def test_a_plain_string_is_said_as_it_is_and_is_about_no_layer() -> None:
+def test_a_plain_string_note_is_reported_unchanged_and_names_no_layer() -> None:
     class Notes(Says):
         notes: ClassVar = ["says: 'stem' left dense: why."]
 
@@ -313,7 +315,7 @@ def test_a_plain_string_is_said_as_it_is_and_is_about_no_layer() -> None:
     assert "stem" in diagnosis.untouched
 
 
-def test_a_refusal_in_a_plain_error_is_said_as_it_is() -> None:
+def test_a_refusal_by_a_plain_error_is_reported_unchanged() -> None:
     class Refuses(Says):
         def check(self, model: KerasModel) -> list[str]:
             raise ValueError("says: no 'stem'.")
@@ -323,7 +325,7 @@ def test_a_refusal_in_a_plain_error_is_said_as_it_is() -> None:
     assert diagnosis.findings == [diagnose.Advice([], "says: no 'stem'.", "")]
 
 
-def test_what_no_rewrite_mends_is_explained() -> None:
+def test_a_finding_that_no_rewrite_solves_is_explained() -> None:
     k = backend.keras().layers
     stack = [k.Input(IMAGE), k.Conv2D(2, 3), k.PReLU(name="slopes"), k.Flatten(), k.Dense(3)]
     model = KerasModel(backend.keras().Sequential(stack))
@@ -337,7 +339,7 @@ def test_what_no_rewrite_mends_is_explained() -> None:
     assert "train with ReLU or LeakyReLU" in diagnosis.findings[0].rewrite
 
 
-def test_what_is_left_after_the_rewrites_is_said() -> None:
+def test_findings_that_remain_after_the_rewrites_are_reported() -> None:
     class Refuses(Says):
         def check(self, model: KerasModel) -> list[str]:
             names = [layer.name for layer in model.keras.layers]
@@ -354,7 +356,7 @@ def test_what_is_left_after_the_rewrites_is_said() -> None:
     )
 
 
-def test_a_rewrite_that_silences_nobody_is_not_done() -> None:
+def test_a_rewrite_that_removes_no_finding_is_not_applied() -> None:
     class Notes(Says):
         notes: ClassVar = [Finding(("stem",), "left dense: for ever")]
 
@@ -364,7 +366,7 @@ def test_a_rewrite_that_silences_nobody_is_not_done() -> None:
     assert after is model
 
 
-def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
+def test_a_rewrite_that_another_stage_would_refuse_is_not_applied() -> None:
     class NeedsTheFlip(Says):
         def check(self, model: KerasModel) -> list[str]:
             if not any(layer.name == "flip" for layer in model.keras.layers):
@@ -378,7 +380,7 @@ def test_a_rewrite_that_another_stage_would_refuse_is_not_done() -> None:
     assert repair.fixed(model, [prune, NeedsTheFlip()])[1] == []
 
 
-def test_a_task_without_a_network_has_no_student_and_the_doctor_says_what_run_says() -> None:
+def test_distill_is_refused_for_a_task_without_a_network() -> None:
     k = backend.keras().layers
     randomised(backend.keras().Sequential([k.Input((8, 8, 1)), k.Flatten(), k.Dense(3)])).save(
         "grey.keras"
@@ -392,7 +394,7 @@ def test_a_task_without_a_network_has_no_student_and_the_doctor_says_what_run_sa
     assert diagnosis.verdict == "no"
 
 
-def test_a_name_that_tensorflow_does_not_take_refuses_every_stage_and_is_mended() -> None:
+def test_a_layer_name_that_tensorflow_refuses_is_reported_for_every_stage_and_fixed() -> None:
     k = backend.keras().layers
     stack = [
         k.Input(IMAGE, name="image"),
@@ -414,7 +416,7 @@ def test_a_name_that_tensorflow_does_not_take_refuses_every_stage_and_is_mended(
     assert asked("spaced.keras", "--fix", "new.keras", "--task", "toy", "quantize").exit_code == 0
 
 
-def test_run_refuses_in_the_words_of_the_doctor_and_names_the_same_rewrite() -> None:
+def test_run_refuses_with_the_sentence_and_the_rewrite_of_the_doctor() -> None:
     path = augmented()
     (opinion,) = json.loads(asked(path, "prune", "--json").stdout)["stages"]
     (finding,) = opinion["findings"]
@@ -434,7 +436,7 @@ def norms_after_activations(blocks: int) -> KerasModel:
     return KerasModel(backend.keras().Sequential([*stack, k.Flatten(), k.Dense(3, name="scores")]))
 
 
-def test_nothing_is_tried_against_what_is_so_for_every_layer_of_a_kind(
+def test_no_rewrite_is_tried_for_a_finding_about_a_whole_kind_of_layer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copies = Calls(rebuild.rebuilt)
@@ -448,7 +450,7 @@ def test_nothing_is_tried_against_what_is_so_for_every_layer_of_a_kind(
     assert copies.count == 0
 
 
-def test_the_work_does_not_grow_with_the_layers_that_are_alike(
+def test_the_work_does_not_grow_with_the_number_of_similar_layers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counts = []
@@ -464,7 +466,7 @@ def test_the_work_does_not_grow_with_the_layers_that_are_alike(
     assert counts[0] == counts[1] == (2, 1)
 
 
-def test_a_model_at_chance_level_is_said_to_be_where_there_are_validation_images() -> None:
+def test_a_model_at_chance_level_on_validation_images_gives_a_note() -> None:
     k = backend.keras().layers
     stack = [k.Input(IMAGE), k.Flatten(), k.Dense(3, kernel_initializer="zeros")]
     backend.keras().Sequential(stack).save("blank.keras")

@@ -1,4 +1,4 @@
-"""A run does what the doctor says of a stage and a model: it gives a file, or the same sentence before any work."""
+"""A run agrees with the doctor about a stage and a model: it gives a file, or the same refusal before any work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conftest import Silent
 from support.layer_zoo import MODELS, STAGES, Handful
 
 INT4, INT16, QAT = "quantize --scheme int4", "quantize --scheme int16x8", "qat --epochs"
-# The others take a quarter of an hour between them.
+# The other pairs take a quarter of an hour together.
 IN_EVERY_RUN = {
     ("leaky relu", INT4), ("hard-swish", INT16), ("prelu", QAT), ("normalization", "prune --epochs"),
     ("squeeze and excitation", INT4), ("grouped", "prune-filters"),

@@ -1,4 +1,4 @@
-"""Rewrites keep the function, whatever the weights, and silence the stage that complained."""
+"""Rewrites keep the function for any weights and remove the findings of the stage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.model_zoo import IMAGE, KERAS_3, images, outputs, randomised
 
 
 class Picky(Stage):
-    """Takes only what integer training usually takes: BatchNormalization right after a kernel, nothing augmented."""
+    """Accepts only models without augmentation whose BatchNormalization directly follows a kernel."""
 
     name: ClassVar = "picky"
 
@@ -56,7 +56,7 @@ def k() -> Any:
 
 
 Stack = Callable[[], list[Any]]
-# What the doctor is asked to mend, between the image and a Dense on all that is left.
+# The layers that the doctor has to rewrite, between the image and a final Dense.
 MENDED: dict[str, Stack] = {
     "activation, then normalization, then a kernel without padding": lambda: [
         k().Conv2D(4, 3, activation="relu"), k().BatchNormalization(), k().Conv2D(5, 3)],
@@ -96,7 +96,7 @@ MENDED: dict[str, Stack] = {
 
 
 def model_of(stack: list[Any], seed: int = 0) -> KerasModel:
-    """The layers on an image, then a Dense on all that is left; all numbers at random."""
+    """The layers applied to an image, then a Dense on the flattened result; all weights random."""
     keras = backend.keras()
     image = x = keras.layers.Input(IMAGE, name="image")
     for layer in stack:
@@ -112,7 +112,7 @@ def assert_same_function(before: KerasModel, after: KerasModel) -> None:
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_what_a_stage_complains_of_is_mended_and_the_function_kept(name: str) -> None:
+def test_fixed_removes_the_findings_of_a_stage_and_keeps_the_function(name: str) -> None:
     model = model_of(MENDED[name]())
     before = [w.copy() for w in model.keras.get_weights()]
     with pytest.raises(CannotTreat):
@@ -126,7 +126,7 @@ def test_what_a_stage_complains_of_is_mended_and_the_function_kept(name: str) ->
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_every_rewrite_there_is_keeps_the_function(name: str) -> None:
+def test_every_rewrite_keeps_the_function(name: str) -> None:
     model = model_of(MENDED[name](), seed=1)
     found = rewrites(model)
     assert found
@@ -135,7 +135,7 @@ def test_every_rewrite_there_is_keeps_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERAS_3)
-def test_every_rewrite_of_the_zoo_keeps_the_function(name: str) -> None:
+def test_every_rewrite_of_a_zoo_model_keeps_the_function(name: str) -> None:
     model, _ = flattened(KerasModel(KERAS_3[name]()))
     found = rewrites(model)
     assert found
@@ -156,14 +156,14 @@ def test_every_rewrite_of_the_zoo_keeps_the_function(name: str) -> None:
         (lambda: [k().BatchNormalization(name="bn"), k().ZeroPadding2D(), k().Conv2D(4, 3, name="c")], False),
     ],
 )  # fmt: skip
-def test_a_normalization_goes_forward_into_a_kernel_only_where_that_is_exact(
+def test_a_normalization_is_folded_into_the_next_kernel_only_where_that_is_exact(
     stack: Stack, folds: bool
 ) -> None:
     forward = [r for r in rewrites(model_of(stack())) if r.touches == ("bn", "c")]
     assert bool(forward) == folds
 
 
-def test_an_input_gets_a_name_that_keras_2_takes_and_no_other_layer_has() -> None:
+def test_a_renamed_input_gets_a_name_that_keras_2_accepts_and_no_layer_has() -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE, name="the image")
     x = keras.layers.Conv2D(3, 3, name="the_image")(image)
@@ -180,7 +180,7 @@ def test_an_input_gets_a_name_that_keras_2_takes_and_no_other_layer_has() -> Non
     assert_same_function(model, after)
 
 
-def test_a_layer_that_others_use_too_is_left_alone() -> None:
+def test_a_layer_that_is_called_twice_is_not_folded() -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE)
     conv = keras.layers.Conv2D(4, 3, name="conv")
@@ -190,7 +190,7 @@ def test_a_layer_that_others_use_too_is_left_alone() -> None:
     assert not [r for r in rewrites(model) if set(r.touches) == {"conv", "norm"}]
 
 
-def test_a_final_softmax_and_dropout_stay() -> None:
+def test_a_final_softmax_and_dropout_are_not_rewritten() -> None:
     model = model_of([k().Dropout(0.5), k().Flatten(), k().Dense(3, activation="softmax")])
     assert rewrites(model) == []
 
@@ -206,7 +206,9 @@ def test_zeros_stay_zeros_when_a_normalization_is_folded() -> None:
 
 @given(st.integers(0, 2**16), st.integers(1, 3), st.integers(1, 3))
 @settings(deadline=None, max_examples=20, derandomize=True)
-def test_moving_scale_and_shift_over_a_kernel_is_arithmetic(seed: int, groups: int, o: int) -> None:
+def test_moving_scale_and_shift_through_a_kernel_gives_the_same_outputs(
+    seed: int, groups: int, o: int
+) -> None:
     rng = np.random.default_rng(seed)
     kernel = rng.normal(size=(1, 1, 2, groups * o))
     scale, shift = rng.normal(size=(2, 2 * groups))
@@ -267,7 +269,9 @@ def test_a_gate_written_as_operations_becomes_a_hard_sigmoid() -> None:
 
 
 @pytest.mark.parametrize("numbers", [(3.0, 5.0, 1 / 6), (3.0, 6.0, 1 / 5), (2.9, 6.0, 1 / 6)])
-def test_another_clipped_line_becomes_no_hard_sigmoid(numbers: tuple[float, float, float]) -> None:
+def test_a_gate_with_other_numbers_does_not_become_a_hard_sigmoid(
+    numbers: tuple[float, float, float],
+) -> None:
     model = gated(*numbers)
     after, done = fixed(model, [Prune()])
     assert all("a Rescaling in place of" in rewrite.what for rewrite in done)

@@ -1,4 +1,4 @@
-"""`compress doctor --target micro`: what TFLM will make of a model, before any work."""
+"""`compress doctor --target micro`: checks before any work whether TFLM runs a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def doctor(model: Any, folder: Path, *words: str) -> Any:
     )
 
 
-def test_the_arena_is_told_and_what_int4_leaves_in_8_bits(tmp_path: Path) -> None:
+def test_the_arena_size_and_the_layers_that_int4_keeps_in_8_bits_are_reported(
+    tmp_path: Path,
+) -> None:
     done = doctor(three_layers_model(), tmp_path, "--json", "quantize")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["on_target"]
@@ -29,7 +31,7 @@ def test_the_arena_is_told_and_what_int4_leaves_in_8_bits(tmp_path: Path) -> Non
     assert [name.split("_")[0] for name in found["in_8_bits_with_int4"]] == ["dense"]
 
 
-def test_an_operator_that_tflm_lacks_is_said_and_is_a_failure(tmp_path: Path) -> None:
+def test_an_operator_that_tflm_lacks_is_named_and_gives_exit_code_1(tmp_path: Path) -> None:
     gelu = ("Activation", {"activation": "gelu"})
     done = doctor(
         functional((8, 8, 1), gelu, ("Flatten", {}), ("Dense", {"units": 2})), tmp_path, "quantize"
@@ -38,7 +40,7 @@ def test_an_operator_that_tflm_lacks_is_said_and_is_a_failure(tmp_path: Path) ->
     assert "TFLM does not run the model in int8: it has no kernel for GELU" in done.stdout
 
 
-def test_without_tflite_micro_the_command_that_helps_is_named(
+def test_the_install_command_is_named_if_tflite_micro_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)

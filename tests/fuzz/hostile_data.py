@@ -1,4 +1,4 @@
-"""Arrays and images that lie about their size, unpack to far more than they are, or are no such thing."""
+"""Arrays and images that declare a false size, unpack to far more bytes than they have, or are something else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HUGE = 2**40
 
 
 def arrays(**other: np.ndarray) -> bytes:
-    """A good `.npz` of images, with other arrays in it or in the place of these."""
+    """A valid `.npz` of images, with other arrays added or in place of the valid ones."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (20, 6, 5, 3), np.uint8)
     held = io.BytesIO()
@@ -25,7 +25,7 @@ def arrays(**other: np.ndarray) -> bytes:
 
 
 def npz(packing: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
-    """An `.npz` by the bytes of its members."""
+    """An `.npz` made of the bytes of its members."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", packing) as archive:
         for name, content in members.items():
@@ -74,7 +74,7 @@ ARRAYS: dict[str, Callable[[], bytes]] = {
 
 
 def picture(suffix: str = "png", **words: Any) -> bytes:
-    """A good image."""
+    """A valid image."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
     held = io.BytesIO()
     Image.fromarray(pixels).save(held, suffix, **words)
@@ -82,7 +82,7 @@ def picture(suffix: str = "png", **words: Any) -> bytes:
 
 
 def png(width: int, height: int, rows: bytes, kind: int = 2, more: bytes = b"") -> bytes:
-    """A PNG of 8 bits a channel by what is in it, its check sums right."""
+    """A PNG of 8 bits a channel with the given content and correct check sums."""
     head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + more + chunk(b"IDAT", rows) + chunk(b"IEND")
@@ -122,6 +122,6 @@ IMAGES: dict[str, Callable[[], bytes]] = {
 
 
 def wide(content: bytes, width: int, height: int) -> bytes:
-    """A JPEG that says another size."""
+    """A JPEG that declares another size."""
     begin = content.index(b"\xff\xc0") + 5
     return content[:begin] + struct.pack(">HH", height, width) + content[begin + 4 :]

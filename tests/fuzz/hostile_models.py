@@ -54,7 +54,7 @@ def constant(shape: tuple[int, ...]) -> Config:
 
 
 def on_constants(layer: Config, **more: Any) -> Config:
-    """A model in which a layer is called on a number and, as Keras goes, at once."""
+    """A model in which a layer is called on a constant; Keras evaluates such a call when it builds the model."""
     calls = [[], [[constant((1, 1, 1, 1))]], [[tensor("image")]]]
     config = functional(image(), layer, obj("ReLU", name="last"), calls=calls)
     config["config"]["layers"][1]["inbound_nodes"][0]["kwargs"] = more
@@ -71,7 +71,7 @@ def called_often(times: int) -> Config:
 
 
 def shared_doubles(levels: int) -> Config:
-    """A model of two models that are said to be one, which is of two that are said to be one, and so on."""
+    """A model of two models with one shared object id, each made of two such models, and so on."""
     inside = obj("ReLU", name="relu") | {"shared_object_id": 0}
     for level in range(1, levels):
         again = obj("Sequential", "keras", name="x") | {"shared_object_id": level - 1}
@@ -79,7 +79,7 @@ def shared_doubles(levels: int) -> Config:
     return sequential(image(), inside)
 
 
-# What an architecture may ask for.
+# Hostile architectures.
 ARCHITECTURES: dict[str, Callable[[], Config | bytes]] = {
     "models in wrappers in models": lambda: sequential(
         image([1] * 24), nested(19, distributed, obj("ReLU", name="relu"))
@@ -149,7 +149,7 @@ def array(**words: Any) -> Callable[[h5py.File], None]:
     return lambda file: file.create_dataset("layers/evil", **words)
 
 
-# What a file of weights may hold.
+# Hostile contents of a weights file.
 ARRAYS: dict[str, Callable[[h5py.File], Any]] = {
     "deep groups": deep_groups,
     "groups of each other": groups_of_each_other,
@@ -173,7 +173,7 @@ def with_arrays(change: Callable[[h5py.File], Any]) -> bytes:
 
 
 def bad_heap(path: Path, at: int, size: int) -> Path:
-    """An HDF5 file that says another size of its heap of texts (`at` 8) or of a text in it (`at` 24)."""
+    """An HDF5 file that declares a false size of its heap of texts (`at` 8) or of a text in it (`at` 24)."""
     content = bytearray(h5_file(path).read_bytes())
     begin = content.index(b"GCOL") + at
     content[begin : begin + 8] = size.to_bytes(8, "little")
@@ -182,7 +182,7 @@ def bad_heap(path: Path, at: int, size: int) -> Path:
 
 
 def bad_text(path: Path, size: int) -> Path:
-    """An HDF5 file that says another length of its architecture than that has in the heap."""
+    """An HDF5 file whose declared length of the architecture differs from the length in the heap."""
     content = bytearray(h5_file(path).read_bytes())
     length = len(json.dumps(without_modules(good())))
     heap = content.index(b"GCOL").to_bytes(8, "little")
@@ -193,7 +193,7 @@ def bad_text(path: Path, size: int) -> Path:
 
 
 def lying_member(path: Path, name: str, says: int) -> Path:
-    """An archive in which the directory says that `name`, of 100 megabytes, is `says` bytes long."""
+    """An archive whose directory declares `says` bytes for the member `name`, which has 100 megabytes."""
     bomb = bytes(100_000_000)
     config, held = (bomb, None) if name == "config.json" else (None, bomb)
     content = bytearray(keras_file(path, config, held, zipfile.ZIP_DEFLATED).read_bytes())
@@ -207,7 +207,7 @@ def many_members(path: Path) -> Path:
     return keras_file(path, **{f"m{number}": b"" for number in range(9000)})
 
 
-# What an archive or a file as a whole may be.
+# Hostile archives and files.
 FILES: dict[str, Callable[[Path], Path]] = {
     "zeros for an architecture.keras": lambda path: keras_file(path, bytes(100_000_000), packing=zipfile.ZIP_DEFLATED),
     "zeros for weights.keras": lambda path: keras_file(path, held=bytes(100_000_000), packing=zipfile.ZIP_DEFLATED),
@@ -233,7 +233,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
 
 
 def written(path: Path) -> Path:
-    """The attack of that name, by architecture or by arrays, in a file of the kind that the name ends in."""
+    """Write the architecture or the arrays that `path.stem` names, in the file format of its suffix."""
     attack, keras = path.stem, path.suffix == ".keras"
     if attack in ARRAYS:
         change = ARRAYS[attack]

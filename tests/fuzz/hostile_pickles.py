@@ -1,4 +1,4 @@
-"""Pickles that would run something, or hang or fill the memory of who reads them: gadgets times ways to call them."""
+"""Pickles that would run code, hang the reader or fill its memory: gadgets times ways to call them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def number(value: int) -> bytes:
     return b"K" + bytes([value])
 
 
-# What a pickle might ask for by name, and what it would be called with; "{canary}" is a file that must not appear.
+# Names that a pickle might ask for, with call arguments; "{canary}" is a file that must not appear.
 GADGETS: dict[str, tuple[str, ...]] = {
     "os system": ("touch '{canary}'",),
     "posix system": ("touch '{canary}'",),
@@ -151,7 +151,7 @@ def _arguments(words: tuple[str, ...]) -> bytes:
     return MARK + b"".join(map(text, words)) + b"t"
 
 
-# Ways in which a pickle calls, or makes, what it asked for by name.
+# Ways in which a pickle calls or builds the object that it asked for by name.
 WAYS: dict[str, Callable[[str, str, tuple[str, ...]], bytes]] = {
     "REDUCE": lambda m, n, words: _by_name(m, n) + _arguments(words) + REDUCE,
     "STACK_GLOBAL": lambda m, n, words: _from_stack(m, n) + _arguments(words) + REDUCE,
@@ -167,7 +167,7 @@ WAYS: dict[str, Callable[[str, str, tuple[str, ...]], bytes]] = {
 
 
 def gadgets(canary: Path, other: Path) -> Iterator[tuple[str, bytes]]:
-    """Every gadget in every way, as a value of the dict that a batch is."""
+    """Every gadget called in every way, as a value of the dict of a batch."""
     for gadget, words in GADGETS.items():
         module, name = gadget.split(" ")
         given = tuple(word.format(canary=canary, other=other) for word in words)
@@ -177,7 +177,7 @@ def gadgets(canary: Path, other: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _nested(leaf: bytes, levels: int, pair: bytes) -> bytes:
-    """A pair of one thing twice, of pairs of one thing twice, and so on: short to write, endless to walk."""
+    """Nested pairs that hold the same pair twice: short to write, exponentially long to walk."""
     made = leaf + put(0)
     for level in range(levels):
         made += get(level) + pair + put(level + 1)
@@ -206,7 +206,7 @@ def in_dict(value: bytes) -> bytes:
 
 
 def _collisions(count: int) -> bytes:
-    """Whole numbers that all have the same hash, as keys."""
+    """A dict whose keys are whole numbers with the same hash."""
     prime = 2**61 - 1
     items = b"".join(
         b"\x8a" + bytes([len(raw)]) + raw + NONE
@@ -216,7 +216,7 @@ def _collisions(count: int) -> bytes:
     return PROTO + DICT + MARK + items + b"u" + STOP
 
 
-# Small pickles that are endless to hash, to compare or to show, or that make much of little.
+# Small pickles that take almost forever to hash, compare or print, or that unpack to very much data.
 BOMBS: dict[str, Callable[[], bytes]] = {
     "nested tuples as a key": lambda: PROTO + DICT + TUPLES + NONE + SETITEM + STOP,
     "nested tuples as keys": lambda: PROTO + DICT + MARK + TUPLES + NONE + TUPLES + NONE + b"u" + STOP,

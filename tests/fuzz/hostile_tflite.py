@@ -1,4 +1,4 @@
-"""TFLite files made to hang a reader or to fill its memory: parts that lie in the same place, and false lengths."""
+"""TFLite files made to hang a reader or to fill its memory: parts that overlap, and false lengths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def file_of(
     data: bytes = bytes(8),
     codes: int = 1,
 ) -> bytes:
-    """A TFLite file in which all tensors are one, and so are all operators, buffers and codes."""
+    """A TFLite file in which all tensors share one table, as do all operators, buffers and codes."""
     s, b = backend.tflite_schema(), flatbuffers.Builder(2**20)
     held = b.CreateByteVector(data)
     s.BufferStart(b)
@@ -74,7 +74,7 @@ def file_of(
 
 
 def again(builder: Any, part: int, times: int) -> int:
-    """A list of places that are all the same."""
+    """A vector whose offsets all lead to the same table."""
     builder.StartVector(4, times, 4)
     for _ in range(times):
         builder.PrependUOffsetTRelative(part)

@@ -1,4 +1,4 @@
-"""Files made worse at random, the same ones for the same seed: bytes, JSON, and members of archives."""
+"""Random damage to bytes, JSON and members of archives; the same seed gives the same files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-# What a wrong value in a place is likely to do something.
+# Wrong values that are likely to have an effect.
 VALUES = (
     *(None, True, 0, -1, 1, 2, 31, 2**31 - 1, 2**63, 10**400, 0.5, float("nan"), float("inf"), [], {}, [[]]),
     *("", "x", "\x1b[2J", "../..", "float16", "relu", "Dense", "a" * 10_000, [0] * 40, [-1, 2**40]),
@@ -38,7 +38,7 @@ def _put_in(content: bytearray, random: Random) -> None:
 
 
 def _number(content: bytearray, random: Random) -> None:
-    """A length or a place that is written as such."""
+    """Overwrite a few bytes with a number, as if they were a length or an offset."""
     size = random.choice((1, 2, 4, 8))
     begin = random.randrange(len(content)) // size * size
     most = 2 ** (8 * size)
@@ -59,7 +59,7 @@ BYTES: tuple[Callable[[bytearray, Random], None], ...] = (
 
 
 def worse_bytes(content: bytes, random: Random) -> bytes:
-    """The content with one or two kinds of damage; it may be none."""
+    """The content with one or two kinds of damage; the result may be unchanged."""
     worse = bytearray(content)
     for _ in range(random.choice((1, 1, 2))):
         if worse:
@@ -75,7 +75,7 @@ def _places(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def worse_json(config: Any, random: Random) -> Any:
-    """A copy in which a few values are others, are gone, or are where others were."""
+    """A copy in which a few values are replaced, removed, repeated or copied to other places."""
     worse = copy.deepcopy(config)
     for _ in range(random.choice((1, 1, 2, 4))):
         places = list(_places(worse))
@@ -97,7 +97,7 @@ def worse_json(config: Any, random: Random) -> Any:
 
 
 def worse_archive(content: bytes, random: Random) -> bytes:
-    """A `.keras` archive or an `.npz` with one member made worse, so that its check sums are right."""
+    """A `.keras` archive or an `.npz` with one damaged member and correct check sums."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = random.choice(sorted(members))
@@ -116,6 +116,6 @@ def worse_archive(content: bytes, random: Random) -> bytes:
 def worse_files(
     content: bytes, count: int, seed: int, worse: Callable[[bytes, Random], bytes] = worse_bytes
 ) -> Iterator[bytes]:
-    """`count` files made of one, each by a seed of its own."""
+    """`count` damaged versions of one file, each with its own seed."""
     for number in range(count):
         yield worse(content, Random(f"{seed}/{number}"))

@@ -1,4 +1,4 @@
-"""What comes of opening hostile files, each told by a process of its own: `opener`."""
+"""Results of opening hostile files in a separate process, `opener`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OPENER = Path(__file__).with_name("opener.py")
-MOST_BYTES = 2**30  # what opening a file of under a megabyte may take
+MOST_BYTES = 2**30  # memory that opening a file under a megabyte may take
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What came of one file; `said` is empty if it was read."""
+    """The result of opening one file; `said` is empty if it was read."""
 
     path: Path
     raised: str
     said: str
     mild: bool  # read, or refused by a ValueError or an OSError
-    taken: int  # bytes that the process took at most, more than before; 0 where that is not told
+    taken: int  # growth of the peak memory of the process, in bytes; 0 where it is not available
 
     def check(self) -> None:
         """Fail unless the file was read, or refused in a sentence, within bounds of memory."""
@@ -30,7 +30,7 @@ class Opening:
         if self.said:
             assert self.said.isprintable(), self.said
             assert self.said.endswith("."), self.said
-            # A graph is read out of bytes, which have no name.
+            # A graph is read from bytes, which have no file name.
             assert self.path.name in self.said or self.path.suffix == ".tflite"
             assert len(self.said) < 1500
         assert self.taken < MOST_BYTES, (self.path.name, self.taken)
@@ -41,7 +41,7 @@ def opened(kind: str, warm_up: Path, paths: Sequence[Path]) -> list[Opening]:
 
     Args:
       kind: "model", "tflite", "npz", "pickle" or "image".
-      warm_up: a good file, opened first so that imports do not count.
+      warm_up: a valid file, opened first so that imports do not count.
     """
     words = [sys.executable, str(OPENER), kind, str(warm_up), "-"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
@@ -57,7 +57,7 @@ def opened(kind: str, warm_up: Path, paths: Sequence[Path]) -> list[Opening]:
 
 
 def open_all(folder: Path, kind: str, paths: Sequence[Path]) -> list[Opening]:
-    """Open files, the first of them good, and hold that each came to a good end and nothing was written anywhere."""
+    """Open files, of which the first is valid; fail unless each passes `check` and no file was written or changed."""
     there = sorted(folder.rglob("*"))
     contents = {path: path.read_bytes() for path in paths}
     assert max(map(len, contents.values())) < 2**20

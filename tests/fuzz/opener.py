@@ -1,7 +1,7 @@
-"""Open untrusted files one by one, and say of each what came of it and what memory it took; run by `opened`.
+"""Open untrusted files one by one and report the result and the memory of each; run by `opened`.
 
-Words: a kind of file and a good file of it; the others are named on standard input, or after that. A line of JSON is
-printed for each.
+Arguments: a kind of file, a valid file of that kind, and the files to open, or "-" to read their names from standard
+input. The program prints a line of JSON for each file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# A file that takes far more than the tests allow must not take the machine, and one that never ends must end.
+# Hard limits: a file far over the limits of the tests must not exhaust the machine or run forever.
 MOST_BYTES, MOST_SECONDS = 2**33, 30
 
 
@@ -66,7 +66,7 @@ OPENERS = {"model": _model, "tflite": _tflite, "npz": _npz, "pickle": _pickle, "
 
 
 def memory(field: str) -> int:
-    """Bytes that this process takes ("VmRSS"), or took at most since `forget_peak` ("VmHWM"); 0 but on Linux."""
+    """Memory of this process in bytes: now ("VmRSS") or its peak since `forget_peak` ("VmHWM"); 0 except on Linux."""
     if sys.platform != "linux":
         return 0
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -91,7 +91,7 @@ def main(kind: str, warm_up: str, *paths: str) -> None:
         said, raised = "", ""
         try:
             read(path)
-        except Exception as error:  # also those that the reader should not let pass: the test tells
+        except Exception as error:  # the test checks `mild`
             said, raised = str(error), type(error).__mro__[0].__name__
             mild = isinstance(error, ValueError | OSError)
         else:

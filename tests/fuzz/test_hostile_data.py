@@ -19,7 +19,7 @@ def opened_of(
     attacks: Mapping[str, Callable[[], bytes]],
     worse: Callable[[bytes, Random], bytes] = worse_bytes,
 ) -> dict[str, Opening]:
-    """What came of a good file, of attacks, and of files made worse at random."""
+    """The results of opening a valid file, the attacks, and files with random damage."""
     paths = [good]
     for name, made in attacks.items():
         paths.append(folder / (name if "." in name else f"{name}{good.suffix}"))
@@ -37,25 +37,25 @@ def kept(folder: Path, name: str, content: bytes) -> Path:
     return folder / name
 
 
-def test_hostile_arrays_come_to_a_good_end(tmp_path: Path) -> None:
+def test_hostile_arrays_are_refused_in_a_sentence_within_bounds_of_memory(tmp_path: Path) -> None:
     good = kept(tmp_path, "good.npz", arrays())
     found = opened_of(tmp_path, "npz", good, ARRAYS, worse_archive)
     assert {name for name in ARRAYS if not found[name].said} == set()
     assert "it unpacks to 300,000,166 bytes, expected at most 268,435,456" in found["zeros"].said
 
 
-def test_hostile_images_come_to_a_good_end(tmp_path: Path) -> None:
+def test_hostile_pngs_are_read_or_refused_within_bounds_of_memory(tmp_path: Path) -> None:
     good = kept(tmp_path, "good.png", picture())
     found = opened_of(tmp_path, "image", good, IMAGES)
     assert "too few for an image" in found["a wide blank"].said
 
 
-def test_hostile_jpegs_come_to_a_good_end(tmp_path: Path) -> None:
+def test_damaged_jpegs_are_read_or_refused_within_bounds_of_memory(tmp_path: Path) -> None:
     openings = opened_of(tmp_path, "image", kept(tmp_path, "good.jpg", picture("jpeg")), {})
     assert any(opening.said for opening in openings.values())
 
 
-def test_hostile_graphs_come_to_a_good_end(tmp_path: Path) -> None:
+def test_hostile_tflite_graphs_are_read_or_refused_within_bounds_of_memory(tmp_path: Path) -> None:
     good = kept(tmp_path, "good.tflite", file_of())
     found = opened_of(tmp_path, "tflite", good, ATTACKS)
     # A shape is read once, however many tensors have it, and this one has too many axes.

@@ -1,4 +1,4 @@
-"""Every hostile model file ends in a loaded model or in a sentence, within bounds of memory, and changes nothing."""
+"""Every hostile model file is loaded or refused in a sentence, within bounds of memory, and changes no file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fuzz.mutations import worse_archive, worse_bytes, worse_json
 from fuzz.opened import open_all, rounds
 from support.architectures import good, h5_file, keras_file, without_modules
 
-# What is odd and does no harm.
+# Odd files that load and do no harm.
 HARMLESS = {"many members", "groups of each other", "texts beside arrays"}
 
 
@@ -26,7 +26,7 @@ def attacks(folder: Path, *suffixes: str) -> list[Path]:
     ]
 
 
-def test_attacks_come_to_a_good_end(tmp_path: Path) -> None:
+def test_hostile_models_are_refused_in_a_sentence_unless_harmless(tmp_path: Path) -> None:
     whole = [keras_file(tmp_path / "good.keras"), h5_file(tmp_path / "good.h5")]
     files = [write(tmp_path / name) for name, write in FILES.items()]
     openings = open_all(tmp_path, "model", [*whole, *files, *attacks(tmp_path, ".keras")])
@@ -34,7 +34,7 @@ def test_attacks_come_to_a_good_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_attacks_in_hdf5_files_come_to_a_good_end(tmp_path: Path) -> None:
+def test_hostile_hdf5_models_are_refused_in_a_sentence_unless_harmless(tmp_path: Path) -> None:
     openings = open_all(
         tmp_path, "model", [h5_file(tmp_path / "good.h5"), *attacks(tmp_path, ".h5")]
     )
@@ -42,7 +42,7 @@ def test_the_same_attacks_in_hdf5_files_come_to_a_good_end(tmp_path: Path) -> No
 
 
 def random_files(folder: Path, count: int) -> Iterator[Path]:
-    """Files with bytes of theirs changed, and files whole but for their architecture; `count` of each of four kinds."""
+    """Files with changed bytes, and files with a changed architecture; `count` of each of four kinds."""
     archive = keras_file(folder / "good.keras").read_bytes()
     hdf5 = h5_file(folder / "good.h5").read_bytes()
     for number in range(count):
@@ -59,7 +59,7 @@ def random_files(folder: Path, count: int) -> Iterator[Path]:
             yield path
 
 
-def test_files_made_worse_at_random_come_to_a_good_end(tmp_path: Path) -> None:
+def test_randomly_damaged_models_load_or_are_refused_in_a_sentence(tmp_path: Path) -> None:
     made = list(random_files(tmp_path, rounds(3)))
     openings = open_all(tmp_path, "model", [tmp_path / "good.keras", *made])
     assert sum(bool(o.said) for o in openings) > len(made) / 3

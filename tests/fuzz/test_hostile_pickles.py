@@ -1,4 +1,4 @@
-"""No pickle runs anything, takes for ever or fills the memory, whatever it asks for and in whatever way."""
+"""No pickle runs code, takes forever or fills the memory, whatever it asks for and however it calls it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from support.cifar10_copies import TEST, planes, python2_pickle, python3_batch
 
 
 def whole(folder: Path) -> Path:
-    """A batch of an image as Python 2 wrote it, for it comes first and must be read."""
+    """A valid batch of one image as Python 2 wrote it; `open_all` takes it as the first file."""
     path = folder / "good.pickle"
     path.write_bytes(python2_pickle(planes(TEST[0][:1]), TEST[1][:1]))
     return path
 
 
-def test_no_gadget_runs_in_any_way(tmp_path: Path) -> None:
+def test_no_gadget_runs_by_any_way_of_calling_it(tmp_path: Path) -> None:
     other = tmp_path / "other.py"
     other.write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
     before, asked = sorted(tmp_path.iterdir()), 0
@@ -36,13 +36,13 @@ def test_no_gadget_runs_in_any_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["REDUCE", "STACK_GLOBAL", "OBJ", "INST"])
-def test_the_ways_are_real(way: str, tmp_path: Path) -> None:
+def test_the_tested_ways_of_calling_do_run_code_in_pickle(way: str, tmp_path: Path) -> None:
     words = ("touch '{canary}'".format(canary=tmp_path / "canary"),)
     pickle.loads(b"\x80\x02" + WAYS[way]("os", "system", words) + b".")
     assert (tmp_path / "canary").exists()
 
 
-def test_small_pickles_stay_small_and_end(tmp_path: Path) -> None:
+def test_pickle_bombs_are_read_or_refused_within_bounds_of_time_and_memory(tmp_path: Path) -> None:
     paths = [whole(tmp_path)]
     for name, made in BOMBS.items():
         paths.append(tmp_path / f"{name}.pickle")
@@ -57,7 +57,7 @@ def test_small_pickles_stay_small_and_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", [None, 2, 4])
-def test_pickles_made_worse_at_random_come_to_a_good_end(
+def test_randomly_damaged_pickles_are_read_or_refused_in_a_sentence(
     protocol: int | None, tmp_path: Path
 ) -> None:
     images, labels = planes(TEST[0][:1]), TEST[1][:1]
@@ -66,7 +66,7 @@ def test_pickles_made_worse_at_random_come_to_a_good_end(
         if protocol is None
         else pickle.dumps(python3_batch(images, labels), protocol)
     )
-    # Damage to the pixels does nothing.
+    # Damage to the pixels would have no effect.
     begin = content.index(images.tobytes()) if protocol != 2 else len(content) // 2
     paths = [whole(tmp_path)]
     for number in range(rounds(200)):

@@ -26,7 +26,7 @@ from support.tflite_examples import export, float16, functional, int8, three_lay
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {"c": ["gcc", "-std=c99"], "c++": ["g++", "-std=c++11", "-x", "c++"]}
-# An invoke that knows the golden examples by heart, and one that is wrong about a number.
+# An invoke that returns the golden outputs, with the first number wrong by WRONG_BY.
 STUB = """
 #include <string.h>
 #include "net_golden.h"
@@ -42,7 +42,7 @@ int net_invoke(const int8_t *input, int8_t *output) {
   return 1;
 }
 """
-# What the operators' header needs of TFLM to compile.
+# The part of TFLM that the operators' header needs to compile.
 RESOLVER = """
 enum TfLiteStatus {{ kTfLiteOk, kTfLiteError }};
 namespace tflite {{
@@ -60,7 +60,7 @@ def compress(*words: object) -> Any:
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    """A model that is not ours."""
+    """A TFLite file that no run of ours made."""
     seen = np.random.default_rng(0).random((8, 6, 6, 2), np.float32)
     return export(three_layers_model(), int8(seen))
 
@@ -85,20 +85,20 @@ def build(folder: Path, language: str, wrong_by: int = 0) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("language", COMPILERS)
-def test_it_compiles_without_a_warning_and_its_golden_examples_run(
+def test_the_exported_code_compiles_without_warnings_and_passes_its_golden_examples(
     folder: Path, language: str
 ) -> None:
     done = build(folder, language)
     assert (done.returncode, done.stdout) == (0, "4 of 4 examples as expected\n")
 
 
-def test_a_wrong_number_is_found_by_the_program_on_the_device(folder: Path) -> None:
+def test_the_golden_program_reports_a_wrong_output(folder: Path) -> None:
     done = build(folder, "c", wrong_by=1)
     assert done.returncode == 1
     assert "example 0: off by up to 1" in done.stdout
 
 
-def test_the_bytes_in_c_are_those_of_the_file(folder: Path, content: bytes) -> None:
+def test_the_c_array_has_the_bytes_of_the_file(folder: Path, content: bytes) -> None:
     source = (folder / "net_data.c").read_text()
     assert bytes(int(byte, 16) for byte in re.findall(r"0x([0-9a-f]{2})", source)) == content
     header = (folder / "net_data.h").read_text()
@@ -106,7 +106,7 @@ def test_the_bytes_in_c_are_those_of_the_file(folder: Path, content: bytes) -> N
     assert f"#define NET_ARENA_BYTES {interpreter.arena(content).total}\n" in header
 
 
-def test_golden_examples_are_what_tflm_says(folder: Path, content: bytes) -> None:
+def test_golden_outputs_are_the_outputs_of_tflm(folder: Path, content: bytes) -> None:
     numbers = re.findall(
         r"-?\d+", (folder / "net_golden.c").read_text().split("golden_outputs", 1)[1]
     )
@@ -123,7 +123,9 @@ def test_golden_examples_are_what_tflm_says(folder: Path, content: bytes) -> Non
     )
 
 
-def test_the_operators_are_registered_by_their_names_in_tflm(folder: Path, content: bytes) -> None:
+def test_the_operators_header_registers_each_operator_by_its_tflm_method(
+    folder: Path, content: bytes
+) -> None:
     methods = operators.methods(read(content))
     assert {"AddConv2D", "AddDepthwiseConv2D", "AddFullyConnected"} <= set(methods)
     stub = folder.parent / "tensorflow/lite/micro/micro_mutable_op_resolver.h"
@@ -141,7 +143,9 @@ def test_the_operators_are_registered_by_their_names_in_tflm(folder: Path, conte
     assert subprocess.run([str(program)], check=False).returncode == 0
 
 
-def test_the_card_says_what_a_firmware_engineer_asks(folder: Path, content: bytes) -> None:
+def test_the_model_card_states_size_arena_operators_and_quantization(
+    folder: Path, content: bytes
+) -> None:
     card = (folder / "MODEL_CARD.md").read_text()
     for part in (
         f"{len(content):,} bytes",
@@ -154,7 +158,7 @@ def test_the_card_says_what_a_firmware_engineer_asks(folder: Path, content: byte
         assert part in card
 
 
-def test_a_changed_byte_in_any_file_is_found(folder: Path) -> None:
+def test_verify_finds_a_changed_byte_in_any_file(folder: Path) -> None:
     assert compress("verify", folder).exit_code == 0
     for path in sorted(folder.iterdir()):
         whole = path.read_bytes()
@@ -170,7 +174,7 @@ def test_a_changed_byte_in_any_file_is_found(folder: Path) -> None:
     assert "no such file" in compress("verify", folder).stderr
 
 
-def test_nothing_that_is_there_is_overwritten(folder: Path, tmp_path: Path) -> None:
+def test_export_overwrites_no_existing_folder(folder: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     done = compress("export", tmp_path / "Net.tflite", "--to", folder)
     assert done.exit_code == 1
@@ -178,7 +182,9 @@ def test_nothing_that_is_there_is_overwritten(folder: Path, tmp_path: Path) -> N
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_file_that_tflm_does_not_run_comes_without_c_and_says_why(tmp_path: Path) -> None:
+def test_a_file_that_tflm_does_not_run_is_exported_without_c_and_with_the_reason(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "half.tflite").write_bytes(export(three_layers_model(), float16))
     done = compress("export", tmp_path / "half.tflite", "--to", tmp_path / "out", "--json")
     assert json.loads(done.stdout)["files"] == [
@@ -194,7 +200,7 @@ def test_a_file_that_tflm_does_not_run_comes_without_c_and_says_why(tmp_path: Pa
 
 
 @pytest.mark.parametrize("choose", [lambda converter: None], ids=["float32"])
-def test_a_float_file_compiles_too(choose: Any, tmp_path: Path) -> None:
+def test_the_exported_code_of_a_float_file_compiles(choose: Any, tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(export(functional((4,), ("Dense", {"units": 2})), choose))
     folder = tmp_path / "out"
     done = compress("export", tmp_path / "net.tflite", "--to", folder)
@@ -210,17 +216,17 @@ def test_a_float_file_compiles_too(choose: Any, tmp_path: Path) -> None:
     assert subprocess.run([program], check=False).returncode == 0
 
 
-def test_hostile_labels_and_names_stay_texts() -> None:
+def test_hostile_labels_and_names_are_escaped_in_c() -> None:
     assert c_source.identifier('"; system("x") //') == "system_x"
     assert c_source.text('"??/\n\\') == '"\\042\\077\\077/\\012\\134"'
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
-def test_compilers_are_there(compiler: str) -> None:
+def test_compilers_are_installed(compiler: str) -> None:
     assert shutil.which(compiler), "the tests of exported sources need a C and a C++ compiler"
 
 
-def test_a_run_is_handed_over_with_its_row_and_verified_field_by_field(
+def test_a_run_is_exported_with_its_row_and_verified_field_by_field(
     toy_model: KerasModel, tmp_path: Path
 ) -> None:
     toy_model.save(tmp_path / "toy.keras")
@@ -245,7 +251,7 @@ def test_a_run_is_handed_over_with_its_row_and_verified_field_by_field(
 
 
 @pytest.mark.parametrize("what", ["model", "row", "results"])
-def test_a_change_of_model_or_row_is_found(
+def test_verify_finds_a_changed_model_or_row(
     what: str, toy_model: KerasModel, tmp_path: Path
 ) -> None:
     toy_model.save(tmp_path / "toy.keras")
@@ -269,7 +275,7 @@ def test_a_change_of_model_or_row_is_found(
 
 @pytest.fixture(scope="module")
 def of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What was exported of a run of the toy task: with its row."""
+    """The exported folder of a run of the toy task, with its row."""
     there = tmp_path_factory.mktemp("handed")
     where = ["--out", there / "runs", "--results", there / "rows.jsonl"]
     assert compress("run", "--task", "toy", *where, "quantize").exit_code == 0
@@ -279,13 +285,13 @@ def of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_checksums(folder: Path) -> None:
-    """Write the list of checksums anew, as who forges a folder would."""
+    """Rewrite the list of checksums, as a forger of the folder would."""
     files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (folder / CHECKSUMS).write_text("".join(lines))
 
 
-def test_code_that_a_row_names_is_not_run(
+def test_verify_does_not_run_code_that_a_row_names(
     of_a_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(of_a_run, tmp_path / "out"))
@@ -301,7 +307,7 @@ def test_code_that_a_row_names_is_not_run(
 
 
 @pytest.mark.parametrize("what", ["missing", "two", "a pipe"])
-def test_nothing_of_a_folder_is_read_unless_its_checksums_are_right(
+def test_verify_refuses_a_folder_with_a_missing_added_or_special_file(
     what: str, folder: Path
 ) -> None:
     (file,) = folder.glob("*.tflite")
@@ -317,13 +323,13 @@ def test_nothing_of_a_folder_is_read_unless_its_checksums_are_right(
 
 
 @pytest.mark.parametrize("content", ["", "[" * 100_000, "[]", '{"task": 1}'])
-def test_a_forged_row_is_named(content: str, of_a_run: Path, tmp_path: Path) -> None:
+def test_verify_names_a_forged_row(content: str, of_a_run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(of_a_run, tmp_path / "out"))
     (folder / ROW).write_text(content)
     with_checksums(folder)
     done = compress("verify", folder)
     assert done.exit_code == 1
-    assert f"{folder / ROW} is no row: " in done.stderr
+    assert f"{folder / ROW} is not a row: " in done.stderr
 
 
 def test_a_forged_folder_of_two_files_is_refused(folder: Path) -> None:
@@ -348,7 +354,7 @@ def test_a_file_of_two_inputs_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["nothing-there", "0123456789ab"])
-def test_a_source_that_is_not_there_is_a_sentence(source: str, tmp_path: Path) -> None:
+def test_a_missing_source_is_refused_in_a_sentence(source: str, tmp_path: Path) -> None:
     for command in (["export", source, "--to", tmp_path / "x"], ["verify", source]):
         done = compress(*command, "--out", tmp_path / "runs")
         assert done.exit_code == 1

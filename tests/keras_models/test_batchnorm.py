@@ -1,4 +1,4 @@
-"""New statistics are those of what each BatchNormalization gets; nothing else changes."""
+"""New statistics are those of the inputs of each BatchNormalization; nothing else changes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def renewed(model: KerasModel) -> KerasModel:
     return recalibrated(model, IMAGES, 1 / 255)
 
 
-def test_mean_and_variance_are_those_of_what_comes_in() -> None:
+def test_new_statistics_are_the_mean_and_variance_of_the_inputs() -> None:
     keras, model = backend.keras(), network()
     after = renewed(model)
     for name in ("first", "second"):
         layer = after.keras.get_layer(name)
         given = keras.Model(after.keras.inputs[0], layer.input)(SEEN, training=False).numpy()
         mean, variance = statistics(after, name)
-        # The second comes close only: in training each batch is normalized by its own statistics.
+        # The second is only close, because training normalizes each batch by its own statistics.
         np.testing.assert_allclose(mean, given.mean(axis=(0, 1, 2)), rtol=0.02, atol=0.01)
         np.testing.assert_allclose(variance, given.var(axis=(0, 1, 2)), rtol=0.05, atol=1e-4)
     mean, _ = statistics(after, "first")
@@ -56,7 +56,7 @@ def test_mean_and_variance_are_those_of_what_comes_in() -> None:
     np.testing.assert_allclose(mean, whole + bias, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_and_the_incoming_model_stay() -> None:
+def test_other_weights_and_the_incoming_model_are_unchanged() -> None:
     model = network()
     before = [w.copy() for w in model.keras.get_weights()]
     after = renewed(model)
@@ -69,7 +69,7 @@ def test_weights_and_the_incoming_model_stay() -> None:
     assert after.keras.get_layer("first").momentum == 0.99
 
 
-def test_statistics_are_of_these_images_alone_and_dropout_has_no_part() -> None:
+def test_new_statistics_depend_on_no_old_statistics_and_no_dropout() -> None:
     model = network(backend.keras().layers.Dropout(0.5, name="dropout"))
     other = model.copy()
     layer = other.keras.get_layer("first")
@@ -81,7 +81,7 @@ def test_statistics_are_of_these_images_alone_and_dropout_has_no_part() -> None:
     )
 
 
-def test_a_model_inside_the_model_is_renewed_too() -> None:
+def test_statistics_of_a_nested_model_are_recomputed() -> None:
     keras = backend.keras()
     inner = keras.Sequential(
         [keras.Input((2, 2, 5)), keras.layers.BatchNormalization(name="inner")], name="nested"
@@ -91,14 +91,14 @@ def test_a_model_inside_the_model_is_renewed_too() -> None:
     assert mean.all()
 
 
-def test_a_model_may_have_none() -> None:
+def test_has_statistics_tells_whether_a_model_has_batch_normalization() -> None:
     keras = backend.keras()
     plain = KerasModel(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Dense(2)]))
     assert not has_statistics(plain)
     assert has_statistics(network())
 
 
-def test_a_last_batch_of_few_images_counts_for_few() -> None:
+def test_a_smaller_last_batch_is_weighted_by_its_number_of_images() -> None:
     model = network()
     few = np.concatenate([IMAGES[:BATCH], np.full((1, 4, 4, 3), 255, np.uint8)])
     mean, _ = statistics(recalibrated(model, few, 1 / 255), "first")

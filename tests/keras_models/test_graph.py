@@ -1,4 +1,4 @@
-"""The graph of a model is read off it: in order, call by call, with the model left as it was."""
+"""The graph of a model lists its calls in order and leaves the model unchanged."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def k() -> Any:
 
 
 def called_twice() -> Any:
-    """A convolution on an image, the same on what it gives, and the sum of both."""
+    """A convolution on an image, the same convolution on its own output, and the sum of both."""
     image, conv = k().Input((8, 8, 3), name="image"), k().Conv2D(3, 1, name="conv")
     once = conv(image)
     return backend.keras().Model(image, k().Add(name="sum")([once, conv(once)]))
 
 
-def test_calls_come_in_an_order_in_which_they_can_be_made() -> None:
+def test_calls_are_listed_in_topological_order() -> None:
     model = called_twice()
     graph = graph_of(model)
     assert [call.layer.name for call in graph.calls] == ["conv", "conv", "sum"]
@@ -37,17 +37,17 @@ def test_calls_come_in_an_order_in_which_they_can_be_made() -> None:
     assert graph.users[id(first.outputs[0])] == [second, total]
 
 
-def test_layers_in_a_row_are_calls_of_one_another() -> None:
+def test_each_layer_of_a_sequential_is_the_sole_user_of_the_one_before() -> None:
     stack = [k().Input((8, 8, 3)), k().Conv2D(3, 1, name="conv"), k().ReLU(name="relu")]
     graph = graph_of(backend.keras().Sequential(stack))
     assert [call.layer.name for call in graph.calls] == ["conv", "relu"]
     assert graph.sole_user(graph.calls[0]) is graph.calls[1]
 
 
-def test_reading_a_graph_makes_no_layer_and_draws_no_number() -> None:
+def test_reading_a_graph_makes_no_layer_and_draws_no_random_number() -> None:
     model = called_twice()
     nodes = [len(layer._inbound_nodes) for layer in model.layers]
-    state = random.getstate()  # from which Keras seeds each initializer
+    state = random.getstate()  # Keras draws the seed of each initializer from it
     graph = graph_of(model)
     assert random.getstate() == state
     assert [len(layer._inbound_nodes) for layer in model.layers] == nodes
@@ -70,10 +70,10 @@ def test_a_model_that_cannot_be_read_is_refused_in_a_sentence(built: bool) -> No
         graph_of(model)
 
 
-def test_a_model_built_on_another_ones_tensors_is_flattened_apart() -> None:
+def test_a_model_built_on_the_tensors_of_a_nested_model_is_flattened_correctly() -> None:
     image = k().Input(IMAGE, name="image")
     inner = backend.keras().Model(image, k().Conv2D(3, 3, padding="same")(image), name="inner")
-    # What goes into the inner model is called `image` in both, and is another tensor in the outer one.
+    # The input of the inner model is named `image` in both models, but is another tensor in the outer one.
     x = k().Add()([inner(k().ReLU()(k().Conv2D(3, 1)(image))), image])
     model = randomised(backend.keras().Model(image, k().Dense(3)(k().Flatten()(x))))
     flat, notes = flattened(KerasModel(model))

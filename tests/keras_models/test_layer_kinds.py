@@ -1,4 +1,4 @@
-"""The table of layer kinds says of Keras's classes what is so, and nobody else spells their names."""
+"""The table of layer kinds agrees with Keras's layer classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WITH_KERNELS = {name: kind for name, kind in KINDS.items() if kind.kernels}
 
 
 def built(name: str) -> Any:
-    """A layer of that kind on something with 6 channels, with 5 filters or, depthwise, 2 for each channel."""
+    """A built layer of that kind on 6 channels, with 5 filters or, if depthwise, 2 for each channel."""
     cls, kind = getattr(backend.keras().layers, name), KINDS[name]
     places = (8, 8) if name.endswith(("2D", "2DTranspose")) else (8,) if "1D" in name else ()
     words: dict[str, Any] = {"kernel_size": 3} if places else {}
@@ -31,13 +31,13 @@ def built(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_kind_is_a_class_of_keras_and_its_rule_is_there(name: str) -> None:
+def test_every_kind_is_a_keras_class_with_a_known_channel_rule(name: str) -> None:
     assert isinstance(getattr(backend.keras().layers, name), type)
     assert KINDS[name].channels is None or KINDS[name].channels in RULES
 
 
 @pytest.mark.parametrize("name", WITH_KERNELS)
-def test_kernels_have_the_axes_that_the_table_says(name: str) -> None:
+def test_kernels_have_the_axes_of_the_table(name: str) -> None:
     layer, kind = built(name), KINDS[name]
     channels = CHANNELS
     for kernel in kind.kernels:
@@ -50,14 +50,14 @@ def test_kernels_have_the_axes_that_the_table_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_KERNELS)
-def test_kernels_are_the_first_weights_in_that_order_and_a_bias_is_the_last(name: str) -> None:
+def test_weights_are_the_kernels_in_table_order_and_then_the_bias(name: str) -> None:
     layer, kind = built(name), KINDS[name]
     expected = [getattr(layer, kernel.attribute) for kernel in kind.kernels]
     assert [id(w) for w in layer.weights] == [id(w) for w in (*expected, layer.bias)]
     assert len(kernel_names(layer)) == len(kind.kernels)
 
 
-def test_of_a_class_that_is_not_in_the_table_nothing_is_known() -> None:
+def test_a_class_outside_the_table_has_no_kernels_and_no_rules() -> None:
     class Own(backend.keras().layers.Layer):
         pass
 
@@ -70,6 +70,6 @@ def test_of_a_class_that_is_not_in_the_table_nothing_is_known() -> None:
 @pytest.mark.parametrize(
     ("words", "last"), [({}, True), ({"data_format": "channels_first"}, False)]
 )
-def test_a_layer_says_where_its_channels_are(words: dict[str, str], last: bool) -> None:
+def test_is_channels_last_follows_the_data_format(words: dict[str, str], last: bool) -> None:
     assert is_channels_last(backend.keras().layers.Conv2D(2, 3, **words)) == last
     assert is_channels_last(backend.keras().layers.ReLU())

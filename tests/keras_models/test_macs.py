@@ -1,4 +1,4 @@
-"""Multiply-accumulates by layer: of all calls, by the names of models inside the model, none where a size is open."""
+"""Multiply-accumulates by layer: summed over calls, prefixed with nested model names, None for an open size."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def test_a_shared_layer_costs_its_calls_in_this_model_and_no_others() -> None:
     assert macs_by_layer(model) == {"image": 0, "shared": 2 * 36 * 2 * 18, "relu": 0}
 
 
-def test_layers_of_a_model_inside_the_model_are_called_by_both_names() -> None:
+def test_layers_of_a_nested_model_are_named_with_the_model_name() -> None:
     keras = backend.keras()
     inner = keras.Sequential([keras.layers.Input(IMAGE), conv("conv")], name="inner")
     outer = keras.Sequential([keras.layers.Input(IMAGE), inner, conv("conv")])
     assert macs_by_layer(outer) == {"inner/conv": 36 * 36, "conv": 36 * 36}
 
 
-def test_of_an_open_size_layers_without_kernels_alone_have_a_number() -> None:
+def test_with_an_open_image_size_only_layers_without_kernels_have_macs() -> None:
     keras = backend.keras()
     image = keras.layers.Input((None, None, 2), name="image")
     assert macs_by_layer(keras.Model(image, conv("conv")(image))) == {"image": 0, "conv": None}
 
 
-def test_a_class_derived_from_sequential_is_counted_too() -> None:
+def test_a_subclass_of_sequential_is_counted() -> None:
     keras = backend.keras()
 
     class Net(keras.Sequential):
-        """Layers one after another, by another name."""
+        """A Sequential under another class name."""
 
     assert macs_by_layer(Net([keras.layers.Input(IMAGE), conv("conv")])) == {"conv": 36 * 36}

@@ -1,4 +1,4 @@
-"""A copy of a model computes the same with other variables, whatever its layers; trust goes on to kept models."""
+"""A copy of a model computes the same with its own variables; `--trust` also applies to kept models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE, CLASSES = (12, 12, 3), 3
 
 
 def through(layer: Any) -> KerasModel:
-    """A model of images that go through `layer`, a convolution and a Dense layer."""
+    """A model that applies `layer`, a convolution and a Dense layer to images."""
     k = backend.keras().layers
     image = k.Input(IMAGE, name="image")
     x = k.Conv2D(4, 3, name="conv")(layer(image))
@@ -50,7 +50,7 @@ def of_a_model_inside() -> KerasModel:
 
 @pytest.mark.parametrize("made", [of_lambda, of_learnt_figures, of_a_model_inside])
 @pytest.mark.parametrize("copied", [KerasModel.copy, KerasModel.trainable_copy])
-def test_a_copy_computes_the_same_with_other_variables(made: Any, copied: Any) -> None:
+def test_a_copy_computes_the_same_with_its_own_variables(made: Any, copied: Any) -> None:
     model = made()
     before = outputs(model.keras, images())
     copy = copied(model)
@@ -66,7 +66,7 @@ def test_a_trained_model_can_be_copied(toy_model: KerasModel) -> None:
     assert model.copy().digest == toy_model.digest
 
 
-def test_a_kept_model_with_code_is_found_again_by_those_who_trust(tmp_path: Path) -> None:
+def test_a_kept_run_of_a_model_with_code_is_reused_only_with_trust(tmp_path: Path) -> None:
     of_lambda().save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="Lambda"):
         load_model(tmp_path / "model.keras")
@@ -84,7 +84,7 @@ def test_a_kept_model_with_code_is_found_again_by_those_who_trust(tmp_path: Path
 
 
 def times(factor: float, swapped: bool = False) -> KerasModel:
-    """A model with arithmetic and two ways, all variables zero."""
+    """A model with arithmetic and two branches, all variables zero."""
     k = backend.keras().layers
     image = k.Input(IMAGE)
     x = image * factor
@@ -95,7 +95,7 @@ def times(factor: float, swapped: bool = False) -> KerasModel:
     return KerasModel(backend.keras().Model(image, scores))
 
 
-def test_the_digest_tells_how_layers_are_called_and_not_what_they_are_called() -> None:
+def test_the_digest_depends_on_the_calls_of_layers_and_not_on_their_names() -> None:
     assert times(2.0).digest == times(2.0).digest == times(2.0).copy().digest
     assert len({times(2.0).digest, times(3.0).digest, times(2.0, swapped=True).digest}) == 3
 
@@ -107,18 +107,18 @@ def test_the_digest_tells_how_layers_are_called_and_not_what_they_are_called() -
         ("toy", "b61643fd111b212dfbef2b2136cb16be8b451380078f1f6b2c6b031d175602c2"),
     ],
 )
-def test_the_models_that_are_shipped_keep_their_digests(name: str, digest: str) -> None:
-    """Keys of kept runs are made of digests: with another digest, every run that began with the model goes stale."""
+def test_the_shipped_models_keep_their_digests(name: str, digest: str) -> None:
+    """Keys of kept runs contain digests: with another digest, no run that began with the model is reused."""
     shipped = Path(__file__).parents[2] / "baselines" / "trained" / f"{name}.keras"
     assert load_model(shipped).digest == digest
 
 
-def test_a_model_with_arithmetic_and_two_ways_keeps_its_digest() -> None:
-    """As above; those that are shipped have one way, so that how they are called does not count."""
+def test_a_model_with_arithmetic_and_two_branches_keeps_its_digest() -> None:
+    """Shipped models have one branch, so their digests do not contain the calls; this model has two."""
     assert times(2.0).digest == "0c0d4b4b836063fb9eb9aea7cca4c1978bf826972ca31b92d39e4b0a21ae1d49"
 
 
-def test_the_digest_of_layers_one_after_another_is_of_layers_and_weights_alone() -> None:
+def test_the_digest_of_a_chain_of_layers_hashes_only_configs_and_weights() -> None:
     k = backend.keras().layers
     image = k.Input((4,))
     dropped = k.Dropout(0.5)(k.BatchNormalization()(image))
@@ -134,7 +134,7 @@ def test_the_digest_of_layers_one_after_another_is_of_layers_and_weights_alone()
 
 
 @pytest.mark.parametrize("ending", ["activation", "layer", "operation", "logits"])
-def test_a_softmax_at_the_end_is_seen_however_it_is_said(ending: str) -> None:
+def test_a_softmax_at_the_end_is_recognized_in_every_form(ending: str) -> None:
     k = backend.keras().layers
     image = k.Input((4,))
     x = k.Dense(2, activation="softmax" if ending == "activation" else None)(image)
@@ -144,7 +144,7 @@ def test_a_softmax_at_the_end_is_seen_however_it_is_said(ending: str) -> None:
     assert gives_probabilities(backend.keras().Model(image, x)) == (ending != "logits")
 
 
-def test_a_softmax_that_is_called_before_too_is_seen_at_the_end() -> None:
+def test_a_softmax_layer_called_twice_is_recognized_at_the_end() -> None:
     k = backend.keras().layers
     image, softmax = k.Input((4,)), k.Softmax()
     model = backend.keras().Model(image, softmax(k.Dense(2)(softmax(k.Dense(3)(image)))))

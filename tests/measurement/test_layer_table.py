@@ -1,4 +1,4 @@
-"""Inspecting: every record worked out by hand, and totals that are the sums."""
+"""Records of `inspect` match values worked out by hand, and totals are sums."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def values(row: dict[str, Any]) -> list[Any]:
     return [row[key] for key in KEYS]
 
 
-def test_keras_layers_are_worked_out_by_hand(model: KerasModel) -> None:
+def test_records_of_keras_layers_match_values_worked_out_by_hand(model: KerasModel) -> None:
     rows = layer_table(model)
     assert all(list(row) == KEYS for row in rows)
     assert [values(row) for row in rows[1:]] == [
@@ -54,11 +54,11 @@ def test_keras_layers_are_worked_out_by_hand(model: KerasModel) -> None:
     assert rows[-1]["parameters"] == model.params
 
 
-def test_tflite_operators_are_worked_out_by_hand(model: KerasModel) -> None:
+def test_records_of_tflite_operators_match_values_worked_out_by_hand(model: KerasModel) -> None:
     content = export(model.keras)
     *rows, structure, total = layer_table(TFLiteModel(content))
     assert all(list(row) == KEYS for row in (*rows, structure, total))
-    # The reshape holds the two numbers of its new shape, four bytes each, which are no parameters.
+    # The reshape holds the two numbers of its new shape, four bytes each, which are not parameters.
     assert [values(row)[1:] for row in rows] == [
         ["CONV_2D", [6, 6, 4], "float32", 76, 22, 2592, 4 * 76],
         ["RESHAPE", [144], "float32", 0, 0, 0, 8],
@@ -68,7 +68,9 @@ def test_tflite_operators_are_worked_out_by_hand(model: KerasModel) -> None:
     assert values(total) == ["total", "tflite", [3], "", 511, 457, 3024, len(content)]
 
 
-def test_float16_weights_are_shown_where_they_are_used_at_two_bytes_each(model: KerasModel) -> None:
+def test_float16_weights_are_listed_with_the_operator_that_uses_them_at_2_bytes_each(
+    model: KerasModel,
+) -> None:
     rows = layer_table(TFLiteModel(export(model.keras, float16)))
     shown = {row["type"]: row for row in rows}
     assert "DEQUANTIZE" not in shown
@@ -107,13 +109,13 @@ def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats()
         ("Dense", {"units": 5}),
     ],
 )
-def test_a_keras_layer_and_its_exported_operators_cost_the_same(layer: Any) -> None:
+def test_a_keras_layer_and_its_exported_operators_have_equal_macs(layer: Any) -> None:
     keras = functional((6, 2) if "1D" in layer[0] else (6, 6, 2), layer)
     there = layer_table(TFLiteModel(export(keras)))[-1]["macs"]
     assert layer_table(KerasModel(keras))[-1]["macs"] == there > 0
 
 
-def test_a_shared_layer_holds_its_weights_once_and_costs_every_call() -> None:
+def test_a_shared_layer_counts_its_weights_once_and_macs_of_every_call() -> None:
     layers = backend.keras().layers
     shared = layers.Conv2D(2, 3, padding="same", name="shared")
     image = layers.Input((6, 6, 2))
@@ -123,7 +125,7 @@ def test_a_shared_layer_holds_its_weights_once_and_costs_every_call() -> None:
     assert (row["parameters"], row["macs"]) == (36 + 2, 2 * 6 * 6 * 2 * 18)
 
 
-def test_a_model_within_a_model_is_shown_layer_by_layer() -> None:
+def test_a_nested_model_is_listed_layer_by_layer() -> None:
     keras = backend.keras()
     inner = keras.Sequential(
         [keras.layers.Input((6, 6, 2)), keras.layers.Conv2D(2, 3, name="conv")], name="inner"
@@ -134,7 +136,7 @@ def test_a_model_within_a_model_is_shown_layer_by_layer() -> None:
     assert rows[-1]["macs"] == 4 * 4 * 2 * 18
 
 
-def test_a_model_of_open_image_size_has_no_multiply_accumulates_to_show() -> None:
+def test_a_model_with_an_open_image_size_has_no_macs() -> None:
     keras = functional((None, None, 2), ("Conv2D", {"filters": 4, "kernel_size": 3}))
     *_, conv, total = layer_table(KerasModel(keras))
     assert conv["macs"] is None
@@ -143,7 +145,7 @@ def test_a_model_of_open_image_size_has_no_multiply_accumulates_to_show() -> Non
     assert total["parameters"] == 76
 
 
-def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> None:
+def test_a_model_with_open_image_size_and_channels_is_listed(tmp_path: Path) -> None:
     saved = tmp_path / "model.keras"
     functional((6, 6, 2), ("Conv2D", {"filters": 4, "kernel_size": 3})).save(saved)
 
@@ -156,7 +158,7 @@ def test_a_model_of_images_of_any_size_and_channels_is_shown(tmp_path: Path) -> 
     assert total["macs"] is None
 
 
-def test_a_layer_of_several_outputs_is_shown_with_its_first() -> None:
+def test_a_layer_with_several_outputs_is_listed_with_the_first_shape() -> None:
     keras = backend.keras()
     image = keras.layers.Input((6, 2))
     scores, state, _ = keras.layers.LSTM(3, return_sequences=True, return_state=True)(image)
@@ -164,7 +166,7 @@ def test_a_layer_of_several_outputs_is_shown_with_its_first() -> None:
     assert lstm["output_shape"] == total["output_shape"] == [6, 3]
 
 
-def test_an_operator_without_outputs_and_a_file_without_outputs_are_shown(
+def test_a_file_and_an_operator_without_outputs_are_listed(
     model: KerasModel,
 ) -> None:
     def take_outputs(file: Any) -> None:

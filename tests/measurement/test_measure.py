@@ -1,4 +1,4 @@
-"""Measuring: numbers worked out by hand, refusals in a sentence, and one door to the test images."""
+"""Measuring: numbers worked out by hand, refusals in a sentence, and few places that open the test images."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def images() -> Dataset:
 
 
 def pointer() -> bytes:
-    """A file for 1x1x3 images that gives the three pixels back: the brightest is its answer."""
+    """A file for 1x1x3 images that returns the three pixels as scores: it predicts the brightest."""
     model = functional((1, 1, 3), ("Flatten", {}), ("Dense", {"units": 3, "use_bias": False}))
     model.layers[-1].set_weights([np.eye(3)])
     return export(model)
 
 
-def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
+def test_every_measured_number_matches_a_file_worked_out_by_hand() -> None:
     brightest = np.array([0, 1, 2, 1, 0, 2, 1])
     shown = np.full((7, 1, 1, 3), 10, np.uint8)
     shown[np.arange(7), 0, 0, brightest] = 200
@@ -86,7 +86,7 @@ def test_everything_about_a_file_that_points_at_the_brightest_pixel() -> None:
     assert found.tflite_digest == TFLiteModel(content).digest
 
 
-def test_a_softmax_in_the_file_changes_no_number_but_its_own_macs_and_bytes(
+def test_a_softmax_in_the_file_changes_neither_accuracy_nor_cross_entropy(
     model: Any, content: bytes, images: Dataset
 ) -> None:
     twin = functional((6, 6, 2), CONV, *HEAD, ("Softmax", {}))
@@ -109,7 +109,7 @@ def int8_within(converter: Any) -> None:
 
 
 @pytest.mark.parametrize("choose", [float16, int8(IMAGES * np.float32(SCALE)), int8_within])
-def test_a_softmax_is_seen_also_before_a_change_of_number_type(choose: Any) -> None:
+def test_a_final_softmax_is_recognized_before_a_dequantize(choose: Any) -> None:
     softmax = functional((6, 6, 2), CONV, *HEAD, ("Softmax", {}))
     assert contents.ends_in_softmax(read(export(softmax, choose)))
     logits = functional((6, 6, 2), CONV, *HEAD)
@@ -124,7 +124,7 @@ def test_a_softmax_is_seen_also_before_a_change_of_number_type(choose: Any) -> N
         ((6, 6, 2), 10, "gives scores of 3 classes, the data has 10"),
     ],
 )
-def test_data_that_does_not_fit_the_file_is_said_in_a_sentence(
+def test_data_that_does_not_fit_the_file_is_refused_in_a_sentence(
     content: bytes, shape: tuple[int, ...], classes: int, sentence: str
 ) -> None:
     other = dataset(Split(np.zeros((2, *shape), np.uint8), np.zeros(2, np.int64)), classes)
@@ -132,7 +132,7 @@ def test_data_that_does_not_fit_the_file_is_said_in_a_sentence(
         measure(TFLiteModel(content), other, SCALE)
 
 
-def test_a_file_that_takes_several_images_at_a_time_is_refused(content: bytes) -> None:
+def test_a_file_with_a_batch_size_of_several_images_is_refused(content: bytes) -> None:
     def four(model: Any) -> None:
         graph = model.subgraphs[0]
         graph.tensors[graph.inputs[0]].shape = [4, 6, 6, 2]
@@ -149,7 +149,7 @@ def test_a_file_of_two_outputs_is_refused(content: bytes) -> None:
         predict(TFLiteModel(edited(content, twice)), IMAGES, SCALE)
 
 
-def test_scores_that_are_not_numbers_are_an_error_that_counts_them(model: Any) -> None:
+def test_nan_scores_are_an_error_that_counts_the_images(model: Any) -> None:
     broken = functional((6, 6, 2), CONV, *HEAD)
     weights = model.get_weights()
     weights[-1] = np.array([np.nan, 0, 0])
@@ -169,7 +169,7 @@ def test_a_damaged_file_is_refused_before_the_test_images_are_opened(content: by
             measure(TFLiteModel(damaged), data, SCALE)
 
 
-def test_flipped_bytes_never_bring_this_process_down(content: bytes, images: Dataset) -> None:
+def test_damaged_files_never_crash_this_process(content: bytes, images: Dataset) -> None:
     rng = np.random.default_rng(0)
     sentences = []
     for _ in range(12):
@@ -182,14 +182,14 @@ def test_flipped_bytes_never_bring_this_process_down(content: bytes, images: Dat
         except ValueError as error:
             sentences.append(str(error))
             continue
-        # What was measured is what the damaged file says, image by image.
+        # The measured numbers agree with the predictions of the damaged file.
         assert found.tflite_digest == model.digest
         assert found.top1 == (predicted.classes == LABELS).mean()
     assert sentences != []
     assert all(said.endswith(".") and "\n" not in said for said in sentences)
 
 
-def test_measuring_tells_what_was_said_of_each_image(content: bytes, images: Dataset) -> None:
+def test_measure_returns_the_prediction_for_each_image(content: bytes, images: Dataset) -> None:
     found, predicted = measure(TFLiteModel(content), images, SCALE)
     scores = predict(TFLiteModel(content), IMAGES, SCALE)
     assert (predicted.classes == scores.argmax(axis=1)).all()
@@ -199,12 +199,12 @@ def test_measuring_tells_what_was_said_of_each_image(content: bytes, images: Dat
     np.testing.assert_allclose(predicted.probabilities.astype(float), highest, rtol=1e-3)
 
 
-def test_the_digest_of_the_test_split_is_that_of_its_images(images: Dataset) -> None:
+def test_digest_of_test_is_the_digest_of_the_test_images(images: Dataset) -> None:
     assert digest_of_test(images) == Split(IMAGES, LABELS).digest
     assert digest_of_test(images) != Split(IMAGES, LABELS[::-1].copy()).digest
 
 
-def test_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset) -> None:
+def test_correct_bits_are_packed_eight_images_to_a_byte(content: bytes, images: Dataset) -> None:
     found, _ = measure(TFLiteModel(content), images, SCALE)
     assert len(base64.b64decode(found.correct)) == 5
     scores = predict(TFLiteModel(content), IMAGES, SCALE)
@@ -224,12 +224,12 @@ def test_measuring_on_validation_images_does_not_open_the_test_images(content: b
     assert (unpack_bits(found.correct, 30) == correct).all()
 
 
-def test_measuring_is_on_test_images_if_nothing_is_said(content: bytes, images: Dataset) -> None:
+def test_measuring_uses_test_images_by_default(content: bytes, images: Dataset) -> None:
     found, _ = measure(TFLiteModel(content), images, SCALE)
     assert (found.measured_on, found.test_images) == ("test", 40)
 
 
-def test_measure_alone_opens_the_test_images() -> None:
+def test_only_measure_and_two_commands_open_the_test_images() -> None:
     roots = [Path(package.__path__[0]) for package in (compress, baselines)]
     sources = [source for root in roots for source in root.rglob("*.py")]
     openers = {
@@ -240,7 +240,7 @@ def test_measure_alone_opens_the_test_images() -> None:
         or (isinstance(node, ast.Constant) and node.value == "open_test")
     }
     assert len(sources) > 20
-    # `data --check` compares pixels across splits; `compare` shows images on which two measured models part.
+    # `data --check` compares pixels across splits; `compare` shows images on which two measured models differ.
     assert openers == {"measure.py", "data_command.py", "compare_command.py"}
 
 
@@ -250,7 +250,9 @@ def test_every_field_of_a_row_is_explained() -> None:
     assert {field.name for field in dataclasses.fields(Result)} <= explained
 
 
-def test_a_file_for_microcontrollers_has_an_arena_and_its_accuracy_there(model: Any) -> None:
+def test_a_file_that_tflm_runs_is_measured_with_its_arena_and_its_accuracy_on_tflm(
+    model: Any,
+) -> None:
     seen = IMAGES.astype(np.float32) * np.float32(SCALE)
     images = dataset(Split(IMAGES, LABELS), CLASSES)
     measured, _ = measure(
@@ -263,7 +265,7 @@ def test_a_file_for_microcontrollers_has_an_arena_and_its_accuracy_there(model: 
     assert moved <= measured.micro_disagreements + 1e-9
 
 
-def test_a_file_that_microcontrollers_do_not_run_says_why_and_is_measured_all_the_same(
+def test_a_file_that_tflm_does_not_run_is_measured_and_records_the_reason(
     model: Any, images: Dataset
 ) -> None:
     measured, _ = measure(TFLiteModel(export(model, float16)), images, SCALE, micro_accuracy=True)
@@ -271,7 +273,7 @@ def test_a_file_that_microcontrollers_do_not_run_says_why_and_is_measured_all_th
     assert (measured.arena_bytes, measured.micro_top1) == (None, None)
 
 
-def test_without_tflite_micro_a_row_says_nothing_of_it_unless_asked(
+def test_without_tflite_micro_the_tflm_fields_are_empty_unless_requested(
     content: bytes, images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)

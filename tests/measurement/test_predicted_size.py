@@ -1,4 +1,4 @@
-"""Predicted sizes are those of the files that export and quantize write; parameters and MACs are exact."""
+"""Predicted sizes are close to those of the files that export and quantize write; parameters and MACs are exact."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from compress.tflite.model import TFLiteModel
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((2, 32, 32, 3), dtype=np.float32)
-# Bytes of the files written of these networks with drawn weights.
+# Bytes of the files that were written from these networks with random weights.
 WRITTEN = {
     "plain, width 1": (lambda: plain.build(), 472_992, 127_360, 67_504),
     "plain, width 0.5": (lambda: plain.build(width=0.5), 122_176, 36_432, 20_880),
@@ -39,7 +39,7 @@ WRITTEN = {
 
 
 def trained(model: Any) -> KerasModel:
-    """The model with statistics and biases such as training leaves: no two vectors equal."""
+    """The model with random statistics and biases, as after training: no two vectors are equal."""
     for weight in model.weights:
         if len(weight.shape) == 1:
             drawn = RNG.normal(0, 0.1, weight.shape)
@@ -61,7 +61,7 @@ def tiny() -> KerasModel:
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
-def test_a_file_is_within_one_and_a_half_percent_of_its_prediction(
+def test_predicted_bytes_are_within_1_5_percent_of_the_written_file(
     tiny: KerasModel, scheme: Scheme
 ) -> None:
     file = convert(tiny, scheme)
@@ -74,7 +74,7 @@ def test_a_file_is_within_one_and_a_half_percent_of_its_prediction(
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
-def test_depthwise_kernels_are_counted_as_they_are_stored(scheme: Scheme) -> None:
+def test_predicted_bytes_of_depthwise_kernels_are_close_to_the_written_file(scheme: Scheme) -> None:
     keras = backend.keras()
     image = keras.Input((32, 32, 3))
     x = keras.layers.SeparableConv2D(12, 3, depth_multiplier=2, name="separable")(image)
@@ -90,7 +90,7 @@ def test_depthwise_kernels_are_counted_as_they_are_stored(scheme: Scheme) -> Non
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_files_once_written_are_predicted_within_one_percent(name: str) -> None:
+def test_recorded_file_sizes_are_predicted_within_1_percent(name: str) -> None:
     build: Callable[[], Any]
     build, *sizes = WRITTEN[name]
     predicted = predicted_size(KerasModel(build()))
@@ -103,7 +103,7 @@ def test_resnet_14_has_its_published_weights_and_macs() -> None:
     assert (predicted.params, predicted.macs) == (174_698, 26_657_408)
 
 
-def test_fewer_bits_make_smaller_files_and_integers_cost_scales_and_zero_points() -> None:
+def test_file_bytes_counts_weights_scales_and_zero_points_of_each_scheme() -> None:
     kernel = KernelSize(weights=4_000, channels=100)
     bare = {s: file_bytes([kernel], s) - KERNEL_BYTES[s] - GRAPH_BYTES for s in KERNEL_BYTES}
     assert bare == {"float32": 16_400, "int8": 4_000 + 2_000, "int4": 2_000 + 1_600}
@@ -111,14 +111,14 @@ def test_fewer_bits_make_smaller_files_and_integers_cost_scales_and_zero_points(
     dense = KernelSize(weights=4_000, channels=100, dense=True)
     assert file_bytes([wide], "int4") - file_bytes([dense], "int4") == 2_000
     assert file_bytes([dense], "int4") - file_bytes([kernel], "int4") == 400
-    # Zero points of as many channels are there already.
+    # The vector of zero points for this number of channels is shared.
     assert (
         file_bytes([kernel, kernel], "int8") - file_bytes([kernel], "int8")
         == 5_200 + KERNEL_BYTES["int8"]
     )
 
 
-def test_a_normalization_that_does_not_fold_is_a_scale_and_a_shift_for_each_channel() -> None:
+def test_an_unfolded_normalization_counts_a_scale_and_a_shift_per_channel() -> None:
     predicted = predicted_size(KerasModel(Airbench().build()))
     unfolded, folded = 64 + 256 + 256, 64 + 256 + 256
     weights = 288 + 50_688 + 737_280 + 1_179_648 + 2_560
@@ -127,7 +127,9 @@ def test_a_normalization_that_does_not_fold_is_a_scale_and_a_shift_for_each_chan
 
 
 @pytest.mark.parametrize("scheme", ["float32", "int8", "int4"])
-def test_a_file_with_normalizations_that_do_not_fold_is_predicted(scheme: Scheme) -> None:
+def test_predicted_bytes_of_unfolded_normalizations_are_close_to_the_written_file(
+    scheme: Scheme,
+) -> None:
     network = trained(Airbench(widths=(8, 16, 12)).build())
     for kernel in network.kernel_variables().values():  # Dirac kernels may be equal
         kernel.assign(kernel + RNG.normal(0, 0.1, kernel.shape).astype(np.float32))
@@ -135,7 +137,7 @@ def test_a_file_with_normalizations_that_do_not_fold_is_predicted(scheme: Scheme
     assert predicted == pytest.approx(len(convert(network, scheme).content), rel=0.015)
 
 
-def test_layers_of_a_model_inside_are_counted() -> None:
+def test_layers_of_a_nested_model_are_counted() -> None:
     keras = backend.keras()
     image = keras.Input((32, 32, 3))
     inner = ResNet(widths=(1, 1, 1), depth=8).build()

@@ -1,4 +1,4 @@
-"""Predictions: a small file for each row, the same bytes for the same content, and refused if it is not the row's."""
+"""Predictions: a small file for each row, equal bytes for equal content, refused if it does not belong to the row."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_predictions_are_the_most_likely_class_and_its_probability(given: np.nda
 @pytest.mark.parametrize(
     ("classes", "kind"), [(2, "uint8"), (256, "uint8"), (257, "uint16"), (65_537, "uint32")]
 )
-def test_no_class_is_too_high_for_its_type(classes: int, kind: str, tmp_path: Path) -> None:
+def test_the_integer_type_is_large_enough_for_every_class(
+    classes: int, kind: str, tmp_path: Path
+) -> None:
     given = np.zeros((2, classes), np.float32)
     given[0, -1] = 1
     found = predictions.from_scores(given, log_softmax(given), np.array([classes - 1, 0]))
@@ -73,7 +75,7 @@ def test_no_class_is_too_high_for_its_type(classes: int, kind: str, tmp_path: Pa
     )
 
 
-def test_they_come_back_from_a_file_beside_the_rows(tmp_path: Path) -> None:
+def test_predictions_written_beside_the_rows_are_read_back_unchanged(tmp_path: Path) -> None:
     found, of_it = made()
     path = predictions.file_beside(tmp_path / "results.jsonl", of_it)
     assert path == tmp_path / "results.predictions" / f"{found.digest[:16]}.npz"
@@ -85,11 +87,11 @@ def test_they_come_back_from_a_file_beside_the_rows(tmp_path: Path) -> None:
     assert again.digest == found.digest
 
 
-def test_a_row_of_before_has_none(tmp_path: Path) -> None:
+def test_a_row_without_a_predictions_digest_has_no_file(tmp_path: Path) -> None:
     assert predictions.file_beside(tmp_path / "results.jsonl", row(np.ones(4, bool))) is None
 
 
-def test_the_same_predictions_give_the_same_bytes_at_any_time(
+def test_the_same_predictions_give_the_same_bytes_at_another_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made()[0].write(tmp_path / "now.npz")
@@ -101,7 +103,7 @@ def test_the_same_predictions_give_the_same_bytes_at_any_time(
     assert (tmp_path / "now.npz").read_bytes() != (tmp_path / "other.npz").read_bytes()
 
 
-def test_the_digest_is_of_the_content_and_not_of_its_packing(tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_content_and_not_on_the_compression(tmp_path: Path) -> None:
     found, of_it = made()
     np.savez(tmp_path / "plain.npz", **parts(found))
     assert predictions.read(tmp_path / "plain.npz", of_it).digest == found.digest
@@ -113,7 +115,7 @@ def test_ten_thousand_images_take_less_than_thirty_kilobytes(tmp_path: Path) -> 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, N)
     given = scores(N, 10) / 3
-    given[np.arange(N), labels] += 5  # nine in ten are right, as of the baseline
+    given[np.arange(N), labels] += 5  # nine in ten are right, as for the baseline
     found = predictions.from_scores(given, log_softmax(given), labels)
     found.write(tmp_path / "a.npz")
     assert 0.85 < (found.classes == labels).mean() < 0.999
@@ -123,7 +125,7 @@ def test_ten_thousand_images_take_less_than_thirty_kilobytes(tmp_path: Path) -> 
 # Files that are not the row's
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     _, of_it = made()
     with pytest.raises(ValueError, match=r"gone\.npz: not the predictions of run .*no such file"):
         predictions.read(tmp_path / "gone.npz", of_it)
@@ -144,7 +146,7 @@ def test_the_predictions_of_another_row_are_refused(tmp_path: Path) -> None:
         predictions.read(tmp_path / "a.npz", of_it)
 
 
-def test_another_number_of_images_is_refused(tmp_path: Path) -> None:
+def test_predictions_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
     found, _ = made(n=41)
     found.write(tmp_path / "a.npz")
     with pytest.raises(ValueError, match="lacks labels, classes, probabilities of 40 images"):
@@ -152,7 +154,7 @@ def test_another_number_of_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_row_that_marks_other_images_as_right_is_refused(tmp_path: Path) -> None:
-    """Also one with as many, whose top1 is the same."""
+    """The row is refused even if it has the same number of correct images."""
     found, of_it = made()
     found.write(tmp_path / "a.npz")
     right = found.labels == found.classes
@@ -163,7 +165,7 @@ def test_a_row_that_marks_other_images_as_right_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("probability", [-0.5, 1.5, float("nan"), float("inf")])
-def test_what_is_no_probability_is_refused(probability: float, tmp_path: Path) -> None:
+def test_a_probability_outside_0_to_1_is_refused(probability: float, tmp_path: Path) -> None:
     found, _ = made()
     bad = dataclasses.replace(found, probabilities=np.full(40, probability, np.float16))
     bad.write(tmp_path / "a.npz")
@@ -173,7 +175,7 @@ def test_what_is_no_probability_is_refused(probability: float, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["labels", "classes", "probabilities"])
-def test_arrays_of_another_type_or_shape_or_none_are_refused(name: str, tmp_path: Path) -> None:
+def test_missing_additional_or_wrong_arrays_are_refused(name: str, tmp_path: Path) -> None:
     found, of_it = made()
     array = parts(found)[name]
     for other in (array.astype(np.float64), array.reshape(2, 20), array[:-1], array[:0]):
@@ -186,7 +188,7 @@ def test_arrays_of_another_type_or_shape_or_none_are_refused(name: str, tmp_path
             predictions.read(written(tmp_path / "a.npz", **others), of_it)
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "opened",))
@@ -204,8 +206,8 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     assert not (tmp_path / "opened").exists()
 
 
-def test_a_file_that_unpacks_to_more_than_its_arrays_is_not_unpacked(tmp_path: Path) -> None:
-    """A header that promises 40 images is believed, and what is packed behind them is not read."""
+def test_bytes_behind_the_declared_arrays_are_not_unpacked(tmp_path: Path) -> None:
+    """The header declares 40 images; the bytes behind them are not read."""
     found, of_it = made()
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -226,7 +228,7 @@ def test_a_file_larger_than_its_images_need_is_not_opened(tmp_path: Path) -> Non
         predictions.read(tmp_path / "a.npz", of_it)
 
 
-def test_a_file_cut_off_or_flipped_anywhere_never_passes(tmp_path: Path) -> None:
+def test_a_truncated_or_changed_file_never_gives_other_predictions(tmp_path: Path) -> None:
     found, of_it = made()
     path = tmp_path / "a.npz"
     found.write(path)

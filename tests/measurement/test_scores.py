@@ -1,4 +1,4 @@
-"""Laws of the arithmetic that turns scores into numbers."""
+"""Properties of the functions that compute metrics from scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANY_LABELS = arrays(np.int64, 4, elements=st.integers(0, 4))
 
 
 @given(LOGITS, ANY_LABELS, st.floats(-1e6, 1e6))
-def test_cross_entropy_is_that_of_the_softmax_and_no_shift_changes_it(
+def test_cross_entropy_is_that_of_the_softmax_and_invariant_to_a_shift(
     logits: np.ndarray, labels: np.ndarray, shift: float
 ) -> None:
     naive = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -38,7 +38,7 @@ def test_cross_entropy_is_that_of_the_softmax_and_no_shift_changes_it(
     assert from_probabilities <= -np.log(LEAST_PROBABILITY)
 
 
-def test_cross_entropy_at_its_ends() -> None:
+def test_cross_entropy_is_exact_and_finite_for_extreme_scores() -> None:
     assert cross_entropy(log_softmax(np.zeros((2, 10))), np.array([3, 4])) == pytest.approx(
         np.log(10)
     )
@@ -52,17 +52,17 @@ def test_cross_entropy_at_its_ends() -> None:
 
 
 @given(LOGITS, ANY_LABELS)
-def test_top1_is_the_mean_of_what_is_correct(logits: np.ndarray, labels: np.ndarray) -> None:
+def test_top1_is_the_mean_of_is_correct(logits: np.ndarray, labels: np.ndarray) -> None:
     assert top1(logits, labels) == is_correct(logits, labels).sum() / 4
     assert top1(logits, logits.argmax(axis=1)) == 1
 
 
-def test_of_equal_scores_the_first_class_counts() -> None:
+def test_the_first_class_is_predicted_among_equal_scores() -> None:
     assert is_correct(np.zeros((2, 3)), np.array([0, 1])).tolist() == [True, False]
 
 
 @given(st.binary(max_size=300))
-def test_gzip_bytes_is_the_length_of_a_stream_that_gives_the_file_back(content: bytes) -> None:
+def test_gzip_bytes_is_the_length_of_the_gzip_stream_at_level_9(content: bytes) -> None:
     stream = gzip.compress(content, 9, mtime=0)
     assert gzip.decompress(stream) == content
     assert gzip_bytes(content) == len(stream) == gzip_bytes(content)

@@ -30,7 +30,7 @@ def test_a_shortcut_stays_alive_until_it_is_added() -> None:
     assert [t.name for t, _ in found.alive] == ["a", "b", "c"]
 
 
-def test_numbers_count_by_their_width() -> None:
+def test_peak_counts_the_bytes_of_each_number_type() -> None:
     image, out = tensor("i", 3, "float32"), tensor("o", 5, "int16")
     assert peak(Graph((image,), (out,), (Operator("X", (image,), (out,), 0),))).size_bytes == 22
 
@@ -41,6 +41,6 @@ def test_weights_are_not_in_the_arena() -> None:
     assert peak(graph).size_bytes == 5
 
 
-def test_a_file_without_operators_is_a_sentence() -> None:
+def test_a_file_without_operators_is_refused() -> None:
     with pytest.raises(ValueError, match="no operators"):
         peak(Graph((), (), ()))

@@ -1,4 +1,4 @@
-"""TFLM runs what a microcontroller would run, tells its arena, and says why it does not run a file."""
+"""TFLM runs files as on a microcontroller, gives the arena size, and refuses a file with the reason."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def content() -> bytes:
     return export(model(), int8(SEEN))
 
 
-def test_the_arena_is_told_as_what_activations_share_and_what_stays(content: bytes) -> None:
+def test_the_arena_is_the_sum_of_head_and_tail(content: bytes) -> None:
     arena = interpreter.arena(content)
     assert arena.total == arena.head + arena.tail
-    assert arena.head >= IMAGES[0].size  # the input alone, a byte a number
+    assert arena.head >= IMAGES[0].size  # the input alone, with one byte for each number
     assert arena.tail > 0
 
 
@@ -38,7 +38,7 @@ def test_the_arena_of_a_network_with_larger_images_is_larger() -> None:
     assert dense(40) >= dense(8) + 40 * 40 - 8 * 8 - 64
 
 
-def test_scores_are_those_of_litert_but_for_the_last_steps_of_rounding(content: bytes) -> None:
+def test_scores_are_within_4_quantization_steps_of_litert(content: bytes) -> None:
     found = interpreter.scores(content, IMAGES, SCALE)
     expected = litert.scores_apart(content, IMAGES, SCALE, lambda done: None)
     assert found.shape == expected.shape
@@ -46,7 +46,7 @@ def test_scores_are_those_of_litert_but_for_the_last_steps_of_rounding(content: 
     assert np.abs(found - expected).max() <= 4 * step
 
 
-def test_progress_counts_every_image_once(content: bytes) -> None:
+def test_progress_ends_at_the_number_of_images(content: bytes) -> None:
     told: list[int] = []
     interpreter.scores(content, IMAGES, SCALE, told.append)
     assert told[-1] == len(IMAGES)
@@ -63,7 +63,9 @@ def dynamic(converter: Any) -> None:
     [(float16, "its weights are float16"), (dynamic, "computes in float32 with int8 weights")],
     ids=["float16", "dynamic"],
 )
-def test_a_number_format_that_tflm_lacks_is_named_with_the_way_out(choose: Any, why: str) -> None:
+def test_an_unsupported_number_format_is_named_with_a_scheme_that_works(
+    choose: Any, why: str
+) -> None:
     layers = (("Flatten", {}), ("Dense", {"units": 64}))
     content = export(functional((8, 8, 1), *layers), choose)
     with pytest.raises(NotOnMicro, match=f"{why}.*quantize --scheme int8"):
@@ -77,7 +79,7 @@ def test_an_operator_that_tflm_lacks_is_named() -> None:
         interpreter.arena(content)
 
 
-def test_a_file_that_asks_for_endless_memory_is_refused(content: bytes) -> None:
+def test_a_file_that_needs_too_much_memory_is_refused(content: bytes) -> None:
     def huge(graph: Any) -> None:
         tensor = graph.subgraphs[0].tensors[graph.subgraphs[0].operators[0].outputs[0]]
         tensor.shape = np.array([1, 2**15, 2**15, 4], np.int32)
@@ -86,12 +88,12 @@ def test_a_file_that_asks_for_endless_memory_is_refused(content: bytes) -> None:
         interpreter.arena(edited(content, huge))
 
 
-def test_a_recorder_that_prints_no_arena_is_a_sentence() -> None:
+def test_output_of_tflm_without_an_arena_is_an_error() -> None:
     with pytest.raises(ValueError, match="TFLM printed no arena"):
         parsed("nothing of it")
 
 
-def test_without_the_library_the_command_that_helps_is_named(
+def test_the_install_command_is_named_if_tflite_micro_is_missing(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""The model that the tests of model files make worse ones of."""
+"""The saved model that the tests of model files edit and damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.model_files import build
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One saved model, of which tests make worse ones."""
+    """One saved model; the tests edit or damage copies of it."""
     path = tmp_path_factory.mktemp("saved") / "model.keras"
     build().save(path)
     return path

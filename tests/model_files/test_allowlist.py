@@ -1,4 +1,4 @@
-"""What a model file says it is made of is on the list, or the file is refused before Keras sees it."""
+"""A model file is refused before Keras sees it unless every object in it is on the list."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.model_files import (
     write_members,
 )
 
-# The list of what may be in a file
+# The list of allowed objects
 
 
 def test_every_layer_on_the_list_is_a_layer_of_keras() -> None:
@@ -43,7 +43,7 @@ def test_every_layer_on_the_list_is_a_layer_of_keras() -> None:
         assert getattr(keras.layers, name).__name__ == name
 
 
-def test_no_name_on_the_list_leads_to_anything_but_a_building_block() -> None:
+def test_every_name_on_the_list_is_a_building_block_of_models() -> None:
     keras = backend.keras()
     blocks = (
         keras.Operation,  # layers and models are operations
@@ -76,7 +76,7 @@ LAMBDA = of(
     "keras.layers", "Lambda", name="evil", function={"class_name": "__lambda__", "config": {}}
 )
 TARGET = "canary"
-# The name that the sentence must give, and an object that Keras once ran or may run.
+# The name that the refusal must contain, and an object that Keras once ran or may run.
 ATTACKS = {
     "system": function("os", "system"),
     "get_file": function("keras.utils", "get_file"),
@@ -128,7 +128,7 @@ PLACES: dict[str, Callable[[Config, Config], Any]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_is_not_on_the_list_is_refused_wherever_it_hides(
+def test_an_object_that_is_not_on_the_list_is_refused_in_any_place(
     attack: str, place: str, saved: Path
 ) -> None:
     with zipfile.ZipFile(saved) as archive:
@@ -163,7 +163,7 @@ def test_a_file_with_code_in_it_is_refused_before_keras_sees_it(
 
 
 def touching_model(at: Path) -> Any:
-    """A model that makes a file when Keras builds it, should Keras run what is in its Lambda."""
+    """A model whose Lambda creates a file if Keras runs it while it builds the model."""
     keras = backend.keras()
     source = f"lambda x: (open({str(at)!r}, 'w').close(), x)[1]"
     image = keras.layers.Input((8, 8, 3))
@@ -192,14 +192,14 @@ def test_an_activation_that_is_code_is_refused(suffix: str) -> None:
     keras = backend.keras()
     image = keras.layers.Input((8, 8, 3))
     x = keras.layers.Conv2D(2, 1, activation=lambda x: x * x, name="squared")(image)
-    with warnings.catch_warnings(action="ignore"):  # that it is unsafe
+    with warnings.catch_warnings(action="ignore"):  # a warning that it is unsafe
         keras.Model(image, x).save("model" + suffix)
     said = refused(Path("model" + suffix))
     assert "layer 'squared' needs '__lambda__'" in said
     assert "use Keras layers in its place" in said
 
 
-def test_code_in_what_the_model_was_compiled_with_is_left_behind(
+def test_code_in_the_compile_config_is_ignored(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def edit(config: Config) -> None:
@@ -232,7 +232,7 @@ def test_names_from_the_file_cannot_draw_on_the_terminal(saved: Path) -> None:
     assert len(said) < 600
 
 
-def test_what_keras_quotes_of_the_file_cannot_draw_on_the_terminal(saved: Path) -> None:
+def test_keras_errors_that_quote_the_file_cannot_draw_on_the_terminal(saved: Path) -> None:
     drawing = {"kernel_regularizer": "\x1b[2J\x7f"}
     path = edited(saved, lambda config: layer(config, "conv")["config"].update(drawing))
     assert "regularizer identifier: [2J" in refused(path)
@@ -248,7 +248,7 @@ def test_what_keras_quotes_of_the_file_cannot_draw_on_the_terminal(saved: Path) 
         ("MyLayer", "--trust"),
     ],
 )
-def test_a_refused_layer_comes_with_the_way_out(
+def test_a_refused_layer_is_named_with_a_remedy(
     class_name: str, way_out: str, saved_h5: Path
 ) -> None:
     said = refused(
@@ -258,7 +258,7 @@ def test_a_refused_layer_comes_with_the_way_out(
     assert "layer 'conv'" in said
 
 
-def test_a_keras_2_policy_of_mixed_precision_comes_with_the_way_out(saved_h5: Path) -> None:
+def test_a_keras_2_policy_of_mixed_precision_is_refused_with_a_remedy(saved_h5: Path) -> None:
     policy = {"class_name": "Policy", "config": {"name": "mixed_float16"}}
     path = edited(saved_h5, lambda config: layer(config, "conv")["config"].update(dtype=policy))
     said = refused(path)
@@ -326,6 +326,6 @@ def places_in(node: Any) -> Iterator[tuple[Any, Any]]:
         (b'{"class_name": "Sequential", "a":' + b"[" * 500 + b"]" * 500 + b"}", "deeper than 200"),
     ],
 )
-def test_an_architecture_that_is_none_is_refused(text: bytes, words: str, saved: Path) -> None:
+def test_an_invalid_architecture_is_refused(text: bytes, words: str, saved: Path) -> None:
     path = write_members(Path("model.keras"), members(saved) | {"config.json": text})
     assert words in refused(path)

@@ -1,4 +1,4 @@
-"""What a model would have is known without making it."""
+"""The parameters and activations of a model are computed without building it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def declared(*layers: Config, shape: tuple[int, ...] = (8, 8, 3)) -> declaring.D
     return found
 
 
-def test_what_is_declared_is_what_a_model_has(tmp_path: Path) -> None:
+def test_declared_parameters_and_activations_are_those_of_the_built_model(tmp_path: Path) -> None:
     model = build()
     model.save("model.keras")
     model.save("model.h5")
@@ -46,12 +46,14 @@ def test_what_is_declared_is_what_a_model_has(tmp_path: Path) -> None:
     ("axis", "numbers"), [(-1, 2 * 3), ([1, 2], 2 * 64), (None, 0), ([], 0), (3, 2 * 3)]
 )
 @pytest.mark.parametrize("given", [{}, {"mean": 0.0, "variance": 1.0}])
-def test_statistics_are_declared_and_not_made(axis: Any, numbers: int, given: Config) -> None:
+def test_parameters_of_a_normalization_layer_are_declared(
+    axis: Any, numbers: int, given: Config
+) -> None:
     layer = obj("Normalization", name="norm", axis=axis, **given)
     assert declared(layer).parameters == numbers
 
 
-def test_a_huge_layer_is_declared_without_being_made() -> None:
+def test_a_huge_layer_is_declared_without_being_built() -> None:
     dense = obj("Dense", name="wide", units=10**9)
     found = declared(dense, shape=(10**6,))
     assert found.parameters == 10**15 + 10**9
@@ -66,7 +68,7 @@ def test_more_parameters_than_the_file_holds_are_refused() -> None:
     declaring.check_declared(found, stored=10_010_000)
 
 
-def test_every_call_of_a_layer_is_looked_at_for_what_it_gives() -> None:
+def test_the_output_size_of_every_call_of_a_layer_is_declared() -> None:
     up = obj("UpSampling2D", name="up", size=[1000, 1000])
     mean = obj("GlobalAveragePooling2D", name="mean")
     calls = [[], [[tensor("image")], [tensor("up")]], [[tensor("up", 1)]]]
@@ -74,7 +76,7 @@ def test_every_call_of_a_layer_is_looked_at_for_what_it_gives() -> None:
     assert ("up", 8 * 10**6 * 8 * 10**6 * 3) in found.activations
 
 
-def test_finding_out_draws_no_random_numbers_and_leaves_no_names() -> None:
+def test_declaring_draws_no_random_numbers_and_uses_up_no_layer_names() -> None:
     def names_given() -> int:
         return int(backend.keras().layers.ReLU().name.removeprefix("re_lu").strip("_") or 0)
 
@@ -84,9 +86,9 @@ def test_finding_out_draws_no_random_numbers_and_leaves_no_names() -> None:
     assert random.getstate() == state
 
 
-def test_no_variable_is_left_to_be_made_later() -> None:
+def test_declaring_leaves_no_uninitialized_variable() -> None:
     from keras.src.backend.common import global_state
 
     declared(obj("Dense", name="wide", units=10**6), shape=(10**6,))
-    # What Keras makes at the end of the next scope; no memory would take it.
+    # Keras would create these variables at the end of the next scope; they would not fit into memory.
     assert not global_state.get_global_attribute("uninitialized_variables")

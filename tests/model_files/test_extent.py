@@ -1,4 +1,4 @@
-"""What Keras would do for an architecture is known before it does it."""
+"""The work that Keras would do for an architecture is bounded before Keras does it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def said_of(config: Config, size_bytes: int = 100 * KB) -> str:
 # Steps
 
 
-def test_a_net_of_a_thousand_layers_may_be_built_from_a_file_that_is_as_large_as_such_are() -> None:
+def test_the_allowed_steps_grow_with_the_size_of_the_file() -> None:
     extent.check_extent(functional(image(), *relus(1041)), 2000 * KB)
     extent.check_extent(functional(image(), *relus(5000)), 20_000 * KB)
     assert "takes 30,006 steps to build, expected at most 3,800" in said_of(
@@ -29,13 +29,13 @@ def test_a_net_of_a_thousand_layers_may_be_built_from_a_file_that_is_as_large_as
     )
 
 
-def test_a_sequential_model_takes_a_step_for_each_two_layers_as_keras_builds_it_so() -> None:
+def test_the_steps_of_a_sequential_grow_with_the_square_of_its_layers() -> None:
     layers = relus(300)
     assert "functional instead of Sequential" in said_of(sequential(image(), *layers))
     extent.check_extent(sequential(image(), *layers[:80]), 100 * KB)
 
 
-def test_every_model_inside_another_doubles_the_steps() -> None:
+def test_each_level_of_nesting_almost_doubles_the_steps() -> None:
     def steps(depth: int) -> int:
         config = relus(1)[0]
         for level in range(depth):
@@ -45,7 +45,7 @@ def test_every_model_inside_another_doubles_the_steps() -> None:
     assert steps(7) > 1.8 * steps(6) > 3 * steps(5)
 
 
-def test_models_and_wrappers_are_nested_to_a_depth() -> None:
+def test_too_deeply_nested_models_and_wrappers_are_refused() -> None:
     config = relus(1)[0]
     for level in range(4):
         wrapper = obj("TimeDistributed", name=f"over{level}", layer=config)
@@ -53,7 +53,7 @@ def test_models_and_wrappers_are_nested_to_a_depth() -> None:
     assert said_of(config) == "layer 'relu0' lies in 8 models and wrappers; save a flatter model"
 
 
-def test_layers_that_are_listed_too_late_take_steps() -> None:
+def test_layers_listed_in_reverse_order_take_more_steps() -> None:
     config = functional(image(), *relus(400))
     extent.check_extent(config, 100 * KB)
     config["config"]["layers"].reverse()
@@ -65,7 +65,7 @@ def test_every_call_of_a_layer_takes_steps() -> None:
     assert "steps to build" in said_of(config)
 
 
-def test_a_shared_layer_may_be_called_on_what_is_made_of_its_own_output() -> None:
+def test_a_shared_layer_may_be_called_on_a_result_of_its_own_output() -> None:
     calls = [[], [[tensor("image")], [tensor("relu1")]], [[tensor("relu0")], [tensor("relu0", 1)]]]
     config = functional(image(), *relus(2), calls=calls)
     extent.check_extent(config, KB)
@@ -79,12 +79,12 @@ HIDDEN = {"class_name": "__slice__", "config": {"start": tensor("image")}}
 @pytest.mark.parametrize(
     "arguments", [[], [1.0], [NUMBER], [["image", 0, 0]], [NUMBER, HIDDEN], [{"mask": [NUMBER]}]]
 )
-def test_a_layer_that_is_called_on_constants_alone_is_refused(arguments: list[Any]) -> None:
+def test_a_layer_that_is_called_only_on_constants_is_refused(arguments: list[Any]) -> None:
     config = functional(image(), *relus(1), calls=[[], [arguments]])
     assert said_of(config) == "layer 'relu0' takes no output of a layer; leave it out"
 
 
-def test_a_layer_may_be_called_on_a_tensor_among_others_in_a_list() -> None:
+def test_a_layer_may_be_called_on_a_tensor_and_constants() -> None:
     for arguments in (
         [[NUMBER, tensor("image")]],
         [{"x": tensor("image")}],
@@ -93,7 +93,7 @@ def test_a_layer_may_be_called_on_a_tensor_among_others_in_a_list() -> None:
         extent.check_extent(functional(image(), *relus(1), calls=[[], [arguments]]), KB)
 
 
-def test_calls_as_keras_2_lists_them_count_too() -> None:
+def test_calls_in_the_format_of_keras_2_are_counted() -> None:
     config = functional(image(), *relus(2))
     for layer in config["config"]["layers"][1:]:
         histories = [node["args"][0]["config"]["keras_history"] for node in layer["inbound_nodes"]]
@@ -118,7 +118,7 @@ def test_a_layer_may_have_very_many_inputs() -> None:
 
 
 @pytest.mark.parametrize("kind", ["__numpy__", "__tensor__"])
-def test_constants_are_numbers(kind: str) -> None:
+def test_a_constant_that_is_not_a_number_is_refused(kind: str) -> None:
     def adding(dtype: Any) -> Config:
         config = functional(image(), *relus(1))
         constant = {"class_name": kind, "config": {"value": [1], "dtype": dtype}}
@@ -130,7 +130,7 @@ def test_constants_are_numbers(kind: str) -> None:
         assert "a constant in it is not a number" in said_of(adding(dtype))
 
 
-def test_objects_that_are_said_to_be_one_are_said_alike() -> None:
+def test_objects_with_the_same_shared_id_must_have_the_same_config() -> None:
     def shared(first: Config, second: Config, number: Any = 140) -> Config:
         layers = [obj("Dense", name=n, units=3) for n in "ab"]
         for layer, kernel in zip(layers, (first, second), strict=True):

@@ -23,7 +23,7 @@ def shaped(inputs: list[tuple[int | None, ...]], outputs: int = 1, flat: bool = 
     return KerasModel(keras.Model(given, [keras.layers.Dense(5)(x) for _ in range(outputs)]))
 
 
-def test_a_model_of_the_tasks_shape_fits() -> None:
+def test_a_model_with_the_shapes_of_the_task_fits() -> None:
     check_fits(shaped([(28, 28, 1)]), (28, 28, 1), 5, "digits")
     check_fits(TFLiteModel(b""), (28, 28, 1), 5, "digits")
 
@@ -50,16 +50,16 @@ def test_a_model_of_another_shape_is_refused(model: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "model", "said"),
     [
-        ("scores 1", "m", "layer 'scores 1' has a name that TensorFlow does not take: call it"),
+        ("scores 1", "m", "layer 'scores 1' has a name that TensorFlow does not take: name it"),
         ("scor\u00e9s", "m", "layer 'scor\u00e9s' has"),
         ("scores", "my model", "model 'my model' has a name that TensorFlow does not take"),
         ("scores", "_m", "model '_m' has"),
         ("_scores-1.5", "m-1.5", ""),
     ],
 )
-def test_a_name_that_no_export_survives_is_refused(name: str, model: str, said: str) -> None:
+def test_a_name_that_makes_the_export_fail_is_refused(name: str, model: str, said: str) -> None:
     keras = backend.keras()
-    image = keras.layers.Input((8, 8, 3), name="my image")  # which is no scope
+    image = keras.layers.Input((8, 8, 3), name="my image")  # not a scope: allowed
     x = keras.layers.GlobalAveragePooling2D()(image)
     made = KerasModel(keras.Model(image, keras.layers.Dense(3, name=name)(x), name=model))
     if said:
@@ -80,7 +80,7 @@ def test_a_model_for_one_fixed_number_of_images_is_refused() -> None:
         check_fits(model, (32, 32, 3), 3)
 
 
-def test_a_model_that_gives_a_table_is_refused() -> None:
+def test_a_model_with_two_dimensional_outputs_is_refused() -> None:
     keras = backend.keras()
     image = keras.layers.Input((32, 32, 3))
     x = keras.layers.RepeatVector(10)(keras.layers.GlobalAveragePooling2D()(image))
@@ -88,11 +88,11 @@ def test_a_model_that_gives_a_table_is_refused() -> None:
         check_fits(KerasModel(keras.Model(image, x)), (32, 32, 3), 10)
 
 
-def test_a_model_that_was_never_built_is_refused() -> None:
+def test_an_unbuilt_model_is_refused() -> None:
     keras = backend.keras()
     model = keras.Sequential([keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="has 0 inputs"):
         check_fits(KerasModel(model), (8, 8, 3), 3)
-    with warnings.catch_warnings(action="ignore"):  # about just that
+    with warnings.catch_warnings(action="ignore"):  # a warning about the same problem
         model.save("model.keras")
     assert "begin the model with an Input layer" in refused(Path("model.keras"))

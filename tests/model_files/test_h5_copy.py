@@ -1,4 +1,4 @@
-"""An HDF5 file is read once, by a process with limits, and written anew: whole, or not at all."""
+"""A process with limits reads an HDF5 file once and writes a copy, which is complete or absent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(path: Path, most: int = MOST) -> str:
     return str(caught.value)
 
 
-def test_arrays_texts_and_groups_come_out_as_they_went_in() -> None:
+def test_arrays_texts_and_groups_are_copied_unchanged() -> None:
     def fill(file: h5py.File) -> None:
         file["a/b/c"] = np.arange(6, dtype=">i2").reshape(2, 3)
         file["a/scalar"] = np.float32(2)
@@ -58,7 +58,7 @@ def test_arrays_texts_and_groups_come_out_as_they_went_in() -> None:
         assert list(file["a"].attrs["none"]) == []
 
 
-def test_numbers_are_counted_once() -> None:
+def test_numbers_of_a_shared_array_are_counted_once() -> None:
     def fill(file: h5py.File) -> None:
         file["a"], file["b/c"] = np.zeros((2, 3)), np.zeros(4, "i1")
         file["b/again"] = file["a"]
@@ -66,7 +66,7 @@ def test_numbers_are_counted_once() -> None:
     assert h5_copy.copy(written(fill), Path("clean.h5"), MOST) == 10
 
 
-def test_groups_that_hold_each_other_hold_each_other_in_the_copy() -> None:
+def test_groups_that_contain_each_other_are_copied() -> None:
     def fill(file: h5py.File) -> None:
         file["a/b/number"] = 3
         file["a/b/top"], file["a/b/above"] = file["/"], file["a"]
@@ -75,7 +75,7 @@ def test_groups_that_hold_each_other_hold_each_other_in_the_copy() -> None:
         assert file["a/b/top/a/b/above/b/number"][()] == 3
 
 
-def test_a_type_with_a_name_and_other_attributes_stay_behind() -> None:
+def test_named_types_and_reference_attributes_are_not_copied() -> None:
     def fill(file: h5py.File) -> None:
         file["kind"], file["a"] = np.dtype("i4"), 1
         file.attrs["link"] = file["a"].ref
@@ -94,12 +94,12 @@ def nest(depth: int) -> Callable[[h5py.File], Any]:
     return fill
 
 
-def test_groups_may_be_nested_so_deep_and_no_deeper() -> None:
+def test_groups_nested_deeper_than_64_are_refused() -> None:
     copied(nest(h5_copy.MAX_DEPTH))
     assert "nested deeper than 64" in refused(written(nest(h5_copy.MAX_DEPTH + 1)))
 
 
-def test_a_nest_of_groups_is_left_at_the_depth_that_is_too_deep(
+def test_copying_stops_at_the_first_group_that_is_nested_too_deep(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, looked_at = written(nest(1000)), []
@@ -115,7 +115,7 @@ def test_a_nest_of_groups_is_left_at_the_depth_that_is_too_deep(
     assert len(looked_at) == h5_copy.MAX_DEPTH + 1
 
 
-def test_arrays_are_refused_unread_if_they_would_take_more_than_they_may() -> None:
+def test_arrays_larger_than_the_limit_are_refused_unread() -> None:
     def fill(file: h5py.File) -> None:
         file.create_dataset("a", (1000, 1000), "f4", chunks=(100, 100))
 
@@ -126,7 +126,7 @@ def test_arrays_are_refused_unread_if_they_would_take_more_than_they_may() -> No
 
 
 def with_text_of(size: int) -> Path:
-    """A file that says another length of a text than that text has where the texts are."""
+    """A file whose declared length of a text differs from the length in the heap."""
     path = written(lambda file: file.attrs.__setitem__("text", "x" * 9000))
     content = bytearray(path.read_bytes())
     heap = content.index(b"GCOL").to_bytes(8, "little")
@@ -137,15 +137,15 @@ def with_text_of(size: int) -> Path:
 
 
 @pytest.mark.parametrize("size", [8999, 2**20, 2**32 - 1])
-def test_a_text_of_another_length_than_it_says_is_damage(size: int) -> None:
+def test_a_text_with_a_false_declared_length_is_damage(size: int) -> None:
     said = refused(with_text_of(size))
     assert said.startswith("its HDF5 is damaged, or takes more memory or time")
     assert said.endswith("copy it again, or save the model again")
 
 
-def test_reading_a_text_that_says_it_has_gigabytes_takes_little_memory() -> None:
+def test_reading_a_text_that_declares_gigabytes_takes_little_memory() -> None:
     with_text_of(2**32 - 1)
-    # In a process of its own: the most that any child took is told for all of them together.
+    # In a separate process, because the peak memory of children is reported for all children together.
     code = (
         "import resource\nfrom pathlib import Path\nfrom compress.model_files import h5_copy\n"
         f"try: h5_copy.copy(Path('given.h5'), Path('clean.h5'), {MOST})\n"
@@ -158,13 +158,13 @@ def test_reading_a_text_that_says_it_has_gigabytes_takes_little_memory() -> None
     assert 0 < int(done.stdout) * unit < h5_copy._MEMORY_BYTES + 2 * MOST
 
 
-def test_a_file_that_another_process_writes_to_is_said_to_be() -> None:
+def test_a_file_that_another_process_writes_to_is_refused() -> None:
     with h5py.File("given.h5", "w") as file:
         file["a"] = 1
         file.flush()
         assert "another process is writing to it" in refused(Path("given.h5"))
 
 
-def test_what_is_no_hdf5_is_damage() -> None:
+def test_a_file_that_is_not_hdf5_is_damage() -> None:
     Path("given.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(1000))
     assert "its HDF5 is damaged" in refused(Path("given.h5"))

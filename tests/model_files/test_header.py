@@ -1,4 +1,4 @@
-"""A model of other images or classes is refused by its header, before TensorFlow is imported."""
+"""A model for other images or classes is refused by its header, before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.fresh_python import printed_by
 DENSE = obj("Dense", name="scores", units=7)
 
 
-def test_a_keras_archive_and_an_hdf5_file_tell_image_and_classes() -> None:
+def test_the_header_of_keras_and_hdf5_files_has_image_shape_and_classes() -> None:
     told = Header((8, 8, 3), 3)
     assert header_of(keras_file(Path("model.keras"))) == told
     assert header_of(h5_file(Path("model.h5"))) == told
 
 
-def test_a_sequential_model_tells_them_too_and_keras_2_by_its_first_layer() -> None:
+def test_the_header_of_a_sequential_is_read_in_keras_3_and_keras_2_format() -> None:
     config = sequential(image((6, 6, 1)), obj("Flatten", name="flat"), DENSE)
     assert header_of(keras_file(Path("model.keras"), config)) == Header((6, 6, 1), 7)
     first = obj("Flatten", name="flat", batch_input_shape=[None, 5, 5, 1])
@@ -29,7 +29,7 @@ def test_a_sequential_model_tells_them_too_and_keras_2_by_its_first_layer() -> N
     )
 
 
-def test_classes_are_not_told_by_a_last_layer_without_units() -> None:
+def test_the_number_of_classes_is_unknown_if_the_last_layer_has_no_units() -> None:
     config = functional(image(), obj("GlobalAveragePooling2D", name="pool"))
     assert header_of(keras_file(Path("model.keras"), config)) == Header((8, 8, 3), None)
     check_header(Path("model.keras"), (8, 8, 3), 10, "digits")
@@ -38,7 +38,7 @@ def test_classes_are_not_told_by_a_last_layer_without_units() -> None:
 @pytest.mark.parametrize(
     "text", [b"{", b"[" * 9999, b"[]", b"{}", b'{"class_name": "Functional", "config": 3}', b"\xff"]
 )
-def test_a_header_that_says_nothing_is_left_to_loading(text: bytes) -> None:
+def test_an_unreadable_header_is_not_refused_before_loading(text: bytes) -> None:
     path = keras_file(Path("model.keras"), text)
     assert header_of(path) is None
     check_header(path, (1, 1, 1), 1, "digits")
@@ -47,7 +47,7 @@ def test_a_header_that_says_nothing_is_left_to_loading(text: bytes) -> None:
     assert header_of(Path("cut.h5")) is None
 
 
-def test_an_image_of_any_size_or_two_inputs_are_left_to_loading() -> None:
+def test_an_open_image_size_or_two_inputs_give_no_header() -> None:
     open_size = functional(image((None, None, 3)), DENSE)
     assert header_of(keras_file(Path("open.keras"), open_size)) is None
     two = functional(image(), image(name="other"), DENSE)
@@ -62,7 +62,7 @@ def test_an_image_of_any_size_or_two_inputs_are_left_to_loading() -> None:
         "doctor --task toy FILE quantize",
     ],
 )
-def test_a_command_refuses_before_it_imports_tensorflow(words: str) -> None:
+def test_commands_refuse_a_wrong_header_before_importing_tensorflow(words: str) -> None:
     file = str(keras_file(Path("model.keras"), good()).absolute())
     command = [file if word == "FILE" else word for word in words.split()]
     printed = printed_by(

@@ -1,4 +1,4 @@
-"""Model files load whole and unchanged, or are refused in a sentence."""
+"""Model files load completely and unchanged, or are refused in a sentence."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from compress.tflite.model import TFLiteModel
 from support.damaged_zip import of_two_disks
 from support.model_files import Config, build, edited, images, layer, predict, refused
 
-# What loads
+# Files that load
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5", ".KERAS"])
-def test_a_saved_model_comes_back_as_it_was(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_saved_model_loads_unchanged(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     model = build()
     model.compile("adam", "mse")
     model.save("model" + suffix.lower())
@@ -39,7 +39,7 @@ def test_a_saved_model_comes_back_as_it_was(suffix: str, capfd: pytest.CaptureFi
     np.testing.assert_array_equal(predict(loaded.keras), predict(model))
 
 
-def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
+def test_a_keras_2_h5_file_loads_with_the_same_outputs() -> None:
     tf_keras = importlib.import_module("tf_keras")
     old = tf_keras.Sequential(
         [
@@ -49,7 +49,7 @@ def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
             tf_keras.layers.Dense(3),
         ]
     )
-    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+    with warnings.catch_warnings(action="ignore"):  # a warning that HDF5 is old
         tf_keras.models.save_model(old, "old.h5")
     loaded = load_model(Path("old.h5"))
     assert isinstance(loaded, KerasModel)
@@ -57,13 +57,13 @@ def test_a_keras_2_h5_file_comes_back_as_it_was() -> None:
 
 
 def keras_2(*layers: str, **options: Any) -> Any:
-    """Write old.h5, a Keras 2 model of 8x8x3 images, its layers given as Python; the model that was written."""
+    """Write old.h5, a Keras 2 model of 8x8x3 images with the named layers, and return that model."""
     tf_keras = importlib.import_module("tf_keras")
     k = tf_keras.layers
     made = [getattr(k, name)(*options.get(name, ())) for name in layers]
     inside = tf_keras.Sequential([k.Conv2D(4, 3, input_shape=(8, 8, 3)), k.ReLU()], name="inside")
     old = tf_keras.Sequential([inside, *made, k.Flatten(), k.Dense(3)])
-    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+    with warnings.catch_warnings(action="ignore"):  # a warning that HDF5 is old
         tf_keras.models.save_model(old, "old.h5")
     return old
 
@@ -83,7 +83,7 @@ def keras_2(*layers: str, **options: Any) -> Any:
     ],
     ids="-".join,
 )
-def test_what_keras_2_wrote_and_keras_3_does_not_know_is_left_behind(
+def test_keras_2_options_that_keras_3_does_not_know_are_dropped(
     layers: dict[str, Any],
 ) -> None:
     old = keras_2(*layers, **layers)
@@ -97,7 +97,7 @@ def test_what_keras_2_wrote_and_keras_3_does_not_know_is_left_behind(
     )
 
 
-def test_an_activation_that_keras_3_computes_otherwise_than_keras_2_is_refused() -> None:
+def test_an_activation_that_keras_3_computes_differently_from_keras_2_is_refused() -> None:
     keras_2("Activation", Activation=("hard_sigmoid",))
     said = refused(Path("old.h5"))
     assert (
@@ -105,7 +105,7 @@ def test_an_activation_that_keras_3_computes_otherwise_than_keras_2_is_refused()
     )
 
 
-def test_a_keras_2_archive_is_refused_with_the_way_out() -> None:
+def test_a_keras_2_archive_is_refused_with_a_remedy() -> None:
     tf_keras = importlib.import_module("tf_keras")
     model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
     tf_keras.models.save_model(model, "old.keras")
@@ -123,20 +123,20 @@ def test_operators_nested_models_and_wrappers_load() -> None:
     x = layers.TimeDistributed(layers.Flatten())(inner(x))
     x = layers.Bidirectional(layers.LSTM(3))(x)
     model = keras.Model(image, layers.Dense(3)(x))
-    with warnings.catch_warnings(action="ignore"):  # about the loss
+    with warnings.catch_warnings(action="ignore"):  # a warning about the loss
         model.save("model.keras")
     loaded = load_model(Path("model.keras"))
     assert isinstance(loaded, KerasModel)
     np.testing.assert_allclose(predict(loaded.keras), predict(model), atol=1e-6)
 
 
-def test_a_tflite_file_comes_back_byte_for_byte() -> None:
+def test_a_tflite_file_loads_byte_for_byte() -> None:
     content = b"\x1c\0\0\0TFL3" + bytes(100)
     Path("model.tflite").write_bytes(content)
     assert load_model(Path("model.tflite")) == TFLiteModel(content)
 
 
-def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
+def test_the_cause_of_a_long_keras_error_is_reported(saved: Path) -> None:
     def edit(config: Config) -> None:
         layer(config, "conv")["config"]["activation"] = "my_own"
 
@@ -145,12 +145,12 @@ def test_of_a_long_error_the_cause_is_said(saved: Path) -> None:
     assert "my_own; save the model again" in said
 
 
-def test_an_error_of_python_in_keras_is_said_to_be_of_the_file(saved: Path) -> None:
+def test_a_python_error_in_keras_is_reported_as_a_fault_of_the_file(saved: Path) -> None:
     said = refused(edited(saved, lambda config: config["config"].update(layers=[{}])))
     assert "cannot be loaded: Keras does not write such a file ('name'); save" in said
 
 
-def test_what_keras_says_reaches_nobody_and_its_error_becomes_one_sentence(
+def test_output_of_keras_is_hidden_and_its_error_becomes_one_sentence(
     saved: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def noisy(*_: Any, **__: Any) -> None:
@@ -173,14 +173,14 @@ def test_weights_that_are_not_numbers_load() -> None:
     assert all(np.isnan(kernel).all() for kernel in loaded.kernels().values())
 
 
-def test_loading_leaves_the_file_and_no_other(saved: Path) -> None:
+def test_loading_changes_and_creates_no_file(saved: Path) -> None:
     before = saved.read_bytes()
     load_model(saved)
     assert saved.read_bytes() == before
     assert list(saved.parent.glob("*.keras")) == [saved]
 
 
-# Damaged and mistaken files
+# Damaged and wrong files
 
 
 def test_a_missing_file_is_named() -> None:
@@ -205,7 +205,9 @@ def test_a_missing_file_is_named() -> None:
         ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100), "is cut short or damaged"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, words: str) -> None:
+def test_a_file_of_another_kind_than_its_suffix_is_refused(
+    name: str, content: bytes, words: str
+) -> None:
     Path(name).write_bytes(content)
     with pytest.raises(ValueError, match=words):
         load_model(Path(name))
@@ -214,9 +216,7 @@ def test_a_file_that_is_something_else_is_refused(name: str, content: bytes, wor
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_an_archive_that_says_it_goes_on_on_another_disk_is_refused(
-    saved: Path, trust: bool
-) -> None:
+def test_an_archive_that_claims_a_second_disk_is_refused(saved: Path, trust: bool) -> None:
     path = Path("model.keras")
     path.write_bytes(of_two_disks(saved.read_bytes()))
     with pytest.raises(ValueError, match=r"model\.keras is cut short or damaged; .* Copy it again"):
@@ -228,12 +228,12 @@ def test_a_folder_is_refused() -> None:
     assert "is a folder" in refused(Path("model.keras"))
 
 
-def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) -> None:
+def test_the_command_suggested_for_a_savedmodel_folder_works(tmp_path: Path) -> None:
     tf_keras = importlib.import_module("tf_keras")
     old = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
     tf_keras.models.save_model(old, "folder")
     command = refused(Path("folder")).split('"')[1]
-    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+    with warnings.catch_warnings(action="ignore"):  # a warning that HDF5 is old
         exec(command, {})
     loaded = load_model(Path("model.h5"))
     assert isinstance(loaded, KerasModel)
@@ -242,8 +242,8 @@ def test_a_saved_model_folder_comes_with_a_command_that_works(tmp_path: Path) ->
     assert "a SavedModel without a Keras model in it" in refused(Path("folder"))
 
 
-def test_a_saved_model_of_the_older_layout_comes_with_a_command_that_works() -> None:
-    """Before TensorFlow 2.5 the description of the layers was in saved_model.pb itself."""
+def test_the_command_suggested_for_an_older_savedmodel_layout_works() -> None:
+    """Before TensorFlow 2.5, saved_model.pb itself described the layers."""
     tf_keras = importlib.import_module("tf_keras")
     described = importlib.import_module("tf_keras.protobuf.saved_metadata_pb2").SavedMetadata()
     graph = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2").SavedModel()
@@ -257,7 +257,7 @@ def test_a_saved_model_of_the_older_layout_comes_with_a_command_that_works() -> 
     Path("folder/saved_model.pb").write_bytes(graph.SerializeToString())
     Path("folder/keras_metadata.pb").unlink()
     command = refused(Path("folder")).split('"')[1]
-    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+    with warnings.catch_warnings(action="ignore"):  # a warning that HDF5 is old
         exec(command, {})
     loaded = load_model(Path("model.h5"))
     assert isinstance(loaded, KerasModel)
@@ -265,7 +265,7 @@ def test_a_saved_model_of_the_older_layout_comes_with_a_command_that_works() -> 
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: str) -> None:
+def test_a_registered_custom_class_loads_only_if_the_file_is_trusted(suffix: str) -> None:
     keras = backend.keras()
 
     class Doubled(keras.layers.Layer):
@@ -285,9 +285,9 @@ def test_a_class_that_is_registered_loads_only_if_the_file_is_trusted(suffix: st
     np.testing.assert_array_equal(predict(loaded.keras), predict(model))
 
 
-def test_a_file_of_unbearable_size_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_above_the_size_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("model.keras").open("wb") as file:
-        file.truncate(sanitize.MAX_BYTES + 1)  # a hole: takes no disk
+        file.truncate(sanitize.MAX_BYTES + 1)  # a sparse file: takes no disk space
     monkeypatch.setattr(Path, "open", None)
     assert "Give a smaller model" in refused(Path("model.keras"))
 
@@ -324,7 +324,7 @@ def test_a_model_that_is_not_float32_is_refused(policy: str, suffix: str) -> Non
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
 def test_a_model_quantized_by_keras_is_refused(mode: str) -> None:
     model = build()
-    with warnings.catch_warnings(action="ignore"):  # that Conv2D stays as it is
+    with warnings.catch_warnings(action="ignore"):  # a warning that Conv2D is not quantized
         model.quantize(mode)
     model.save("model.keras")
     said = refused(Path("model.keras"))
@@ -332,7 +332,7 @@ def test_a_model_quantized_by_keras_is_refused(mode: str) -> None:
     assert "give the model as it was before model.quantize()" in said
 
 
-def test_a_model_inside_the_model_that_is_not_float32_is_refused() -> None:
+def test_a_nested_model_that_is_not_float32_is_refused() -> None:
     keras = backend.keras()
     inner = keras.Sequential(
         [keras.layers.Input((8, 8, 3)), keras.layers.ReLU(dtype="mixed_float16", name="half")]
@@ -341,7 +341,7 @@ def test_a_model_inside_the_model_that_is_not_float32_is_refused() -> None:
     assert "'half' works in float16" in refused(Path("model.keras"))
 
 
-def test_a_model_that_takes_bytes_is_refused() -> None:
+def test_a_model_with_uint8_inputs_is_refused() -> None:
     keras = backend.keras()
     image = keras.layers.Input((8, 8, 3), dtype="uint8", name="image")
     keras.Model(image, keras.layers.Rescaling(1 / 255)(image)).save("model.keras")

@@ -1,4 +1,4 @@
-"""Keras is given architecture and weights, whole and of this file alone."""
+"""Keras gets only the complete architecture and the weights of this file."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_a_member_that_points_outside_is_refused(name: str, saved: Path) -> None
 
 
 @pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
-def test_an_archive_without_a_part_is_refused(member: str, saved: Path) -> None:
+def test_an_archive_without_a_required_member_is_refused(member: str, saved: Path) -> None:
     content = members(saved)
     del content[member]
     assert f"0 members {member}; expected one" in refused(write_members(Path("m.keras"), content))
 
 
-def test_an_archive_with_a_part_twice_is_refused(saved: Path) -> None:
+def test_an_archive_with_a_duplicate_member_is_refused(saved: Path) -> None:
     path = write_members(Path("model.keras"), members(saved))
     with (
         zipfile.ZipFile(path, "a") as archive,
@@ -54,29 +54,29 @@ def test_an_archive_with_a_part_twice_is_refused(saved: Path) -> None:
     assert "2 members config.json" in refused(path)
 
 
-def test_an_archive_that_unpacks_to_more_than_is_bearable_is_refused(
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = members(saved) | {"assets/bomb": bytes(10_000_000)}
     path = write_members(Path("model.keras"), content, compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 100_000
     monkeypatch.setattr(sanitize, "MAX_BYTES", 1_000_000)
-    monkeypatch.setattr(zipfile.ZipFile, "open", None)  # nothing is unpacked to find out
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)  # the check must not unpack anything
     assert "unpacks to 10," in refused(path)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_an_archive_packed_in_a_way_without_bound_is_refused(compression: int, saved: Path) -> None:
+def test_an_archive_compressed_with_bzip2_or_lzma_is_refused(compression: int, saved: Path) -> None:
     path = write_members(Path("model.keras"), members(saved), compression=compression)
     assert "packed in a way that Keras does not use" in refused(path)
 
 
-def test_an_archive_packed_in_the_usual_way_loads(saved: Path) -> None:
+def test_an_archive_compressed_with_deflate_loads(saved: Path) -> None:
     path = write_members(Path("m.keras"), members(saved), compression=zipfile.ZIP_DEFLATED)
     assert isinstance(load_model(path), KerasModel)
 
 
-def test_keras_is_given_architecture_and_weights_only_and_told_to_be_safe(
+def test_keras_gets_only_architecture_and_weights_in_safe_mode_unless_trusted(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_members(Path("model.keras"), members(saved) | {"assets/x": b"x", "y": b"y"})
@@ -149,7 +149,7 @@ HDF5_ATTACKS = {
 
 
 def worse(saved: Path, change: Callable[[h5py.File], Any]) -> Path:
-    """A copy in the working folder with its weights file, or itself if it is one, changed."""
+    """A copy in the working folder in which `change` edited the HDF5 file or the weights file of the archive."""
     path = Path(saved.name)
     weights = "model.weights.h5"
     inner = saved.read_bytes() if saved.suffix == ".h5" else members(saved)[weights]
@@ -164,7 +164,7 @@ def worse(saved: Path, change: Callable[[h5py.File], Any]) -> Path:
 
 @pytest.mark.parametrize("kind", ["saved", "saved_h5"])
 @pytest.mark.parametrize("attack", HDF5_ATTACKS)
-def test_weights_that_are_not_plain_numbers_of_this_file_are_refused(
+def test_weights_that_are_not_numbers_stored_in_this_file_are_refused(
     attack: Callable[[h5py.File, Path], None],
     kind: str,
     request: pytest.FixtureRequest,
@@ -177,8 +177,8 @@ def test_weights_that_are_not_plain_numbers_of_this_file_are_refused(
     assert HDF5_ATTACKS[attack] in refused(path)
 
 
-def test_an_attack_on_a_kernel_is_one_that_would_work(saved_h5: Path, tmp_path: Path) -> None:
-    # What the tests above refuse does read another file: h5py follows it.
+def test_the_tested_external_link_would_work_in_h5py(saved_h5: Path, tmp_path: Path) -> None:
+    # Without the refusal of the tests above, h5py would read the other file.
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["secret"] = np.arange(4.0, dtype="f4")
@@ -187,11 +187,11 @@ def test_an_attack_on_a_kernel_is_one_that_would_work(saved_h5: Path, tmp_path: 
         assert list(file["evil"]) == [0, 1, 2, 3]
 
 
-def test_a_file_whose_groups_hold_each_other_loads(saved_h5: Path) -> None:
+def test_a_file_whose_groups_contain_each_other_loads(saved_h5: Path) -> None:
     path = worse(saved_h5, lambda file: file.__setitem__("model_weights/again", file["/"]))
     assert isinstance(load_model(path), KerasModel)
 
 
-def test_an_h5_file_of_weights_alone_is_refused() -> None:
+def test_an_h5_file_with_only_weights_is_refused() -> None:
     build().save_weights("only.weights.h5")
     assert "holds no architecture, only weights" in refused(Path("only.weights.h5"))

@@ -17,11 +17,11 @@ from compress.runs.options import RunOptions
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """What `compress run` would have done: the label of the pipeline, and the words shared by its stages."""
+    """The pipeline label and the shared options of each call of `compress run`, which runs nothing."""
     calls: list[tuple[str, dict[str, Any]]] = []
 
     def run(pipeline: Pipeline, options: RunOptions) -> None:
-        # A task is made anew each time: its name is compared.
+        # Each call makes a new task, so its name is compared.
         calls.append((pipeline.label, {**vars(options), "task": options.task.name}))
 
     monkeypatch.setattr(commands, "run", run)
@@ -50,7 +50,7 @@ def parsed(line: str, called: list[tuple[str, dict[str, Any]]]) -> tuple[str, di
         "--input-scale 1/255",
     ],
 )
-def test_option_after_a_stage_is_the_option_before_it(option: str, called: Any) -> None:
+def test_an_option_means_the_same_before_and_after_a_stage(option: str, called: Any) -> None:
     asked = parsed(f"run {option} prune --sparsity 0.75 quantize", called)
     assert asked != parsed("run prune --sparsity 0.75 quantize", called)
     assert parsed(f"run prune --sparsity 0.75 {option} quantize", called) == asked
@@ -69,7 +69,7 @@ def test_two_values_of_one_option_are_refused(line: str, called: Any) -> None:
     assert called == []
 
 
-def test_two_values_are_also_two_if_one_is_the_default(called: Any) -> None:
+def test_a_given_default_counts_as_one_of_two_values(called: Any) -> None:
     result = CliRunner().invoke(cli, ["run", "--seed", "0", "prune", "--seed", "4"])
     assert result.exit_code == 2
     assert "--seed is given twice, as 0 and as 4" in result.stderr
@@ -81,7 +81,7 @@ def test_value_out_of_range_is_refused_after_a_stage_too(called: Any) -> None:
     assert "'--seed': -1 is not in the range" in result.stderr
 
 
-def test_help_of_a_stage_in_a_chain_lists_them() -> None:
+def test_help_of_a_stage_in_a_chain_lists_the_options_of_run() -> None:
     shown = CliRunner().invoke(cli, ["run", "prune", "--help"], prog_name="compress").output
     own, whole = shown.split("Options of `compress run`, here or before the first stage:")
     assert "--sparsity" in own
@@ -106,14 +106,14 @@ def test_options_of_the_doctor_may_follow_its_stages_too(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("option", ["--seed 3", "--model m.keras", "--json", "--out elsewhere"])
 @pytest.mark.parametrize("line", ["prune {}", "{} prune"])
-def test_pipeline_file_refuses_them_and_says_where_they_stand(
+def test_a_pipeline_file_refuses_options_of_run_and_says_where_they_belong(
     line: str, option: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "p.toml"
     file.write_text(f"[[pipeline]]\nrun = '{line.format(option)}'\n")
-    with pytest.raises(ValueError, match="is no option of a stage") as caught:
+    with pytest.raises(ValueError, match="is not an option of a stage") as caught:
         toml_file.read(file, 0, None)
     assert str(caught.value) == (
-        f"{file}, pipeline 1: {option.split()[0]} is no option of a stage: seeds and models are keys of the file, as "
-        "seeds = [0, 1]; other options of `compress run` follow it on the command line."
+        f"{file}, pipeline 1: {option.split()[0]} is not an option of a stage: seeds and models are keys of the file, "
+        "as seeds = [0, 1]; give other options of `compress run` on the command line."
     )

@@ -1,4 +1,4 @@
-"""Rows bear the name of the file that their model came in, unless it is the task's own."""
+"""Rows name the file of their model, unless it is the task's own baseline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def doubled(toy_model: KerasModel) -> KerasModel:
     return model
 
 
-def test_rows_bear_the_name_of_a_file_that_is_not_the_tasks_own(toy_model: KerasModel) -> None:
+def test_rows_name_a_model_file_that_is_not_the_tasks_own(toy_model: KerasModel) -> None:
     model = doubled(toy_model)
     model.save(Path("mine.keras"))
     rows = rows_of("--model", "mine.keras")
@@ -48,6 +48,6 @@ def test_the_tasks_own_baseline_needs_no_name() -> None:
     assert all("model_file" not in row for row in rows_of())
 
 
-def test_a_model_in_memory_says_so(toy_model: KerasModel) -> None:
+def test_rows_of_a_model_in_memory_say_so(toy_model: KerasModel) -> None:
     done = compress.run("round", model=doubled(toy_model), task="toy")
     assert {row.model_file for row in done.rows} == {"a model in memory"}

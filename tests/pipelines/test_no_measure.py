@@ -32,7 +32,7 @@ DISTILL = ["distill", "--task", "toy", "--student-width", "0.5", "--epochs", "1"
 
 @dataclass(frozen=True)
 class OnJax:
-    """What a process on JAX left, and what it said."""
+    """The folder that a process on JAX left, its standard error, and its facts."""
 
     folder: Path
     said: str
@@ -55,14 +55,14 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> OnJax:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which words are typed."""
+    """An empty folder in which commands run."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def trained(on_jax: OnJax, here: Path) -> Path:
-    """A copy of the folder that JAX trained in, in which words are typed."""
+    """A copy of the folder that JAX trained in, in which commands run."""
     shutil.copytree(on_jax.folder, here, dirs_exist_ok=True)
     return here
 
@@ -91,7 +91,7 @@ def test_training_on_jax_imports_no_tensorflow(on_jax: OnJax) -> None:
     assert not on_jax.facts["tensorflow"]
 
 
-def test_a_run_that_is_not_measured_has_its_model_and_says_so(on_jax: OnJax, trained: Path) -> None:
+def test_an_unmeasured_run_has_a_model_and_no_row(on_jax: OnJax, trained: Path) -> None:
     assert files_of("train-*") == {".lock", "log.csv", "model.keras", "trained.json"}
     assert files_of("distill-*") == {".lock", "model.keras", "trained.json"}
     assert on_jax.said.count("trained, not measured, so there is no .tflite file and no row.") == 2
@@ -99,14 +99,14 @@ def test_a_run_that_is_not_measured_has_its_model_and_says_so(on_jax: OnJax, tra
     assert {(run.state, run.epochs) for run in run_folders(Path("runs"))} == {("trained", None)}
 
 
-def test_weights_are_averaged_on_jax_as_worked_out_by_hand(on_jax: OnJax) -> None:
+def test_weight_averaging_on_jax_equals_the_average_computed_by_hand(on_jax: OnJax) -> None:
     averages = on_jax.facts["averages"]
     np.testing.assert_allclose(averages["given"], averages["expected"], rtol=1e-5)
     assert not np.allclose(averages["given"], averages["last"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("words", [TRAIN, DISTILL], ids=lambda words: words[0])
-def test_the_same_words_measure_what_jax_trained(
+def test_the_same_command_measures_the_model_that_jax_trained(
     words: list[str], trained: Path, no_training: None
 ) -> None:
     (run,) = (trained / "runs").glob(f"{words[0]}-*")
@@ -125,7 +125,7 @@ def test_the_same_words_measure_what_jax_trained(
     assert read_from(trained / "reports/results.jsonl")[-1] == row
 
 
-def test_a_training_of_tensorflow_comes_before_that_of_jax(trained: Path) -> None:
+def test_a_tensorflow_training_is_preferred_to_a_jax_training(trained: Path) -> None:
     compress(*TRAIN, "--fresh")
     assert len(list((trained / "runs").glob("train-*"))) == 2
     compress(*TRAIN)
@@ -133,7 +133,7 @@ def test_a_training_of_tensorflow_comes_before_that_of_jax(trained: Path) -> Non
     assert row.recorded == {}
 
 
-def test_on_tensorflow_a_run_is_measured_later_as_it_would_have_been_at_once(
+def test_a_run_measured_later_equals_one_measured_at_once(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*TRAIN, "--deterministic"]
@@ -163,14 +163,14 @@ def test_a_trained_run_is_not_trained_again(
     ("words", "sentence"),
     [
         (TRAIN, "measuring needs TensorFlow"),
-        (DISTILL, "with --no-measure, and measure later by the same words without it"),
+        (DISTILL, "with --no-measure, and measure later with the same command without it"),
         (["run", *DISTILL[1:3], "prune"], "measuring needs TensorFlow"),
         (["prune", "--task", "toy", "--no-measure"], "prune needs TensorFlow"),
         ([*TRAIN, "--no-measure", "--deterministic"], "--deterministic orders the additions of TensorFlow"),
         ([*TRAIN, "--no-measure", "--tensorboard"], "--tensorboard needs"),
     ],
 )  # fmt: skip
-def test_what_jax_cannot_do_is_said_before_any_work(
+def test_commands_that_jax_cannot_run_are_refused_before_any_work(
     words: list[str], sentence: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "name", lambda: "jax")
@@ -190,7 +190,7 @@ def test_another_backend_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "words", [["evaluate"], ["inspect"], ["inspect", "--sensitivity"], ["doctor"]]
 )
-def test_what_looks_at_a_model_needs_tensorflow_and_says_so(
+def test_commands_that_inspect_a_model_are_refused_on_jax(
     words: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "name", lambda: "jax")
@@ -200,7 +200,9 @@ def test_what_looks_at_a_model_needs_tensorflow_and_says_so(
     assert "unset KERAS_BACKEND" in done.stderr
 
 
-def test_jax_that_is_not_installed_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_jax_is_refused_with_the_install_command(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backend, "name", lambda: "jax")
     monkeypatch.setattr(setup.importlib.util, "find_spec", lambda _: None)
     done = CliRunner().invoke(cli, [*TRAIN, "--no-measure"])
@@ -208,7 +210,7 @@ def test_jax_that_is_not_installed_is_named(here: Path, monkeypatch: pytest.Monk
     assert "not installed: pip install 'compress-cnn[jax]'" in done.stderr
 
 
-def test_damaged_facts_of_a_training_are_refused_in_a_sentence(trained: Path) -> None:
+def test_a_damaged_trained_json_is_refused(trained: Path) -> None:
     (facts,) = (trained / "runs").glob("train-*/trained.json")
     facts.write_text("{")
     done = CliRunner().invoke(cli, TRAIN)
@@ -216,6 +218,6 @@ def test_damaged_facts_of_a_training_are_refused_in_a_sentence(trained: Path) ->
     assert "does not say how its model was trained: delete this folder" in done.stderr
 
 
-def test_a_stage_that_gives_no_keras_model_has_nothing_to_measure_later() -> None:
+def test_no_measure_is_refused_for_a_stage_that_gives_a_tflite_file() -> None:
     done = CliRunner().invoke(cli, ["quantize", "--no-measure"])
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""Order is checked first; prefixes are kept and reused; broken promises are errors; killed runs go on."""
+"""Order is checked first; prefixes are kept and reused; broken promises are errors; killed runs resume."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def reused(silent: Silent) -> list[str]:
     return [n.split(":")[0] for n in silent.notes if "reused" in n]
 
 
-def test_stage_after_a_finished_file_is_refused_before_any_work() -> None:
+def test_a_stage_after_a_tflite_file_is_refused_before_any_work() -> None:
     with pytest.raises(
         ValueError, match="finish gives a tflite model but round takes keras: put round before"
     ):
@@ -128,7 +128,7 @@ def test_run_gives_a_row_and_a_folder_per_prefix(
     assert len(set(rows[0].splits.values())) == 3
 
 
-def test_a_finished_file_is_parsed_once_a_row(
+def test_a_tflite_file_is_parsed_once_per_row(
     context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[bytes] = []
@@ -143,7 +143,7 @@ def test_a_finished_file_is_parsed_once_a_row(
     assert [len(content) for content in parsed] == [row.file_bytes]
 
 
-def test_same_words_are_reused_and_make_no_second_row(
+def test_the_same_pipeline_is_reused_and_makes_no_second_row(
     context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
     first = Pipeline((Round(digits=1),)).run(toy_model, context)
@@ -168,7 +168,7 @@ def test_shared_prefix_is_computed_once(
     [{"seed": 1}, {"deterministic": False}],
     ids=str,
 )
-def test_anything_that_decides_weights_recomputes(
+def test_another_seed_determinism_or_option_recomputes_the_run(
     context: RunContext, toy_model: KerasModel, silent: Silent, change: dict[str, Any]
 ) -> None:
     Pipeline((Round(digits=1),)).run(toy_model, context)
@@ -177,7 +177,7 @@ def test_anything_that_decides_weights_recomputes(
     assert reused(silent) == ["baseline"]
 
 
-def test_other_weights_recompute(
+def test_other_incoming_weights_recompute_the_run(
     context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
     Pipeline(()).run(toy_model, context)
@@ -204,7 +204,7 @@ def test_reused_run_is_added_to_another_results_file(
     assert read_from(other.results) == rows
 
 
-def test_what_a_later_release_wrote_into_a_manifest_is_added_with_its_row(
+def test_unknown_keys_of_a_manifest_are_added_with_its_row(
     context: RunContext, toy_model: KerasModel
 ) -> None:
     Pipeline(()).run(toy_model, context)
@@ -216,7 +216,7 @@ def test_what_a_later_release_wrote_into_a_manifest_is_added_with_its_row(
     assert json.loads(context.results.read_text())["watts"] == 3.5
 
 
-def test_every_row_has_its_predictions_beside_the_rows_and_in_its_run_folder(
+def test_predictions_of_every_row_are_beside_the_results_and_in_the_run_folder(
     context: RunContext, toy_model: KerasModel
 ) -> None:
     rows = Pipeline((Round(digits=1),)).run(toy_model, context)
@@ -231,7 +231,7 @@ def test_every_row_has_its_predictions_beside_the_rows_and_in_its_run_folder(
     assert len(list((context.results.parent / "results.predictions").iterdir())) == 2
 
 
-def test_reused_run_whose_row_is_added_again_has_its_predictions_beside_it(
+def test_predictions_are_copied_when_a_reused_row_is_added_to_other_results(
     context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
     Pipeline(()).run(toy_model, context)
@@ -241,10 +241,10 @@ def test_reused_run_whose_row_is_added_again_has_its_predictions_beside_it(
     assert predictions.read(path, row).digest == row.predictions
 
 
-def test_no_row_is_added_before_its_predictions(
+def test_a_row_without_whole_predictions_is_not_added(
     context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
-    """Of a run folder that lost them, or has others."""
+    """The run folder has lost its predictions, or holds damaged ones."""
     Pipeline(()).run(toy_model, context)
     (path,) = context.out.glob("*/predictions.npz")
     path.write_bytes(path.read_bytes()[:100])
@@ -257,7 +257,7 @@ def test_no_row_is_added_before_its_predictions(
     assert not other.results.exists()
 
 
-def test_row_of_before_predictions_were_kept_is_added_again_without(
+def test_a_row_from_before_predictions_were_kept_is_added_without_them(
     context: RunContext, toy_model: KerasModel
 ) -> None:
     Pipeline(()).run(toy_model, context)
@@ -272,7 +272,7 @@ def test_row_of_before_predictions_were_kept_is_added_again_without(
 
 
 @pytest.mark.parametrize("content", ['{"half":', "{}", "[]", '{"result": {"top1": 1}}'])
-def test_manifest_that_cannot_be_read_is_named(
+def test_an_unreadable_manifest_is_named(
     content: str, context: RunContext, toy_model: KerasModel
 ) -> None:
     Pipeline(()).run(toy_model, context)
@@ -291,7 +291,7 @@ def test_broken_promise_is_an_error_that_leaves_no_row(
     assert not list(context.out.glob("boast-*/manifest.json"))
 
 
-def test_killed_run_goes_on_from_its_last_epoch(
+def test_a_killed_run_resumes_from_its_last_epoch(
     context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
     whole = Pipeline((Train(),)).run(toy_model, replace(context, out=tmp_path / "unbroken"))
@@ -309,7 +309,9 @@ def test_killed_run_goes_on_from_its_last_epoch(
     assert rows[1].tflite_digest == whole[1].tflite_digest
 
 
-def test_time_of_epochs_before_a_kill_counts(context: RunContext, toy_model: KerasModel) -> None:
+def test_seconds_include_the_epochs_before_a_kill(
+    context: RunContext, toy_model: KerasModel
+) -> None:
     first = Pipeline((Round(),)).run(toy_model, context)[1]
     (folder,) = context.out.glob(f"*-{first.run[:12]}")
     (folder / "checkpoint").mkdir()
@@ -319,7 +321,7 @@ def test_time_of_epochs_before_a_kill_counts(context: RunContext, toy_model: Ker
     assert 1000.5 < again.seconds < 1000.5 + first.seconds + 60
 
 
-def test_note_of_a_stage_is_said_and_kept(
+def test_the_note_of_a_stage_is_shown_and_kept_in_its_row(
     context: RunContext, toy_model: KerasModel, silent: Silent
 ) -> None:
     rows = Pipeline((Train(epochs=0),)).run(toy_model, context)
@@ -327,7 +329,7 @@ def test_note_of_a_stage_is_said_and_kept(
     assert rows[1].notes == ["train-on: a note."]
 
 
-def test_row_says_what_was_trained_on(context: RunContext, toy_model: KerasModel) -> None:
+def test_a_row_records_the_images_trained_on(context: RunContext, toy_model: KerasModel) -> None:
     for trained_on in ("train", "train+validation"):
         made = Made(
             run="0" * 64, exported=toy_model.to_tflite(), model=None, pipeline=[],
@@ -336,7 +338,7 @@ def test_row_says_what_was_trained_on(context: RunContext, toy_model: KerasModel
         assert context.row(made, "baseline", 0.0)[0].trained_on == trained_on
 
 
-def test_row_has_the_names_of_the_classes_whatever_bytes_a_folder_has(
+def test_class_names_that_are_not_utf8_are_escaped_in_a_row(
     context: RunContext, toy_model: KerasModel
 ) -> None:
     made = Made(
@@ -350,7 +352,7 @@ def test_row_has_the_names_of_the_classes_whatever_bytes_a_folder_has(
 
 
 def never_opened(context: RunContext) -> RunContext:
-    """The context, whose test images are an error to open, measuring on validation."""
+    """The context, measured on validation images; opening the test images is an error."""
 
     def never() -> Split:
         raise AssertionError("opened")
@@ -393,7 +395,7 @@ def test_a_kept_file_is_measured_on_another_split_without_computing_it_again(
     assert pipeline.run(toy_model, never_opened(context)) == first
 
 
-def test_what_a_stage_decided_stands_in_its_row_and_its_manifest(
+def test_values_that_a_stage_records_are_in_its_row_and_manifest(
     context: RunContext, toy_model: KerasModel
 ) -> None:
     pipeline = Pipeline((Decide(most=2), Round(digits=0)))

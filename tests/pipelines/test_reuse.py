@@ -1,4 +1,4 @@
-"""The same words again: shown from what was kept, and computed anew as soon as anything that counts has changed."""
+"""A repeated command shows the kept results, and computes them again if anything that counts has changed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from compress.runs import precision, provenance, timings
 
 PRUNE = ["run", "--task", "toy", "prune", "--epochs", "0"]
 TRAIN = ["train", "--task", "toy", "--width", "0.25", "--epochs", "1"]
-# What takes longer to import than the table to be made.
+# Packages that take longer to import than the table takes to make.
 HEAVY = {"tensorflow", "keras", "pandas", "scipy", "statsmodels", "matplotlib", "h5py", "PIL"}
 
 
 def typed(folder: Path, *words: str, first: str = "") -> tuple[str, str, set[str]]:
-    """What the words print in a process of their own, in `folder`, and the packages in memory at its end.
+    """Standard output and error of a command in a new process in `folder`, and the packages that it imported.
 
     Args:
-      first: code that the process runs before.
+      first: code that the process runs before the command.
     """
     code = (
         f"{first}\nimport atexit, sys\nfrom compress.cli.main import main\n"
@@ -42,7 +42,7 @@ def typed(folder: Path, *words: str, first: str = "") -> tuple[str, str, set[str
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which both were typed once."""
+    """A folder in which both commands ran once."""
     folder = tmp_path_factory.mktemp("first")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -59,7 +59,7 @@ def folder(first: Path, tmp_path: Path) -> Path:
 
 
 def compress(folder: Path, *words: str) -> str:
-    """What the words say on standard error, typed in `folder`."""
+    """The standard error of a command in `folder`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(cli, list(words))
@@ -68,7 +68,7 @@ def compress(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("words", [PRUNE, ["prune", "--epochs", "0", "--task", "toy"], TRAIN])
-def test_the_same_words_import_nothing_heavy(words: list[str], folder: Path) -> None:
+def test_a_repeated_command_imports_nothing_heavy(words: list[str], folder: Path) -> None:
     rows = (folder / "reports/results.jsonl").read_bytes()
     pages = {p: p.stat().st_mtime_ns for p in (folder / "reports").iterdir()}
     shown, said, packages = typed(folder, *words)
@@ -79,7 +79,7 @@ def test_the_same_words_import_nothing_heavy(words: list[str], folder: Path) -> 
     assert {p: p.stat().st_mtime_ns for p in (folder / "reports").iterdir()} == pages
 
 
-def test_a_precision_that_was_timed_is_found_again_without_anything_heavy(
+def test_a_timed_precision_is_found_again_without_heavy_imports(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "MIN_PIXELS", 1)
@@ -104,7 +104,7 @@ def test_the_data_are_not_loaded_again(folder: Path, monkeypatch: pytest.MonkeyP
     assert compress(folder, *TRAIN).count("reused from") == 1
 
 
-def test_json_is_the_rows_that_were_kept(folder: Path) -> None:
+def test_json_gives_the_kept_rows(folder: Path) -> None:
     shown, _, packages = typed(folder, "run", "--json", *PRUNE[1:])
     kept = [
         json.loads(line) for line in (folder / "reports/results.jsonl").read_text().splitlines()
@@ -113,7 +113,7 @@ def test_json_is_the_rows_that_were_kept(folder: Path) -> None:
     assert packages & HEAVY == set()
 
 
-def test_rows_that_were_lost_come_back_and_the_pages_are_drawn_anew(folder: Path) -> None:
+def test_lost_rows_are_restored_and_the_pages_drawn_again(folder: Path) -> None:
     rows = (folder / "reports/results.jsonl").read_text().splitlines()
     (folder / "reports/results.jsonl").unlink()
     compress(folder, *PRUNE)
@@ -121,21 +121,21 @@ def test_rows_that_were_lost_come_back_and_the_pages_are_drawn_anew(folder: Path
     assert "train --recipe" not in (folder / "reports/comparison.csv").read_text()
 
 
-def test_pages_that_were_lost_are_drawn_anew(folder: Path) -> None:
+def test_lost_pages_are_drawn_again(folder: Path) -> None:
     (folder / "reports/accuracy_against_bytes.svg").unlink()
     compress(folder, *PRUNE)
     assert (folder / "reports/accuracy_against_bytes.svg").exists()
 
 
 @pytest.mark.parametrize("lost", ["prune-*", "baseline-*"])
-def test_a_run_that_was_deleted_is_made_again(lost: str, folder: Path) -> None:
+def test_a_deleted_run_is_computed_again(lost: str, folder: Path) -> None:
     (run,) = (folder / "runs").glob(lost)
     shutil.rmtree(run)
     assert compress(folder, *PRUNE).count("reused from") == 1
     assert (run / "manifest.json").exists()
 
 
-def test_fresh_words_do_the_work_again(folder: Path) -> None:
+def test_fresh_computes_the_runs_again(folder: Path) -> None:
     assert "reused" not in compress(folder, "run", "--fresh", *PRUNE[1:])
 
 
@@ -156,7 +156,7 @@ def test_a_model_file_that_changed_is_another_model(folder: Path) -> None:
     assert "reused" not in compress(folder, *words)
 
 
-def test_several_pipelines_in_a_file_are_shown_from_what_was_kept(folder: Path) -> None:
+def test_a_repeated_pipeline_file_imports_nothing_heavy(folder: Path) -> None:
     (folder / "pipelines.toml").write_text("[[pipeline]]\nrun = 'prune --epochs 0'\n")
     words = ["run", "--task", "toy", "--pipeline", "pipelines.toml"]
     shown, said, packages = typed(folder, *words)

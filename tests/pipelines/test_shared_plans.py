@@ -1,4 +1,4 @@
-"""Pipelines that several processes run between them, each once, through a folder that they share."""
+"""Several processes run the pipelines of a file through a shared folder, each pipeline once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def starts(context: RunContext, toy_model: KerasModel, tmp_path: Path) -> dict[A
 
 @pytest.fixture
 def hold(shared: SharedPlans) -> Iterator[Any]:
-    """A call that lets another process be at work on a pipeline; it gives that process."""
+    """A function that starts a process which holds the lock of a pipeline, and returns that process."""
     holders = []
 
     def held(number: int) -> subprocess.Popen[str]:
@@ -95,7 +95,7 @@ def test_rows_are_those_of_one_process_in_the_same_order(
     assert len(kept[0]) == len({row.predictions for row in read_from(ours)})
 
 
-def test_rows_that_are_there_are_not_written_again(
+def test_existing_rows_are_not_written_again(
     shared: SharedPlans, starts: dict[Any, Any], tmp_path: Path, silent: Any
 ) -> None:
     results = tmp_path / "ours.jsonl"
@@ -128,7 +128,7 @@ def test_a_pipeline_that_fails_leaves_the_rows_before_it_and_its_traceback(
     assert len(read_from(tmp_path / "ours.jsonl")) == 3
 
 
-def test_what_another_is_at_work_on_is_left_to_it_and_what_shares_no_stage_is_run_first(
+def test_pipelines_of_another_process_and_those_sharing_its_stages_run_last(
     shared: SharedPlans, starts: dict[Any, Any], hold: Any, silent: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -137,21 +137,21 @@ def test_what_another_is_at_work_on_is_left_to_it_and_what_shares_no_stage_is_ru
     monkeypatch.setattr(shared_plans, "outcome_of", lambda p, s: done.append(p.name) or run(p, s))
     with shared.driven(silent):
         other = hold(0)
-        # Once the rest is done, the other process is lost: what it was at is free again.
+        # After the other pipelines, the process that holds the lock ends, and its pipeline is free.
         clock = SimpleNamespace(sleep=lambda seconds: other.communicate())
         monkeypatch.setattr(shared_plans, "time", clock)
         shared.work(starts, os.getppid())
     assert done == [shared.plans[n].name for n in (2, 1, 0)]
 
 
-def test_a_file_that_was_changed_meanwhile_is_said(
+def test_a_pipeline_file_changed_after_the_start_is_reported(
     shared: SharedPlans, starts: dict[Any, Any]
 ) -> None:
     with pytest.raises(ValueError, match="was changed since the command began"):
         shared.work(starts, os.getppid())
 
 
-def test_a_process_whose_driver_has_gone_ends(
+def test_a_worker_ends_when_its_driver_is_gone(
     shared: SharedPlans, starts: dict[Any, Any], silent: Any
 ) -> None:
     with shared.driven(silent), pytest.raises(KeyboardInterrupt):
@@ -163,7 +163,7 @@ def test_a_process_whose_driver_has_gone_ends(
         progress.step(1, 0.0, 0.0)
 
 
-def test_the_same_command_twice_waits_and_another_has_another_folder(
+def test_the_folder_is_locked_and_another_command_has_another_folder(
     shared: SharedPlans, tmp_path: Path, silent: Any
 ) -> None:
     other = SharedPlans(shared.plans, tmp_path / "out", "p", ["run", "--seed", "1"])

@@ -1,4 +1,4 @@
-"""Pipelines in a file: read whole before any work, run in an order that shares it, past failures."""
+"""A file of pipelines is read before any work, runs in an order that shares work, and goes on after failures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fail(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Break(Stage):
-    """Fail as nobody foresaw."""
+    """Fail with an unexpected error."""
 
     name: ClassVar = "break"
 
@@ -50,7 +50,7 @@ class Break(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Full(Stage):
-    """Find no room on the disk."""
+    """Fail because the disk is full."""
 
     name: ClassVar = "full"
 
@@ -60,7 +60,7 @@ class Full(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Refuse(Stage):
-    """Treat no model."""
+    """Refuse every model."""
 
     name: ClassVar = "refuse"
 
@@ -99,7 +99,7 @@ def plans(text: str, seed: int = 0, model: Path | None = None) -> list[toml_file
 # Reading
 
 
-def test_words_and_specs_say_the_same() -> None:
+def test_run_words_and_stage_specs_give_the_same_pipeline() -> None:
     words, specs = plans(
         """
         [[pipeline]]
@@ -117,14 +117,14 @@ def test_words_and_specs_say_the_same() -> None:
     )
 
 
-def test_the_label_of_a_row_is_what_run_takes() -> None:
+def test_the_label_of_a_row_can_be_given_to_run() -> None:
     stages = (registry.stage("prune")(sparsity=0.75, skip=("a b",)), registry.stage("quantize")())
     label = shlex.join(word for stage in stages for word in stage.argv())
     (planned,) = plans(f"[[pipeline]]\nrun = {json.dumps(label)}\n")
     assert planned.pipeline.stages == stages
 
 
-def test_examples_of_the_page_are_pipelines() -> None:
+def test_the_examples_of_the_docs_page_are_valid_pipelines() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pipelines.md").read_text()
     blocks = re.findall(r"```toml\n(.*?)```", page, re.S)
     found = [{(p.name, p.seed) for p in plans(block)} for block in blocks]
@@ -137,13 +137,13 @@ def test_examples_of_the_page_are_pipelines() -> None:
     assert found[1] == {("prune --sparsity 0.5 quantize --scheme int8", 0)}
 
 
-def test_option_that_has_the_name_of_a_stage_is_an_option() -> None:
+def test_an_option_value_with_the_name_of_a_stage_is_no_stage() -> None:
     (planned,) = plans("[[pipeline]]\nrun = 'prune --skip quantize round'")
     assert [s.name for s in planned.pipeline.stages] == ["prune", "round"]
     assert planned.pipeline.stages[0].spec()["skip"] == ["quantize"]
 
 
-def test_what_a_pipeline_says_goes_before_the_file_and_the_file_before_the_words() -> None:
+def test_a_pipeline_overrides_the_file_and_the_file_overrides_the_command_line() -> None:
     text = """
         seeds = [4, 5]
         [[pipeline]]
@@ -162,12 +162,12 @@ def test_what_a_pipeline_says_goes_before_the_file_and_the_file_before_the_words
     assert (alone.seed, alone.model) == (9, None)
 
 
-def test_model_is_where_the_file_is() -> None:
+def test_a_model_path_is_relative_to_the_pipeline_file() -> None:
     path = written("model = 'm.keras'\n[[pipeline]]\nrun = 'round'", "folder/p.toml")
     assert toml_file.read(path, 0, None)[0].model == Path("folder/m.keras")
 
 
-def test_pipelines_that_begin_alike_stand_together_shorter_ones_first() -> None:
+def test_pipelines_with_a_common_prefix_are_grouped_shorter_first() -> None:
     texts = [
         "prune round",
         "round prune",
@@ -193,8 +193,8 @@ PROBLEMS = [
     ("pipeline = []", "no pipelines"),
     ("[pipeline]\nrun = 'round'", "no pipelines"),
     ("pipeline = ['round']", "pipeline 1: is 'round'; expected [[pipeline]]"),
-    ("x = ", "pipelines.toml is no TOML file"),
-    ("x = " + "[" * 3000, "pipelines.toml is no TOML file"),
+    ("x = ", "pipelines.toml is not a TOML file"),
+    ("x = " + "[" * 3000, "pipelines.toml is not a TOML file"),
     ("seed = 1\n[[pipeline]]\nrun = 'round'", "unknown key 'seed'; keys here: pipeline, model, seeds."),
     ("[[pipeline]]\nrum = 'round'", "pipeline 1: unknown key 'rum'; keys here: name, run, stages, model, seeds. Did"),
     ("[[pipeline]]\nname = 'x'", "pipeline 1: expected either run ="),
@@ -206,7 +206,7 @@ PROBLEMS = [
     ("[[pipeline]]\nrun = 'prune --sparsty 1'", "pipeline 1: No such option"),
     ("[[pipeline]]\nrun = 'prune --sparsity 2'", "'--sparsity': 2.0 is not in the range"),
     ("[[pipeline]]\nrun = 'prune --help'", "No such option"),
-    ("[[pipeline]]\nrun = '--seed 3 prune'", "pipeline 1: --seed is no option of a stage: seeds and"),
+    ("[[pipeline]]\nrun = '--seed 3 prune'", "pipeline 1: --seed is not an option of a stage: seeds and"),
     ("[[pipeline]]\nrun = 'quantize prune'", "quantize gives a tflite model but prune takes keras"),
     ("[[pipeline]]\nstages = 'round'", "stages is 'round'; expected [{stage ="),
     ("[[pipeline]]\nstages = []", "stages is []; expected [{stage ="),
@@ -227,15 +227,15 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("text", "sentence"), PROBLEMS)
-def test_wrong_file_is_refused_by_file_and_place(text: str, sentence: str) -> None:
+def test_a_wrong_file_is_refused_with_its_name_and_the_place(text: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"pipelines\.toml") as caught:
         plans(text)
     assert sentence in str(caught.value)
 
 
-def test_file_that_is_no_text_or_too_long_is_refused() -> None:
+def test_a_file_that_is_not_text_or_too_long_is_refused() -> None:
     Path("p.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="is no TOML file"):
+    with pytest.raises(ValueError, match="is not a TOML file"):
         toml_file.read(Path("p.toml"), 0, None)
     Path("p.toml").write_bytes(b"#" * 2_000_000)
     with pytest.raises(ValueError, match="more than 1,000,000 bytes"):
@@ -249,7 +249,7 @@ def compress(*words: str) -> Result:
     return CliRunner().invoke(cli, list(words))
 
 
-def test_one_that_fails_does_not_keep_the_others_from_running() -> None:
+def test_a_failed_pipeline_does_not_stop_the_others() -> None:
     written(
         """
         [[pipeline]]
@@ -270,14 +270,14 @@ def test_one_that_fails_does_not_keep_the_others_from_running() -> None:
         ("round --digits 1", None, 2),
         ("round --digits 1 round --digits 0", None, 3),
     ]
-    # What two share is computed once, and so is the baseline of all three.
+    # The stage that two pipelines share is computed once, and so is the baseline of all three.
     rows = [json.loads(x) for x in Path("reports/results.jsonl").read_text().splitlines()]
     assert [r["label"] for r in rows] == ["baseline", *(s["name"] for s in said[1:])]
     assert done.stderr.count("round --digits 1: reused from") == 1
     assert Path("reports/comparison.md").exists()
 
 
-def test_a_defect_shows_its_traceback_and_does_not_keep_the_others_from_running() -> None:
+def test_an_unexpected_error_shows_its_traceback_and_does_not_stop_the_others() -> None:
     written("[[pipeline]]\nrun = 'break'\n[[pipeline]]\nname = 'good'\nrun = 'round'")
     done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
     assert done.exit_code == 1
@@ -289,7 +289,7 @@ def test_a_defect_shows_its_traceback_and_does_not_keep_the_others_from_running(
     ]
 
 
-def test_people_get_a_table_of_rows_and_a_summary() -> None:
+def test_without_json_rows_and_a_summary_are_shown_as_tables() -> None:
     written(f"seeds = [0, 7]\nmodel = '{BASELINE}'\n[[pipeline]]\nname = 'tenths'\nrun = 'round'")
     done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
     assert done.exit_code == 0, done.output
@@ -299,7 +299,7 @@ def test_people_get_a_table_of_rows_and_a_summary() -> None:
     assert "pipeline 2 of 2: tenths, seed 7" in done.stderr
 
 
-def test_a_baseline_stands_once_on_the_terminal_and_in_the_report_whatever_the_seeds() -> None:
+def test_the_baseline_is_shown_once_for_several_seeds() -> None:
     written("seeds = [0, 7]\n[[pipeline]]\nrun = 'round'")
     shown = [compress("run", "--task", "toy", "--pipeline", "pipelines.toml")]
     shown.append(compress("run", "--task", "toy", "round", "--seed", "9"))
@@ -314,7 +314,7 @@ def test_a_baseline_stands_once_on_the_terminal_and_in_the_report_whatever_the_s
         assert [line["label"] for line in csv.DictReader(file)].count("baseline") == 1
 
 
-def test_a_full_disk_is_said_as_without_a_file_of_pipelines() -> None:
+def test_a_full_disk_has_the_same_message_with_and_without_a_pipeline_file() -> None:
     written("[[pipeline]]\nrun = 'full'")
     done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml", "--json")
     alone = compress("full", "--task", "toy")
@@ -323,7 +323,7 @@ def test_a_full_disk_is_said_as_without_a_file_of_pipelines() -> None:
     assert "full, seed 0, failed: model.keras: No space left on device." in done.stderr
 
 
-def test_all_failing_is_no_traceback() -> None:
+def test_failure_of_all_pipelines_gives_no_traceback() -> None:
     written("[[pipeline]]\nrun = 'fail'")
     done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
     assert done.exit_code == 1
@@ -338,7 +338,7 @@ def test_all_failing_is_no_traceback() -> None:
         ("[[pipeline]]\nrun = 'round'\n[[pipeline]]\nrun = 'prun'", "pipelines.toml, pipeline 2: no stage"),
     ],
 )  # fmt: skip
-def test_nothing_is_run_if_one_cannot_be(text: str, sentence: str) -> None:
+def test_no_pipeline_runs_if_one_is_refused(text: str, sentence: str) -> None:
     written(text)
     done = compress("run", "--task", "toy", "--pipeline", "pipelines.toml")
     assert done.exit_code == 1
@@ -346,7 +346,7 @@ def test_nothing_is_run_if_one_cannot_be(text: str, sentence: str) -> None:
     assert not Path("reports/results.jsonl").exists()
 
 
-def test_stages_and_a_file_together_are_wrong_words() -> None:
+def test_stages_and_a_pipeline_file_together_are_refused() -> None:
     written("[[pipeline]]\nrun = 'round'")
     done = compress("run", "--pipeline", "pipelines.toml", "round")
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""A stage by somebody else: what a third party has to write, whole."""
+"""A stage by a third party: the complete code that a plugin needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following channels: what is tied goes together, what cannot be followed stays."""
+"""Following channels: tied channels form one group, and layers that cannot be followed stay whole."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from support import filter_models as zoo
         (zoo.heads, {"first": 6}),
     ],
 )  # fmt: skip
-def test_layers_whose_channels_meet_are_one_group(body: Any, expected: dict[str, int]) -> None:
+def test_layers_with_tied_channels_form_one_group(body: Any, expected: dict[str, int]) -> None:
     assert zoo.units_of(zoo.model_of(body)) == expected
 
 
-def test_the_example_drawn_in_the_docstring_is_as_drawn() -> None:
+def test_the_graph_of_the_example_in_the_docstring_matches_its_drawing() -> None:
     k = backend.keras().layers
     image = k.Input(zoo.IMAGE, name="image")
     x = k.BatchNormalization(name="norm")(zoo.conv(k, 4, "conv1")(image))
@@ -55,11 +55,11 @@ def test_the_example_drawn_in_the_docstring_is_as_drawn() -> None:
     assert sorted(groups.held) == [*image_units, *output_units]
 
 
-def test_sequential_models_are_followed_too() -> None:
+def test_channels_of_a_sequential_model_are_followed() -> None:
     assert zoo.units_of(zoo.sequential()) == {"first": 6}
 
 
-def test_a_unit_has_the_filters_that_are_added_up() -> None:
+def test_filters_that_are_added_belong_to_one_unit() -> None:
     groups = build_dependency_graph(zoo.model_of(zoo.residual).keras)
     first, second, third = (groups.makers()[n] for n in ("first", "second", "third"))
     np.testing.assert_array_equal(first, second)
@@ -67,7 +67,7 @@ def test_a_unit_has_the_filters_that_are_added_up() -> None:
     assert len(set(first.tolist())) == 6
 
 
-def test_a_concatenation_added_to_a_layer_makes_two_groups_of_it() -> None:
+def test_a_layer_added_to_a_concatenation_is_split_into_two_groups() -> None:
     def body(k: Any, x: Any) -> Any:
         parts = [zoo.conv(k, 2, "few")(x), zoo.conv(k, 3, "more")(x)]
         return k.Add()([k.Concatenate()(parts), zoo.conv(k, 5, "all")(x)])
@@ -76,7 +76,7 @@ def test_a_concatenation_added_to_a_layer_makes_two_groups_of_it() -> None:
 
 
 @pytest.mark.parametrize("layers", [("Softmax",), ("Dropout", "Softmax"), ()])
-def test_nothing_is_said_of_the_last_layer_which_always_stays(layers: tuple[str, ...]) -> None:
+def test_the_last_layer_stays_whole_without_a_reason(layers: tuple[str, ...]) -> None:
     k = backend.keras().layers
     extra = {"Softmax": k.Softmax(), "Dropout": k.Dropout(0.1)}
     scores = k.Dense(3, activation=None if layers else "softmax", name="scores")
@@ -87,7 +87,7 @@ def test_nothing_is_said_of_the_last_layer_which_always_stays(layers: tuple[str,
     assert groups.reasons() == {}
 
 
-def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
+def test_a_layer_that_is_not_followed_keeps_the_layer_before_it_whole() -> None:
     def body(k: Any, x: Any) -> Any:
         x = zoo.conv(k, 8, "free")(x)
         x = zoo.conv(k, 4, "before")(x)
@@ -115,7 +115,7 @@ def test_layers_that_are_not_followed_hold_what_they_touch() -> None:
         lambda k: k.Conv2D(4, 1, data_format="channels_first", name="mixed"),
     ],
 )  # fmt: skip
-def test_what_takes_channels_together_is_not_followed(make: Any) -> None:
+def test_layers_that_mix_or_fix_channels_are_not_followed(make: Any) -> None:
     k = backend.keras().layers
     image = k.Input(zoo.IMAGE)
     x = k.Flatten()(make(k)(zoo.conv(k, 4, "before")(image)))
@@ -124,7 +124,7 @@ def test_what_takes_channels_together_is_not_followed(make: Any) -> None:
     assert groups.reasons()["before"].layers == ("before", "mixed")
 
 
-def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
+def test_a_custom_layer_with_the_name_of_a_keras_layer_is_not_followed() -> None:
     keras = backend.keras()
 
     class ReLU(keras.layers.Layer):
@@ -139,7 +139,7 @@ def test_a_custom_layer_of_a_known_name_is_not_followed() -> None:
     assert groups.reasons() == {"before": Finding(("before", "own"), reason, subject="before")}
 
 
-def test_a_layer_of_which_one_call_is_not_followed_stays_whole() -> None:
+def test_a_shared_layer_stays_whole_if_one_of_its_calls_is_not_followed() -> None:
     def body(k: Any, x: Any) -> Any:
         twice, x = zoo.conv(k, 4, "twice"), zoo.conv(k, 4, "first")(x)
         once = k.GlobalAveragePooling2D()(twice(x))
@@ -150,14 +150,14 @@ def test_a_layer_of_which_one_call_is_not_followed_stays_whole() -> None:
     assert zoo.units_of(zoo.functional(body, head=False)) == {}
 
 
-def test_outputs_and_skipped_layers_are_held_without_a_word() -> None:
+def test_output_layers_and_skipped_layers_stay_whole_without_a_reason() -> None:
     model = zoo.model_of(zoo.heads)
     groups = build_dependency_graph(model.keras).holding(("first",))
     assert groups.groups() == {}
     assert groups.reasons() == {}
 
 
-def test_what_is_added_to_the_image_stays() -> None:
+def test_a_layer_that_is_added_to_the_image_stays_whole() -> None:
     def body(k: Any, x: Any) -> Any:
         return k.Add()([x, zoo.conv(k, 3, "same")(x)])
 
@@ -167,7 +167,7 @@ def test_what_is_added_to_the_image_stays() -> None:
     }
 
 
-def test_a_layer_may_keep_some_of_its_filters() -> None:
+def test_a_layer_partly_added_to_the_image_keeps_those_filters() -> None:
     def body(k: Any, x: Any) -> Any:
         wide = zoo.conv(k, 7, "wide")(x)
         return k.Add()([wide, k.Concatenate()([x, zoo.conv(k, 4, "part")(x)])])
@@ -177,7 +177,7 @@ def test_a_layer_may_keep_some_of_its_filters() -> None:
     assert groups.reasons()["wide"].reason.startswith("keeps 3 filters: ")
 
 
-def test_following_changes_nothing_in_the_model() -> None:
+def test_building_the_graph_changes_nothing_in_the_model() -> None:
     model = zoo.model_of(zoo.shared)
     before = [w.copy() for w in model.keras.get_weights()]
     nodes = [len(layer._inbound_nodes) for layer in model.keras.layers]
@@ -195,7 +195,7 @@ def test_a_model_whose_layers_cannot_be_read_is_refused() -> None:
         build_dependency_graph(Own())
 
 
-def test_a_model_inside_the_model_stays_whole() -> None:
+def test_a_layer_before_a_nested_model_stays_whole() -> None:
     keras = backend.keras()
     inner = keras.Sequential(
         [keras.layers.Input((8, 8, 4)), zoo.conv(keras.layers, 4)], name="inner"
@@ -210,7 +210,7 @@ def test_a_model_inside_the_model_stays_whole() -> None:
     assert groups.reasons() == {"before": Finding(("before", "inner"), reason, subject="before")}
 
 
-def test_ties_pass_on_and_keep_the_first_reason() -> None:
+def test_ties_pass_on_a_hold_and_keep_its_first_reason() -> None:
     channels = ChannelUnionFind()
     a, b, c = channels.new(2), channels.new(2), channels.new(2)
     first, second = Hold("first"), Hold("second")
@@ -223,8 +223,9 @@ def test_ties_pass_on_and_keep_the_first_reason() -> None:
     assert channels.roots() == [0, 1, 0, 1, 0, 1]
 
 
-def test_the_model_that_was_followed_may_be_trained_after(tmp_path: Any) -> None:
+def test_a_model_can_be_saved_and_copied_after_its_graph_was_built(tmp_path: Any) -> None:
     model = zoo.model_of(zoo.plain)
     build_dependency_graph(model.keras)
     model.save(tmp_path / "model.keras")
-    assert KerasModel(model.keras).digest == model.copy().digest
+    saved = backend.keras().models.load_model(tmp_path / "model.keras")
+    assert KerasModel(saved).digest == model.copy().digest == model.digest

@@ -1,4 +1,4 @@
-"""Scores of filters: sums worked out by hand, and slopes that are what the loss does."""
+"""Importance scores of filters match sums worked out by hand and finite differences of the loss."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_sums_by_unit_add_up_to_the_whole(seed: int, axis: int) -> None:
     np.testing.assert_allclose(sums, [moved[labels == unit].sum() for unit in range(7)])
 
 
-def test_norms_are_those_of_the_filters_that_go_together() -> None:
+def test_a_norm_score_covers_all_filters_of_a_unit() -> None:
     model = zoo.model_of(zoo.residual)
     groups = build_dependency_graph(model.keras)
     units = groups.makers()["first"]
@@ -48,7 +48,7 @@ def test_norms_are_those_of_the_filters_that_go_together() -> None:
     )
 
 
-def test_transposed_and_separable_filters_lie_along_their_own_axes() -> None:
+def test_norm_scores_use_the_filter_axes_of_transposed_and_separable_kernels() -> None:
     model = zoo.model_of(zoo.separable)
     groups, kernels = build_dependency_graph(model.keras), model.kernels()
     scores = norm_scores(model, groups, 2)
@@ -63,7 +63,7 @@ def test_transposed_and_separable_filters_lie_along_their_own_axes() -> None:
     )
 
 
-def test_scales_are_the_gammas_and_missing_where_there_is_none() -> None:
+def test_gamma_scores_are_nan_for_units_without_batch_normalization() -> None:
     model = zoo.model_of(zoo.plain)
     groups = build_dependency_graph(model.keras)
     scores = batchnorm_gamma_scores(model, groups)
@@ -77,7 +77,7 @@ def test_taylor_scores_do_not_cancel_across_batches() -> None:
 
 
 def scaled(model: KerasModel, groups: FilterGroups, unit: int, factor: float) -> KerasModel:
-    """A copy in which all that takes the unit's channels takes them times `factor`."""
+    """A copy in which every layer that reads the unit's channels reads them multiplied by `factor`."""
     copy = model.copy()
     for name, flow in groups.flows.items():
         if flow.mixes:
@@ -97,12 +97,12 @@ def loss(model: KerasModel, images: np.ndarray, labels: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("body", [zoo.plain, zoo.residual, zoo.depthwise, zoo.flattened])
-def test_slopes_are_what_the_loss_does_when_a_unit_is_scaled(
+def test_gate_gradients_match_finite_differences_of_the_loss(
     body: Callable[..., object],
 ) -> None:
     model = zoo.model_of(body)
     for variable in model.kernel_variables().values():
-        variable.assign(np.array(variable) * 0.2)  # logits of a size at which the loss is smooth
+        variable.assign(np.array(variable) * 0.2)  # small logits, for which the loss is smooth
     groups = build_dependency_graph(model.keras)
     rng = np.random.default_rng(0)
     images = rng.random((16, *zoo.IMAGE), dtype=np.float32)
@@ -122,7 +122,7 @@ def test_slopes_are_what_the_loss_does_when_a_unit_is_scaled(
     np.testing.assert_allclose(slopes[units], expected, rtol=0.03, atol=2e-4)
 
 
-def test_a_filter_that_gives_zero_has_no_slope() -> None:
+def test_a_filter_with_zero_output_has_a_zero_gate_gradient() -> None:
     model = zoo.model_of(zoo.flattened)
     groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed=0)

@@ -1,4 +1,4 @@
-"""One threshold for all kernels: as many zeros in all as asked, by scores that scale does not change."""
+"""One threshold for all kernels: the exact total number of zeros, by scores that do not depend on scale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def size_of(kernels: Kernels) -> int:
 
 
 def in_range(kernels: Kernels, fraction: float) -> float:
-    """A sparsity that leaves each kernel a weight."""
+    """A sparsity that leaves each kernel at least one weight."""
     return fraction * (size_of(kernels) - len(kernels)) / size_of(kernels)
 
 
@@ -34,7 +34,9 @@ def masks_of(kernels: Kernels, sparsity: float) -> Kernels:
 
 @settings(derandomize=True, deadline=None)
 @given(arrays)
-def test_a_score_is_the_square_over_the_squares_not_smaller(w: np.ndarray) -> None:
+def test_a_lamp_score_is_the_square_divided_by_the_sum_of_squares_not_smaller(
+    w: np.ndarray,
+) -> None:
     squares = np.square(w.astype(np.float64)).ravel()
     order = np.argsort(np.abs(w), axis=None, kind="stable")
     for place, index in enumerate(order):
@@ -45,7 +47,7 @@ def test_a_score_is_the_square_over_the_squares_not_smaller(w: np.ndarray) -> No
 
 @settings(derandomize=True, deadline=None)
 @given(arrays)
-def test_scores_order_a_kernel_as_magnitudes_do_and_end_at_one(w: np.ndarray) -> None:
+def test_lamp_scores_have_the_order_of_magnitudes_and_end_at_one(w: np.ndarray) -> None:
     order = np.argsort(np.abs(w), axis=None, kind="stable")
     scores = lamp_scores(w).ravel()[order]
     assert np.all(np.diff(scores) >= 0)
@@ -54,7 +56,7 @@ def test_scores_order_a_kernel_as_magnitudes_do_and_end_at_one(w: np.ndarray) ->
 
 @settings(derandomize=True, deadline=None)
 @given(arrays, st.sampled_from([-1.0, 2.0**-120, 0.5, 4.0, 2.0**100]))
-def test_scores_of_a_scaled_kernel_are_the_same(w: np.ndarray, factor: float) -> None:
+def test_lamp_scores_do_not_change_when_a_kernel_is_scaled(w: np.ndarray, factor: float) -> None:
     np.testing.assert_allclose(
         lamp_scores(w * np.float32(factor)), lamp_scores(w), rtol=1e-6, atol=1e-12
     )
@@ -62,7 +64,7 @@ def test_scores_of_a_scaled_kernel_are_the_same(w: np.ndarray, factor: float) ->
 
 @settings(derandomize=True, deadline=None)
 @given(kernels, fractions)
-def test_exactly_as_many_are_dropped_in_all_as_asked(kernels: Kernels, fraction: float) -> None:
+def test_the_total_number_of_dropped_weights_is_exact(kernels: Kernels, fraction: float) -> None:
     sparsity = in_range(kernels, fraction)
     drops = drops_overall(kernels, sparsity)
     assert list(drops) == list(kernels)
@@ -74,7 +76,7 @@ def test_exactly_as_many_are_dropped_in_all_as_asked(kernels: Kernels, fraction:
 @given(kernels, fractions)
 def test_every_kept_score_is_at_least_every_dropped_one(kernels: Kernels, fraction: float) -> None:
     masks = masks_of(kernels, in_range(kernels, fraction))
-    # But for the last weight of a kernel that has only zeros: it may not be dropped.
+    # Except for a kernel of zeros: its last weight may not be dropped.
     alive = {name: w for name, w in kernels.items() if w.any()}
     kept = [lamp_scores(w)[masks[name]].min() for name, w in alive.items()]
     dropped = [lamp_scores(w)[~masks[name]].max(initial=0) for name, w in kernels.items()]
@@ -83,7 +85,7 @@ def test_every_kept_score_is_at_least_every_dropped_one(kernels: Kernels, fracti
 
 @settings(derandomize=True, deadline=None)
 @given(kernels, fractions, st.sampled_from([2.0**-10, 0.5, 4.0]))
-def test_scaling_one_kernel_or_all_changes_nothing(
+def test_scaling_one_or_all_kernels_does_not_change_the_drops(
     kernels: Kernels, fraction: float, factor: float
 ) -> None:
     sparsity = in_range(kernels, fraction)

@@ -1,4 +1,4 @@
-"""m:n patterns: m zeros in every n input channels, the smallest, as tfmot has them."""
+"""m:n patterns: the m smallest of every n input channels are zero, as in tfmot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kernels(draw: st.DrawFn) -> tuple[np.ndarray, str]:
 
 
 def groups_of(a: np.ndarray, pattern: str) -> list[np.ndarray]:
-    """The groups, spelled out: for every place but the input channel, n consecutive ones."""
+    """The groups, computed with loops: n consecutive input channels at every other position."""
     _, n = zeros_and_group(pattern)
     flat = a.reshape(-1, *a.shape[-2:])
     return [
@@ -49,7 +49,7 @@ def test_every_group_drops_exactly_its_m_smallest(case: tuple[np.ndarray, str]) 
 
 
 @given(kernels())
-def test_broken_groups_are_those_with_too_few_zeros(case: tuple[np.ndarray, str]) -> None:
+def test_broken_groups_counts_the_groups_with_too_few_zeros(case: tuple[np.ndarray, str]) -> None:
     w, pattern = case
     zeros, _ = zeros_and_group(pattern)
     groups = groups_of(w, pattern)
@@ -59,7 +59,7 @@ def test_broken_groups_are_those_with_too_few_zeros(case: tuple[np.ndarray, str]
 
 
 @given(kernels())
-def test_twice_is_once(case: tuple[np.ndarray, str]) -> None:
+def test_applying_the_mask_twice_changes_nothing(case: tuple[np.ndarray, str]) -> None:
     w, pattern = case
     once = np.where(pattern_mask(w, pattern), w, 0)
     np.testing.assert_array_equal(np.where(pattern_mask(once, pattern), once, 0), once)
@@ -67,7 +67,7 @@ def test_twice_is_once(case: tuple[np.ndarray, str]) -> None:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("shape", [(3, 3, 8, 5), (16, 6)])
-def test_the_mask_is_the_one_tfmot_makes(pattern: str, shape: tuple[int, ...]) -> None:
+def test_the_mask_equals_the_mask_of_tfmot(pattern: str, shape: tuple[int, ...]) -> None:
     from compress.tfmot import bridge
 
     bridge.tfmot()
@@ -85,7 +85,7 @@ def test_the_mask_is_the_one_tfmot_makes(pattern: str, shape: tuple[int, ...]) -
 @pytest.mark.parametrize(
     ("text", "pattern"), [("2:4", "2:4"), (" 02 : 4", "2:4"), ("1:16", "1:16")]
 )
-def test_a_pattern_has_one_spelling(text: str, pattern: str) -> None:
+def test_a_pattern_is_converted_to_one_spelling(text: str, pattern: str) -> None:
     assert Pattern().convert(text, None, None) == pattern
 
 
@@ -102,6 +102,6 @@ def test_a_pattern_has_one_spelling(text: str, pattern: str) -> None:
         ("0:4", "0:4 is not a pattern m:n with 0 < m < n"),
     ],
 )
-def test_what_is_no_pattern_is_refused(text: str, sentence: str) -> None:
+def test_an_invalid_pattern_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(click.BadParameter, match=re.escape(sentence)):
         Pattern().convert(text, None, None)

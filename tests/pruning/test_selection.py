@@ -1,4 +1,4 @@
-"""Choosing filters: the least important go first, the target is met and not overshot, rounding is kept."""
+"""Choosing filters: the least important are removed first, the target is met but not overshot, counts are rounded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ both_scopes = pytest.mark.parametrize("scope", ["layer", "global"])
 
 
 def chain(sizes: list[int], scores: np.ndarray, round_to: int | None) -> list[Candidates]:
-    """Groups of these sizes, their units numbered in order."""
+    """Groups of these sizes, with their units numbered in order."""
     ends = np.cumsum([0, *sizes])
     return [candidates(np.arange(a, b), scores[a:b], round_to) for a, b in itertools.pairwise(ends)]
 
@@ -42,7 +42,7 @@ def product_cost(sizes: list[int]) -> Cost:
 
 
 @given(st.integers(1, 200), st.one_of(st.none(), st.integers(1, 40)))
-def test_counts_fall_from_all_in_multiples(n: int, round_to: int | None) -> None:
+def test_kept_counts_decrease_from_all_filters_in_multiples(n: int, round_to: int | None) -> None:
     counts = kept_counts(n, round_to)
     assert counts[0] == n
     assert list(counts) == sorted(set(counts), reverse=True)
@@ -62,7 +62,7 @@ def test_counts_fall_from_all_in_multiples(n: int, round_to: int | None) -> None
     st.sampled_from(["layer", "global"]),
     st.integers(0, 9),
 )
-def test_the_target_is_met_and_the_last_step_was_needed(
+def test_the_target_is_met_without_a_needless_last_step(
     sizes: list[int], share: float, round_to: int | None, scope: Scope, seed: int
 ) -> None:
     scores = np.random.default_rng(seed).random(sum(sizes)) ** 3
@@ -86,20 +86,20 @@ def test_the_target_is_met_and_the_last_step_was_needed(
 
 
 @both_scopes
-def test_within_a_group_the_least_important_go(scope: Scope) -> None:
+def test_the_least_important_filters_of_a_group_are_removed(scope: Scope) -> None:
     scores = np.array([5.0, 1.0, 4.0, 0.5, 3.0, 2.0])
     kept = choose(chain([6], scores, 1), 6, product_cost([6]), 15, scope)
     assert np.flatnonzero(~kept).tolist() == [1, 3, 5]
 
 
-def test_layers_lose_alike_in_scope_layer_whatever_their_scores() -> None:
+def test_scope_layer_removes_equal_shares_of_layers_whatever_their_scores() -> None:
     scores = np.concatenate([np.full(8, 1e-6), np.full(16, 1e6)])
     kept = choose(chain([8, 16], scores, 1), 24, lambda k: int(k.sum()), 12, "layer")
     assert (kept[:8].sum(), kept[8:].sum()) == (4, 8)
 
 
-def test_across_layers_what_matters_is_the_share_of_importance_lost_for_what_is_saved() -> None:
-    # Two layers alike but for what a filter of the first costs: three times as much.
+def test_scope_global_removes_filters_by_importance_share_per_cost_saved() -> None:
+    # Two layers that differ only in cost: a filter of the first costs three times as much.
     scores = np.ones(16)
 
     def cost(kept: np.ndarray) -> int:
@@ -107,13 +107,13 @@ def test_across_layers_what_matters_is_the_share_of_importance_lost_for_what_is_
 
     kept = choose(chain([8, 8], scores, 1), 16, cost, 22, "global")
     assert (kept[:8].sum(), kept[8:].sum()) == (5, 7) or (kept[:8].sum(), kept[8:].sum()) == (4, 8)
-    # And two that cost alike, of which one has filters of no importance: those go.
+    # Two layers of equal cost, one of them with filters of no importance: those are removed.
     scores[8:12] = 0
     kept = choose(chain([8, 8], scores, 1), 16, lambda k: int(k.sum()), 12, "global")
     assert np.flatnonzero(~kept).tolist() == [8, 9, 10, 11]
 
 
-def test_a_scale_common_to_a_layer_does_not_matter() -> None:
+def test_scaling_all_scores_of_a_layer_does_not_change_the_choice() -> None:
     scores = np.random.default_rng(0).random(16)
     other = scores * np.repeat([1.0, 1e4], 8)
     cost = product_cost([8, 8])
@@ -129,12 +129,12 @@ def test_no_group_is_emptied(scope: Scope) -> None:
     assert cost(kept) == least_cost(groups, 14, cost)
 
 
-def test_equal_scores_go_in_order() -> None:
+def test_filters_with_equal_scores_are_removed_in_order() -> None:
     kept = choose(chain([6], np.ones(6), 1), 6, lambda k: int(k.sum()), 4, "global")
     assert np.flatnonzero(~kept).tolist() == [0, 1]
 
 
-def test_layer_by_layer_the_smaller_step_goes_first() -> None:
+def test_scope_layer_takes_the_smaller_step_first() -> None:
     small = candidates(np.arange(8), np.ones(8), None)  # 8, 4
     large = candidates(np.arange(8, 20), np.ones(12), None)  # 12, 8, 4
     kept = choose([small, large], 20, lambda kept: int(kept.sum()), 16, "layer")

@@ -1,4 +1,4 @@
-"""Surgery: filters that give nothing can go and nothing changes; sizes are what the formulas say."""
+"""Surgery: removing filters with zero output changes no output; sizes agree with the formulas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ every_structure = pytest.mark.parametrize("make", MODELS, ids=NAMES)
 
 
 def check_laws(model: KerasModel, seed: int) -> None:
-    """What holds for any model and any choice of units."""
+    """Check the properties that hold for any model and any choice of units."""
     groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed)
     silent = zoo.silenced(model, groups, kept)
@@ -51,7 +51,7 @@ def check_laws(model: KerasModel, seed: int) -> None:
 
 
 @every_structure
-def test_removing_filters_that_give_zero_changes_no_output(
+def test_removing_filters_with_zero_output_changes_no_output(
     make: Callable[[], KerasModel],
 ) -> None:
     model = make()
@@ -63,7 +63,7 @@ STEPS = ("conv", "norm", "relu", "depthwise", "add", "concatenate", "shared", "s
 
 
 def built(steps: list[tuple[str, int, int]]) -> KerasModel:
-    """A graph of these steps: each takes one or two of the tensors so far and adds one."""
+    """A graph of these steps: each step uses one or two of the earlier tensors and adds one."""
     k = backend.keras().layers
     image = k.Input(zoo.IMAGE)
     tensors = [zoo.conv(k, 4)(image)]
@@ -97,7 +97,7 @@ def built(steps: list[tuple[str, int, int]]) -> KerasModel:
 @settings(
     max_examples=12,
     deadline=None,
-    phases=[Phase.explicit, Phase.generate],  # each try takes half a second: none to make it small
+    phases=[Phase.explicit, Phase.generate],  # no shrinking: an example takes 0.5 s
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -108,11 +108,13 @@ def built(steps: list[tuple[str, int, int]]) -> KerasModel:
         max_size=7,
     )
 )
-def test_the_laws_hold_on_any_graph(steps: list[tuple[str, int, int]]) -> None:
+def test_surgery_keeps_outputs_and_predicted_sizes_on_random_graphs(
+    steps: list[tuple[str, int, int]],
+) -> None:
     check_laws(built(steps), seed=len(steps))
 
 
-def test_what_is_kept_is_kept_as_it_was() -> None:
+def test_weights_of_kept_filters_are_unchanged() -> None:
     model = zoo.model_of(zoo.plain)
     groups = build_dependency_graph(model.keras)
     kept = zoo.some(groups, seed=0)
@@ -133,14 +135,14 @@ def test_what_is_kept_is_kept_as_it_was() -> None:
     ]
 
 
-def test_removing_a_filter_that_gives_something_changes_the_output() -> None:
+def test_removing_a_filter_with_nonzero_output_changes_the_output() -> None:
     model = zoo.model_of(zoo.plain)
     groups = build_dependency_graph(model.keras)
     smaller = without_filters(model, groups, zoo.some(groups, seed=0))
     assert not np.allclose(zoo.outputs(model)[0], zoo.outputs(smaller)[0])
 
 
-def test_numbers_are_those_worked_out_by_hand() -> None:
+def test_filters_macs_and_parameters_match_values_worked_out_by_hand() -> None:
     """Conv 3x3 of 6 filters on 8x8x3, Flatten, Dense of 3; then with 4 of the filters."""
     model = zoo.sequential()
     groups = build_dependency_graph(model.keras)
@@ -163,7 +165,7 @@ def test_an_open_image_size_has_no_macs_but_can_be_rebuilt() -> None:
     assert smaller.kernels()["first"].shape[-1] < 4
 
 
-def test_a_model_inside_the_model_is_counted_and_copied_whole() -> None:
+def test_a_nested_model_is_counted_and_copied_whole() -> None:
     keras = backend.keras()
     inner = keras.Sequential(
         [keras.layers.Input((8, 8, 4)), zoo.conv(keras.layers, 4)], name="inner"
@@ -176,7 +178,7 @@ def test_a_model_inside_the_model_is_counted_and_copied_whole() -> None:
 
 
 @pytest.mark.parametrize("made", ["normalization", "lambda"])
-def test_a_layer_with_more_than_weights_and_words_is_copied_whole(made: str) -> None:
+def test_normalization_and_lambda_layers_are_copied_whole(made: str) -> None:
     """Normalization computes with copies of its weights; a Lambda's configuration is code."""
     k = backend.keras().layers
     if made == "lambda":

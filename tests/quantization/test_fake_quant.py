@@ -1,4 +1,4 @@
-"""Fake quantization: the grid of the int8 specification, and gradients that pass where a number is inside it."""
+"""Fake quantization: the grid of the int8 specification, and gradients that pass inside its range."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_activation_is_rounded_in_its_range_and_clipped_outside_it() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.3, 2.0), (0.5, 2.0), (-2.0, -0.5), (0.0, 0.0)])
-def test_zero_is_a_code_of_every_range(low: float, high: float) -> None:
+def test_every_range_represents_zero_exactly(low: float, high: float) -> None:
     scale, below = grid(np.float64(low), np.float64(high))
     assert scale > 0
     assert 0 <= below <= 255
@@ -51,28 +51,28 @@ def test_zero_is_a_code_of_every_range(low: float, high: float) -> None:
     assert fake_quantized(np.float32([0.0]), low, high).numpy() == [0.0]
 
 
-def test_range_is_moved_by_less_than_a_step() -> None:
+def test_range_is_moved_by_at_most_half_a_step() -> None:
     scale, below = grid(np.float64(-0.3), np.float64(2.0))
     assert abs(-below * scale + 0.3) <= scale / 2
     assert abs((255 - below) * scale - 2.0) <= scale / 2
 
 
-def test_kernel_is_rounded_by_output_channel_and_its_whole_gradient_passes() -> None:
+def test_kernel_is_rounded_per_output_channel_and_its_gradient_passes_unchanged() -> None:
     w = np.array([[127.0, 1.27], [63.4, 0.0], [-0.6, -0.634]])
     value, (gradient,) = gradients(lambda w: fake_quantized_kernel(w, Kernel()), w)
     np.testing.assert_allclose(value, [[127, 1.27], [63, 0], [-1, -0.63]], atol=1e-5)
     np.testing.assert_array_equal(gradient, np.ones((3, 2)))
 
 
-def test_channels_of_a_depthwise_kernel_are_both_of_its_last_axes() -> None:
+def test_channels_of_a_depthwise_kernel_span_its_last_two_axes() -> None:
     depthwise = Kernel(depthwise=True)
     w = np.arange(12.0).reshape(1, 2, 3, 2)
     np.testing.assert_array_equal(largest_weights(w, depthwise).ravel(), [6, 7, 8, 9, 10, 11])
     assert within_channels(Kernel(outputs=-2), 4) == (0, 1, 2, 3)
 
 
-def test_gradients_of_lsq_are_those_of_the_paper() -> None:
-    """Equations 3 to 5 of Esser et al. 2020 and the factor of section 2.2, written out with a loop over weights."""
+def test_gradients_of_lsq_match_the_equations_of_the_paper() -> None:
+    """Equations 3 to 5 of Esser et al. 2020 and the factor of section 2.2, computed with a loop over weights."""
     rng = np.random.default_rng(0)
     w, upstream = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))
     steps = rng.uniform(0.05, 0.3, size=(1, 1, 1, 5))
@@ -88,7 +88,7 @@ def test_gradients_of_lsq_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(of_steps.ravel(), expected / np.sqrt(7 * 2 * 3 * 4), rtol=1e-4)
 
 
-def test_lsq_rounds_to_whole_steps_up_to_seven() -> None:
+def test_lsq_rounds_to_at_most_seven_steps() -> None:
     value, _ = gradients(lsq.fake_quantized, [[0.26], [-0.04], [9.0], [-9.0]], [[0.1]])
     np.testing.assert_allclose(value.ravel(), [0.3, 0, 0.7, -0.7], atol=1e-6)
     assert codes_of(np.array([0.26, -0.04, 9.0, -9.0]), np.array(0.1), 4).tolist() == [3, 0, 7, -7]

@@ -1,4 +1,4 @@
-"""Weights on a grid of fifteen values a channel, and which kernels are spared."""
+"""Rounding weights to fifteen values per channel, and choosing the kernels that stay in 8 bits."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_every_weight_is_a_whole_number_of_steps_and_at_most_seven(w: np.ndarray
 
 @settings(derandomize=True, deadline=None)
 @given(kernels)
-def test_the_largest_weight_of_a_channel_gets_the_largest_code(w: np.ndarray) -> None:
-    """So that whoever divides a channel's largest magnitude by seven finds the step again."""
+def test_the_largest_weight_of_a_channel_gets_code_seven(w: np.ndarray) -> None:
+    """The step can then be recomputed as the channel's largest magnitude divided by seven."""
     largest = np.abs(codes_of(w)).reshape(-1, w.shape[-1]).max(axis=0)
     expected = np.where(np.abs(w).reshape(-1, w.shape[-1]).max(axis=0) > 0, QMAX, 0)
     np.testing.assert_allclose(largest, expected, rtol=1e-5)
@@ -43,7 +43,7 @@ def test_the_largest_weight_of_a_channel_gets_the_largest_code(w: np.ndarray) ->
 
 @settings(derandomize=True, deadline=None)
 @given(kernels)
-def test_rounding_errs_no_more_than_the_grid_without_clipping(w: np.ndarray) -> None:
+def test_rounding_has_at_most_the_error_of_the_grid_without_clipping(w: np.ndarray) -> None:
     rows = w.reshape(-1, w.shape[-1]).astype(np.float64)
     step = np.abs(rows).max(axis=0) / QMAX
     plain = np.rint(rows / np.where(step > 0, step, 1)) * step
@@ -52,7 +52,7 @@ def test_rounding_errs_no_more_than_the_grid_without_clipping(w: np.ndarray) -> 
     assert np.all(np.linalg.norm(ours - rows, axis=0) <= allowed)
 
 
-def test_clipping_an_outlier_errs_less_than_the_grid_without_clipping() -> None:
+def test_clipping_an_outlier_reduces_the_rounding_error() -> None:
     w = np.random.default_rng(0).normal(size=(500, 1)).astype(np.float32)
     plain = np.abs(w).max() / QMAX
     assert mse_scales(w)[0] < 0.8 * plain
@@ -61,7 +61,7 @@ def test_clipping_an_outlier_errs_less_than_the_grid_without_clipping() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(kernels)
-def test_zeros_stay_zero_and_signs_stay(w: np.ndarray) -> None:
+def test_rounding_keeps_zeros_and_signs(w: np.ndarray) -> None:
     after = rounded(w)
     assert after.shape == w.shape
     assert after.dtype == w.dtype
@@ -82,11 +82,11 @@ def test_a_scaled_kernel_has_the_same_codes(w: np.ndarray, factor: float) -> Non
 
 
 def correlated(seed: int, size: int) -> np.ndarray:
-    """Inputs [200, size], neighbours much alike, as the pixels of a window are."""
+    """Inputs [200, size] whose neighbors are correlated, like the pixels of a window."""
     return np.cumsum(np.random.default_rng(seed).normal(size=(200, size)), axis=1)
 
 
-def test_uncorrelated_inputs_round_to_nearest() -> None:
+def test_uncorrelated_inputs_give_rounding_to_nearest() -> None:
     w = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
     np.testing.assert_array_equal(rounded(w, np.diag(np.arange(1.0, 37))), rounded(w))
     np.testing.assert_array_equal(rounded(w, np.zeros((36, 36))), rounded(w))
@@ -94,7 +94,9 @@ def test_uncorrelated_inputs_round_to_nearest() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(st.integers(0, 100), st.integers(2, 40))
-def test_later_weights_make_up_for_the_error_of_earlier_ones(seed: int, size: int) -> None:
+def test_gptq_rounding_has_at_most_the_output_error_of_rounding_to_nearest(
+    seed: int, size: int
+) -> None:
     w = np.random.default_rng(seed + 1).normal(size=(size, 6)).astype(np.float32)
     inputs = correlated(seed, size)
     moments = inputs.T @ inputs / len(inputs)
@@ -106,14 +108,14 @@ def test_later_weights_make_up_for_the_error_of_earlier_ones(seed: int, size: in
     assert np.abs(codes).max() <= QMAX + 1e-5
 
 
-def test_of_many_weights_most_of_the_error_is_made_up_for() -> None:
+def test_gptq_rounding_of_many_weights_removes_most_of_the_output_error() -> None:
     w = np.random.default_rng(1).normal(size=(100, 20)).astype(np.float32)
     inputs = correlated(2, 100)
     minded, plain = rounded(w, inputs.T @ inputs), rounded(w)
     assert np.square(inputs @ (minded - w)).mean() < 0.2 * np.square(inputs @ (plain - w)).mean()
 
 
-def test_zeros_stay_zero_whatever_they_could_make_up_for() -> None:
+def test_gptq_rounding_keeps_zeros() -> None:
     rng = np.random.default_rng(0)
     w = rng.normal(size=(30, 8)).astype(np.float32) * (rng.random((30, 8)) < 0.4)
     inputs = correlated(0, 30)
@@ -122,7 +124,7 @@ def test_zeros_stay_zero_whatever_they_could_make_up_for() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(harms, st.floats(0, 400))
-def test_spared_kernels_fit_and_what_is_left_out_does_not(
+def test_spared_kernels_fit_the_budget_and_no_other_kernel_fits_in_the_rest(
     harm_and_size: dict[str, tuple[float, int]], largest: float
 ) -> None:
     mse = {name: h for name, (h, _) in harm_and_size.items()}
@@ -133,7 +135,7 @@ def test_spared_kernels_fit_and_what_is_left_out_does_not(
     assert all(sizes[name] > room for name in mse if name not in spared)
 
 
-def test_the_most_harm_per_weight_is_spared_first() -> None:
+def test_kernels_are_spared_by_harm_per_weight() -> None:
     sizes = {"small": 10, "large": 100}
     assert most_sensitive({"small": 1.0, "large": 20.0}, sizes, 100) == ("large",)
     assert most_sensitive({"small": 1.0, "large": 9.0}, sizes, 100) == ("small",)

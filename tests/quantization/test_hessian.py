@@ -1,4 +1,4 @@
-"""Moments are of what a kernel meets: with them, the mean square of a layer's output follows from its weights."""
+"""Moments describe the inputs of a kernel: with its weights they give the mean square of the layer's output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYERS = {
 def model_of(
     kind: str, *options: Any, shape: tuple[int, ...] = (7, 8, 3), **more: Any
 ) -> KerasModel:
-    """A convolution of all channels, and behind it the layer under test, named "mine", without a bias."""
+    """A Dense layer on the channels, then the layer under test, named "mine", without a bias."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     first = keras.layers.Dense(4, activation="relu", name="first")
@@ -50,16 +50,16 @@ def check_law(model: KerasModel, seen: np.ndarray) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_mean_square_of_the_output_follows_from_weights_and_moments(name: str) -> None:
     kind, options, more = LAYERS[name]
-    # More images than one batch, and the last batch smaller.
+    # More images than one batch; the last batch is smaller.
     check_law(model_of(kind, *options, **more), images(hessian.BATCH + 3, 7, 8, 3))
 
 
-def test_a_convolution_of_one_axis_has_moments_too() -> None:
+def test_a_conv1d_kernel_has_moments() -> None:
     model = model_of("Conv1D", 5, 3, shape=(9, 3), strides=2, padding="same")
     check_law(model, images(4, 9, 3))
 
 
-def test_of_a_shared_layer_the_first_call_counts() -> None:
+def test_moments_of_a_shared_layer_are_those_of_its_first_call() -> None:
     keras = backend.keras()
     image = keras.Input((6, 6, 3))
     shared = keras.layers.Conv2D(3, 3, padding="same", name="mine")
@@ -81,14 +81,18 @@ def test_of_a_shared_layer_the_first_call_counts() -> None:
         ("Conv2DTranspose", (4, 3), {}),
     ],
 )
-def test_other_kernels_have_none(kind: str, options: Any, more: dict[str, Any]) -> None:
+def test_grouped_depthwise_transposed_kernels_have_no_moments(
+    kind: str, options: Any, more: dict[str, Any]
+) -> None:
     model = model_of(kind, *options, **more)
     for name in model.kernels():
         if name != "first":
             assert moments_of(model, name, images(2, 7, 8, 3)) is None
 
 
-def test_a_causal_convolution_and_one_too_large_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_causal_convolutions_and_too_many_inputs_have_no_moments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     causal = model_of("Conv1D", 5, 3, shape=(9, 3), padding="causal")
     assert moments_of(causal, "mine", images(2, 9, 3)) is None
     model = model_of("Dense", 5)

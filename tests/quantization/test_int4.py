@@ -1,4 +1,4 @@
-"""4-bit kernels: stored as such, with the codes we chose, computed in integers, in all layers but those kept."""
+"""4-bit kernels: stored in 4 bits with the chosen codes and computed in integers, except in kept layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SEEN = IMAGES * np.float32(1 / 255)
 
 
 def network(*layers: Any) -> KerasModel:
-    """Layers one after another behind an 8x8 image, weights drawn with outputs of size about one."""
+    """A Sequential of these layers on 8x8x3 images, with random weights."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     return KerasModel(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
@@ -46,7 +46,7 @@ def layer(kind: str, *options: Any, **more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed() -> KerasModel:
-    """All kinds of layers that have 4-bit kernels, a depthwise one, and a convolution called twice."""
+    """All kinds of layers that have 4-bit kernels, a depthwise kernel, and a convolution called twice."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     image = keras.Input((8, 8, 3))
@@ -91,14 +91,14 @@ def test_the_file_has_the_codes_of_our_grid(
     mixed: KerasModel, fake_quantized: KerasModel, small: bytes
 ) -> None:
     stored = contents.matched_kernels(read(small), fake_quantized.kernels())
-    # Also where a BatchNormalization has been folded into the kernel, channel by channel.
+    # This includes kernels into which a BatchNormalization was folded, channel by channel.
     for name in NAMES:
         codes = np.rint(fake_quantized.kernels()[name] / mse_scales(mixed.kernels()[name]))
         np.testing.assert_array_equal(stored[name], codes, err_msg=name)
         assert 4 <= np.abs(codes).max() <= QMAX
 
 
-def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
+def test_weights_of_a_cluster_stay_equal_within_a_channel(mixed: KerasModel) -> None:
     model = mixed.copy()
     values = np.array([-0.31, -0.1, 0.0, 0.12, 0.3], np.float32)
     drawn = np.random.default_rng(1).choice(values, model.kernels()["first"].shape)
@@ -109,14 +109,16 @@ def test_weights_of_a_cluster_stay_equal(mixed: KerasModel) -> None:
             assert len(set(after[before == value])) <= 1
 
 
-def test_scores_are_those_of_the_rounded_model(fake_quantized: KerasModel, small: bytes) -> None:
+def test_scores_of_the_file_are_close_to_those_of_the_rounded_model(
+    fake_quantized: KerasModel, small: bytes
+) -> None:
     exact = fake_quantized.keras(SEEN, training=False).numpy()
     found = measure.predict(TFLiteModel(small), IMAGES, 1 / 255)
     assert np.abs(found - exact).max() < 0.05 * np.ptp(exact)
     assert np.abs(found - exact).mean() < 0.02 * np.ptp(exact)
 
 
-def test_a_channel_that_does_not_reach_the_end_of_its_grid_keeps_its_codes() -> None:
+def test_a_channel_that_does_not_use_the_largest_code_keeps_its_codes() -> None:
     model = network(layer("Conv2D", 4, 3, name="conv"), layer("GlobalAveragePooling2D"))
     codes = np.random.default_rng(0).integers(-5, 6, (3, 3, 3, 4))
     model.kernel_variables()["conv"].assign(codes * np.array([0.01, 0.02, 0.03, 0.04]))
@@ -133,7 +135,7 @@ def test_only_named_kernels_are_rounded(mixed: KerasModel, fake_quantized: Keras
         assert np.allclose(steps, np.rint(steps), atol=1e-4) == (name in NAMES), name
 
 
-def test_rounding_minds_what_the_inputs_have_in_common(
+def test_rounding_with_correlated_inputs_has_less_error_than_rounding_to_nearest(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     images = toy_view.train.images[:100] / np.float32(255)
@@ -149,7 +151,7 @@ def test_rounding_minds_what_the_inputs_have_in_common(
     assert np.square(minded - exact).mean() < 0.7 * np.square(plain - exact).mean()
 
 
-def test_a_4_bit_file_is_smaller_than_an_8_bit_one_and_inspected_by_type(
+def test_a_4_bit_file_is_smaller_than_an_8_bit_file_and_inspect_shows_int4(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     small = quick().apply(toy_model, toy_view, seed=0)
@@ -186,7 +188,7 @@ def test_a_kernel_of_zeros_is_stored() -> None:
     assert not kernel.values.any()
 
 
-def test_zeros_of_prune_are_zeros_of_the_4_bit_file(
+def test_zeros_of_a_pruned_model_are_zeros_in_the_4_bit_file(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     pruned = Prune(sparsity=0.6, epochs=0).apply(toy_model, toy_view, seed=0)
@@ -195,7 +197,7 @@ def test_zeros_of_prune_are_zeros_of_the_4_bit_file(
         assert not w[pruned.kernels()[name] == 0].any(), name
 
 
-def test_harm_is_zero_on_the_grid_and_grows_with_what_comes_after() -> None:
+def test_output_mse_is_zero_on_the_grid_and_grows_with_the_next_kernel() -> None:
     model = network(
         layer("Conv2D", 4, 3, name="conv"),
         layer("GlobalAveragePooling2D"),
@@ -214,7 +216,7 @@ def test_harm_is_zero_on_the_grid_and_grows_with_what_comes_after() -> None:
 
 
 def sensitive(toy_model: KerasModel, name: str) -> KerasModel:
-    """The toy model with every other kernel rounded already, so that only this one is harmed by rounding."""
+    """The toy model with every other kernel already rounded, so that rounding changes only this one."""
     model = toy_model.copy()
     for other, variable in model.kernel_variables().items():
         if other != name:
@@ -223,7 +225,7 @@ def sensitive(toy_model: KerasModel, name: str) -> KerasModel:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_the_share_goes_to_the_layer_made_sensitive_on_purpose(
+def test_int8_share_goes_to_the_most_sensitive_layer(
     toy_model: KerasModel, toy_view: TaskView, place: int
 ) -> None:
     sizes = {name: w.size for name, w in toy_model.kernels().items()}
@@ -251,7 +253,7 @@ def test_kept_layers_are_stored_in_8_bits(toy_model: KerasModel, toy_view: TaskV
     assert stage.broken_promises(kernels) == []
 
 
-def test_for_microcontrollers_dense_layers_stay_in_8_bits_and_the_file_runs_there(
+def test_target_micro_keeps_dense_layers_in_8_bits_and_the_file_runs_on_tflm(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     everywhere = quick().apply(toy_model, toy_view, seed=0).content
@@ -270,7 +272,9 @@ def test_for_microcontrollers_dense_layers_stay_in_8_bits_and_the_file_runs_ther
     assert found == [f"logits is stored in 8 bits: {why}"]
 
 
-def test_an_8_bit_file_is_no_4_bit_one(toy_model: KerasModel, toy_view: TaskView) -> None:
+def test_an_8_bit_file_breaks_the_promise_of_scheme_int4(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
     content = Quantize(calibration=40).apply(toy_model, toy_view, seed=0).content
     kernels = contents.matched_kernels(read(content), toy_model.kernels())
     (sentence,) = Quantize(scheme="int4").broken_promises(kernels)
@@ -281,7 +285,7 @@ def test_an_8_bit_file_is_no_4_bit_one(toy_model: KerasModel, toy_view: TaskView
     )
 
 
-def test_an_operator_left_in_floats_is_an_error() -> None:
+def test_an_operator_left_in_float32_is_an_error() -> None:
     model = network(
         layer("Conv2D", 4, 3, name="conv"),
         layer("LeakyReLU", 0.1),
@@ -306,7 +310,7 @@ def test_options_that_do_not_go_together_are_refused(
         Quantize(**options)
 
 
-def test_what_cannot_be_stored_in_4_bits_is_refused_or_noted(mixed: KerasModel) -> None:
+def test_kernels_that_cannot_be_stored_in_4_bits_are_refused_or_noted(mixed: KerasModel) -> None:
     stage = Quantize(scheme="int4")
     (finding,) = stage.check(mixed)
     assert finding.layers == ("separable",)
@@ -330,7 +334,7 @@ def test_what_cannot_be_stored_in_4_bits_is_refused_or_noted(mixed: KerasModel) 
         Quantize(scheme="int4", keep=("grouped", "up", "plain")).check(grouped)
 
 
-def test_layers_kept_because_they_cannot_be_stored_in_4_bits_are_stored_in_8() -> None:
+def test_kept_layers_without_4_bit_form_are_stored_in_8_bits() -> None:
     model = network(
         layer("Conv2D", 6, 3, groups=3, name="grouped"),
         layer("Conv2DTranspose", 4, 3, name="up"),
@@ -341,7 +345,7 @@ def test_layers_kept_because_they_cannot_be_stored_in_4_bits_are_stored_in_8() -
     assert [k.dtype for k in contents.kernels(content)] == ["int8", "int8", "int4"]
 
 
-def test_a_missing_library_is_said_before_any_work(
+def test_a_missing_library_is_reported_before_any_work(
     mixed: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -350,13 +354,15 @@ def test_a_missing_library_is_said_before_any_work(
     Quantize().check(mixed)
 
 
-def test_a_4_bit_file_is_a_model_like_any_other(toy_model: KerasModel, toy_view: TaskView) -> None:
+def test_the_4_bit_file_is_a_tflite_model_and_reproducible(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
     model = quick().apply(toy_model, toy_view, seed=3)
     assert isinstance(model, TFLiteModel)
     assert model.digest == quick().apply(toy_model, toy_view, seed=3).digest
 
 
-def test_a_kernel_that_ai_edge_quantizer_writes_behind_the_flatbuffer_is_read_and_runs() -> None:
+def test_a_kernel_stored_behind_the_flatbuffer_is_read_and_runs() -> None:
     model = network(
         layer("Flatten"), layer("Dense", 1400, name="large"), layer("Dense", 5, name="scores")
     )

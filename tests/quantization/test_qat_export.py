@@ -28,7 +28,7 @@ def keras() -> Any:
 
 
 def disturbed(model: KerasModel) -> KerasModel:
-    """The model with normalizations as training may leave them: half of their scales are negative."""
+    """The model with random BatchNormalization variables, as after training; half of the gammas are negative."""
     rng = np.random.default_rng(3)
     for layer in model.keras.layers:
         if getattr(layer, "use_bias", False):
@@ -59,8 +59,8 @@ def small() -> KerasModel:
     )
 
 
-def test_a_negative_scale_of_a_normalization_turns_the_signs_of_the_codes() -> None:
-    """By hand: the file has w * gamma / deviation, so the codes of the kernel times the sign of gamma."""
+def test_a_negative_gamma_flips_the_signs_of_the_stored_codes() -> None:
+    """The file stores w * gamma / deviation: the codes of the kernel times the sign of gamma."""
     model = small()
     own = training(model, "conv", "scores")
     layer, norm = own.get_layer("conv"), own.get_layer("norm")
@@ -87,7 +87,7 @@ def mobile() -> Any:
 
 
 def unusual() -> Any:
-    """What tfmot refuses: normalizations after no convolution, functions of a layer's own, Multiply."""
+    """Layers that tfmot refuses: BatchNormalization without a convolution before it, fused activations, Multiply."""
     k = keras().layers
     image = k.Input((8, 8, 3))
     x = k.BatchNormalization()(k.Conv2D(8, 3, activation="relu")(k.BatchNormalization()(image)))
@@ -108,7 +108,7 @@ def rescaled() -> Any:
 
 
 def gated() -> Any:
-    """Gates of hard_sigmoid, in a layer of its own and in a convolution."""
+    """hard_sigmoid gates, in a separate layer and as the activation of a convolution."""
     k = keras().layers
     image = k.Input((8, 8, 3))
     x = k.BatchNormalization()(k.Conv2D(8, 3)(image))
@@ -119,7 +119,7 @@ def gated() -> Any:
 
 
 def gated_vectors() -> Any:
-    """A gate of hard_sigmoid by Dense layers, and one whose codes lie beside others, which have another range."""
+    """A hard_sigmoid gate in a Dense layer, and one that is concatenated with values of another range."""
     k = keras().layers
     image = k.Input((8, 8, 3))
     x = k.Conv2D(8, 3)(image)
@@ -134,7 +134,7 @@ def gated_vectors() -> Any:
 
 
 def stacked() -> Any:
-    """A Sequential that has the plain form already."""
+    """A Sequential that already has the plain form."""
     k = keras().layers
     layers = [k.Conv2D(6, 3), k.BatchNormalization(), k.ReLU(), k.GlobalAveragePooling2D()]
     return keras().Sequential([k.Input((8, 8, 3)), *layers, k.Dense(5)])
@@ -144,7 +144,7 @@ BUILDS = [mobile, unusual, rescaled, gated, gated_vectors, stacked, lambda: resi
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_the_file_is_integers_and_computes_what_training_simulates(
+def test_the_file_uses_only_integers_and_computes_what_training_simulates(
     build: Callable[[], Any],
 ) -> None:
     keras().utils.set_random_seed(1)
@@ -164,11 +164,11 @@ def test_the_file_is_integers_and_computes_what_training_simulates(
     assert np.abs(simulated - exact).mean() < 0.05 * np.ptp(exact)
 
 
-def test_a_gate_right_after_a_kernel_costs_the_file_nothing() -> None:
+def test_a_gate_directly_after_a_kernel_adds_no_operator_to_the_file() -> None:
     model = KerasModel(gated_vectors())
     own = training(disturbed(model))
     names = [operator.name for operator in qat_export.exported(own).graph.operators]
-    # The gate that is concatenated is a shift, which folds, and a factor.
+    # The concatenated gate needs a shift, which is folded, and a factor.
     assert names.count("DEPTHWISE_CONV_2D") <= 2
     assert names.count("MUL") == 1
     gate = own.get_layer(next(n for n in (x.name for x in own.layers) if "activation_scale" in n))
@@ -180,7 +180,7 @@ def test_a_gate_right_after_a_kernel_costs_the_file_nothing() -> None:
 
 
 def test_training_starts_from_the_rounded_kernel_and_its_steps() -> None:
-    """The first file is that of the rounding, and what rounding made equal is no cluster to keep."""
+    """The first file has the rounded codes; weights that rounding made equal are not kept as clusters."""
     model, images = small(), IMAGES * np.float32(SCALE)
     rounded = int4.fake_quantized(model, ["conv"], images).kernels()["conv"]
     own = qat_model.fake_quantized(model, {"conv": 4}, images, {"conv": rounded})
@@ -193,7 +193,7 @@ def test_training_starts_from_the_rounded_kernel_and_its_steps() -> None:
     assert layer.kernel.constraint is None
 
 
-def test_a_code_that_the_file_would_store_otherwise_is_an_error(
+def test_a_code_that_the_file_stores_differently_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own, converted = training(small(), "conv"), qat_export.converted
@@ -212,7 +212,7 @@ def test_a_code_that_the_file_would_store_otherwise_is_an_error(
         qat_export.exported(own)
 
 
-def test_one_other_code_in_a_finished_file_is_found() -> None:
+def test_check_codes_finds_one_changed_code_in_a_finished_file() -> None:
     own = training(small(), "conv")
     file = slim_export(qat_export.exported(own).content, IMAGES[:2] * np.float32(SCALE))
     qat_export.check_codes(file, own)
@@ -250,7 +250,7 @@ def test_a_kernel_too_small_for_its_bias_becomes_zeros() -> None:
     assert np.abs(predict(file, IMAGES, SCALE) - simulated).max() < 0.05 * np.ptp(simulated)
 
 
-def test_equal_biases_are_stored_each_by_the_step_of_its_channel() -> None:
+def test_equal_biases_are_each_stored_with_the_step_of_their_channel() -> None:
     """The converter would divide all of them by the step of the first channel."""
     model = small()
     model.keras.get_layer("scores").bias.assign([0.5] * 4)
@@ -271,17 +271,17 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "constant": (lambda x: x * 2.0, r"computes with a constant: use a Rescaling layer."),
     "dilated": (
         lambda x: keras().layers.Conv2DTranspose(3, 3, dilation_rate=2, name="odd")(x),
-        r"layer 'odd' \(Conv2DTranspose\) is dilated, which no int8 kernel is: use strides.",
+        r"layer 'odd' \(Conv2DTranspose\) is dilated, which no int8 kernel supports: use strides.",
     ),
     "norm of a vector": (
         lambda x: keras().layers.BatchNormalization(name="odd")(keras().layers.Flatten()(x)),
-        r"layer 'odd' .* normalizes what no convolution or Dense gives directly: put it right after one.",
+        r"layer 'odd' .* does not directly follow a convolution or Dense: put it right after one.",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_has_no_integers_is_refused_in_one_sentence(case: str) -> None:
+def test_layers_without_an_integer_form_are_refused_in_one_sentence(case: str) -> None:
     build, sentence = REFUSED[case]
     image = keras().layers.Input((8, 8, 3))
     model = keras().Model(image, keras().layers.Flatten()(build(image)))

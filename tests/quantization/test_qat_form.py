@@ -1,4 +1,4 @@
-"""The form of a model that is trained for few bits: the model itself where it has it already, else one like it."""
+"""`plain_form`: the model itself if its layers have no fused activations, otherwise an equivalent model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def network(activation: str | None) -> Any:
     return keras.Model(image, k.Dense(3, name="scores")(k.Flatten()(x)))
 
 
-def test_a_model_of_plain_layers_is_its_own_form() -> None:
+def test_plain_form_returns_a_model_of_plain_layers_itself() -> None:
     model = network(None)
     assert plain_form(KerasModel(model)) is model
 
 
-def test_an_activation_becomes_a_layer_in_another_model_that_computes_the_same() -> None:
+def test_plain_form_moves_a_fused_activation_into_a_layer_of_a_new_model() -> None:
     images = drawn(0).images.astype(np.float32) / 255
     model = network("tanh")
     form = plain_form(KerasModel(model))

@@ -1,4 +1,4 @@
-"""What each precision of a kernel costs, and the choice of kernels for 4 bits within a number of bytes."""
+"""The cost of each precision of a kernel, and the choice of 4-bit kernels for a size budget."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def costs(model: KerasModel) -> list[KernelCost]:
     return found
 
 
-def test_four_bits_cost_more_than_eight_and_are_given_where_possible(
+def test_four_bits_have_more_noise_than_eight_and_are_listed_where_possible(
     model: KerasModel, costs: list[KernelCost]
 ) -> None:
     noise = {(cost.kernel, cost.bits): cost.noise for cost in costs}
@@ -54,7 +54,7 @@ def test_four_bits_cost_more_than_eight_and_are_given_where_possible(
     assert all(0 < noise[name, 8] < noise[name, bits] for name, bits in noise if bits == 4)
 
 
-def test_noise_and_loss_are_those_of_the_rounded_kernel_alone(
+def test_noise_and_loss_are_measured_with_only_this_kernel_rounded(
     model: KerasModel, costs: list[KernelCost]
 ) -> None:
     images, seen = drawn(0).images * SCALE, drawn(1)
@@ -72,7 +72,7 @@ def test_noise_and_loss_are_those_of_the_rounded_kernel_alone(
     assert cost.weight_bytes == model.kernels()["scores"].size // 2
 
 
-def test_a_kernel_that_8_bits_hold_exactly_has_no_sqnr_in_the_table() -> None:
+def test_a_kernel_without_rounding_error_has_no_sqnr_in_the_table() -> None:
     exact = KernelCost(
         kernel="a", bits=8, weight_bytes=3, more_loss=0.0, noise=0.0, sqnr_db=float("inf")
     )
@@ -84,7 +84,7 @@ def test_a_kernel_that_8_bits_hold_exactly_has_no_sqnr_in_the_table() -> None:
     ]  # fmt: skip
 
 
-def test_all_kernels_are_chosen_if_they_do_not_save_enough() -> None:
+def test_least_noise_chooses_all_kernels_if_they_do_not_save_enough() -> None:
     assert least_noise({"a": 1.0, "b": 2.0}, {"a": 10, "b": 10}, 100) == ["a", "b"]
     assert least_noise({"a": 1.0}, {"a": 10}, 0) == []
 
@@ -95,7 +95,7 @@ def qat(model: KerasModel, **options: Any) -> tuple[bytes, dict[str, Any]]:
     return stage.apply(model, view, seed=1).content, view.recorded
 
 
-def test_a_file_within_the_bytes_has_4_bits_where_they_cost_least(
+def test_bits_auto_gives_4_bits_to_the_kernel_with_the_least_noise(
     model: KerasModel, costs: list[KernelCost]
 ) -> None:
     fine, recorded = qat(model, max_bytes=1_000_000)
@@ -109,8 +109,10 @@ def test_a_file_within_the_bytes_has_4_bits_where_they_cost_least(
     assert [kernel.dtype for kernel in contents.kernels(less)].count("int4") == 1
 
 
-def test_a_budget_that_no_file_meets_names_the_smallest_that_can(model: KerasModel) -> None:
-    with pytest.raises(CannotTreat, match="no file of this model has 100 bytes") as error:
+def test_a_budget_below_every_file_is_refused_with_the_smallest_possible_one(
+    model: KerasModel,
+) -> None:
+    with pytest.raises(CannotTreat, match="no file of this model fits into 100 bytes") as error:
         Qat(bits="auto", max_bytes=100).check(model)
     least = int(str(error.value).split("it has ")[1].split(":")[0])
     assert f"give --max-bytes {least} or more" in str(error.value)
@@ -120,12 +122,12 @@ def test_a_budget_that_no_file_meets_names_the_smallest_that_can(model: KerasMod
 
 
 @pytest.mark.parametrize("options", [{"bits": "auto"}, {"max_bytes": 5000}])
-def test_auto_and_its_bytes_are_given_together(options: dict[str, Any]) -> None:
+def test_bits_auto_and_max_bytes_must_be_given_together(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="qat: option 'max_bytes' goes with bits auto"):
         Qat(**options)
 
 
-def test_inspect_shows_what_each_precision_costs(tmp_path: Path) -> None:
+def test_inspect_shows_the_cost_of_each_precision(tmp_path: Path) -> None:
     path = Toy().baseline_path()
     assert path is not None
     words = ["inspect", str(path), "--sensitivity", "--task", "toy"]

@@ -1,4 +1,4 @@
-"""What accuracy hides: classes, confusions and calibration, from what models said of every image."""
+"""Changes that accuracy hides: classes, confusions and calibration, from the predictions for every image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.report_rows import pruned, row
 NAMES = ["cat", "dog", "fox"]
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
 BEFORE = [0, 0, 0, 1, 1, 1, 1, 0, 2, 2]
-AFTER = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2]  # two cats more are taken for dogs, a dog is won
+AFTER = [0, 1, 1, 1, 1, 1, 1, 1, 2, 2]  # two more cats are taken for dogs, one more dog is correct
 
 
 def said(classes: list[int], probability: float = 0.75) -> Predictions:
@@ -48,7 +48,7 @@ def test_the_worst_class_is_named_with_its_change() -> None:
     assert behaviour(said(AFTER), said(BEFORE), None).worst_class == "class 0"
 
 
-def test_no_class_is_the_worst_where_none_lost() -> None:
+def test_there_is_no_worst_class_if_no_class_lost_accuracy() -> None:
     assert behaviour(said(LABELS), said(BEFORE), NAMES).worst_class is None
 
 
@@ -57,7 +57,7 @@ def test_the_confusion_that_grew_most_is_named() -> None:
     assert behaviour(said(BEFORE), said(BEFORE), NAMES).confusion is None
 
 
-def test_calibration_is_that_of_the_model_itself() -> None:
+def test_calibration_is_computed_without_the_baseline() -> None:
     found = behaviour(said(AFTER), None, NAMES)
     (one,) = found.curve
     assert (one.images, one.accuracy) == (10, 0.7)
@@ -65,7 +65,7 @@ def test_calibration_is_that_of_the_model_itself() -> None:
     assert found.class_changes is None
 
 
-def test_other_labels_are_not_compared() -> None:
+def test_predictions_with_other_labels_are_not_compared() -> None:
     other = dataclasses.replace(said(BEFORE), labels=np.array(LABELS[::-1], "<u1"))
     assert behaviour(said(AFTER), other, NAMES).class_changes is None
 
@@ -77,17 +77,17 @@ def test_rows_without_predictions_are_left_out() -> None:
     (alone,) = behaviours(
         rows, {rows[1].predictions or "": readers[rows[1].predictions or ""]}
     ).values()
-    assert alone.class_changes is None  # the baseline's are not there
+    assert alone.class_changes is None  # the predictions of the baseline are missing
 
 
-def test_the_csv_tells_what_accuracy_hides() -> None:
+def test_the_csv_has_the_worst_class_and_the_images_won_and_lost() -> None:
     rows, readers = both()
     record = tables.records(tables.compared(rows, [], behaviours(rows, readers)))[1]
     assert (record["worst_class"], record["worst_class_change"]) == ("cat", -0.5)
     assert (record["won"], record["lost"]) == (1, 2)
 
 
-def test_predictions_beside_the_rows_are_read_and_pages_are_made_anew_with_them(
+def test_pages_are_rebuilt_when_predictions_appear_beside_the_rows(
     tmp_path: Path,
 ) -> None:
     results = tmp_path / "results.jsonl"
@@ -104,7 +104,7 @@ def test_predictions_beside_the_rows_are_read_and_pages_are_made_anew_with_them(
     assert "cat taken for dog: 1 to 3" in (tmp_path / "comparison.csv").read_text()
 
 
-def test_predictions_that_are_not_the_row_s_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_predictions_of_another_row_are_refused_in_a_sentence(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     made = both()[0][0]
     append_to(results, made)

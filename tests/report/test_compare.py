@@ -1,4 +1,4 @@
-"""What is held against what, and what the tests make of it."""
+"""Which rows are compared with which, and the results of the statistical tests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_difference_counts_the_images_lost_and_won() -> None:
     assert record["gzip_ratio"] == made.gzip_bytes / base.gzip_bytes
 
 
-def test_a_baseline_is_not_held_against_itself() -> None:
+def test_a_baseline_is_not_compared_with_itself() -> None:
     (record,) = compared(row(BASE))
     assert record["kind"] == "baseline"
     assert record.get("difference") is None
@@ -67,7 +67,7 @@ def test_nothing_is_compared_across_data_models_tasks_or_test_images(elsewhere: 
     assert record.get("gzip_ratio") is None
 
 
-def test_each_section_is_held_against_its_own_baseline() -> None:
+def test_each_row_is_compared_with_the_baseline_of_its_data() -> None:
     sample = bits(880, 1000)
     records = compressed(
         row(BASE),
@@ -80,7 +80,7 @@ def test_each_section_is_held_against_its_own_baseline() -> None:
     )
 
 
-def test_a_row_of_another_baseline_changes_no_verdict() -> None:
+def test_rows_of_another_baseline_do_not_change_adjusted_p_values() -> None:
     near = pruned(flipped(BASE, 80, 54, 1))
     other = [{"model": digest("other"), "run": digest(str(i))} for i in range(9)]
     others = [row(BASE, model=digest("other"))]
@@ -92,7 +92,7 @@ def test_a_row_of_another_baseline_changes_no_verdict() -> None:
     assert rest[0]["p_adjusted"] == 1
 
 
-def test_0_is_outside_the_interval_of_exactly_those_rows_that_are_told_apart() -> None:
+def test_the_interval_excludes_0_exactly_if_the_adjusted_p_is_significant() -> None:
     lost = [50, 60, 75, 76, 77, 80, 90, 100]
     records = compressed(
         row(BASE), *(pruned(flipped(BASE, n, 50, n), run=digest(str(n))) for n in lost)
@@ -102,7 +102,7 @@ def test_0_is_outside_the_interval_of_exactly_those_rows_that_are_told_apart() -
     assert set(verdicts) == {True, False}
 
 
-def test_p_values_are_adjusted_over_the_rows_of_a_baseline_and_not_beyond() -> None:
+def test_p_values_are_adjusted_over_the_rows_of_one_baseline() -> None:
     here = [pruned(flipped(BASE, 60 + 30 * i, 50, i), seed=i) for i in range(3)]
     sample = bits(880, 1000)
     there = [row(sample, data="other"), pruned(flipped(sample, 9, 2), data="other")]
@@ -114,7 +114,7 @@ def test_p_values_are_adjusted_over_the_rows_of_a_baseline_and_not_beyond() -> N
     assert alone["p_adjusted"] == alone["p"]
 
 
-def test_of_the_same_run_the_last_row_counts() -> None:
+def test_the_last_row_of_a_run_is_used() -> None:
     early = pruned(flipped(BASE, 500, 0), run=digest("run"), time="2026-01-01T00:00:00+00:00")
     late = pruned(flipped(BASE, 5, 0), run=digest("run"), commit="later")
     (record,) = compressed(row(BASE), early, late)
@@ -122,19 +122,19 @@ def test_of_the_same_run_the_last_row_counts() -> None:
     assert record["difference"] == pytest.approx(-5 / IMAGES)
 
 
-def test_the_same_run_on_other_test_images_is_another_row() -> None:
+def test_a_run_measured_on_other_test_images_is_a_separate_row() -> None:
     sample = bits(880, 1000)
     first = pruned(flipped(BASE, 5, 0), run=digest("run"))
     second = pruned(flipped(sample, 5, 0), run=digest("run"), data="cifar10-sample")
     assert len(compressed(first, second)) == 2
 
 
-def test_a_baseline_measured_under_two_seeds_stands_once() -> None:
+def test_a_baseline_measured_with_two_seeds_is_listed_once() -> None:
     records = compared(row(BASE, seed=0), row(BASE, seed=1, commit="later"))
     assert [r["commit"] for r in records] == ["later"]
 
 
-def test_a_training_stands_in_for_a_missing_baseline_and_gives_way_to_one() -> None:
+def test_a_training_row_is_the_baseline_only_if_no_baseline_row_exists() -> None:
     trained = row(BASE, label="train --recipe strong", file_bytes=450_111)
     made = pruned(flipped(BASE, 10, 0))
     (record,) = compressed(trained, made)
@@ -143,7 +143,7 @@ def test_a_training_stands_in_for_a_missing_baseline_and_gives_way_to_one() -> N
     assert record["file_ratio"] == made.file_bytes / 450_222
 
 
-def test_a_baseline_comes_before_what_was_made_of_it() -> None:
+def test_a_baseline_is_listed_before_its_compressed_models() -> None:
     other = digest("other")
     rows = [pruned(BASE, 0.75), pruned(BASE, 0.5), row(BASE, model=other), row(BASE)]
     assert [(r["label"], r["model"]) for r in compared(*rows)] == [
@@ -154,7 +154,7 @@ def test_a_baseline_comes_before_what_was_made_of_it() -> None:
     ]
 
 
-def test_only_rows_of_the_same_data_are_held_against_published_figures() -> None:
+def test_only_rows_of_the_same_data_are_compared_with_published_figures() -> None:
     figures = read_references([PUBLISHED])
     same, sample = row_records([row(BASE), row(bits(880, 1000), data="cifar10-sample")], figures)
     assert same["from_published_test"] == pytest.approx(0.9 - 0.8543)
@@ -163,7 +163,7 @@ def test_only_rows_of_the_same_data_are_held_against_published_figures() -> None
     assert not [key for key in sample if key.startswith("from_published")]
 
 
-def test_spread_over_seeds_is_worked_out_by_hand() -> None:
+def test_spread_over_seeds_matches_values_worked_out_by_hand() -> None:
     rows = [pruned(bits(r, 100), seed=s) for s, r in enumerate((88, 90, 95))]
     (joined,) = spread(compared(row(bits(90, 100)), *rows))
     assert (joined["n"], joined["seeds"]) == (3, "0 1 2")
@@ -174,7 +174,7 @@ def test_spread_over_seeds_is_worked_out_by_hand() -> None:
     assert joined["difference_sd"] == pytest.approx(joined["top1_sd"])
 
 
-def test_the_interval_of_the_images_stands_apart_from_the_deviation_over_seeds() -> None:
+def test_the_interval_over_images_and_the_deviation_over_seeds_are_separate() -> None:
     (joined,) = spread(compared(*(pruned(bits(r), seed=s) for s, r in enumerate((8790, 8810)))))
     assert (joined["top1_low"], joined["top1_high"]) == wilson_interval(8800, IMAGES)
     assert joined["top1_sd"] == pytest.approx(0.001414, abs=1e-6)
@@ -187,7 +187,7 @@ def seeded(rights: list[int], sparsity: float) -> list[Result]:
     ]
 
 
-def test_a_beats_b_over_seeds_by_a_paired_test_with_its_n() -> None:
+def test_a_verdict_over_seeds_reports_the_paired_t_test_and_its_n() -> None:
     # Differences 1.0, 1.1 and 0.9 points: mean 1.0, deviation 0.1, t = 17.3 with 2 degrees of freedom.
     rows = [*seeded([8800, 8830, 8790], 0.5), *seeded([8700, 8720, 8700], 0.75)]
     assert verdicts(compared(*rows)) == [
@@ -196,7 +196,7 @@ def test_a_beats_b_over_seeds_by_a_paired_test_with_its_n() -> None:
     ]
 
 
-def test_what_a_paired_test_does_not_tell_apart_is_not_shown() -> None:
+def test_a_verdict_over_seeds_says_not_shown_if_the_paired_test_is_not_significant() -> None:
     (said,) = verdicts(compared(*seeded([8800, 8830], 0.5), *seeded([8790, 8700], 0.75)))
     assert said.startswith(
         "That prune --sparsity 0.5 beats prune --sparsity 0.75 over seeds is not"
@@ -208,7 +208,7 @@ def test_what_a_paired_test_does_not_tell_apart_is_not_shown() -> None:
     assert verdicts(compared(*seeded([8800, 8830], 0.5))) == []
 
 
-def test_unequal_epochs_are_not_held_against_each_other_over_seeds() -> None:
+def test_models_with_unequal_epochs_are_not_compared_over_seeds() -> None:
     def trained(right: int, width: float, epochs: int) -> list[Result]:
         stage = {"stage": "distill", "student_width": width, "epochs": epochs}
         return [
@@ -222,14 +222,14 @@ def test_unequal_epochs_are_not_held_against_each_other_over_seeds() -> None:
 
 
 @pytest.mark.parametrize("epochs", ["3", [3], {"a": 3}])
-def test_epochs_that_are_no_whole_number_count_as_none(epochs: Any) -> None:
+def test_epochs_that_are_not_a_whole_number_count_as_no_epochs(epochs: Any) -> None:
     stages = {8800: {"stage": "prune", "epochs": epochs}, 8700: {"stage": "round"}}
     rows = [row(bits(r + 10 * s), [stages[r]], seed=s) for r in stages for s in range(2)]
     (said,) = verdicts(compared(*rows))
     assert "beats round over seeds" in said
 
 
-def test_of_a_seed_run_twice_the_last_row_counts() -> None:
+def test_the_last_row_of_a_seed_that_ran_twice_is_used() -> None:
     rows = [
         pruned(bits(10, 100), seed=0, run=digest("a")),
         pruned(bits(80, 100), seed=1, run=digest("b")),
@@ -241,7 +241,7 @@ def test_of_a_seed_run_twice_the_last_row_counts() -> None:
     assert joined["difference_mean"] is None
 
 
-def test_an_option_that_came_later_does_not_part_seeds_and_another_value_does() -> None:
+def test_seeds_are_joined_across_a_new_option_at_its_default_only() -> None:
     old = pruned(bits(80, 100))
     named = [{"stage": "prune", "sparsity": 0.5, "scope": "layer"}]
     new = dataclasses.replace(pruned(bits(82, 100), seed=1, run=digest("b")), pipeline=named)
@@ -262,15 +262,15 @@ def test_one_seed_or_two_models_have_no_spread() -> None:
     )
 
 
-def test_trainings_of_two_seeds_are_joined_though_their_models_differ() -> None:
+def test_trainings_with_two_seeds_are_joined_although_their_models_differ() -> None:
     first = row(bits(80, 100), label="train --recipe strong", model=digest("m0"))
     second = row(bits(90, 100), label="train --recipe strong", model=digest("m1"), seed=1)
     (joined,) = spread(compared(first, second))
     assert joined["top1_mean"] == pytest.approx(0.85)
 
 
-def test_packed_bits_are_what_is_compared() -> None:
-    """Two models with the same accuracy and other mistakes differ by 0, with a wide interval."""
+def test_models_are_compared_image_by_image() -> None:
+    """Two models with the same accuracy and different mistakes differ by 0, with a wide interval."""
     other = flipped(BASE, 400, 400)
     assert pack_bits(other) != pack_bits(BASE)
     (record,) = compressed(row(BASE), pruned(other))

@@ -1,4 +1,4 @@
-"""Validation against test accuracy of one model."""
+"""Consistency of the validation accuracy and the test accuracy of one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def both(right: int, of_test: int) -> list[Result]:
     return [Result(**{**vars(rows[0]), "measured_on": "validation"}), rows[1]]
 
 
-def test_the_published_reference_fails_and_says_by_how_much() -> None:
+def test_the_published_reference_fails_the_check_and_the_difference_is_stated() -> None:
     (line,) = consistency.of_published(read_references([PUBLISHED]), "cifar10")
     assert not line["consistent"]
     assert consistency.sentence(line) == (
@@ -23,7 +23,7 @@ def test_the_published_reference_fails_and_says_by_how_much() -> None:
     assert consistency.of_published(read_references([PUBLISHED]), "another") == []
 
 
-def test_a_run_measured_on_both_is_checked() -> None:
+def test_a_run_measured_on_both_splits_is_checked() -> None:
     (line,) = consistency.of_rows(both(6780, 9000))
     assert line["consistent"]
     assert line["difference"] == 6780 / 7500 - 0.9

@@ -1,4 +1,4 @@
-"""Controls among the rows, and what is said of a method that does not beat its own."""
+"""Controls among the rows, and the sentence about a method that does not beat its control."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def said(*rows: Result) -> dict[str, str | None]:
     return {r["label"]: r["controls"] for r in row_records(rows, [])}
 
 
-def test_a_method_that_does_no_more_than_as_many_epochs_is_said_not_to_beat_them() -> None:
+def test_a_method_no_better_than_the_same_number_of_epochs_does_not_beat_its_control() -> None:
     control = row(flipped(BASE, 30, 40, 1), stage("finetune", epochs=6))
     method = row(flipped(BASE, 35, 40, 2), stage("qat", epochs=6))
     found = said(row(BASE), control, method)
@@ -37,7 +37,7 @@ def test_a_method_that_does_no_more_than_as_many_epochs_is_said_not_to_beat_them
     assert found["baseline"] is None
 
 
-def test_a_method_that_does_more_beats_its_control() -> None:
+def test_a_method_that_is_significantly_better_beats_its_control() -> None:
     control = row(flipped(BASE, 300, 0, 1), stage("finetune", epochs=6))
     method = row(flipped(BASE, 10, 10, 2), stage("qat", epochs=6))
     found = said(row(BASE), control, method)["qat --epochs 6"]
@@ -45,7 +45,7 @@ def test_a_method_that_does_more_beats_its_control() -> None:
     assert found.startswith("beats finetune --epochs 6 (extra epochs): +3.00 (+2.")
 
 
-def test_epochs_of_all_stages_count_and_other_numbers_of_epochs_are_no_control() -> None:
+def test_a_control_has_the_same_total_number_of_epochs() -> None:
     control = row(BASE, stage("finetune", epochs=10))
     chain = row(flipped(BASE, 5, 5), [*stage("prune", epochs=6), *stage("qat", epochs=4)])
     other = row(flipped(BASE, 5, 5), stage("qat", epochs=6))
@@ -56,7 +56,7 @@ def test_epochs_of_all_stages_count_and_other_numbers_of_epochs_are_no_control()
     assert found[other.label] is None
 
 
-def test_a_smaller_network_is_held_against_one_as_small_from_scratch() -> None:
+def test_a_smaller_network_is_compared_with_one_of_equal_size_from_scratch() -> None:
     smaller = row(flipped(BASE, 500, 0, 1), stage("prune-filters", macs=0.7), **SMALL)
     scratch = row(
         flipped(BASE, 480, 0, 2), label="train --width 0.5", model=digest("scratch"), **SMALL
@@ -76,10 +76,10 @@ def student(correct: Any, label: str = "taught", seed: int = 0, **options: Any) 
     return row(correct, stage("distill", **options), label=label, seed=seed, **SMALL)
 
 
-def test_a_taught_student_is_held_against_the_same_student_alone() -> None:
+def test_a_distilled_student_is_compared_with_the_same_student_without_teacher() -> None:
     taught = student(flipped(BASE, 300, 0, 1))
     alone = student(flipped(BASE, 500, 0, 2), "alone", alpha=0.0, teacher=[], temperature=1.0)
-    # As rows of older versions have it: with an option that is gone, without one that came later.
+    # Rows of older versions have a removed option and lack a newer one.
     alone = dataclasses.replace(alone, pipeline=[alone.pipeline[0] | {"method": "soft-targets"}])
     taught = dataclasses.replace(taught, pipeline=[taught.pipeline[0] | {"views": None}])
     found = said(row(BASE), alone, taught)
@@ -89,20 +89,20 @@ def test_a_taught_student_is_held_against_the_same_student_alone() -> None:
 
 
 @pytest.mark.parametrize("other", [{"epochs": 12}, {"views": 20}, {"set": ["mixup=0.2"]}])
-def test_a_student_trained_otherwise_is_no_control_of_a_taught_one(other: dict[str, Any]) -> None:
+def test_a_student_with_other_training_options_is_not_a_control(other: dict[str, Any]) -> None:
     alone = student(flipped(BASE, 500, 0, 2), "alone", alpha=0.0, teacher=[], **other)
     scratch = row(BASE, label="train --width 0.5", model=digest("scratch"), **SMALL)
     found = said(row(BASE), alone, scratch, student(flipped(BASE, 300, 0, 1)))
     assert found["taught"] is None
 
 
-def test_another_baseline_as_large_is_no_control_of_what_stores_the_same_network() -> None:
+def test_another_baseline_is_not_a_control_of_a_quantized_model() -> None:
     other = row(BASE, label="train --recipe other", model=digest("other"))
     made = row(flipped(BASE, 9, 5), stage("quantize", scheme="int8"))
     assert said(row(BASE), other, made)[made.label] is None
 
 
-def test_filters_taken_out_at_random_are_a_control() -> None:
+def test_random_filter_pruning_is_a_control() -> None:
     chance = row(flipped(BASE, 300, 0, 1), stage("prune-filters", criterion="random"), **SMALL)
     chosen = row(flipped(BASE, 100, 0, 2), stage("prune-filters", criterion="taylor"), **SMALL)
     text = said(row(BASE), chance, chosen)[chosen.label]
@@ -110,7 +110,7 @@ def test_filters_taken_out_at_random_are_a_control() -> None:
     assert text.startswith("beats prune-filters --criterion random (at random): +2.00 (")
 
 
-def test_of_several_controls_the_one_with_the_same_seed_counts() -> None:
+def test_the_control_with_the_same_seed_is_used() -> None:
     controls = [
         row(flipped(BASE, 300 - 100 * s, 0, s), stage("finetune", epochs=6), seed=s) for s in (0, 1)
     ]
@@ -120,7 +120,7 @@ def test_of_several_controls_the_one_with_the_same_seed_counts() -> None:
     assert ": +0.50 (" in text
 
 
-def test_the_page_says_it_in_a_column() -> None:
+def test_the_page_has_a_column_for_controls() -> None:
     control = row(flipped(BASE, 30, 40, 1), stage("finetune", epochs=6))
     method = row(flipped(BASE, 35, 40, 2), stage("qat", epochs=6))
     shown = tables.display(tables.comparison([row(BASE), control, method], []))

@@ -1,4 +1,4 @@
-"""Untrusted text for Markdown and pictures."""
+"""Escaping untrusted text for Markdown and pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.text import printable
 
 
 @given(st.text(max_size=40))
-def test_markdown_shows_any_text_as_it_is_in_one_cell(said: str) -> None:
+def test_markdown_shows_any_text_literally_in_one_cell(said: str) -> None:
     table = f"| a | b |\n| --- | --- |\n| {escape.for_markdown(said)} | end |\n"
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(table)
     cells = [t for t, before in zip(tokens[1:], tokens, strict=False) if before.type == "td_open"]
@@ -21,12 +21,12 @@ def test_markdown_shows_any_text_as_it_is_in_one_cell(said: str) -> None:
     assert "".join(c.content for c in children).strip() == printable(said).strip()
 
 
-def test_names_of_stages_stay_readable_in_markdown() -> None:
+def test_names_of_stages_are_not_escaped_in_markdown() -> None:
     assert escape.for_markdown("prune_filters --keep 0.5, 50 %") == "prune_filters --keep 0.5, 50 %"
 
 
 @given(st.text(max_size=80), st.integers(5, 60))
-def test_drawn_text_is_ascii_and_no_longer_than_asked(said: str, longest: int) -> None:
+def test_text_for_pictures_is_ascii_and_within_the_length_limit(said: str, longest: int) -> None:
     shown = escape.for_picture(said, longest)
     assert shown.isascii()
     assert len(shown) <= longest

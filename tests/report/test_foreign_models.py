@@ -1,4 +1,4 @@
-"""A model of somebody else has a section of its own under its name; published figures are of their own network."""
+"""A foreign model has its own section with its name; published figures apply only to their own network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE = bits(9000)
 
 
 def of_file(name: str, right: int = 8000, params: int = 18_000) -> list[Result]:
-    """The rows of a model in a file of that name, and of a pruning of it."""
+    """The rows of a model in a file of that name and of a pruned version of it."""
     correct = bits(right, seed=right)
     fields = {"model": digest(name), "model_file": name, "params": params}
     return [row(correct, **fields), pruned(flipped(correct, 50, 10, 1), **fields)]
@@ -34,7 +34,7 @@ def heads(rows: list[Result]) -> list[str]:
     ]
 
 
-def test_two_models_on_one_data_set_are_two_sections_under_their_names() -> None:
+def test_two_foreign_models_on_one_data_set_have_sections_with_their_names() -> None:
     rows = [*of_file("one.keras"), row(BASE), pruned(flipped(BASE, 60, 50)), *of_file("two.keras")]
     assert heads(rows) == [
         "## Measured on cifar10: 10,000 test images",
@@ -48,13 +48,13 @@ def test_two_models_on_one_data_set_are_two_sections_under_their_names() -> None
     assert [r["p"] for r in tested] == [r["p_adjusted"] for r in tested]
 
 
-def test_a_model_that_was_trained_here_stays_with_the_tasks_own() -> None:
+def test_a_model_trained_by_a_row_is_not_a_foreign_model() -> None:
     trained = row(BASE, label="train --recipe strong", model=digest("trained"))
     again = row(BASE, model=digest("trained"), model_file="train-1/model.keras")
     assert heads([trained, again]) == ["## Measured on cifar10: 10,000 test images"]
 
 
-def test_published_figures_stand_beside_their_own_network_alone() -> None:
+def test_published_figures_are_shown_only_beside_their_own_network() -> None:
     own, others = [row(BASE)], of_file("one.keras")
     held = {
         r["foreign_model"]: "from_published_test" in r
@@ -65,7 +65,7 @@ def test_published_figures_stand_beside_their_own_network_alone() -> None:
     assert "Published figures of" not in page(others)
     assert "published" not in str(tables.compact(tables.compared_records(others, FIGURES)))
     assert "The published figures are of another network" in page([*own, *others])
-    # The same network trained by somebody else is held against them; another network trained here is not.
+    # The same network in a foreign file is compared with them; another network trained here is not.
     assert figures_beside(of_file("same.keras", params=118_258), FIGURES) == FIGURES
     narrow = row(
         BASE, label="train --recipe strong --width 0.5", params=30_274, model=digest("narrow")
@@ -82,12 +82,12 @@ def test_a_picture_of_a_foreign_model_has_no_published_lines(tmp_path: Path) -> 
     assert "one.keras" in (tmp_path / "comparison.csv").read_text()
 
 
-def test_seeds_of_two_models_are_not_joined() -> None:
+def test_rows_of_two_foreign_models_are_not_joined_over_seeds() -> None:
     rows = [*of_file("one.keras"), *of_file("two.keras")]
     assert spread(row_records(rows, [])) == []
 
 
-def test_an_old_row_has_no_file_and_is_written_as_it_was() -> None:
+def test_a_row_without_a_model_file_is_written_without_the_field() -> None:
     record = row(BASE).record()
     assert "model_file" not in record
     assert Result.from_record(record).model_file is None

@@ -1,4 +1,4 @@
-"""Which file to ship: the front, the sentence that answers it, and what of it is drawn."""
+"""Which file to ship: the Pareto front, the sentence that answers the question, and the picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POINTS = st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), min_size=1,
 
 
 @given(POINTS)
-def test_the_front_is_what_no_other_row_beats_in_both(points: list[tuple[int, int]]) -> None:
+def test_the_front_has_the_rows_that_no_other_row_dominates(points: list[tuple[int, int]]) -> None:
     rows = [{"file_bytes": size, "top1": right / 30} for size, right in points]
     line = front.undominated(rows, FILE)
     for a, b in pairwise(line):
@@ -44,7 +44,7 @@ def test_the_front_is_what_no_other_row_beats_in_both(points: list[tuple[int, in
         assert max(f["top1"] for f in smaller) >= r["top1"]
 
 
-def test_the_smallest_file_that_costs_nothing_is_shipped_and_each_step_down_told() -> None:
+def test_the_answer_names_the_smallest_equivalent_file_and_the_cost_of_smaller_ones() -> None:
     rows = records(
         row(BASE), made(60, 50, 300), made(62, 50, 100), made(300, 50, 60), made(900, 50, 30)
     )
@@ -57,7 +57,7 @@ def test_the_smallest_file_that_costs_nothing_is_shipped_and_each_step_down_told
     assert "; prune --sparsity 0.5, 30.0 KB: -8.50 points (" in told
 
 
-def test_few_images_do_not_make_a_file_free() -> None:
+def test_too_few_images_do_not_show_that_a_file_is_equivalent() -> None:
     base = bits(90, 100)
     rows = records(row(base), pruned(flipped(base, 6, 4), file_bytes=100_000))
     told = front.plain(front.answer(rows, FILE))
@@ -67,7 +67,7 @@ def test_few_images_do_not_make_a_file_free() -> None:
     assert "not distinguishable, the same within" in told
 
 
-def test_what_was_made_of_another_model_is_not_shipped_for_the_baseline() -> None:
+def test_a_file_made_from_another_model_is_not_recommended() -> None:
     small = bits(8400)
     other = {"model": digest("narrow")}
     rows = records(
@@ -86,11 +86,11 @@ def test_the_answer_links_its_models_to_their_rows() -> None:
 
 
 @pytest.mark.parametrize("rows", [[row(BASE)], [pruned(BASE)]])
-def test_without_a_baseline_or_anything_made_of_it_there_is_no_answer(rows: list[Result]) -> None:
+def test_without_a_baseline_or_a_compressed_model_there_is_no_answer(rows: list[Result]) -> None:
     assert "yet" in front.plain(front.answer(records(*rows), FILE))
 
 
-def test_where_no_file_is_smaller_the_answer_is_about_what_gzip_makes_of_it() -> None:
+def test_the_answer_uses_gzip_bytes_if_no_file_is_smaller() -> None:
     rows = records(row(BASE), pruned(flipped(BASE, 60, 50)))
     axis = front.main_axis(rows)
     assert axis.field == "gzip_bytes"
@@ -99,7 +99,7 @@ def test_where_no_file_is_smaller_the_answer_is_about_what_gzip_makes_of_it() ->
     assert front.main_axis(records(row(BASE))) is FILE
 
 
-def test_only_axes_that_part_rows_are_offered() -> None:
+def test_only_axes_with_different_values_are_offered() -> None:
     coded = made(60, 50, 300, coded_bytes={"xz": 70_000, "entropy": 60_000})
     plain = [a.field for a in front.axes_of(records(row(BASE), made(60, 50, 300)))]
     assert plain == ["file_bytes", "gzip_bytes"]
@@ -108,19 +108,21 @@ def test_only_axes_that_part_rows_are_offered() -> None:
     assert both == ["file_bytes", "gzip_bytes", "xz_bytes"]
 
 
-def test_bad_rows_do_not_squash_the_picture_and_are_told() -> None:
+def test_rows_of_low_accuracy_are_left_out_of_the_picture_and_listed() -> None:
     figures = read_references([PUBLISHED])
     bad = [pruned(bits(3000 + s), 0.9, seed=s, file_bytes=1000) for s in range(3)]
     rows = tables.compared_records([row(BASE), made(60, 50, 300), *bad], figures)
     seen = scene([r for r in rows if r["kind"] != "reference"], FILE, figures)
     assert seen is not None
-    assert 0.84 < seen.y[0] < 0.86  # the published 85.43 % is near enough
+    assert 0.84 < seen.y[0] < 0.86  # the published 85.43 % is close enough to be in the picture
     assert seen.outside.startswith("3 rows lie below the picture: prune --sparsity 0.9, 30.02 %; ")
     assert seen.outside.endswith("; and 1 more.")
     assert seen.x == pytest.approx((300 / 1.25, 480 * 1.25))
 
 
-def test_results_of_other_networks_are_in_the_picture_where_its_rows_are(tmp_path: Path) -> None:
+def test_published_results_of_other_networks_are_drawn_if_they_lie_in_the_picture(
+    tmp_path: Path,
+) -> None:
     field = tmp_path / "field.csv"
     field.write_text(
         "name,data,quantity,split,images,value,as_published,source\n"
@@ -143,7 +145,7 @@ def test_results_of_other_networks_are_in_the_picture_where_its_rows_are(tmp_pat
     assert not (scene(validation, FILE, figures) or seen).marks
 
 
-def test_a_share_of_the_time_is_told_once() -> None:
+def test_the_latency_axis_states_the_share_of_the_baseline_once() -> None:
     axis = next(a for a in front.AXES if a.field == "latency")
     fields = zip(records(row(BASE), made(60, 50, 300)), (1.0, 0.25), strict=True)
     rows = [{**r, "latency": ratio} for r, ratio in fields]
@@ -154,7 +156,7 @@ def test_a_share_of_the_time_is_told_once() -> None:
     assert seen.x == pytest.approx((25 / 1.25, 100 * 1.25))
 
 
-def test_of_many_rows_some_are_drawn_and_the_rest_counted() -> None:
+def test_at_most_400_rows_off_the_front_are_drawn_and_the_rest_are_counted() -> None:
     many = [made(60, 40, 400, seed=s) for s in range(450)]
     base = records(row(BASE), many[0])
     rows = [base[0], *({**base[1], "seed": s} for s in range(450))]
@@ -164,7 +166,7 @@ def test_of_many_rows_some_are_drawn_and_the_rest_counted() -> None:
     assert "more rows off the front are not drawn." in seen.outside
 
 
-def test_labels_lie_on_no_other_label_and_in_the_picture() -> None:
+def test_labels_do_not_overlap_and_lie_in_the_picture() -> None:
     rows = records(
         row(BASE), made(62, 50, 135), made(66, 50, 133), made(90, 50, 76), made(700, 50, 41)
     )

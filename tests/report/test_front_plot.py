@@ -1,4 +1,4 @@
-"""The picture of accuracy against bytes: what is drawn in it, and that whatever rows hold can be drawn."""
+"""The picture of accuracy against bytes: its contents, and that rows with any text can be drawn."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def drawn(folder: Path, *rows: Result) -> str:
     return svg.read_text()
 
 
-def test_each_data_set_has_a_panel_and_the_front_has_names(tmp_path: Path) -> None:
+def test_each_data_set_has_a_panel_and_points_on_the_front_have_names(tmp_path: Path) -> None:
     svg = drawn(tmp_path, *example())
     for title in ("cifar10: 10,000 test images", "cifar10-sample: 1,000 test images"):
         assert f"<!-- {title} -->" in svg
-    # "--" may not stand in an XML comment, so Matplotlib parts it.
+    # "--" is not allowed in an XML comment, so Matplotlib writes "- -".
     assert "prune - -sparsity 0.9" in svg
 
 
-def test_published_accuracies_are_drawn_as_contradictory_and_only_beside_their_data(
+def test_contradictory_published_accuracies_are_drawn_beside_their_data_only(
     tmp_path: Path,
 ) -> None:
     svg = drawn(tmp_path, row(BASE), pruned(flipped(BASE, 40, 50), file_bytes=90_000))
@@ -47,20 +47,20 @@ def test_rows_off_the_front_have_no_name_and_the_legend_few_entries(tmp_path: Pa
     assert svg.split('<g id="legend_1">')[1].count("<!-- ") <= 6
 
 
-def test_two_models_with_the_same_label_are_told_apart(tmp_path: Path) -> None:
+def test_two_models_with_the_same_label_get_their_digests(tmp_path: Path) -> None:
     small = row(bits(8950), model=digest("other"), file_bytes=90_000)
     svg = drawn(tmp_path, row(BASE), small)
     assert f"baseline (of {digest('cnn')[:12]})" in svg
     assert f"baseline (of {digest('other')[:12]})" in svg
 
 
-def test_a_training_and_its_baseline_are_one_point(tmp_path: Path) -> None:
+def test_a_training_and_its_baseline_are_drawn_as_one_point(tmp_path: Path) -> None:
     trained = row(BASE, label="train")
     assert "<!-- train -->" not in drawn(tmp_path, trained, row(BASE))
     assert "<!-- train -->" in drawn(tmp_path, trained)
 
 
-def test_what_lies_below_the_picture_is_told_in_words(tmp_path: Path) -> None:
+def test_rows_below_the_picture_are_listed_in_words(tmp_path: Path) -> None:
     bad = pruned(bits(4000), 0.9, file_bytes=470_000)
     svg = drawn(tmp_path, row(BASE), bad)
     assert "1 row lies below the picture: prune - -sparsity 0.9, 40.00 %." in svg
@@ -73,7 +73,7 @@ def test_any_label_can_be_drawn(tmp_path: Path, label: str) -> None:
     assert "<script" not in svg
 
 
-def test_of_many_models_on_the_front_some_are_named(tmp_path: Path) -> None:
+def test_only_6_to_8_of_many_models_on_the_front_are_named(tmp_path: Path) -> None:
     rows = [
         pruned(flipped(BASE, 9 * i, 0, i), 0.02 * i, file_bytes=480_000 - 9000 * i)
         for i in range(1, 45)
@@ -82,7 +82,7 @@ def test_of_many_models_on_the_front_some_are_named(tmp_path: Path) -> None:
     assert 6 <= svg.count("<!-- prune - -sparsity") <= 8
 
 
-def test_labels_differ_where_models_do(tmp_path: Path) -> None:
+def test_shortened_labels_of_different_models_stay_different(tmp_path: Path) -> None:
     begun = "prune --sparsity 0.5 --epochs 30 quantize --scheme"
     rows = [
         pruned(flipped(BASE, 9 * i, 0, i), label=f"{begun} {s}", file_bytes=90_000 - 9000 * i)

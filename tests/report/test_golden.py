@@ -1,4 +1,4 @@
-"""One rendered report, kept: what no law fixes of a page."""
+"""One rendered report as a golden file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "comparison.md"
 
 
 def test_the_page_is_the_one_that_was_reviewed(tmp_path: Path, update_golden: bool) -> None:
-    """Pages are committed under reports/: when this changes, every one of them is to be rebuilt."""
+    """Pages are committed under reports/: when the golden page changes, rebuild all of them."""
     pages.write_report(example(), [PUBLISHED], tmp_path)
     written = (tmp_path / "comparison.md").read_text()
     if update_golden:

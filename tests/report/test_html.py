@@ -1,4 +1,4 @@
-"""The page in HTML: one file, the same for the same rows, harmless whatever they hold, and no number of its own."""
+"""The HTML page: one file, deterministic, safe for any text in the rows, and every number comes from the rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def data_of(content: str) -> dict[str, Any]:
     return loaded
 
 
-def test_the_page_is_one_file_that_the_network_is_forbidden_to() -> None:
+def test_the_page_is_one_file_whose_policy_forbids_network_access() -> None:
     content = made(*example())
     assert len(content) < 4_000_000
     policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', content)[0])
@@ -60,7 +60,7 @@ def test_the_page_is_one_file_that_the_network_is_forbidden_to() -> None:
     assert re.findall(r"(?:src|href)=\"(?!#)[^\"]*", markup) == []
 
 
-def test_hostile_text_is_text_everywhere() -> None:
+def test_hostile_text_is_escaped_everywhere() -> None:
     hostile = pruned(
         flipped(BASE, 60, 50), file_bytes=90_000, label=HOSTILE, data="cifar10", command=HOSTILE,
         machine=HOSTILE, notes=[HOSTILE], versions={HOSTILE: HOSTILE}, commit=HOSTILE,
@@ -102,7 +102,7 @@ def test_the_picture_is_valid_vega_lite() -> None:
         altair.LayerChart.from_dict(spec)
 
 
-def test_each_axis_that_rows_have_is_offered_and_has_its_answer() -> None:
+def test_each_axis_with_values_is_offered_and_has_its_answer() -> None:
     small = pruned(flipped(BASE, 60, 50), file_bytes=90_000, macs=9_000_000)
     ((file, gzip, macs),) = data_of(made(row(BASE), small))["sections"]
     assert [c["field"] for c in (file, gzip, macs)] == ["file_bytes", "gzip_bytes", "macs"]
@@ -112,7 +112,7 @@ def test_each_axis_that_rows_have_is_offered_and_has_its_answer() -> None:
     assert [s["name"] for s in macs["ladder"]] == ["baseline", "prune --sparsity 0.5"]
 
 
-def test_links_of_the_page_lead_to_rows_that_tell_their_command() -> None:
+def test_links_of_the_page_lead_to_rows_with_their_command() -> None:
     content = made(*example())
     anchors = set(re.findall(r'id="([^"]+)"', content))
     links = re.findall(r'href="#([^"]+)"', content)
@@ -123,7 +123,7 @@ def test_links_of_the_page_lead_to_rows_that_tell_their_command() -> None:
     assert content.count("<code>compress run prune --sparsity 0.9</code>") == 1
 
 
-def test_a_run_on_two_splits_has_two_places() -> None:
+def test_a_run_measured_on_two_splits_has_two_anchors() -> None:
     chosen = dataclasses.replace(row(bits(7000, 7500), run=digest("0")), measured_on="validation")
     content = made(chosen, row(BASE, run=digest("0")))
     ids = re.findall(r'id="([^"]+)"', content)
@@ -131,14 +131,14 @@ def test_a_run_on_two_splits_has_two_places() -> None:
     assert f"run-{digest('0')[:12]}-2" in ids
 
 
-def test_what_a_row_does_not_hold_is_said() -> None:
+def test_missing_parts_of_a_row_are_named() -> None:
     content = made(row(BASE), pruned(flipped(BASE, 60, 50), file_bytes=90_000))
     assert "does not hold the ledger of the file and predictions" in content
     trained = made(row(BASE, label="train --epochs 9"))
     assert "does not hold the ledger of the file and the curve of its training and" in trained
 
 
-def test_the_curve_of_a_training_is_drawn_and_told() -> None:
+def test_the_training_curve_is_drawn_and_described() -> None:
     content = made(row(BASE, label="train --epochs 3", curve=[0.5, 0.75, 0.7]))
     assert 'points="0.0,100.0 50.0,0.0 100.0,20.0"' in content
     told = (
@@ -150,7 +150,7 @@ def test_the_curve_of_a_training_is_drawn_and_told() -> None:
     assert 'points="50.0,100.0"' in made(row(BASE, label="train --epochs 1", curve=[0.5]))
 
 
-def test_a_stage_that_trains_nothing_has_the_curve_of_the_one_before() -> None:
+def test_a_stage_without_training_shows_the_curve_of_the_stage_before() -> None:
     spec, other = {"stage": "prune", "epochs": 2}, {"stage": "prune", "epochs": 3}
     rounded, bits_of = {"stage": "quantize"}, flipped(BASE, 60, 50)
     rows = [
@@ -167,7 +167,7 @@ def test_a_stage_that_trains_nothing_has_the_curve_of_the_one_before() -> None:
     assert "by epoch of prune --epochs 2: 50.00 % after the first of 2 epochs" in told
 
 
-def test_of_very_many_rows_the_page_has_those_that_matter() -> None:
+def test_a_page_of_very_many_rows_lists_at_most_most_rows() -> None:
     one = pruned(flipped(BASE, 60, 50))
     records = tables.compared_records([row(BASE), one], [])
     many = [records[0]] + [
@@ -181,7 +181,7 @@ def test_of_very_many_rows_the_page_has_those_that_matter() -> None:
     assert content.count('class="run"') == page.MOST_ROWS
 
 
-# Every number is that of a row
+# Every number comes from a row
 
 SHOWN = ("answer", "ladder", "outside", "rows", "model", "run")
 NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -226,7 +226,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def shown_as(value: Any) -> Iterator[str]:
-    """How a value of a row may be written."""
+    """The forms in which the page may write a value of a row."""
     if isinstance(value, bool) or value is None:
         return
     if isinstance(value, str):
@@ -241,7 +241,7 @@ def shown_as(value: Any) -> Iterator[str]:
 
 
 def readers(results: Path) -> dict[str, Callable[[], Predictions]]:
-    """Digest -> how to read the predictions that are kept beside rows."""
+    """Digest -> a function that reads the predictions kept beside the rows."""
     found: dict[str, Callable[[], Predictions]] = {}
     for r in read_from(results):
         path = predictions.file_beside(results, r)
@@ -251,13 +251,13 @@ def readers(results: Path) -> dict[str, Callable[[], Predictions]]:
 
 
 @pytest.mark.parametrize("results", KEPT)
-def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results: str) -> None:
+def test_every_number_on_the_page_comes_from_a_row_or_its_predictions(results: str) -> None:
     content = (ROOT / results).with_name("comparison.html").read_text()
     rows = read_from(ROOT / results)
     names = sorted({r.task for r in rows})
     figures = read_references([p for n in names for p in registry.task(n).references()])
     beside = figures_beside(rows, figures)
-    # What follows from rows alone, as comparison.csv has it: differences, intervals, p values, shares of the baseline.
+    # Values derived from the rows, as in comparison.csv: differences, intervals, p values, shares of the baseline.
     derived = tables.compared_records(rows, beside)
     said = [dataclasses.asdict(b) for b in behaviours(rows, readers(ROOT / results)).values()]
     shown = [*beside, *other_networks(figures)]
@@ -278,7 +278,9 @@ def test_every_number_on_the_page_is_that_of_a_row_or_of_its_predictions(results
     assert strange == set()
 
 
-def test_results_of_other_networks_are_marks_with_letters_and_never_rows(tmp_path: Path) -> None:
+def test_published_results_of_other_networks_are_marks_with_letters_and_not_rows(
+    tmp_path: Path,
+) -> None:
     named = "name,data,quantity,split,images,value,as_published,source\n"
     field = tmp_path / "field.csv"
     field.write_text(
@@ -298,7 +300,7 @@ def test_results_of_other_networks_are_marks_with_letters_and_never_rows(tmp_pat
     assert "net&lt;/b&gt;, published" not in content
 
 
-def test_points_of_the_picture_are_those_of_rows() -> None:
+def test_points_of_the_picture_come_from_rows() -> None:
     content = (ROOT / "reports" / "comparison.html").read_text()
     rows = read_from(ROOT / "reports" / "results.jsonl")
     held = {
@@ -314,7 +316,7 @@ def test_points_of_the_picture_are_those_of_rows() -> None:
     assert {p["x"] for p in points} <= {r.file_bytes / 1000 for r in rows}
 
 
-def test_the_committed_page_is_that_of_the_rows(tmp_path: Path) -> None:
+def test_the_committed_page_is_made_from_the_committed_rows(tmp_path: Path) -> None:
     write_pages(ROOT / "reports" / "results.jsonl", tmp_path)
     kept, new = (
         re.sub(r"<script>.*?</script>|script-src [^;]*", "", path.read_text(), flags=re.S)
@@ -323,7 +325,7 @@ def test_the_committed_page_is_that_of_the_rows(tmp_path: Path) -> None:
     assert new == kept
 
 
-def test_of_very_many_data_sets_the_rest_is_named() -> None:
+def test_data_sets_beyond_the_maximum_number_of_sections_are_named() -> None:
     made_of = [
         row(bits(80 + i % 9, 100), data=f"set-{i:02}") for i in range(page.MOST_SECTIONS + 3)
     ]

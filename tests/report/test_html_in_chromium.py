@@ -1,4 +1,4 @@
-"""The page as people use it, in a real browser: sorting, filtering, another axis, links, keyboard, no network."""
+"""The page in a real browser: sorting, filtering, another axis, links, keyboard, no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of rows made by hand: pipelines that shrink the file, or the work, or nothing but accuracy."""
+    """A page of handmade rows: pipelines that reduce the file size, the MACs, or only the accuracy."""
     folder = tmp_path_factory.mktemp("report")
     int4 = {"stage": "quantize", "scheme": "int4"}
     half = {"stage": "prune-filters", "fraction": 0.5}
@@ -54,7 +54,7 @@ def find(driver: Any, css: str) -> Any:
 
 
 def cells(driver: Any, column: int) -> list[str]:
-    """What a column of the first table shows, from the top."""
+    """The texts of a column of the first table, from the top."""
     shown: list[str] = driver.execute_script(
         "return [...document.querySelector('.rows').tBodies[0].rows].filter(r => !r.hidden)"
         f".map(r => r.cells[{column}].textContent)"
@@ -68,19 +68,19 @@ def head(driver: Any, name: str) -> Any:
 
 
 def revealed(driver: Any) -> Any:
-    """The run that a link led to."""
+    """The element of the run that a link led to."""
     wait(driver, "document.querySelector(location.hash || 'main').open")
     return find(driver, driver.execute_script("return location.hash"))
 
 
-def test_nothing_is_asked_of_the_network(driver: Any) -> None:
-    driver.get("about:blank")  # the browser's own first page asks for its own parts
+def test_the_page_makes_no_network_request(driver: Any) -> None:
+    driver.get("about:blank")  # the first page of the browser makes requests of its own
     requested(driver)
     opened(driver, COMMITTED)
     assert set(requested(driver)) - {"about:blank"} == {COMMITTED.as_uri()}
 
 
-def test_the_answer_and_the_picture_stand_at_the_top(driver: Any) -> None:
+def test_the_answer_and_the_picture_are_at_the_top(driver: Any) -> None:
     opened(driver, COMMITTED)
     assert find(driver, "h1").text == "Which file would you ship?"
     assert find(driver, ".answer").text.startswith("Ship ")
@@ -91,7 +91,7 @@ def test_the_answer_and_the_picture_stand_at_the_top(driver: Any) -> None:
     assert find(driver, ".answer a").text.split()[0] in named
 
 
-def test_a_column_sorts_up_and_down_by_its_numbers(driver: Any, made: Path) -> None:
+def test_a_column_sorts_by_number_in_both_directions(driver: Any, made: Path) -> None:
     opened(driver, made)
     file = head(driver, "File")
     column = driver.execute_script("return arguments[0].cellIndex", file)
@@ -115,7 +115,7 @@ def test_a_filter_keeps_the_lines_that_have_its_words(driver: Any, made: Path) -
     find(driver, ".filter").clear()
 
 
-def test_the_rest_of_the_columns_is_one_click_away(driver: Any, made: Path) -> None:
+def test_one_click_shows_the_other_columns(driver: Any, made: Path) -> None:
     opened(driver, made)
     shown = [
         h.text for h in driver.find_elements("css selector", ".rows thead th") if h.is_displayed()
@@ -158,13 +158,13 @@ def test_every_link_leads_to_a_row_and_opens_it(driver: Any, made: Path) -> None
     assert driver.execute_script("return document.activeElement.tagName") == "SUMMARY"
 
 
-def test_a_point_leads_to_its_row(driver: Any, made: Path) -> None:
+def test_a_click_on_a_point_opens_its_row(driver: Any, made: Path) -> None:
     opened(driver, made)
     find(driver, ".best_marks path").click()
     assert revealed(driver).is_displayed()
 
 
-def test_a_command_is_copied(driver: Any, made: Path) -> None:
+def test_the_copy_button_selects_the_command(driver: Any, made: Path) -> None:
     opened(driver, made)
     driver.execute_script("document.querySelector('.run').open = true")
     button = find(driver, ".copy")
@@ -174,7 +174,7 @@ def test_a_command_is_copied(driver: Any, made: Path) -> None:
     )
 
 
-def test_the_table_is_worked_by_keyboard_alone(driver: Any, made: Path) -> None:
+def test_the_table_can_be_sorted_by_keyboard(driver: Any, made: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     opened(driver, made)
@@ -193,14 +193,14 @@ def test_the_table_is_worked_by_keyboard_alone(driver: Any, made: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 768, 1200])
-def test_it_fits_every_width(driver: Any, width: int) -> None:
+def test_the_page_fits_every_window_width(driver: Any, width: int) -> None:
     opened(driver, COMMITTED, width)
     assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert find(driver, ".plot svg").rect["width"] <= width
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1200, "dark")])
-def test_axe_finds_nothing(driver: Any, width: int, scheme: str) -> None:
+def test_axe_finds_no_accessibility_violation(driver: Any, width: int, scheme: str) -> None:
     opened(driver, COMMITTED, width, scheme)
     driver.execute_script(
         "document.querySelectorAll('.model, .run:nth-of-type(-n+3)').forEach(d => { d.open = true; })"
@@ -209,7 +209,7 @@ def test_axe_finds_nothing(driver: Any, width: int, scheme: str) -> None:
     assert violations(driver) == []
 
 
-def test_print_leaves_out_what_cannot_be_pressed(driver: Any) -> None:
+def test_print_hides_the_controls(driver: Any) -> None:
     opened(driver, COMMITTED, 800)
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not find(driver, ".filter").is_displayed()
@@ -218,7 +218,7 @@ def test_print_leaves_out_what_cannot_be_pressed(driver: Any) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_hostile_text_is_shown_and_does_nothing(driver: Any, tmp_path: Path) -> None:
+def test_hostile_text_is_shown_and_not_executed(driver: Any, tmp_path: Path) -> None:
     rows = [
         row(BASE, model_file=HOSTILE),
         pruned(flipped(BASE, 60, 50), file_bytes=90_000, label=HOSTILE, command=HOSTILE, model_file=HOSTILE),

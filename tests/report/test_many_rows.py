@@ -1,4 +1,4 @@
-"""Ten thousand rows: work grows with their number, not with its square. Work is counted, not timed."""
+"""The work for a report grows linearly with the number of rows. The work is counted, not timed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPORT = str(Path(compress.report.__file__).parent)
 
 
 def instructions(work: Callable[[], object]) -> int:
-    """How many instructions of the report's own code run while `work` does."""
+    """Count the bytecode instructions of the report package that run during `work`."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -42,7 +42,7 @@ def instructions(work: Callable[[], object]) -> int:
 
 
 def rows(count: int) -> list[Result]:
-    """Rows of a model for every ten of them, and what was made of these."""
+    """Rows in groups of ten: a baseline and nine models made from it."""
     made = []
     for index in range(count):
         model = digest(str(index // 10))
@@ -57,7 +57,7 @@ def rows(count: int) -> list[Result]:
 
 
 def growth(work: Callable[[list[Result]], object]) -> float:
-    """By what the work grows from 200 rows to 400, over what it grows from 100 to 200: 2 if it is in proportion."""
+    """Growth of the work from 200 to 400 rows divided by its growth from 100 to 200 rows: 2 if it is linear."""
     few, some, many = (instructions(lambda n=n: work(rows_of[n])) for n in rows_of)
     return (many - some) / (some - few)
 
@@ -65,11 +65,11 @@ def growth(work: Callable[[list[Result]], object]) -> float:
 rows_of = {n: rows(n) for n in (100, 200, 400)}
 
 
-def test_rows_are_compared_in_proportion_to_their_number() -> None:
+def test_the_work_of_comparing_rows_grows_linearly() -> None:
     assert growth(lambda some: tables.compared_records(some, [])) < 2.4
 
 
-def test_the_picture_and_the_notes_take_work_in_proportion() -> None:
+def test_the_work_of_the_picture_and_the_notes_grows_linearly() -> None:
     records = {n: tables.compared_records(rows_of[n], []) for n in rows_of}
 
     def work(some: list[Result]) -> None:
@@ -81,7 +81,7 @@ def test_the_picture_and_the_notes_take_work_in_proportion() -> None:
     assert growth(work) < 2.4
 
 
-def test_an_interval_needs_few_evaluations(monkeypatch: Any) -> None:
+def test_an_exact_interval_needs_at_most_10_evaluations_on_average(monkeypatch: Any) -> None:
     asked: list[float] = []
     real = significance.beta_below
     monkeypatch.setattr(significance, "beta_below", lambda *a: asked.append(a[0]) or real(*a))

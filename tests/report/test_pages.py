@@ -1,4 +1,4 @@
-"""Pages: what they say, and that whatever rows hold they stay tables of their shape."""
+"""Pages: their content, and that tables keep their shape for any text in the rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert {p.name: p.read_bytes() for p in first} == {p.name: p.read_bytes() for p in second}
 
 
-def test_a_report_is_a_page_numbers_and_a_picture_and_nothing_else(tmp_path: Path) -> None:
+def test_a_report_consists_of_pages_numbers_and_pictures_only(tmp_path: Path) -> None:
     written = pages.write_report(example(), [PUBLISHED], tmp_path)
     assert [p.name for p in written] == [
         "comparison.md", "comparison.html", "comparison.csv", "accuracy_against_bytes.png",
@@ -63,7 +63,7 @@ def test_a_report_is_a_page_numbers_and_a_picture_and_nothing_else(tmp_path: Pat
     assert sorted(tmp_path.iterdir()) == sorted(written)
 
 
-def test_no_rows_write_nothing_and_say_what_to_run(tmp_path: Path) -> None:
+def test_no_rows_write_nothing_and_name_a_command_to_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`compress run prune --sparsity 0\.5` makes some"):
         pages.write_report([], [PUBLISHED], tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -78,7 +78,7 @@ def test_a_hostile_label_does_not_break_a_table() -> None:
     assert sum(r[0] == seen for r in found) == 1
 
 
-def test_hostile_text_brings_no_markup_of_its_own() -> None:
+def test_hostile_text_adds_no_markup() -> None:
     made = pruned(BASE, label=HOSTILE, notes=[HOSTILE], commit=HOSTILE, data=HOSTILE)
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page(row(BASE), made))
     assert "<script" not in html
@@ -86,7 +86,7 @@ def test_hostile_text_brings_no_markup_of_its_own() -> None:
     assert "<em>e</em>" not in html
 
 
-def test_a_hostile_label_is_harmless_where_seeds_are_held_against_each_other() -> None:
+def test_a_hostile_label_adds_no_markup_to_verdicts_over_seeds() -> None:
     def seeds(label: str, lost: int) -> list[Result]:
         return [pruned(flipped(BASE, lost + s, 5), seed=s, label=label) for s in (0, 1)]
 
@@ -110,14 +110,14 @@ def test_a_hostile_published_file_does_not_break_the_page(tmp_path: Path) -> Non
     assert f"{text}, published, test" in [r[0] for r in cells(markdown)]
 
 
-def test_published_figures_have_their_source_and_their_contradiction() -> None:
+def test_published_figures_are_listed_with_source_and_contradiction() -> None:
     notes = page(row(BASE), pruned(flipped(BASE, 60, 50))).split("## Notes")[1]
     assert "README that came with the original baseline CNN." in notes
     for sentence in judgements(read_references([PUBLISHED])):
         assert sentence in notes
 
 
-def test_rows_of_other_data_are_not_held_against_the_published_figures() -> None:
+def test_rows_of_other_data_are_not_compared_with_published_figures() -> None:
     same = page(row(BASE))
     sample = page(row(bits(880, 1000), data="cifar10-sample"))
     assert "cnn-118k, published, test" in same
@@ -135,14 +135,14 @@ def test_each_data_set_has_its_own_section_and_tables() -> None:
         assert not any(run in section for run in other)
 
 
-def test_a_section_is_its_answer_one_table_and_notes() -> None:
+def test_a_section_has_its_answer_one_table_and_notes() -> None:
     section = page(*example()).split("## Measured on ")[1]
     assert section.split("\n\n")[1].startswith("**Ship prune --sparsity 0.5: 264.0 KB after gzip")
     assert section.count("\n| --- |") == 1
     assert "- prune --sparsity 0.5 over 2 seeds (0 1), mean and deviation: " in section
 
 
-def test_what_a_stage_decided_stands_among_the_notes() -> None:
+def test_decisions_of_a_stage_are_among_the_notes() -> None:
     decided = {"learning_rate": 0.02, "precision": "int8", "kept": ["a|b", 1]}
     made = pruned(BASE, recorded=decided, notes=["norm1 was left alone."])
     said = page(row(BASE), made).split("## Notes")[0]
@@ -152,14 +152,14 @@ def test_what_a_stage_decided_stands_among_the_notes() -> None:
     assert "decided" not in page(row(BASE))
 
 
-def test_every_column_on_the_page_is_explained_on_it() -> None:
+def test_every_column_on_the_page_is_explained_in_its_notes() -> None:
     text = page(*example())
     notes = text.split("## Notes")[1]
     heads = {h for r in cells(text) for h in r if r[0] == "Model"}
     assert {h for h in heads if f"- **{h}**: " not in notes} == set()
 
 
-def test_the_csv_gives_back_the_rows(tmp_path: Path) -> None:
+def test_the_csv_has_the_numbers_of_the_rows(tmp_path: Path) -> None:
     pages.write_report(example(), [PUBLISHED], tmp_path)
     read = list(csv.DictReader(io.StringIO((tmp_path / "comparison.csv").read_text())))
     by_run = {r["run"]: r for r in read if r["run"]}
@@ -172,7 +172,7 @@ def test_the_csv_gives_back_the_rows(tmp_path: Path) -> None:
     assert [r["top1"] for r in read if r["kind"] == "reference"] == ["0.9263", "0.8543"]
 
 
-def test_a_report_that_cannot_be_made_leaves_the_last_one(
+def test_a_failed_report_leaves_the_previous_one_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*words: object) -> str:
@@ -186,7 +186,7 @@ def test_a_report_that_cannot_be_made_leaves_the_last_one(
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_importing_the_report_imports_nothing_heavy() -> None:
+def test_importing_the_report_imports_no_heavy_library() -> None:
     code = (
         "import sys, compress.report.pages, compress.statistics.significance\n"
         "heavy = {'pandas', 'matplotlib', 'altair', 'vl_convert', 'scipy', 'statsmodels', 'tensorflow', 'keras'}\n"
@@ -195,7 +195,7 @@ def test_importing_the_report_imports_nothing_heavy() -> None:
     assert printed_by(code) == "[]"
 
 
-def test_without_published_figures_nothing_is_said_of_them() -> None:
+def test_without_published_figures_the_page_does_not_mention_them() -> None:
     text = comparison_page.comparison_page(tables.compared([row(BASE), pruned(BASE)], []), [])
     assert "ublished" not in text
     assert "not distinguishable" in text
@@ -217,7 +217,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_no_text_of_the_csv_is_a_formula_to_a_spreadsheet(text: str) -> None:
+def test_no_text_of_the_csv_is_a_spreadsheet_formula(text: str) -> None:
     rows = [
         row(
             BASE,
@@ -236,14 +236,14 @@ def test_no_text_of_the_csv_is_a_formula_to_a_spreadsheet(text: str) -> None:
         assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d")), name
 
 
-def test_text_that_is_no_formula_is_in_the_csv_as_it_is() -> None:
+def test_text_that_is_not_a_formula_is_unchanged_in_the_csv() -> None:
     made = row(BASE, label="prune --sparsity 0.5 = half")
     (read,) = csv.DictReader(io.StringIO(pages.csv(tables.comparison([made], [])).decode()))
     assert read["label"] == "prune --sparsity 0.5 = half"
     assert read["top1"] == "0.9"
 
 
-def test_the_csv_does_not_hang_on_the_last_digits_of_a_library() -> None:
+def test_numbers_in_the_csv_are_rounded_to_12_digits() -> None:
     made = pruned(bits(3333, 9999), cross_entropy=0.1 + 0.2)
     lines = pages.csv(tables.comparison([made], [])).decode().splitlines()
     assert len(lines) == 2

@@ -1,4 +1,4 @@
-"""Two measured models on the same images."""
+"""Comparison of two models measured on the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def side(name: str, of: Result, labels: np.ndarray | None = None) -> Side:
     return Side(name, of, of.splits["test"], labels, ["ant", "bee", "cat"])
 
 
-def test_a_difference_that_the_test_sees_is_said_with_its_interval_and_the_bytes() -> None:
+def test_a_significant_difference_is_reported_with_interval_and_share_of_bytes() -> None:
     small = pruned(flipped(BASE, 400, 100), file_bytes=120_000, gzip_bytes=110_000)
     record = held_against(side("small", small), side("large", row(BASE)))
     assert (record["only_a_right"], record["only_b_right"]) == (100, 400)
@@ -31,7 +31,7 @@ def test_a_difference_that_the_test_sees_is_said_with_its_interval_and_the_bytes
     assert turned["difference"] == -record["difference"]
 
 
-def test_a_difference_that_chance_explains_comes_with_the_margin_of_sameness() -> None:
+def test_an_insignificant_difference_is_reported_with_the_equivalence_margin() -> None:
     record = held_against(side("a", pruned(flipped(BASE, 60, 50))), side("b", row(BASE)))
     assert record["verdict"] == (
         "a is not distinguishable from b (-0.10 (-0.31 to +0.12) points) and the same within 0.28 points, "
@@ -39,7 +39,7 @@ def test_a_difference_that_chance_explains_comes_with_the_margin_of_sameness() -
     )
 
 
-def test_flips_are_counted_for_each_class_whose_labels_are_known() -> None:
+def test_flips_are_counted_per_class_if_the_labels_are_known() -> None:
     a, b = row(BASE), pruned(flipped(BASE, 400, 100))
     found = held_against(side("a", a), side("b", b, LABELS))["per_class"]
     assert [f["class"] for f in found] == ["ant", "bee", "cat", "class 3"]
@@ -62,7 +62,7 @@ def said(classes: list[int], probabilities: list[float]) -> Predictions:
     return Predictions(np.array([0, 0, 1, 2], "<u1"), *answers)
 
 
-def test_the_surest_errors_come_first_in_either_direction() -> None:
+def test_flips_are_ordered_by_confidence_in_both_directions() -> None:
     images = np.zeros((4, 3, 3, 3), np.uint8)
     first, second = said([0, 0, 1, 1], [0.5] * 4), said([1, 2, 1, 2], [0.625, 0.875, 0.5, 0.75])
     names = ["ant", "bee", "cat"]
@@ -72,7 +72,7 @@ def test_the_surest_errors_come_first_in_either_direction() -> None:
     assert [f.second for f in lost] == ["cat 88 %", "bee 62 %"]
 
 
-def test_a_page_needs_nothing_else_and_escapes_what_rows_hold() -> None:
+def test_the_page_is_self_contained_and_escapes_text_of_rows() -> None:
     hostile = "<script>alert(1)</script>"
     record = held_against(side(hostile, pruned(BASE)), side("b", row(BASE), LABELS))
     text = pair_page(record, [("Sheet", [Flip("AAAA", hostile, hostile, "b")])])

@@ -1,4 +1,4 @@
-"""The curves of a training: what is drawn in them, and that the same numbers give the same bytes."""
+"""The curves of a training: their contents, and that the same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def test_curves_name_the_best_epoch_of_each_quantity(tmp_path: Path) -> None:
     assert "best validation: 0.1875, epoch 8" in svg.read_text()
 
 
-def test_of_equal_epochs_the_first_is_best(tmp_path: Path) -> None:
+def test_the_first_of_equally_good_epochs_is_the_best(tmp_path: Path) -> None:
     flat = [h | {"validation_accuracy": 0.5} for h in HISTORY]
     _, svg = plots.training_curves(flat, tmp_path / "curves")
     assert "best validation: 50.00 %, epoch 1" in svg.read_text()
 
 
-def test_curves_of_one_epoch_can_be_seen(tmp_path: Path) -> None:
+def test_curves_of_one_epoch_are_visible(tmp_path: Path) -> None:
     one, _ = plots.training_curves(HISTORY[:1], tmp_path / "one" / "curves")
     two, _ = plots.training_curves(HISTORY[:2], tmp_path / "two" / "curves")
     assert one.stat().st_size > 5000
     assert one.read_bytes() != two.read_bytes()
 
 
-def test_no_epoch_is_refused(tmp_path: Path) -> None:
+def test_a_history_without_epochs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no epochs to draw"):
         plots.training_curves([], tmp_path / "curves")
     assert list(tmp_path.iterdir()) == []
@@ -77,7 +77,7 @@ def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
-def test_drawing_leaves_pyplot_alone() -> None:
+def test_drawing_does_not_import_pyplot() -> None:
     code = (
         "import sys, tempfile, pathlib\n"
         "from compress.report import plots\n"

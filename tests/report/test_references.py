@@ -28,7 +28,7 @@ def written(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_the_figures_published_with_the_cnn_are_all_there() -> None:
+def test_all_figures_published_with_the_cnn_are_recorded() -> None:
     figures = read_references([PUBLISHED])
     expected = {
         ("params", ""): 118_258, ("accuracy", "validation"): 0.9263, ("accuracy", "test"): 0.8543,
@@ -51,7 +51,7 @@ def test_the_published_blocks_add_up_to_the_published_total() -> None:
     assert sum(f.value for f in parts if f) == total.value
 
 
-def test_the_contradiction_is_computed() -> None:
+def test_the_contradiction_between_published_figures_is_computed() -> None:
     on_accuracy, on_size = judgements(read_references([PUBLISHED]))
     assert "contradict each other" in on_accuracy
     assert "92.63 % on 7,500 validation images and 85.43 % on 10,000 test images" in on_accuracy
@@ -63,7 +63,7 @@ def test_the_contradiction_is_computed() -> None:
     assert on_size.endswith("under 100 KB, neither is.")
 
 
-def test_other_figures_give_another_sentence(tmp_path: Path) -> None:
+def test_consistent_figures_give_sentences_that_say_so(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "net,toy,accuracy,validation,100,0.86,86 %,a page",
@@ -79,12 +79,12 @@ def test_other_figures_give_another_sentence(tmp_path: Path) -> None:
     assert not contradicts(figures[0], figures[1])
 
 
-def test_one_accuracy_alone_contradicts_nothing(tmp_path: Path) -> None:
+def test_a_single_accuracy_gives_no_judgement(tmp_path: Path) -> None:
     path = written(tmp_path, "net,toy,accuracy,test,100,0.85,85 %,a page")
     assert judgements(read_references([path])) == []
 
 
-def test_figures_of_two_models_are_not_held_against_each_other(tmp_path: Path) -> None:
+def test_figures_of_two_models_are_not_compared(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "a,toy,accuracy,validation,10000,0.95,95 %,a page",
@@ -95,7 +95,9 @@ def test_figures_of_two_models_are_not_held_against_each_other(tmp_path: Path) -
     assert not contradicts(figures[0], figures[1])
 
 
-def test_a_published_model_with_a_size_is_another_network_and_a_mark(tmp_path: Path) -> None:
+def test_a_published_model_with_a_size_is_drawn_as_a_mark_of_another_network(
+    tmp_path: Path,
+) -> None:
     figures = read_references([written(
         tmp_path,
         "ours,toy,accuracy,test,100,0.9,90 %,a page",
@@ -142,7 +144,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str, words: s
     assert "figures.csv, line 2: " in str(caught.value)
 
 
-def test_a_quote_that_is_never_closed_is_an_error(tmp_path: Path) -> None:
+def test_an_unclosed_quote_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"figures\.csv.*unexpected end of data"):
         read_references([written(tmp_path, 'net,toy,params,,,1,1,"page')])
 

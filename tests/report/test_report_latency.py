@@ -1,4 +1,4 @@
-"""Times of files beside their rows: of the right files, against the right baseline, of one processor."""
+"""Latencies in the report: of the right files, relative to the right baseline, on one processor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AVX2, VNNI = ["AVX2"], ["AVX2", "AVX512-VNNI"]
 
 
 def time_of(ratio: float | None, *files: str, sets: list[str] = AVX2, **fields: Any) -> LatencyRow:
-    """A comparison of files that `digest` names; of one file without a ratio."""
+    """A latency row of the files with these digests; a row of one file has no ratio."""
     made: dict[str, Any] = {
         "files": [{"digest": digest(name)} for name in files], "ratio": ratio,
         "ratio_low": ratio and ratio * 0.9, "ratio_high": ratio and ratio * 1.1, "milliseconds": [[1.0] * len(files)],
@@ -25,7 +25,7 @@ def time_of(ratio: float | None, *files: str, sets: list[str] = AVX2, **fields: 
 
 
 def records(*times: LatencyRow) -> list[Record]:
-    """The baseline, and two made of it."""
+    """The records of a baseline and of two models made from it."""
     rows = [
         row(BASE),
         pruned(flipped(BASE, 60, 50), 0.5, tflite_digest=digest("half")),
@@ -34,7 +34,7 @@ def records(*times: LatencyRow) -> list[Record]:
     return tables.records(tables.compared(rows, [], None, times))
 
 
-def test_a_row_has_the_time_of_its_file_against_that_of_the_baseline() -> None:
+def test_a_row_has_the_latency_of_its_file_relative_to_the_baseline() -> None:
     base, half, most = records(time_of(0.5, "file", "half"), time_of(0.4, "half", "most"))
     assert (base["latency"], half["latency"], most["latency"]) == (1, 0.5, None)
     assert columns.TIME.cell(half) == "50.0 % (45.0 % to 55.0 %)"
@@ -43,13 +43,13 @@ def test_a_row_has_the_time_of_its_file_against_that_of_the_baseline() -> None:
     assert told in comparison_page.notes([base, half, most])
 
 
-def test_without_times_no_row_has_one() -> None:
+def test_without_a_latency_against_the_baseline_rows_have_none() -> None:
     lines = records(time_of(None, "half"), time_of(0.5, "other", "half"))
     assert [r["latency"] for r in lines] == [None] * 3
     assert not [n for n in comparison_page.notes(lines) if n.startswith("Times")]
 
 
-def test_only_times_of_the_processor_with_most_files_count_and_of_two_the_later() -> None:
+def test_latencies_come_from_the_processor_with_most_files_and_the_latest_row() -> None:
     times = [
         time_of(0.2, "file", "half", sets=VNNI),
         time_of(0.5, "file", "half"),

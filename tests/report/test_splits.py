@@ -1,4 +1,4 @@
-"""Rows on validation images never meet rows on test images; what trained on more images is marked everywhere."""
+"""Rows on validation and test images are never compared; models trained on more images are marked everywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, flipped, pruned, row
 
 BASE = bits(9000)
-CHOSEN = bits(7000, 7500)  # right on the images that models are chosen by
+CHOSEN = bits(7000, 7500)  # correct validation images
 FIGURES = read_references([PUBLISHED])
 MORE = "train+validation"
 
@@ -28,7 +28,7 @@ def page(*rows: Result) -> str:
 
 
 def both() -> list[Result]:
-    """A baseline and a pruning, the same runs on test and on validation images."""
+    """A baseline and a pruned model, each measured on test and on validation images."""
     chosen = [row(CHOSEN, run=digest("0")), pruned(flipped(CHOSEN, 90, 20), run=digest("1"))]
     measured = [row(BASE, run=digest("0")), pruned(flipped(BASE, 60, 50), run=digest("1"))]
     return [*map(on_validation, chosen), *measured]
@@ -39,8 +39,8 @@ def compressed(*rows: Result) -> list[Record]:
 
 
 @pytest.mark.parametrize("swap", [False, True])
-def test_a_row_on_test_images_is_not_held_against_one_on_validation_images(swap: bool) -> None:
-    """Nor if somebody's data have the same images in both splits."""
+def test_a_row_on_test_images_is_not_compared_with_a_row_on_validation_images(swap: bool) -> None:
+    """They are not compared even if both splits have the same images."""
     same = {name: digest("the same images") for name in ("train", "validation", "test")}
     base, made = row(BASE, splits=same), pruned(flipped(BASE, 60, 50), splits=same)
     pair = (base, on_validation(made)) if swap else (on_validation(base), made)
@@ -49,12 +49,12 @@ def test_a_row_on_test_images_is_not_held_against_one_on_validation_images(swap:
     assert record.get("difference") is None
 
 
-def test_the_same_run_on_each_split_is_held_against_its_baseline_there() -> None:
+def test_a_run_on_each_split_is_compared_with_the_baseline_on_that_split() -> None:
     differences = {r["split"]: r["difference"] for r in compressed(*both())}
     assert differences == pytest.approx({"test": -10 / 10_000, "validation": -70 / 7500})
 
 
-def test_a_row_on_validation_images_is_not_held_against_published_test_figures() -> None:
+def test_a_row_on_validation_images_is_not_compared_with_published_test_figures() -> None:
     records = row_records(both(), FIGURES)
     held = {r["split"]: {k for k in r if k.startswith("from_published")} for r in records}
     ends = ("", "_low", "_high")
@@ -62,7 +62,7 @@ def test_a_row_on_validation_images_is_not_held_against_published_test_figures()
     assert held["test"] == held["validation"] | {f"from_published_test{end}" for end in ends}
 
 
-def test_p_values_are_adjusted_for_each_split_alone() -> None:
+def test_p_values_are_adjusted_for_each_split_separately() -> None:
     assert all(r["p_adjusted"] == r["p"] for r in compressed(*both()))
 
 
@@ -72,7 +72,7 @@ def test_seeds_are_not_joined_across_splits() -> None:
     assert len(spread(row_records([first, second], []))) == 1
 
 
-def test_validation_images_have_sections_of_their_own_that_say_so() -> None:
+def test_rows_on_validation_images_have_separate_marked_sections() -> None:
     text = page(*both())
     sections = text.split("## Notes")[0].split("## Measured on ")[1:]
     heads = [s.splitlines()[0] for s in sections]
@@ -83,13 +83,13 @@ def test_validation_images_have_sections_of_their_own_that_say_so() -> None:
     assert "these 7,500 validation images" in validation
 
 
-def test_no_published_test_figure_stands_in_a_section_of_validation_images() -> None:
+def test_a_section_of_validation_images_has_no_published_test_figure() -> None:
     validation = page(*both()).split("## Notes")[0].split("## Measured on ")[2]
     assert "cnn-118k, published, validation" in validation
     assert "cnn-118k, published, test" not in validation
 
 
-def test_a_console_heads_validation_images_as_such() -> None:
+def test_the_console_table_marks_rows_on_validation_images() -> None:
     shown = [line["model"] for line in tables.compact(tables.compared_records(both(), FIGURES))]
     heads = [name for name in shown if not name.startswith(" ")]
     assert heads == [
@@ -110,10 +110,10 @@ def test_pictures_have_a_panel_for_each_split(tmp_path: Path) -> None:
     assert "published, test" not in alone
 
 
-# What was trained on
+# The split that models were trained on
 
 
-def test_what_trained_on_more_images_is_not_joined_over_seeds_with_what_did_not() -> None:
+def test_models_trained_on_different_splits_are_not_joined_over_seeds() -> None:
     rows = [pruned(BASE, seed=s, run=digest(str(s))) for s in (0, 1)]
     mixed = [rows[0], Result(**{**vars(rows[1]), "trained_on": MORE})]
     assert spread(row_records(mixed, [])) == []
@@ -122,14 +122,14 @@ def test_what_trained_on_more_images_is_not_joined_over_seeds_with_what_did_not(
     assert joined["trained_on"] == MORE
 
 
-def test_what_trained_on_more_images_is_not_held_against_a_baseline_that_did_not() -> None:
+def test_models_trained_on_more_images_are_not_compared_with_other_baselines() -> None:
     made = pruned(flipped(BASE, 60, 50), trained_on=MORE)
     (record,) = compressed(row(BASE), made)
     assert record["remark"] == NO_BASELINE
     assert record.get("difference") is None
 
 
-def test_what_was_made_of_a_model_that_trained_on_more_images_did_too() -> None:
+def test_a_model_made_from_one_trained_on_more_images_is_marked_too() -> None:
     base = row(BASE, trained_on=MORE, label="train --recipe strong", file_bytes=450_111)
     made = pruned(flipped(BASE, 60, 50))
     (record,) = compressed(base, made)
@@ -137,7 +137,7 @@ def test_what_was_made_of_a_model_that_trained_on_more_images_did_too() -> None:
     assert record["file_ratio"] == made.file_bytes / 450_111
 
 
-def test_p_values_of_what_trained_on_more_images_are_adjusted_apart() -> None:
+def test_p_values_of_models_trained_on_more_images_are_adjusted_separately() -> None:
     other = {"model": digest("more"), "trained_on": MORE}
     records = compressed(
         row(BASE), pruned(flipped(BASE, 60, 50)),
@@ -147,7 +147,7 @@ def test_p_values_of_what_trained_on_more_images_are_adjusted_apart() -> None:
     assert all(r["p"] == r["p_adjusted"] for r in records)
 
 
-def test_what_trained_on_more_images_has_a_section_of_its_own_that_says_so(tmp_path: Path) -> None:
+def test_models_trained_on_more_images_have_a_separate_marked_section(tmp_path: Path) -> None:
     made = pruned(flipped(BASE, 400, 100), trained_on=MORE)
     table = tables.compared([row(BASE), made], [])
     marked = f"prune --sparsity 0.5, trained on {MORE}"
@@ -164,5 +164,5 @@ def test_what_trained_on_more_images_has_a_section_of_its_own_that_says_so(tmp_p
     assert f"10,000 test images, trained on {MORE}" in svg
 
 
-def test_a_row_that_trained_on_the_training_images_is_not_marked() -> None:
+def test_a_row_trained_on_the_training_images_only_is_not_marked() -> None:
     assert "trained on train" not in page(row(BASE), pruned(flipped(BASE, 400, 100)))

@@ -1,4 +1,4 @@
-"""Tables: full numbers, strings to read, and what a console shows."""
+"""Tables: numbers in full precision, display strings, and the compact console table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def shown(*rows: object) -> list[dict[str, str]]:
     return tables.display(tables.comparison(rows, [])).to_dict("records")  # type: ignore[arg-type]
 
 
-def test_no_rows_says_what_to_run() -> None:
+def test_no_rows_is_an_error_that_names_a_command_to_run() -> None:
     with pytest.raises(ValueError, match=r"no rows to report yet: `compress run prune"):
         tables.comparison([], [PUBLISHED])
 
 
-def test_published_figures_stand_first_then_baseline_then_what_was_made_of_it() -> None:
+def test_rows_are_ordered_published_figures_then_baseline_then_compressed_models() -> None:
     table = tables.comparison([pruned(BASE), row(BASE)], [PUBLISHED])
     assert list(table.kind) == ["reference", "reference", "baseline", "compressed"]
     assert list(table.split) == ["validation", "test", "test", "test"]
@@ -42,8 +42,8 @@ def test_numbers_keep_full_precision_and_fractions_stay_fractions() -> None:
     assert record["run"] == made.run
 
 
-def test_every_number_that_is_measured_is_in_the_table() -> None:
-    """So that one more needs no line there."""
+def test_every_measured_number_is_in_the_table() -> None:
+    """A new measured field must appear in the table without a change to the table's code."""
     assert {"top1", "macs", "gzip_bytes", "sparsity"} <= MEASURED.keys() <= tables.FIELDS.keys()
     assert not {"kernel_sparsity", "weight_types", "correct", "measured_on"} & MEASURED.keys()
     (record,) = tables.records(tables.comparison([row(BASE)], []))
@@ -67,7 +67,7 @@ def test_display_shows_points_intervals_and_sizes() -> None:
     assert made["Run"] == pruned(flipped(BASE, 400, 100), 0.9).run[:12]
 
 
-def test_a_difference_that_chance_explains_is_called_so() -> None:
+def test_an_insignificant_difference_is_marked_not_distinguishable() -> None:
     _, made = shown(row(BASE), pruned(flipped(BASE, 60, 50)))
     assert made["From baseline, points"] == "-0.10 (-0.31 to +0.12), not distinguishable"
     assert made["Same within, points"] == "0.28"
@@ -75,7 +75,7 @@ def test_a_difference_that_chance_explains_is_called_so() -> None:
 
 
 def test_distinguishable_is_decided_by_the_adjusted_p() -> None:
-    """A difference that would count alone does not among many that were looked at."""
+    """A difference that is significant alone is not significant among many comparisons."""
     near = pruned(flipped(BASE, 80, 54, 1))
     alone = tables.records(tables.comparison([row(BASE), near], []))[1]
     others = [pruned(flipped(BASE, 60, 60, s), seed=s) for s in range(1, 6)]
@@ -86,7 +86,7 @@ def test_distinguishable_is_decided_by_the_adjusted_p() -> None:
     assert not columns.distinguishable(again)
 
 
-def test_a_row_without_baseline_says_so() -> None:
+def test_a_row_without_baseline_shows_a_remark() -> None:
     (made,) = shown(pruned(BASE))
     assert made["From baseline, points"] == "no baseline among the rows"
     assert made["gzip"] == "264.0 KB"
@@ -128,7 +128,7 @@ def compact(rows: Sequence[Result], references: Sequence[Path]) -> list[dict[str
     return tables.compact(tables.compared_records(rows, read_references(references)))
 
 
-def test_compact_fits_a_console_and_heads_each_data_set() -> None:
+def test_compact_fits_100_columns_and_has_a_heading_for_each_data_set() -> None:
     lines = compact(example(), [PUBLISHED])
     wide = [
         max(len(text) for text in [heading, *(r[heading] for r in lines)]) for heading in lines[0]
@@ -147,7 +147,7 @@ def test_compact_says_not_distinguishable_instead_of_a_number() -> None:
     assert [r["gzip"] for r in lines][1:] == ["440.0 KB", "264.0 KB", "88.0 KB"]
 
 
-def test_compact_gives_a_terminal_no_control_signs() -> None:
+def test_compact_shows_no_control_characters() -> None:
     hostile = pruned(BASE, label="a\x1b[2Jb\nc\u202ed", model=digest("x"))
     for line in compact([hostile], []):
         assert all(cell.isprintable() for cell in line.values())

@@ -1,4 +1,4 @@
-"""Rows of timings: written, read, and refused where they are broken."""
+"""Latency rows are written, read back, and refused if they are invalid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_rows_are_read_back_unchanged(tmp_path: Path) -> None:
     both, one = LatencyRow(**FIELDS), {"files": FIELDS["files"][:1], "milliseconds": [[2.0]]}
     alone = LatencyRow(**(FIELDS | one | dict.fromkeys(("ratio", "ratio_low", "ratio_high"))))
     for each in (both, alone):
@@ -51,7 +51,7 @@ def test_a_broken_row_is_named_with_its_line(
     assert f"{path}, line 2: " in str(caught.value)
 
 
-def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latency.jsonl").write_text("{\n")
     with pytest.raises(ValueError, match=r"line 1: that is not a line of JSON; correct"):
         read_latencies(tmp_path / "latency.jsonl")

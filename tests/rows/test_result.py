@@ -1,4 +1,4 @@
-"""Rows: JSON and back, whole lines from many writers, and refusals that name the line."""
+"""Rows: JSON round trip, complete lines from concurrent writers, and refusals that name the line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IN_ROWS = {name: kind for name, kind in KINDS.items() if name != "extra"}
 
 
 def write_rows(path: Path, writer: int) -> None:
-    """What each of many processes does at once."""
+    """Append 20 rows; several processes run this function at the same time."""
     for number in range(20):
         append_to(path, dataclasses.replace(ROW, seed=writer, commit=f"{number} " + "x" * 5000))
 
@@ -65,7 +65,7 @@ OF_ANOTHER_TYPE: dict[Any, list[Any]] = {
 
 
 def outside(kind: Any) -> list[Any]:
-    """JSON values that no field of an annotated type can have: of another type, or just beyond its range."""
+    """JSON values that are invalid for an annotated type: of another type, or just outside its range."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return outside(inner[0]) + [v for limit in inner[1:] for v in beyond(inner[0], limit)]
@@ -89,7 +89,7 @@ def beyond(kind: type, limit: Any) -> list[Any]:
 
 
 def within(kind: Any) -> st.SearchStrategy[Any]:
-    """Values that a field of an annotated type can have."""
+    """Valid values of an annotated type."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         (limit,) = inner[1:]
@@ -112,7 +112,7 @@ def within(kind: Any) -> st.SearchStrategy[Any]:
     return plain | st.lists(plain) if kind is Any else st.text()
 
 
-# What a row of these says is bound to the rest of it: see `consistent`.
+# Fields whose values must agree with other fields: see `consistent`.
 BOUND = (
     *("top1", "top1_low", "top1_high", "test_images", "correct", "stored_params"),
     *("nonzero_params", "weight_types", "gzip_bytes", "splits", "pipeline", "trained_on"),
@@ -122,7 +122,7 @@ BOUND = (
 
 @st.composite
 def rows(draw: st.DrawFn) -> Result:
-    """Rows of all values that rows can have."""
+    """Valid rows with arbitrary values."""
     correct = draw(arrays(bool, st.integers(1, 40)))
     top1 = float(correct.mean())
     types = draw(st.dictionaries(st.text(), st.integers(0, 10**9), max_size=3))
@@ -149,7 +149,7 @@ def rows(draw: st.DrawFn) -> Result:
 
 
 def on_tflm(arena: int) -> dict[str, Any]:
-    """What a row says of a file that TFLM runs."""
+    """The fields of a row about a file that TFLM runs."""
     parts = {"head": arena // 2, "tail": arena - arena // 2}
     return {"on_micro": RUNS, "arena_bytes": arena, "arena_parts": parts}
 
@@ -163,14 +163,14 @@ def on_tflm(arena: int) -> dict[str, Any]:
     ],
     ids=["a sum that is not that", "no parts", "an arena of what does not run"],
 )
-def test_what_tflm_says_of_a_file_agrees_with_itself(fields: dict[str, Any]) -> None:
+def test_contradictory_tflm_fields_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'arena"):
         dataclasses.replace(ROW, **fields)
 
 
 @given(rows())
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_row_is_the_same_after_json(row: Result) -> None:
+def test_a_row_is_unchanged_by_json(row: Result) -> None:
     line = row.to_json()
     assert Result.from_json(line) == row
     assert len(line.splitlines()) == 1
@@ -178,11 +178,11 @@ def test_a_row_is_the_same_after_json(row: Result) -> None:
 
 @given(arrays(bool, st.integers(0, 70)))
 @settings(deadline=None)
-def test_bits_are_the_same_after_packing(correct: np.ndarray) -> None:
+def test_bits_are_unchanged_by_packing(correct: np.ndarray) -> None:
     assert (unpack_bits(pack_bits(correct), len(correct)) == correct).all()
 
 
-def test_rows_come_back_oldest_first_from_a_folder_that_was_not_there(tmp_path: Path) -> None:
+def test_append_creates_the_folder_and_rows_are_read_oldest_first(tmp_path: Path) -> None:
     path = tmp_path / "reports" / "results.jsonl"
     rows = [dataclasses.replace(ROW, seed=seed) for seed in range(3)]
     for row in rows:
@@ -190,7 +190,7 @@ def test_rows_come_back_oldest_first_from_a_folder_that_was_not_there(tmp_path: 
     assert read_from(path) == rows
 
 
-def test_many_processes_at_once_leave_whole_lines(tmp_path: Path) -> None:
+def test_concurrent_writers_leave_complete_lines(tmp_path: Path) -> None:
     path, writers = tmp_path / "results.jsonl", 4
     with ProcessPoolExecutor(writers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(write_rows, [path] * writers, range(writers)))
@@ -201,7 +201,7 @@ def test_many_processes_at_once_leave_whole_lines(tmp_path: Path) -> None:
         assert own == list(range(20))
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_row_leaves_the_file_as_it_was(
+def test_a_disk_that_fills_up_during_a_write_leaves_the_file_unchanged(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "results.jsonl"
@@ -210,7 +210,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_row_leaves_the_file_as_it_was(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
     try:
-        with pytest.raises(OSError, match="took only part of a row"):
+        with pytest.raises(OSError, match="only part of a row could be written"):
             append_to(path, ROW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_row_leaves_the_file_as_it_was(
     assert read_from(path) == [ROW, ROW]
 
 
-def test_a_disk_that_fails_after_the_write_leaves_the_file_as_it_was(
+def test_a_disk_that_fails_after_the_write_leaves_the_file_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "results.jsonl"
@@ -236,7 +236,7 @@ def test_a_disk_that_fails_after_the_write_leaves_the_file_as_it_was(
     assert path.read_bytes() == before
 
 
-def test_a_last_row_without_an_end_is_not_glued_to_the_next(tmp_path: Path) -> None:
+def test_a_row_is_appended_correctly_after_a_missing_final_newline(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(ROW.to_json())
     append_to(path, ROW)
@@ -244,7 +244,7 @@ def test_a_last_row_without_an_end_is_not_glued_to_the_next(tmp_path: Path) -> N
 
 
 def refused(path: Path, line: str) -> str:
-    """What is said of a file whose second row is this one."""
+    """The error for a file whose second row is `line`."""
     path.write_text(f"{ROW.to_json()}\n{line}\n")
     with pytest.raises(ValueError, match=r"results\.jsonl, line 2: ") as error:
         read_from(path)
@@ -263,7 +263,7 @@ def test_a_value_outside_the_range_of_its_field_is_refused(name: str, tmp_path: 
 
 def test_every_number_of_a_row_has_a_range() -> None:
     def bare(kind: Any) -> bool:
-        """Whether a type says a number, or a list or dict of them, without a range."""
+        """True if a type is a number without a range, or a list or dict of such numbers."""
         if get_origin(kind) is Annotated:
             return False
         return kind in (int, float) or any(map(bare, get_args(kind)))
@@ -289,7 +289,7 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"time": "0001-01-01T00:00:00+05:00"}, "a time in ISO 8601, of a year from 2 to 9998"),
         ({"time": "9999-12-31T23:59:59-05:00"}, "a time in ISO 8601, of a year from 2 to 9998"),
         ({"later": [{"a": math.inf}]}, "field 'extra' at 'later' at 0 at 'a' is inf; expected a "),
-        # What other fields contradict.
+        # Values that contradict other fields.
         ({"top1": 0.5}, "'top1' is 0.5; expected 3 of 4, as many as 'correct' marks"),
         ({"top1_low": 0.8}, "'top1_low' is 0.8; expected at most top1, 0.75"),
         ({"top1_high": 0.7}, "'top1_high' is 0.7; expected at least top1, 0.75"),
@@ -311,7 +311,7 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ),
         ({"measured_on": "train"}, "'train'; expected 'test' or 'validation'"),
         ({"pipeline": [{"sparsity": 1}]}, "expected specs that each name their stage"),
-        # The record of which images were right.
+        # The packed bits of correct images.
         ({"correct": ""}, "field 'correct' is ''; expected 1 bytes in base64"),
         ({"correct": "~~~~"}, "field 'correct' is '~~~~'; expected 1 bytes in base64"),
         ({"correct": "0A==\n"}, "expected 1 bytes in base64"),
@@ -324,7 +324,7 @@ def test_every_number_of_a_row_has_a_range() -> None:
     ],
     ids=str,
 )
-def test_a_row_that_cannot_have_been_measured_is_refused_in_a_sentence(
+def test_an_impossible_row_is_refused_in_a_sentence(
     fields: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     said = refused(tmp_path / "results.jsonl", changed(**fields))
@@ -348,18 +348,18 @@ def test_a_row_that_cannot_have_been_measured_is_refused_in_a_sentence(
         (changed(later={"unknown": ["\ud800"]}), "half of a character"),
     ],
 )
-def test_a_line_that_is_no_row_is_refused(line: str, sentence: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_row_is_refused(line: str, sentence: str, tmp_path: Path) -> None:
     assert sentence in refused(tmp_path / "results.jsonl", line)
 
 
-def test_a_number_that_cannot_have_been_measured_is_never_written() -> None:
+def test_an_impossible_number_is_never_written() -> None:
     for field, value in {"cross_entropy": float("nan"), "sparsity": 1.5}.items():
         with pytest.raises(ValueError, match=f"field '{field}' is {value}; expected a number"):
             dataclasses.replace(ROW, **{field: value})
 
 
 @given(arrays(bool, st.integers(1, 70)), st.data())
-def test_no_other_text_stands_for_the_same_images(correct: np.ndarray, data: st.DataObject) -> None:
+def test_packed_bits_have_only_one_valid_text(correct: np.ndarray, data: st.DataObject) -> None:
     text = pack_bits(correct)
     at = data.draw(st.integers(0, len(text) - 1))
     other = text[:at] + data.draw(st.characters()) + text[at + 1 :]
@@ -373,7 +373,7 @@ def test_no_other_text_stands_for_the_same_images(correct: np.ndarray, data: st.
 # Rows of other releases
 
 
-def test_rows_of_schema_1_are_read_as_they_were_measured() -> None:
+def test_rows_of_schema_1_are_read_and_written_unchanged() -> None:
     lines = SCHEMA_1.read_text().splitlines()
     rows = read_from(SCHEMA_1)
     assert len(rows) == len(lines) > 5
@@ -385,22 +385,22 @@ def test_rows_of_schema_1_are_read_as_they_were_measured() -> None:
         assert row.to_json() == line
 
 
-def test_fields_of_the_first_rows_are_wanted_of_every_row(tmp_path: Path) -> None:
-    """Also where they could be empty, all but one, which could always be null."""
+def test_fields_of_schema_1_are_required_in_every_row(tmp_path: Path) -> None:
+    """They are required even if they could be empty, except `params`, which could always be null."""
     line = json.loads(SCHEMA_1.read_text().splitlines()[0])
     for name in line.keys() - {"params"}:
         without = json.dumps({k: v for k, v in line.items() if k != name})
         assert f"field {name!r} is missing" in refused(tmp_path / "results.jsonl", without)
 
 
-def test_what_a_row_does_not_say_was_not_measured() -> None:
+def test_a_missing_optional_field_is_read_as_none() -> None:
     absent = json.loads(ROW.to_json())
     del absent["params"]
     assert Result.from_record(absent).params is None
 
 
-def test_a_row_does_not_say_what_was_not_measured_and_one_of_schema_1_nothing_new() -> None:
-    """So that one more field leaves every row as it is, and with it the mark of a report that was made of them."""
+def test_a_record_omits_defaults_and_schema_1_gets_no_new_fields() -> None:
+    """A new optional field must not change existing rows or the digest of a report made from them."""
     fields = {f.name: f for f in dataclasses.fields(Result)}
     new = {"schema", "measured_on", "trained_on"}
     missing = dataclasses.MISSING
@@ -409,11 +409,11 @@ def test_a_row_does_not_say_what_was_not_measured_and_one_of_schema_1_nothing_ne
     assert read_from(SCHEMA_1)[0].record().keys() == first
 
 
-def test_new_rows_say_their_schema() -> None:
+def test_new_rows_have_schema_2() -> None:
     assert json.loads(ROW.to_json())["schema"] == 2
 
 
-def test_a_field_that_is_unknown_outlives_reading_and_writing(tmp_path: Path) -> None:
+def test_unknown_fields_are_kept_when_a_row_is_read_and_written(tmp_path: Path) -> None:
     new = {"watts": 3.5, "extra": {"watts": [1, None]}, "phones": {"a": 1}}
     row = Result.from_json(changed(**new))
     append_to(tmp_path / "rows.jsonl", row)
@@ -424,12 +424,12 @@ def test_a_field_that_is_unknown_outlives_reading_and_writing(tmp_path: Path) ->
     assert new.items() <= later.record().items()
 
 
-def test_no_unknown_field_hides_a_known_one() -> None:
+def test_an_unknown_field_with_the_name_of_a_known_field_is_refused() -> None:
     with pytest.raises(ValueError, match=r"field 'extra' is .*; expected none of the fields"):
         dataclasses.replace(ROW, extra={"top1": 1.0})
 
 
-def test_a_measurement_alone_is_held_to_its_ranges_too() -> None:
+def test_a_measurement_outside_the_range_of_its_field_is_refused() -> None:
     fields = {f.name for f in dataclasses.fields(Measurement)}
     values = {name: getattr(ROW, name) for name in fields}
     assert Measurement(**values).top1 == ROW.top1

@@ -1,4 +1,4 @@
-"""The digest of somebody's source changes with what the code does, and with nothing else."""
+"""The digest of a user's source changes with what the code does, and with nothing else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def changed(**files: str) -> Files:
     return SHAPES | files
 
 
-def test_it_is_the_same_for_the_same_code_in_another_place(digest_of: Callable[..., str]) -> None:
+def test_the_digest_is_the_same_for_the_same_code_elsewhere(digest_of: Callable[..., str]) -> None:
     assert digest_of(SHAPES) == digest_of(SHAPES)
 
 
@@ -67,13 +67,15 @@ def test_it_is_the_same_for_the_same_code_in_another_place(digest_of: Callable[.
     ],
     ids=["network", "recipe", "one more constant", "task", "another library", "another module"],
 )
-def test_it_changes_with_any_code_of_the_package(
+def test_the_digest_changes_with_any_code_of_the_package(
     files: Files, digest_of: Callable[..., str]
 ) -> None:
     assert digest_of(files) != digest_of(SHAPES)
 
 
-def test_it_changes_when_an_import_leads_to_another_module(digest_of: Callable[..., str]) -> None:
+def test_the_digest_changes_when_an_import_leads_to_another_module(
+    digest_of: Callable[..., str],
+) -> None:
     two = changed(wide="def filters(width):\n    return 16 * width\n")
     other = two | {"task": two["task"].replace("PACKAGE.net", "PACKAGE.wide")}
     assert digest_of(two) != digest_of(other)
@@ -90,13 +92,13 @@ def test_it_changes_when_an_import_leads_to_another_module(digest_of: Callable[.
     ],
     ids=["comments", "docstrings", "order of imports", "no docstring", "stamp of a build"],
 )
-def test_it_does_not_change_with_how_the_code_is_written(
+def test_the_digest_ignores_comments_docstrings_and_the_order_of_imports(
     files: Files, digest_of: Callable[..., str]
 ) -> None:
     assert digest_of(files) == digest_of(SHAPES)
 
 
-def test_it_does_not_change_when_modules_of_the_engine_move(
+def test_the_digest_does_not_change_when_modules_of_compress_move(
     digest_of: Callable[..., str],
 ) -> None:
     before, after, other = (
@@ -110,7 +112,9 @@ def test_it_does_not_change_when_modules_of_the_engine_move(
     assert digest_of(before) == digest_of(after) != digest_of(other)
 
 
-def test_it_does_not_change_when_modules_move(digest_of: Callable[..., str]) -> None:
+def test_the_digest_does_not_change_when_modules_of_the_package_move(
+    digest_of: Callable[..., str],
+) -> None:
     moved = {
         "__init__": "",
         "shapes/__init__": '"""Shapes, by themselves."""',
@@ -123,7 +127,7 @@ def test_it_does_not_change_when_modules_move(digest_of: Callable[..., str]) -> 
     assert digest_of(moved, module="shapes.problem") == digest_of(SHAPES)
 
 
-def test_a_lone_module_stands_for_itself_and_what_it_imports_beside_it(
+def test_the_digest_of_a_lone_module_covers_the_modules_it_imports_beside_it(
     digest_of: Callable[..., str],
 ) -> None:
     lone = {"lone_task": "import lone_net\nimport os\nclass Own:\n    f = lone_net.f\n"}
@@ -136,7 +140,7 @@ def test_a_lone_module_stands_for_itself_and_what_it_imports_beside_it(
     assert digest() != digest(lone_deep="f = 2\n")
 
 
-def test_modules_that_import_each_other_are_taken_once(digest_of: Callable[..., str]) -> None:
+def test_modules_that_import_each_other_have_a_digest(digest_of: Callable[..., str]) -> None:
     circle = {"lone_a": "class Own: pass\nimport lone_b\n", "lone_b": "import lone_a\n"}
     assert len(digest_of(circle, package=False, module="lone_a")) == 64
 

@@ -1,4 +1,4 @@
-"""Rows tell the accuracy after each epoch of the training of their last stage."""
+"""Rows hold the validation accuracy after each epoch of their last stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compress.runs.folder import RunFolder
 
 
 def rows_of(folder: Path, *words: str) -> list[Result]:
-    """The rows that the words make in an empty folder."""
+    """The rows that a command writes in an empty folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         done = CliRunner().invoke(cli, [*words, "--task", "toy"])
@@ -33,7 +33,7 @@ def test_a_training_has_the_curve_of_its_log(tmp_path: Path) -> None:
     assert len(logged) == 2
 
 
-def test_a_stage_has_the_curve_of_its_own_training_and_no_other_row_has_one(tmp_path: Path) -> None:
+def test_only_the_row_of_a_stage_that_trains_has_a_curve(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "run", "finetune", "--epochs", "3", "quantize", "--scheme", "float16")
     base, tuned, rounded = rows
     assert base.curve is rounded.curve is None

@@ -1,4 +1,4 @@
-"""The index of what files hold: kept, found again, never trusted where it is damaged or a file has changed."""
+"""The digest index is kept, found again, and not trusted if it is damaged or a file has changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = KnownData(DataDigests("data", "a", "b"), ("said once",), 640)
 MODEL = KnownModel("d" * 64, 1 / 255, ())
 
 
-def test_what_was_put_is_found_by_another_process(tmp_path: Path) -> None:
+def test_entries_are_found_by_a_new_index_object(tmp_path: Path) -> None:
     DigestIndex(tmp_path).put("x", DATA)
     DigestIndex(tmp_path).put("y", MODEL)
     assert DigestIndex(tmp_path).data("x") == DATA
@@ -26,7 +26,7 @@ def test_what_was_put_is_found_by_another_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"x": 1}', '{"x": {"digests": {}}}', "[" * 100_000]
 )
-def test_a_damaged_index_knows_nothing_and_is_made_anew(content: str, tmp_path: Path) -> None:
+def test_a_damaged_index_is_empty_and_can_be_written_again(content: str, tmp_path: Path) -> None:
     (tmp_path / digest_index.NAME).write_text(content)
     index = DigestIndex(tmp_path)
     assert index.data("x") is None
@@ -46,14 +46,16 @@ def test_an_index_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (elsewhere / digest_index.NAME).read_bytes() == before
 
 
-def test_the_oldest_entries_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_entries_are_dropped_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(digest_index, "MAX_ENTRIES", 2)
     for key in ("a", "b", "a", "c"):
         DigestIndex(tmp_path).put(key, DATA)
     assert [DigestIndex(tmp_path).data(k) is not None for k in "abc"] == [True, False, True]
 
 
-def test_the_key_of_files_changes_with_whatever_is_done_to_them(tmp_path: Path) -> None:
+def test_the_key_of_files_changes_with_every_change_of_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "a").mkdir(parents=True)
     one, two = folder / "a" / "one", folder / "two"
@@ -68,7 +70,7 @@ def test_the_key_of_files_changes_with_whatever_is_done_to_them(tmp_path: Path) 
     changed()
     one.write_bytes(b"22")
     changed()
-    # The same length and time again, as a careful forger would leave it: the time of the change of state differs.
+    # The same length and modification time as before: only the time of the last status change (ctime) differs.
     status = one.stat()
     one.write_bytes(b"33")
     os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -81,7 +83,7 @@ def test_the_key_of_files_changes_with_whatever_is_done_to_them(tmp_path: Path) 
     assert len(set(keys)) == len(keys)
 
 
-def test_a_file_that_is_not_there_counts_until_it_is(tmp_path: Path) -> None:
+def test_a_missing_file_has_a_key_that_changes_when_the_file_appears(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     before = files_key([missing])
     assert before == files_key([missing])

@@ -1,4 +1,4 @@
-"""A figure that only a run can measure becomes options of its stage, once, before the run has a key."""
+"""A target that a run must measure becomes an option `macs` of its stage, once, before the run has a key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ASKED = {"epochs": 0, "criterion": "l2", "round_to": 1}
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The parameters of each model whose latency was asked for; the latency is their share of the whole's."""
+    """The parameters of each model whose latency was measured; the latency is their share of the whole model's."""
     seen: list[int] = []
 
     def share(whole: KerasModel, storing: Stage | None) -> Callable[[KerasModel], float]:
@@ -41,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_a_run_measures_once_and_its_row_says_what_was_asked(
+def test_a_run_measures_once_and_its_row_records_the_asked_latency(
     counted: list[int], context: RunContext, toy_model: KerasModel
 ) -> None:
     row = Pipeline((PruneFilters(latency=0.6, **ASKED),)).run(toy_model, context)[1]
@@ -57,7 +57,7 @@ def test_a_run_measures_once_and_its_row_says_what_was_asked(
     assert len(counted) == measured
 
 
-def test_a_figure_is_that_of_the_model_that_comes_into_the_stage(
+def test_latency_is_measured_on_the_model_that_enters_the_stage(
     counted: list[int], context: RunContext, toy_model: KerasModel
 ) -> None:
     first = PruneFilters(macs=0.4, **ASKED)
@@ -73,7 +73,7 @@ def test_a_figure_is_that_of_the_model_that_comes_into_the_stage(
     assert len(counted) > before
 
 
-def test_stages_that_ask_for_no_figure_are_not_touched(
+def test_stages_without_a_measured_target_are_unchanged(
     counted: list[int], context: RunContext, toy_model: KerasModel
 ) -> None:
     stages = (PruneFilters(macs=0.4), Finetune(epochs=1))
@@ -92,12 +92,14 @@ def wide() -> KerasModel:
 
 @pytest.fixture
 def coarsely(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A figure is looked for in fiftieths of the multiply-accumulates, by half the measurements."""
+    """Search the target in fiftieths of the multiply-accumulates, which halves the measurements."""
     monkeypatch.setattr(prune_filters, "THOUSANDTHS", 50)
 
 
 @pytest.mark.usefixtures("coarsely")
-def test_memory_on_a_microcontroller_is_kept_to(context: RunContext, wide: KerasModel) -> None:
+def test_the_arena_of_the_pruned_model_is_at_most_the_asked_one(
+    context: RunContext, wide: KerasModel
+) -> None:
     pytest.importorskip("tflite_micro")
     whole = figures.arena_bytes(wide, None)(wide)
     asked = PruneFilters(arena=int(whole * 0.7), epochs=0, criterion="l2")
@@ -105,12 +107,12 @@ def test_memory_on_a_microcontroller_is_kept_to(context: RunContext, wide: Keras
     smaller = stage.outline(wide, context.view(None))
     assert figures.arena_bytes(wide, None)(smaller) <= asked.arena
     impossible = PruneFilters(arena=100, epochs=0, criterion="l2")
-    with pytest.raises(ValueError, match=r"prune-filters: the arena of this model is \d+ where"):
+    with pytest.raises(ValueError, match=r"prune-filters: the arena of this model is \d+ with"):
         figures.settled((impossible,), wide, context)
 
 
 @pytest.mark.usefixtures("coarsely")
-def test_the_file_has_at_most_the_bytes_asked_for_and_fewer_bits_leave_more_filters(
+def test_the_file_has_at_most_the_asked_bytes_and_4_bits_leave_more_filters(
     context: RunContext, wide: KerasModel
 ) -> None:
     asked, macs = int(figures.file_bytes(wide, None)(wide) * 0.55), []
@@ -135,7 +137,7 @@ def test_the_file_has_at_most_the_bytes_asked_for_and_fewer_bits_leave_more_filt
     ],
     ids=lambda stage: " ".join(stage.argv()),
 )
-def test_a_stage_knows_the_most_bytes_of_its_file_before_any_work(
+def test_a_stage_predicts_an_upper_bound_of_its_file_bytes(
     context: RunContext, wide: KerasModel, storing: Stage
 ) -> None:
     made = storing.apply(wide, context.view(None), seed=0)
@@ -143,10 +145,10 @@ def test_a_stage_knows_the_most_bytes_of_its_file_before_any_work(
     assert 0.85 * most < len(made.content) <= most
 
 
-def test_a_stage_that_cannot_tell_is_taken_for_one_of_int8(wide: KerasModel) -> None:
+def test_a_stage_with_unknown_file_bytes_counts_as_int8(wide: KerasModel) -> None:
     class Silent(Quantize):
         def file_bytes(self, model: KerasModel) -> None:  # type: ignore[override]
-            """Not known, as of a model that qat trains by tfmot alone."""
+            """Unknown, as for a model that qat can train only by tfmot."""
 
     assert figures.file_bytes(wide, Silent())(wide) == figures.file_bytes(wide, None)(wide)
 
@@ -154,7 +156,7 @@ def test_a_stage_that_cannot_tell_is_taken_for_one_of_int8(wide: KerasModel) -> 
 @pytest.mark.parametrize(
     "storing", [None, Quantize(scheme="int4"), Qat(bits="4", epochs=1)], ids=str
 )
-def test_a_model_that_is_to_be_trained_has_the_bytes_of_a_trained_one(
+def test_an_untrained_model_has_the_file_bytes_of_a_trained_one(
     storing: Stage | None,
 ) -> None:
     k = backend.keras().layers
@@ -165,14 +167,14 @@ def test_a_model_that_is_to_be_trained_has_the_bytes_of_a_trained_one(
     untrained = backend.keras().Model(image, k.Dense(3)(x))
     bytes_of = figures.file_bytes(KerasModel(untrained), storing)
     before = bytes_of(KerasModel(untrained))
-    # Scales that happen to be equal are stored once too.
+    # Equal scales are stored once too, so a few bytes may differ.
     assert before == pytest.approx(bytes_of(KerasModel(randomised(untrained))), abs=32)
 
 
-def test_the_time_of_a_model_is_a_share_of_that_of_the_whole(
+def test_latency_is_the_ratio_to_the_time_of_the_whole_model(
     wide: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock stands in by which a file takes as long as it has bytes."""
+    """In place of a measurement, a file takes as many milliseconds as it has bytes."""
 
     def milliseconds(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray:
         return np.array([[len(content) for content in files]] * rounds, dtype=float)

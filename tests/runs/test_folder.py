@@ -1,4 +1,4 @@
-"""A run folder is one process's at a time."""
+"""Only one process at a time works in a run folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ except ValueError as error: print(error)
     return subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
 
 
-def test_folder_in_use_by_another_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_use_by_another_process_is_refused(tmp_path: Path) -> None:
     with RunFolder(tmp_path).lock():
         assert "another process is at work" in claim_elsewhere(tmp_path, "None").communicate()[0]
     assert claim_elsewhere(tmp_path, "None").communicate()[0] == "got it\n"
 
 
-def test_folder_in_use_by_another_is_waited_for(tmp_path: Path) -> None:
+def test_a_folder_in_use_by_another_process_is_waited_for(tmp_path: Path) -> None:
     with RunFolder(tmp_path).lock():
         waiting = claim_elsewhere(tmp_path, "print")
         assert waiting.stdout
@@ -36,7 +36,7 @@ def test_folder_in_use_by_another_is_waited_for(tmp_path: Path) -> None:
     assert waiting.communicate()[0] == "got it\n"
 
 
-def test_folder_that_another_deletes_is_made_anew(tmp_path: Path) -> None:
+def test_a_folder_that_another_process_deletes_is_created_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with RunFolder(folder).lock():
         waiting = claim_elsewhere(folder, "print")

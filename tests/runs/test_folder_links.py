@@ -1,4 +1,4 @@
-"""What a run keeps stays in its folder: a link in it, or a pipe, is followed by nothing that reads or writes."""
+"""The files of a run stay in its folder: no read or write follows a link or opens a pipe in it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_lock_that_is_a_link_makes_no_file_elsewhere(victim: Path) -> None:
 def test_a_lock_that_is_a_pipe_is_refused_at_once() -> None:
     Path("run").mkdir()
     os.mkfifo("run/.lock")
-    assert "run/.lock is no regular file" in refusal(lambda: claim(Path("run")))
+    assert "run/.lock is not a regular file" in refusal(lambda: claim(Path("run")))
 
 
 def test_a_run_folder_that_is_a_link_is_refused(victim: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_link_deeper_in_a_run_folder_is_refused(victim: Path) -> None:
 def test_a_manifest_that_is_a_pipe_is_refused_at_once() -> None:
     Path("run").mkdir()
     os.mkfifo("run/manifest.json")
-    assert "run/manifest.json is no regular file" in refusal(RunFolder(Path("run")).load)
+    assert "run/manifest.json is not a regular file" in refusal(RunFolder(Path("run")).load)
 
 
-# By the commands
+# Through the commands
 
 
 TRAIN = ["train", "--task", "toy", "--epochs", "0"]
@@ -104,7 +104,7 @@ def compress(*words: str) -> str:
     ("words", "name"),
     [(RUN, ".lock"), (RUN, "manifest.json"), (RUN, "checkpoint"), (TRAIN, "model.tflite"), (TRAIN, "checkpoint")],
 )  # fmt: skip
-def test_fresh_replaces_links_and_leaves_what_they_lead_to(
+def test_fresh_replaces_links_and_leaves_their_targets(
     words: list[str], name: str, victim: Path
 ) -> None:
     compress(*words)

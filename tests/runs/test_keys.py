@@ -1,4 +1,4 @@
-"""A run's key: what changes it, what must not, and the keys themselves, which only a new format may change."""
+"""A run's key: what changes it, what does not, and pinned keys that only a new version may change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HALF = BaselineNetwork(task=CONTEXT.task, width=0.5)
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What is installed, as far as keys can see."""
+    """The installed versions that keys see."""
     installed = dict(VERSIONS)
     monkeypatch.setattr(keys, "version_of", lambda name: installed.get(name, "absent"))
     return installed
@@ -54,10 +54,10 @@ def of(*stages: Stage, context: KeyContext = CONTEXT) -> str:
     return context.of_pipeline(stages, MODEL)
 
 
-def test_the_keys_of_a_release_are_those_of_the_next() -> None:
-    """If one of these changes, every kept run of every user is computed anew: raise a version instead.
+def test_keys_equal_the_pinned_keys() -> None:
+    """If one of these keys changes, every kept run of every user is computed again: raise a version instead.
 
-    Each version below is raised by who changes what that version stands for; only the keys with it may change then.
+    Raise a version when you change what it stands for; then only the keys that depend on it may change.
     """
     found = {
         "baseline": of(),
@@ -100,12 +100,12 @@ for cls in (Before, After):
     cls.__module__ = "compress.stages.made_up"
 
 
-def test_one_more_option_changes_no_key() -> None:
+def test_a_new_option_at_its_default_changes_no_key() -> None:
     assert of(After(amount=2)) == of(Before(amount=2))
     assert of(After(more=0.7)) != of(Before())
 
 
-def test_a_stage_of_ours_counts_by_its_version() -> None:
+def test_the_version_of_a_built_in_stage_changes_its_key() -> None:
     raised = type("Raised", (Before,), {"version": 2, "__module__": Before.__module__})
     assert of(raised()) != of(Before())
 
@@ -115,7 +115,7 @@ def test_an_option_set_to_its_default_is_the_same_run() -> None:
     assert of(Prune(sparsity=0.6)) != of(Prune())
 
 
-def test_one_more_field_of_recipes_changes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_recipe_field_at_its_default_changes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True, kw_only=True)
     class More(Recipe):
         precision: str = "float32"
@@ -134,7 +134,7 @@ def test_another_recipe_is_another_training(change: dict[str, Any]) -> None:
     assert CONTEXT.of_training(changed, WHOLE) != CONTEXT.of_training(plain, WHOLE)
 
 
-def test_a_network_counts_by_its_name_its_changed_options_and_its_version(
+def test_the_key_holds_the_name_changed_options_and_version_of_a_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context, recipe = (
@@ -154,7 +154,7 @@ def test_a_network_counts_by_its_name_its_changed_options_and_its_version(
     assert key(residual) != before
 
 
-def test_a_student_of_another_network_counts_by_its_version_and_its_recipe(
+def test_the_key_holds_the_version_and_recipe_of_a_student_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context, residual = dataclasses.replace(CONTEXT, task=Toy()), type(Toy().networks["residual"])
@@ -173,7 +173,7 @@ def test_a_student_of_another_network_counts_by_its_version_and_its_recipe(
         of(Distill(student_network="gone"), context=context)
 
 
-def test_an_option_of_the_first_network_besides_width_counts() -> None:
+def test_an_option_of_the_first_network_other_than_width_changes_the_key() -> None:
     deeper = dataclasses.make_dataclass(
         "Deeper", [("depth", int, option(1, click.INT, "Depth."))], bases=(BaselineNetwork,),
         frozen=True, kw_only=True,
@@ -183,7 +183,7 @@ def test_an_option_of_the_first_network_besides_width_counts() -> None:
     assert keys_of[0] == CONTEXT.of_training(recipe, WHOLE) != keys_of[1]
 
 
-def test_parameter_groups_count_by_what_is_not_at_its_default() -> None:
+def test_the_key_holds_the_changed_fields_of_parameter_groups() -> None:
     plain = Recipe(summary="", epochs=3, learning_rate=0.1, optimizer="sgd")
     grouped = dataclasses.replace(plain, param_groups=(ParamGroup(end="/beta", l2=0.5),))
     assert grouped.changed_fields()["param_groups"] == [{"end": "/beta", "l2": 0.5}]
@@ -200,7 +200,7 @@ def with_finetuning(recipe: Recipe) -> KeyContext:
     return dataclasses.replace(CONTEXT, task=Tuned((8, 8, 3), 1.0))
 
 
-def test_how_a_task_trains_counts_for_the_stages_that_train() -> None:
+def test_the_finetuning_recipe_of_a_task_changes_only_keys_of_stages_that_train() -> None:
     slow, fast = (
         with_finetuning(Recipe(summary="", epochs=1, learning_rate=r)) for r in (0.1, 0.2)
     )
@@ -221,7 +221,7 @@ VIEWED = ["prune by views", "train by views"]
         (keys, "FORMAT", ["baseline", "prune", "quantize", "train", *VIEWED]),
     ],
 )
-def test_each_version_makes_stale_what_it_stands_for(
+def test_raising_a_version_changes_only_the_keys_that_depend_on_it(
     module: Any, name: str, stale: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def every() -> dict[str, str]:
@@ -242,7 +242,9 @@ def test_each_version_makes_stale_what_it_stands_for(
     assert [name for name in before if before[name] != after[name]] == stale
 
 
-def test_only_the_libraries_that_a_stage_computes_with_count(installed: dict[str, str]) -> None:
+def test_only_versions_of_libraries_that_a_stage_uses_change_its_key(
+    installed: dict[str, str],
+) -> None:
     before = {s.name: of(s) for s in (Prune(), Finetune())}
     int4 = of(Quantize(scheme="int4"))
     installed["tensorflow-model-optimization"] = "0.9"
@@ -264,11 +266,11 @@ def test_only_the_libraries_that_a_stage_computes_with_count(installed: dict[str
     ],
     ids=lambda change: ", ".join(change),
 )  # fmt: skip
-def test_what_else_decides_the_weights_counts(change: dict[str, Any]) -> None:
+def test_seed_data_task_determinism_and_input_scale_change_the_key(change: dict[str, Any]) -> None:
     assert of(Prune(), context=dataclasses.replace(CONTEXT, **change)) != of(Prune())
 
 
-def test_what_was_decided_counts_where_keras_trains() -> None:
+def test_the_decided_precision_changes_only_keys_of_keras_3_trainings() -> None:
     mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
     recipe = Recipe(summary="", epochs=3, learning_rate=0.1)
     assert of(Finetune(), context=mixed) != of(Finetune())
@@ -278,7 +280,7 @@ def test_what_was_decided_counts_where_keras_trains() -> None:
         assert of(*stages, context=mixed) == of(*stages)
 
 
-def test_another_arithmetic_of_bfloat16_changes_the_keys_of_runs_in_it_alone(
+def test_the_bfloat16_version_changes_only_the_keys_of_bfloat16_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
@@ -289,7 +291,7 @@ def test_another_arithmetic_of_bfloat16_changes_the_keys_of_runs_in_it_alone(
     assert after[1] != before[1]
 
 
-def test_the_content_of_files_that_options_name_counts_and_their_place_does_not(
+def test_the_content_of_a_file_that_an_option_names_changes_the_key(
     tmp_path: Path,
 ) -> None:
     def key(name: str, content: bytes) -> str:
@@ -312,7 +314,7 @@ class VersionedRound(Round):
 
 
 @pytest.mark.parametrize("maker", [OwnToy, Round], ids=lambda m: m.__name__)
-def test_code_from_elsewhere_that_declares_no_version_counts_by_its_source(
+def test_external_code_without_a_version_counts_by_its_source(
     maker: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = keys.code_of(maker)
@@ -321,20 +323,20 @@ def test_code_from_elsewhere_that_declares_no_version_counts_by_its_source(
 
 
 @pytest.mark.parametrize(("maker", "version"), [(Toy, 1), (Cifar10, 1), (VersionedRound, 3)])
-def test_code_from_elsewhere_that_declares_a_version_counts_by_it_alone(
+def test_external_code_with_a_version_counts_by_the_version_alone(
     maker: type, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "source_digest", lambda cls: pytest.fail("the source was read"))
     assert keys.code_of(maker) == [version]
 
 
-def test_no_column_of_a_row_is_in_a_key() -> None:
+def test_a_key_depends_on_no_measured_column() -> None:
     # A key is made before anything is measured: nothing of a row can be in it.
     parameters = {f.name for f in dataclasses.fields(KeyContext)}
     assert parameters & {f.name for f in dataclasses.fields(Result)} == {"task", "data", "seed"}
 
 
-def test_a_run_trained_on_jax_has_a_key_of_its_own_in_which_no_tensorflow_counts(
+def test_a_jax_run_has_its_own_key_without_the_version_of_tensorflow(
     installed: dict[str, str],
 ) -> None:
     recipe = Recipe(summary="", epochs=3, learning_rate=0.1)

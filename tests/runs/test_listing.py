@@ -92,8 +92,7 @@ def hold(path: Path, holder: list[subprocess.Popen[str]]) -> None:
 def test_finished_and_unfinished_runs_are_told_apart() -> None:
     finished("prune", days=1)
     folder("qat-epochs-9-aaaaaaaaaaaa", days_ago(2))
-    # As a process leaves it that is killed while it writes a file.
-    # What a process killed while it wrote them leaves.
+    # A process that is killed while it writes leaves such files.
     for name in (
         *(".model.keras.k3_x1a2b.keras", ".log.csv.x_1.csv", ".training_curves.svg.x_1.svg"),
         *("predictions.npz", ".predictions_on_validation.npz.x_1.npz"),
@@ -110,7 +109,7 @@ def test_finished_and_unfinished_runs_are_told_apart() -> None:
     assert done.result is not None
 
 
-def test_a_file_that_is_gone_before_it_is_looked_at_is_passed_over(
+def test_a_file_that_disappears_during_the_listing_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     finished()
@@ -121,7 +120,7 @@ def test_a_file_that_is_gone_before_it_is_looked_at_is_passed_over(
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
-def test_a_time_that_no_other_zone_has_hides_no_other_run(time: str) -> None:
+def test_a_time_out_of_range_makes_only_its_own_run_unreadable(time: str) -> None:
     finished("good")
     manifest = finished("odd", digest="b" * 12) / "manifest.json"
     content = json.loads(manifest.read_text())
@@ -157,7 +156,9 @@ def test_the_oldest_comes_first() -> None:
     assert [run.label for run in listed()] == ["c", "a", "b"]
 
 
-def test_run_at_work_is_seen_and_left_at_work(holder: list[subprocess.Popen[str]]) -> None:
+def test_a_run_in_use_is_listed_as_such_and_not_deleted(
+    holder: list[subprocess.Popen[str]],
+) -> None:
     path = folder("qat-aaaaaaaaaaaa", days_ago(2))
     hold(path, holder)
     assert [run.state for run in listed()] == ["in use"]
@@ -169,14 +170,14 @@ def test_run_at_work_is_seen_and_left_at_work(holder: list[subprocess.Popen[str]
     assert [run.state for run in listed()] == ["unfinished"]
 
 
-def test_looking_takes_no_lock_and_writes_nothing() -> None:
+def test_listing_writes_nothing() -> None:
     path = finished()
     before = {p: p.stat().st_mtime_ns for p in [path, *path.iterdir()]}
     listed()
     assert {p: p.stat().st_mtime_ns for p in [path, *path.iterdir()]} == before
 
 
-def test_manifest_that_cannot_be_read_is_said() -> None:
+def test_a_run_with_a_damaged_manifest_is_listed_as_unreadable() -> None:
     path = finished()
     for content in ("", "[]", '{"result": {}}', "[" * 10_000):
         (path / "manifest.json").write_text(content)
@@ -199,7 +200,7 @@ def test_json_has_what_the_table_has() -> None:
     assert "2 run folders" in shown
 
 
-def test_no_folder_and_an_empty_one_are_no_traceback() -> None:
+def test_a_missing_and_an_empty_folder_give_no_traceback() -> None:
     done = compress("runs")
     assert done.exit_code == 1
     assert "no folder runs" in done.stderr
@@ -207,7 +208,7 @@ def test_no_folder_and_an_empty_one_are_no_traceback() -> None:
     assert "0 run folders, 0 bytes in runs." in compress("runs").stdout
 
 
-# What is no run folder
+# Folders that are not run folders
 
 
 def not_runs(outside: Path) -> list[Path]:
@@ -229,7 +230,7 @@ def not_runs(outside: Path) -> list[Path]:
     return [unlocked, named, extra, moved, link, hung, plain]
 
 
-def test_what_is_no_run_folder_is_neither_listed_nor_deleted(tmp_path: Path) -> None:
+def test_other_folders_are_neither_listed_nor_deleted(tmp_path: Path) -> None:
     outside = folder("outside-aaaaaaaaaaaa", days_ago(99)).rename(tmp_path / "outside-aaaaaaaaaaaa")
     kept = not_runs(outside)
     assert listed() == []
@@ -251,12 +252,12 @@ def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "file").exists()
 
 
-def test_folder_that_became_a_link_meanwhile_stays(tmp_path: Path) -> None:
+def test_a_run_folder_replaced_by_a_link_is_not_deleted(tmp_path: Path) -> None:
     path = finished(days=99)
     (run,) = listed()
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    with pytest.raises(ValueError, match="is no run folder any more: it stays"):
+    with pytest.raises(ValueError, match="is no longer a run folder, so it is not deleted"):
         listing.delete(run)
     assert (tmp_path / "elsewhere" / "model.tflite").exists()
 
@@ -264,7 +265,7 @@ def test_folder_that_became_a_link_meanwhile_stays(tmp_path: Path) -> None:
 # Deleting
 
 
-def test_only_older_ones_go() -> None:
+def test_only_older_runs_are_deleted() -> None:
     old, new = finished("old", days=31), finished("new", days=29, digest="b" * 12)
     half = folder("half-aaaaaaaaaaaa", days_ago(40))
     done = compress("runs", "--prune-older-than", "30d", "--yes")
@@ -283,7 +284,7 @@ def test_age_is_counted_to_the_second() -> None:
     assert listing.older([run], timedelta(days=1), run.time + timedelta(days=1, seconds=1)) == [run]
 
 
-def test_run_at_work_stays_and_is_said(holder: list[subprocess.Popen[str]]) -> None:
+def test_a_run_in_use_is_kept_and_reported(holder: list[subprocess.Popen[str]]) -> None:
     busy = folder("busy-aaaaaaaaaaaa", days_ago(40))
     hold(busy, holder)
     os.utime(busy / ".lock", (0, 0))  # taking the lock has touched it
@@ -295,7 +296,7 @@ def test_run_at_work_stays_and_is_said(holder: list[subprocess.Popen[str]]) -> N
     assert not old.exists()
 
 
-def test_off_a_terminal_nothing_goes_without_yes() -> None:
+def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given() -> None:
     old = finished("old", days=31)
     done = compress("runs", "--prune-older-than", "30d", typed="y\n")
     assert done.exit_code == 1
@@ -331,14 +332,14 @@ def test_on_a_terminal_the_answer_decides(
     assert old.exists() == stays
 
 
-def test_nothing_to_delete_asks_nobody() -> None:
+def test_nothing_to_delete_asks_no_question() -> None:
     finished()
     done = compress("runs", "--prune-older-than", "30d")
     assert done.exit_code == 0
     assert "Deleted 0 run folders, 0 bytes." in done.stdout
 
 
-def test_manifest_goes_first_so_that_what_is_left_is_no_finished_run(
+def test_the_manifest_is_deleted_first_so_that_a_partial_run_is_unfinished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = finished()
@@ -354,7 +355,7 @@ def test_manifest_goes_first_so_that_what_is_left_is_no_finished_run(
 
 
 @pytest.mark.parametrize("age", ["30", "d", "-1d", "1.5d", "30m", "99999d", "²d"])
-def test_wrong_age_is_wrong_words(age: str) -> None:
+def test_a_malformed_age_is_refused(age: str) -> None:
     done = compress("runs", "--prune-older-than", age)
     assert done.exit_code == 2
     assert "is not a number of hours, days or weeks" in done.stderr.replace("\n", " ")

@@ -39,7 +39,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("one_second_a_step")
-def test_as_many_epochs_as_fit(toy_model: KerasModel, toy_view: TaskView) -> None:
+def test_a_stage_gets_as_many_epochs_as_fit_the_time(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
     # 14 steps of 32 images an epoch, and 150 of validation, which take a third of the time.
     epoch = 14 + 150 / 32 / 3
     stage = Finetune(minutes=1, learning_rate=0.01)
@@ -49,7 +51,7 @@ def test_as_many_epochs_as_fit(toy_model: KerasModel, toy_view: TaskView) -> Non
 
 
 @pytest.mark.usefixtures("one_second_a_step")
-def test_the_search_for_a_learning_rate_takes_of_the_time(
+def test_the_learning_rate_search_uses_part_of_the_time(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     given, found = (
@@ -60,7 +62,7 @@ def test_the_search_for_a_learning_rate_takes_of_the_time(
 
 
 @pytest.mark.usefixtures("one_second_a_step")
-def test_a_student_with_a_recipe_of_its_own_needs_no_such_time(
+def test_a_student_with_its_own_recipe_needs_no_learning_rate_search(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     given, own = (
@@ -71,7 +73,7 @@ def test_a_student_with_a_recipe_of_its_own_needs_no_such_time(
     assert own == given
 
 
-def test_a_stage_is_timed_once_and_becomes_one_with_epochs(
+def test_a_stage_is_timed_once_and_gets_a_number_of_epochs(
     quick: list[str], context: RunContext, toy_model: KerasModel
 ) -> None:
     asked = (Prune(sparsity=0.3, minutes=2), Distill(minutes=3.5))
@@ -88,7 +90,7 @@ def test_a_stage_is_timed_once_and_becomes_one_with_epochs(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_with_minutes_is_that_with_epochs_and_its_row_says_so(
+def test_a_run_with_minutes_equals_the_run_with_epochs_and_records_the_minutes(
     context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(minutes, "epochs_within", lambda *_: 1)
@@ -101,13 +103,13 @@ def test_a_run_with_minutes_is_that_with_epochs_and_its_row_says_so(
 
 
 @pytest.mark.parametrize("words", ["prune --minutes 5 --epochs 4", "prune --minutes 5 --epochs 45"])
-def test_minutes_and_epochs_contradict_each_other(words: str) -> None:
-    with pytest.raises(ValueError, match="sets the epochs, and so does --epochs: give one of them"):
+def test_minutes_and_epochs_together_are_refused(words: str) -> None:
+    with pytest.raises(ValueError, match="--minutes and --epochs both set the epochs: give one"):
         stages_of(words)
-    with pytest.raises(ValueError, match=r"^prune: option 'minutes': it sets the epochs, and so"):
+    with pytest.raises(ValueError, match=r"^prune: option 'minutes': 'minutes' and 'epochs' both"):
         Prune(minutes=5, epochs=4)
 
 
-def test_minutes_have_no_key_where_they_are_not_given() -> None:
+def test_minutes_that_are_not_given_are_not_in_the_key() -> None:
     assert "minutes" not in Prune().changed_options()
     assert dataclasses.replace(Prune(minutes=3), minutes=None) == Prune()

@@ -1,4 +1,4 @@
-"""The precision of a run: asked for, or decided once by timing, and then the same for the same words."""
+"""The precision of a run is given, or decided once by timing and then the same for the same command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from conftest import Silent
 
 
 class Clock:
-    """Stands in for the timing: says how fast bfloat16 is, and counts how often it was asked."""
+    """Replaces the timing: gives the speedup of bfloat16 and keeps the models that were timed."""
 
     def __init__(self, gain: float) -> None:
         self.gain, self.timed = gain, list[KerasModel]()
@@ -36,7 +36,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A processor with bfloat16 on which it is faster, and no training too short to be timed."""
+    """A processor on which bfloat16 is faster; no training is too short to be timed."""
     clock = Clock(1.4)
     monkeypatch.setattr(timings, "speedup", clock)
     monkeypatch.setattr(precision, "MIN_PIXELS", 1)
@@ -83,7 +83,7 @@ def test_bfloat16_is_chosen_only_if_it_is_clearly_faster(
         ({"deterministic": True}, {}),
     ],
 )
-def test_what_is_asked_for_is_not_timed(
+def test_a_given_precision_or_a_deterministic_run_is_not_timed(
     change: dict[str, Any],
     expected: dict[str, str],
     clock: Clock,
@@ -102,7 +102,7 @@ def test_what_is_asked_for_is_not_timed(
         Pipeline((Finetune(epochs=1),)),  # too short, as it is by default
     ],
 )
-def test_what_would_not_pay_is_not_timed(
+def test_runs_that_would_not_profit_are_not_timed(
     pipeline: Pipeline,
     clock: Clock,
     context: RunContext,
@@ -158,7 +158,7 @@ def test_the_longest_training_is_timed_with_the_network_that_it_trains(
     assert timed.kernels()["conv1"].shape[-1] == 4
 
 
-def test_only_runs_that_train_by_keras_get_another_key_and_say_so(
+def test_only_runs_that_train_with_keras_3_get_another_key_and_record_it(
     clock: Clock, context: RunContext, toy_model: KerasModel
 ) -> None:
     pipeline = Pipeline((Prune(epochs=0), Finetune(epochs=1, learning_rate=0.01)))
@@ -186,7 +186,7 @@ def test_a_training_from_scratch_is_timed_and_recorded(
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"networks": {}}', '{"networks": 1, "runs": 2}']
 )
-def test_a_damaged_file_of_timings_is_made_anew(
+def test_a_damaged_file_of_timings_is_replaced(
     content: str, clock: Clock, context: RunContext, toy_model: KerasModel
 ) -> None:
     path = context.out / timings.NAME
@@ -198,7 +198,7 @@ def test_a_damaged_file_of_timings_is_made_anew(
     assert entry["speedup"] == 1.4
 
 
-def test_a_remembered_precision_holds_where_nothing_would_be_timed(
+def test_a_remembered_precision_holds_on_a_machine_that_would_not_time(
     clock: Clock, context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = decided(FINETUNE, context, toy_model)

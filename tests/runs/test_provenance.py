@@ -17,7 +17,7 @@ from support.fresh_python import printed_by
 
 
 def git(folder: Path, *words: str) -> str:
-    """Run git as a person with no settings of their own would."""
+    """Run git without the settings of the user."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment |= {
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -43,7 +43,7 @@ def write(path: Path, text: str = "") -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A project with one commit, of everything."""
+    """A project with one commit that holds all files."""
     root = tmp_path / "project"
     for name in (
         "compress/__init__.py",
@@ -60,7 +60,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stamped(monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the build wrote into the package."""
+    """The commit that the build wrote into the package."""
     stamp = types.ModuleType("compress._version")
     stamp.__dict__["__commit_id__"] = "g0123456789"
     monkeypatch.setitem(sys.modules, "compress._version", stamp)
@@ -72,23 +72,23 @@ def test_commit_is_the_checkouts_head(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["compress/training/fit.py", "baselines/cifar10/cnn.py"])
-def test_changed_code_is_said(name: str, checkout: Path) -> None:
+def test_changed_code_is_marked_in_the_commit(name: str, checkout: Path) -> None:
     head = git(checkout, "rev-parse", "HEAD")
     (checkout / name).write_text("x = 1\n")
     assert provenance.commit(checkout / "compress") == f"{head}+changes"
-    git(checkout, "add", ".")  # a change is one, put down for the next commit or not
+    git(checkout, "add", ".")  # a staged change is marked too
     assert provenance.commit(checkout / "compress") == f"{head}+changes"
     git(checkout, "commit", "-q", "-m", "Change")
     after = provenance.commit(checkout / "compress")
     assert after == git(checkout, "rev-parse", "HEAD") != head
 
 
-def test_removed_code_is_said(checkout: Path) -> None:
+def test_removed_code_is_marked_in_the_commit(checkout: Path) -> None:
     (checkout / "compress/training/fit.py").unlink()
     assert provenance.commit(checkout / "compress").endswith("+changes")
 
 
-def test_other_changes_and_new_files_are_not_said(checkout: Path) -> None:
+def test_other_changes_and_new_files_are_not_marked(checkout: Path) -> None:
     (checkout / "README.md").write_text("new words")
     write(checkout / "reports/new.md")
     write(checkout / "compress/_version.py")
@@ -96,7 +96,7 @@ def test_other_changes_and_new_files_are_not_said(checkout: Path) -> None:
     assert provenance.commit(checkout / "compress") == git(checkout, "rev-parse", "HEAD")
 
 
-def test_a_package_installed_inside_another_checkout_is_not_of_that_checkout(
+def test_a_package_installed_inside_another_checkout_has_its_build_commit(
     checkout: Path, stamped: str
 ) -> None:
     installed = checkout / ".venv/lib/site-packages/compress"
@@ -104,23 +104,19 @@ def test_a_package_installed_inside_another_checkout_is_not_of_that_checkout(
     assert provenance.commit(installed) == stamped
 
 
-def test_a_package_outside_any_checkout_is_of_the_commit_it_was_built_from(
-    tmp_path: Path, stamped: str
-) -> None:
+def test_a_package_outside_any_checkout_has_its_build_commit(tmp_path: Path, stamped: str) -> None:
     write(tmp_path / "compress/__init__.py")
     assert provenance.commit(tmp_path / "compress") == stamped
 
 
-def test_a_checkout_without_a_commit_is_of_the_commit_it_was_built_from(
-    tmp_path: Path, stamped: str
-) -> None:
+def test_a_checkout_without_a_commit_has_its_build_commit(tmp_path: Path, stamped: str) -> None:
     write(tmp_path / "compress/__init__.py")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     assert provenance.commit(tmp_path / "compress") == stamped
 
 
-def test_without_git_it_is_the_commit_it_was_built_from(
+def test_without_git_the_build_commit_is_used(
     checkout: Path, stamped: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(checkout))
@@ -135,7 +131,7 @@ def test_without_git_and_stamp_the_commit_is_unknown(
     assert provenance.commit(tmp_path) == "unknown"
 
 
-def test_variables_of_a_git_hook_do_not_mislead(
+def test_variables_of_a_git_hook_are_ignored(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other"
@@ -164,7 +160,7 @@ def test_versions_are_those_installed() -> None:
     assert set(found) == {"python", *provenance.DISTRIBUTIONS}
 
 
-def test_a_library_that_is_not_installed_is_said_to_be_absent(
+def test_a_library_that_is_not_installed_is_recorded_as_absent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(provenance, "DISTRIBUTIONS", ("numpy", "no-such-distribution"))
@@ -191,7 +187,7 @@ def test_machine_names_processor_cores_and_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "processor : 0\nCPU implementer : 0x41\n"])
-def test_machine_has_a_name_where_the_processor_gives_none(
+def test_machine_falls_back_to_the_architecture_without_a_processor_name(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "processor", lambda: "")
@@ -201,14 +197,14 @@ def test_machine_has_a_name_where_the_processor_gives_none(
     assert provenance.machine(tmp_path / "cpuinfo").startswith("aarch64, ")
 
 
-def test_peak_memory_is_in_bytes_and_holds_what_was_held_and_let_go() -> None:
+def test_peak_memory_is_in_bytes_and_includes_freed_memory() -> None:
     code = "from compress.runs.provenance import *; held = b'x' * 200_000_000; del held; print(peak_memory_bytes())"
     # A child's peak begins at its parent's, which may have TensorFlow in it: the upper bound is for the unit only.
     assert 200_000_000 < int(printed_by(code)) < 20_000_000_000
 
 
 @pytest.mark.parametrize(("system", "unit"), [("linux", 1024), ("darwin", 1)])
-def test_peak_memory_knows_the_systems_unit(
+def test_peak_memory_is_converted_from_the_unit_of_the_system(
     system: str, unit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)

@@ -1,4 +1,4 @@
-"""The options that commands share are one typed value, made once, whose fields have their names."""
+"""The options that commands share are one typed value, whose fields have the names of the options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.cli.main import cli
 from compress.cli.options import COMPRESS_OPTIONS, NO_MEASURE, RUN_OPTIONS, run_options
 from compress.runs.options import RunOptions
 
-# What stays after a command has read its line, without a word about any option.
+# The values after a command line without options.
 UNSAID: dict[str, Any] = {
     "data": None,
     "input_scale": None,
@@ -39,14 +39,14 @@ UNSAID: dict[str, Any] = {
 def test_every_option_that_commands_share_is_a_field() -> None:
     fields = {field.name: field for field in dataclasses.fields(RunOptions)}
     options = {option.name for option in (*COMPRESS_OPTIONS, NO_MEASURE)}
-    # Those that say how pixels are prepared become a part of the task.
+    # The options of pixel preparation become a part of the task.
     assert options - {"mean", "std", "bgr", "resize"} == fields.keys() - {"decided"}
-    # From Python a default is that of the command line.
+    # The defaults in Python are those of the command line.
     said = {f.name: getattr(RunOptions(task=Toy()), f.name) for f in fields.values()}
     assert said.items() >= UNSAID.items()
 
 
-def test_a_word_that_is_no_option_is_a_defect_at_once() -> None:
+def test_an_unknown_option_name_raises_a_type_error() -> None:
     values = {str(o.name): None for o in RUN_OPTIONS} | {"task": "toy"}
     assert run_options(values).task.name == "toy"
     with pytest.raises(TypeError, match="'colour'"):
@@ -54,7 +54,7 @@ def test_a_word_that_is_no_option_is_a_defect_at_once() -> None:
 
 
 @pytest.mark.parametrize("line", ["run prune", "prune", "train"])
-def test_commands_make_the_same_of_the_same_words(
+def test_commands_make_the_same_options_of_the_same_words(
     line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[RunOptions] = []

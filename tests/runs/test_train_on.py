@@ -1,4 +1,4 @@
-"""--train-on train+validation: a final model shows every image, says so in its row, and chooses by none of them."""
+"""--train-on train+validation: a final training shows every image, is marked in its row, and chooses by no image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def final(watcher: Watcher) -> Any:
     return dataclasses.replace(tiny_training.view(None, watcher), train_on="train+validation")
 
 
-def test_every_image_is_shown() -> None:
+def test_a_final_training_shows_every_image() -> None:
     watcher = Watcher()
     shown = final(watcher).shown
     train, validation = tiny_training.split(0, 66), tiny_training.split(1, 30)
@@ -51,7 +51,7 @@ def test_every_image_is_shown() -> None:
     assert np.array_equal(shown.labels, np.concatenate([train.labels, validation.labels]))
 
 
-def test_an_epoch_has_the_steps_of_all_of_them() -> None:
+def test_an_epoch_of_a_final_training_has_the_steps_of_all_images() -> None:
     recipe = dataclasses.replace(tiny_training.RECIPES["sgd"], epochs=1, batch_size=32, keep="last")
     for data_of, steps in ((lambda w: tiny_training.view(None, w), 66 // 32), (final, 96 // 32)):
         watcher = Watcher()
@@ -85,7 +85,7 @@ def test_a_recipe_that_chooses_by_validation_images_is_refused(change: dict[str,
 
 
 @pytest.mark.parametrize("words", [TRAIN, FINETUNE], ids=lambda words: words[0])
-def test_the_row_says_it_and_the_run_is_another(words: list[str]) -> None:
+def test_a_final_training_is_another_run_and_its_row_records_it(words: list[str]) -> None:
     said = invoked(*words[:3], *BOTH, *words[3:])
     assert "validation images are trained on too" in said.output
     invoked(*words)
@@ -101,19 +101,21 @@ def test_the_row_says_it_and_the_run_is_another(words: list[str]) -> None:
     assert len([row for row in read_from(ROWS) if row.label != "baseline"]) == 2
 
 
-def test_the_baseline_before_it_and_stages_that_train_nothing_stay_what_they_were() -> None:
+def test_rows_without_training_are_not_marked_as_trained_on_validation() -> None:
     invoked("run", "--task", "toy", *BOTH, "quantize")
     assert {row.trained_on for row in read_from(ROWS)} == {"train"}
 
 
-def test_only_what_trains_has_another_key(context: Any) -> None:
+def test_only_stages_that_train_get_another_key(context: Any) -> None:
     keys: KeyContext = context.keys
     both = dataclasses.replace(keys, train_on="train+validation")
     assert keys.of_pipeline([Quantize()], "0") == both.of_pipeline([Quantize()], "0")
     assert keys.of_pipeline([Finetune()], "0") != both.of_pipeline([Finetune()], "0")
 
 
-def test_what_is_made_of_such_a_model_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_made_from_a_final_model_are_marked_as_trained_on_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     invoked(*TRAIN, *BOTH)
     (file,) = Path("runs").glob("train*/model.keras")
     row = next(iter(read_from(ROWS)))
@@ -128,7 +130,7 @@ def test_what_is_made_of_such_a_model_says_so_too(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("with_file", [False, True])
-def test_validation_images_cannot_measure_it(with_file: bool) -> None:
+def test_a_final_model_cannot_be_measured_on_validation_images(with_file: bool) -> None:
     words = ["run", "--task", "toy", "--measure-on", "validation"]
     if with_file:
         invoked(*TRAIN, *BOTH)
@@ -143,7 +145,7 @@ def test_validation_images_cannot_measure_it(with_file: bool) -> None:
     assert (ROWS.read_bytes() if ROWS.exists() else b"") == before
 
 
-def test_who_learns_of_such_a_teacher_has_seen_them_too() -> None:
+def test_a_student_of_a_final_teacher_is_marked_as_trained_on_validation() -> None:
     invoked(*TRAIN, *BOTH)
     (teacher,) = Path("runs").glob("train*/model.keras")
     words = ["run", "--task", "toy", "distill", "--epochs", "1", "--teacher", str(teacher)]

@@ -1,4 +1,4 @@
-"""The summary of a training is read off its log and its row."""
+"""The summary of a training comes from its log and its row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def epoch(number: int, accuracy: float, cross_entropy: float) -> dict[str, float
     }
 
 
-def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None:
+def test_best_accuracy_and_best_cross_entropy_have_their_own_epochs() -> None:
     history = [epoch(1, 0.5, 1.0), epoch(2, 0.6, 0.7), epoch(3, 0.7, 0.9)]
     summary = summarise(history, RECIPE, params=7, validation_images=100)
     assert summary["best_validation_cross_entropy"] == 0.7
@@ -55,12 +55,12 @@ def test_best_accuracy_and_best_cross_entropy_have_epochs_of_their_own() -> None
     }
 
 
-def test_of_equal_epochs_the_first_is_best() -> None:
+def test_the_first_of_equal_epochs_is_best() -> None:
     history = [epoch(1, 0.5, 1.0), epoch(2, 0.7, 0.7), epoch(3, 0.7, 0.7)]
     assert summarise(history, RECIPE, 7, 100)["best_validation_accuracy_epoch"] == 2
 
 
-def test_label_is_the_words() -> None:
+def test_the_label_is_the_command_line() -> None:
     task = Cifar10()
     assert Training(recipe="strong").label(task) == "train --recipe strong"
     half = task.networks["plain"].with_options({"width": 0.5})
@@ -75,7 +75,7 @@ def test_label_is_the_words() -> None:
     )
 
 
-def test_a_folder_is_named_without_what_file_systems_refuse() -> None:
+def test_a_folder_name_has_no_characters_that_file_systems_refuse() -> None:
     assert Training(recipe="a/b").folder_name(Toy(), "1" * 64) == "train-recipe-a_b-111111111111"
 
 
@@ -112,7 +112,7 @@ def test_a_wrong_setting_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert "Did you mean 'mixup'?" in done.output
 
 
-def test_unknown_recipe_is_refused_with_those_there_are() -> None:
+def test_an_unknown_recipe_is_refused_with_the_known_recipes() -> None:
     with pytest.raises(ValueError, match="no recipe 'fast'; recipes here: strong, published"):
         Training(recipe="fast").resolved(Cifar10())
 
@@ -133,7 +133,7 @@ def test_reused_training_has_its_row_in_the_results(context: RunContext) -> None
         assert read_from(context.results) == [row]
 
 
-def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
+def test_the_log_has_every_epoch_even_if_the_checkpoint_log_is_behind(
     context: RunContext, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.training.checkpoint.write_bytes", lambda path, content: None)
@@ -143,13 +143,13 @@ def test_log_has_every_epoch_though_that_of_the_checkpoint_lags_behind(
     assert [float(v) for v in line.split(",")] == list(silent.rows[0].values())
 
 
-def test_of_a_log_that_is_cut_short_the_whole_rows_are_read(tmp_path: Path) -> None:
+def test_only_whole_rows_of_a_truncated_log_are_read(tmp_path: Path) -> None:
     assert read_log(tmp_path) == []
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n2")
     assert read_log(tmp_path) == [{"epoch": 1, "loss": 0.5}]
 
 
-def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
+def test_width_builds_a_smaller_network_with_its_own_run(
     context: RunContext, silent: Silent
 ) -> None:
     narrow = Toy().networks["baseline"].with_options({"width": 0.5})
@@ -165,13 +165,13 @@ def test_width_builds_the_smaller_student_and_reuse_tells_them_apart(
     assert told == ["train --recipe toy --width 0.5 --epochs 0"]
 
 
-def test_no_epochs_are_said_to_leave_random_weights_when_made_and_when_found_again() -> None:
+def test_a_note_says_that_zero_epochs_leave_random_weights_also_on_reuse() -> None:
     sentence = "--epochs 0 trains nothing: these are the random weights that training begins with."
     for epochs in (0, 0, 1):
         words = ["train", "--task", "toy", "--json", "--epochs", str(epochs)]
         done = CliRunner().invoke(cli, words)
         notes = json.loads(done.stdout)["result"]["notes"]
         assert notes[:1] == ([] if epochs else [sentence])
-        # Random weights guess, and are said to.
+        # A note says that random weights are at chance level.
         assert [n.split(":")[0] for n in notes[1:]] == ([] if epochs else ["chance level"])
         assert (sentence in done.stderr.splitlines()) == (epochs == 0)

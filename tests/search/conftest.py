@@ -14,7 +14,7 @@ import pytest
 
 
 def program(name: str) -> str | None:
-    """The path of a program of PostgreSQL, which Debian puts where no shell looks."""
+    """The path of a program of PostgreSQL, which Debian installs outside PATH."""
     kept = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return shutil.which(name) or (str(kept[-1]) if kept else None)
 

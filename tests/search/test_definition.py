@@ -1,4 +1,4 @@
-"""The file of a search: what it holds, and what is said of one that is damaged."""
+"""The file of a search: what it holds, and how a damaged file is refused."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def file_of(out: Path) -> Path:
     return definition.folder_of(out, "one") / definition.FILE
 
 
-def test_a_search_that_is_kept_is_the_same_search(tmp_path: Path) -> None:
+def test_a_saved_search_loads_as_the_same_search(tmp_path: Path) -> None:
     ONE.save(tmp_path)
     assert definition.load(tmp_path, "one") == ONE
 
 
-def test_the_same_words_have_the_same_name_and_others_another() -> None:
+def test_the_default_name_depends_on_the_search_and_not_on_its_budget_or_storage() -> None:
     def name(**changed: object) -> str:
         return definition.default_name("toy", dataclasses.replace(ONE, **changed))  # type: ignore[arg-type]
 
@@ -56,18 +56,18 @@ def test_the_same_words_have_the_same_name_and_others_another() -> None:
         ({"options": {**ONE.options, "results": "/b.jsonl"}}, False),
     ],
 )
-def test_other_words_are_another_search_but_for_its_budget(
+def test_other_words_except_the_budget_make_another_search(
     changed: dict[str, Any], same: bool
 ) -> None:
     assert ONE.is_same_as(dataclasses.replace(ONE, **changed)) == same
 
 
-def test_a_budget_that_is_given_takes_the_place_of_the_old_one() -> None:
+def test_a_given_budget_replaces_the_old_budget() -> None:
     assert ONE.with_budget(None, None) == ONE
     assert ONE.with_budget(5.0, None) == dataclasses.replace(ONE, minutes=5.0, trials=None)
 
 
-def test_a_search_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_search_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     ONE.save(tmp_path)
     with pytest.raises(ValueError, match="no search 'onw' in ") as raised:
         definition.load(tmp_path, "onw")
@@ -75,8 +75,8 @@ def test_a_search_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "x" * 81, "ä"])
-def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="is no name of a search"):
+def test_a_search_name_that_is_no_plain_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is not a name for a search"):
         definition.load(tmp_path, name)
 
 
@@ -94,19 +94,19 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
         ({"version": 99}, "it is of version 99, expected 1"),
         ({"objectives": []}, "unknown objective"),
         ({"objectives": ["speed"]}, "unknown objective"),
-        ({"minutes": -1}, "no number above 0"),
-        ({"limits": {"flash": "many"}}, "no number above 0"),
+        ({"minutes": -1}, "not a number above 0"),
+        ({"limits": {"flash": "many"}}, "not a number above 0"),
         ({"limits": {"speed": 3}}, "unexpected keyword"),
         ({"space": {"chains": ["prun"]}}, "no stage 'prun'"),
         ({"name": "two"}, "it is of search 'two'"),
         ({"surplus": 1}, "unexpected keyword"),
-        ({"storage": 3}, "its storage is not what it should be"),
-        ({"limits": {"flash": None}}, "no number above 0"),
-        ({"minutes": float("inf")}, "too large a one"),
-        ({"trials": 10**400}, "too large a one"),
-        ({"lease": None}, "no number above 0"),
-        ({"lease": float("inf")}, "too large a one"),
-        ({"lease": 10**9}, "too large a one"),
+        ({"storage": 3}, "its storage is neither text nor null"),
+        ({"limits": {"flash": None}}, "not a number above 0"),
+        ({"minutes": float("inf")}, "is too large"),
+        ({"trials": 10**400}, "is too large"),
+        ({"lease": None}, "not a number above 0"),
+        ({"lease": float("inf")}, "is too large"),
+        ({"lease": 10**9}, "is too large"),
         ({"options": {}}, "its options are not those that a search keeps"),
         ({"options": {**OPTIONS, "surplus": 1}}, "its options are not those that a search keeps"),
         ({"options": [1]}, "its options are not those that a search keeps"),
@@ -115,7 +115,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
         ({"options": {**OPTIONS, "mean": ["much"]}}, "its option mean is ['much']"),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_path(
+def test_a_damaged_file_is_refused_with_the_reason(
     tmp_path: Path, change: dict[str, object], reason: str
 ) -> None:
     ONE.save(tmp_path)

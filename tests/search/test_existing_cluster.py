@@ -1,4 +1,4 @@
-"""A Ray cluster that is there already: a search and a file of pipelines are its clients."""
+"""A search and a file of pipelines run as clients of an existing Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPACE = "chains = ['quantize']\n[quantize]\nscheme = ['int8', 'float16', 'dynami
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Nothing of Ray's is kept in the home folder; this machine alone reaches the cluster, without a token."""
+    """Ray writes to a temporary home folder; the cluster needs no token, as only this machine reaches it."""
     home = str(tmp_path_factory.mktemp("home"))
     ray = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     return {**os.environ, **ray, "HOME": home}
@@ -45,7 +45,7 @@ def cluster(environment: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_pipelines_and_a_search_run_on_it(
+def test_pipelines_and_a_search_run_on_an_existing_cluster(
     tmp_path: Path, cluster: str, environment: dict[str, str], url: str
 ) -> None:
     def compress(*words: str, on: str = cluster) -> str:
@@ -62,7 +62,7 @@ def test_pipelines_and_a_search_run_on_it(
     rows = read_from(tmp_path / "reports" / "results.jsonl")
     assert len({row.run for row in rows}) == len(rows) == 4
 
-    # A cluster that happens to run on this machine is not taken for the one of its own that `--on ray` starts.
+    # `--on ray` starts its own cluster and does not use one that already runs on this machine.
     again = json.loads(compress("run", "--pipeline", "p.toml", "--out", "apart", on="ray"))
     assert [each["error"] for each in again] == [None, None]
 

@@ -1,4 +1,4 @@
-"""What a search begins with: something soon, and what a person would try first."""
+"""The first trials of a search: short ones, and those that a person would try first."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_search_by_the_clock_begins_with_the_fewest_epochs_of_each_chain() -> 
     ]
 
 
-def test_the_widest_student_that_keeps_to_the_limits_is_tried_as_long_as_usual(
+def test_the_widest_student_within_the_limits_is_proposed_with_default_epochs(
     predict: Predictor,
 ) -> None:
     space = {
@@ -109,7 +109,7 @@ def test_the_widest_student_is_stored_in_the_fewest_bits_where_bytes_are_limited
     ]
 
 
-def test_if_no_student_keeps_to_the_limits_none_is_proposed(predict: Predictor) -> None:
+def test_no_student_is_proposed_if_none_is_within_the_limits(predict: Predictor) -> None:
     study = optuna.create_study()
     space = {"chains": ["distill quantize"], "distill": STUDENTS}
     begin_with_the_widest(study, definition(space, flash=100), predict)

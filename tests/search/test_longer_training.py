@@ -1,4 +1,4 @@
-"""The second half of a search by the clock: the best pipeline with more epochs."""
+"""In the second half of a search with --minutes, the best pipeline is trained with more epochs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def add(
 
 
 def proposed(study: Any, asked: Definition, left: float | None) -> list[dict[str, Any]]:
-    """What waits after the question."""
+    """The proposals that wait after `propose_longer_training`."""
     propose_longer_training(study, asked, standing(study, asked), left)
     waiting = [t for t in study.trials if t.state.name == "WAITING"]
     return [trial.system_attrs["fixed_params"] for trial in waiting]
@@ -85,7 +85,7 @@ def test_all_stages_that_train_are_trained_longer_within_the_space(study: Any) -
     ]
 
 
-def test_time_that_the_space_keeps_from_the_best_goes_to_the_best_of_another_chain(
+def test_time_that_the_best_cannot_use_goes_to_the_best_of_another_chain(
     study: Any,
 ) -> None:
     add(study, 0.9, prune=20, pace=1)
@@ -99,7 +99,7 @@ def test_time_that_the_space_keeps_from_the_best_goes_to_the_best_of_another_cha
     ]
 
 
-def test_a_best_that_has_all_epochs_of_the_space_leaves_the_time_to_another_chain(
+def test_a_best_at_the_most_epochs_leaves_its_time_to_another_chain(
     study: Any,
 ) -> None:
     add(study, 0.9, prune=40, pace=1)
@@ -117,19 +117,21 @@ def test_a_best_that_has_all_epochs_of_the_space_leaves_the_time_to_another_chai
         (110, {}),  # 9 epochs instead of 10
     ],
 )
-def test_else_nothing_is_proposed(study: Any, left: float | None, other: dict[str, Any]) -> None:
+def test_no_longer_training_is_proposed_outside_its_conditions(
+    study: Any, left: float | None, other: dict[str, Any]
+) -> None:
     if "objectives" in other:
         study = optuna.create_study(directions=["maximize", "minimize"])
     add(study, 0.7, prune=10, pace=10)
     assert proposed(study, definition(**other), left) == []
-    # Nor are the first trials given up for it.
+    # The first trials are not given up either.
     assert not is_proposed(study, definition(**other))
 
 
-def test_a_teacher_whose_path_has_spaces_keeps_nothing_from_being_trained_longer(
+def test_a_teacher_path_with_spaces_does_not_prevent_longer_training(
     study: Any, tmp_path: Path
 ) -> None:
-    """Nor do the words of a trial that were kept without quotation marks."""
+    """Words of a trial that were stored without quotation marks do not prevent it either."""
     (tmp_path / "my models").mkdir()
     (tmp_path / "my models" / "t.keras").touch()
     chain = "distill --teacher 'my models/t.keras' quantize"
@@ -153,14 +155,14 @@ def test_a_teacher_whose_path_has_spaces_keeps_nothing_from_being_trained_longer
     assert proposed(study, one, 300) == [{"chain": chain, "distill.epochs": 25}]
 
 
-def test_it_is_proposed_once_a_budget(study: Any) -> None:
+def test_longer_training_is_proposed_once_per_budget(study: Any) -> None:
     add(study, 0.7, prune=10, pace=1)
     assert len(proposed(study, definition(), 100)) == 1
     assert len(proposed(study, definition(), 90)) == 1
     assert len(proposed(study, definition(minutes=2 * MINUTES), 100)) == 2
 
 
-def test_what_was_trained_before_gives_no_pace(study: Any) -> None:
+def test_no_longer_training_is_proposed_for_a_best_without_a_pace(study: Any) -> None:
     add(study, 0.7, prune=10)
     trial = study.trials[0]
     unpaced = {k: v for k, v in trial.user_attrs.items() if k != PACE}

@@ -60,7 +60,7 @@ def parents_of_workers(name: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for workers in /proc")
-def test_a_worker_killed_in_the_middle_of_a_trial_changes_nothing_of_the_result(
+def test_killing_a_worker_during_a_trial_does_not_change_the_result(
     tmp_path: Path,
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"

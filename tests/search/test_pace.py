@@ -34,7 +34,7 @@ def asked(chain: str, *before: dict[str, Any]) -> Any:
     return trial
 
 
-def test_of_the_same_chain_and_by_the_work_of_each() -> None:
+def test_seconds_scale_the_pace_of_the_same_chain_by_the_work() -> None:
     before = (
         {"chain": "one", "pace": 10.0, "work": 100},
         {"chain": "one", "pace": 40.0, "work": 400},
@@ -44,13 +44,13 @@ def test_of_the_same_chain_and_by_the_work_of_each() -> None:
     assert seconds_of(asked("two", *map(dict, before)), 5, None) == 5 * 7
 
 
-def test_of_any_chain_if_its_own_was_not_tried() -> None:
+def test_seconds_use_the_pace_of_any_chain_if_its_own_was_not_tried() -> None:
     assert seconds_of(asked("one", {"chain": "two", "pace": 3.0, "work": 6}), 2, 12) == 12
     assert seconds_of(asked("one"), 2, 12) is None
     assert seconds_of(asked("one", {"chain": "two"}), 2, 12) is None
 
 
-def test_work_is_that_of_what_is_trained_and_of_its_teacher(
+def test_work_counts_the_trained_network_and_its_teacher(
     toy_model: KerasModel, context: RunContext
 ) -> None:
     predict = Predictor(toy_model, context.view(None))

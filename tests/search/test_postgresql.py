@@ -16,7 +16,9 @@ pytest.importorskip("optuna", reason="extra search")
 pytest.importorskip("psycopg", reason="the driver of PostgreSQL")
 
 
-def test_two_processes_share_a_search_and_take_over_what_is_lost(tmp_path: Path, url: str) -> None:
+def test_two_studies_share_one_search_and_another_search_is_refused(
+    tmp_path: Path, url: str
+) -> None:
     storage.check_url(url)
     one = Definition(
         name="one", space={}, objectives=("top1",), limits={"flash": 8000}, options={"seed": 0},
@@ -40,7 +42,7 @@ def test_two_processes_share_a_search_and_take_over_what_is_lost(tmp_path: Path,
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Connections are closed at the end, which else the end of the process does."""
+    """Close the connections at the end of each test, not at the end of the process."""
     from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
@@ -56,7 +58,7 @@ def closed() -> Iterator[None]:
         connection.close()
 
 
-def test_a_server_that_is_not_there_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_server_is_refused_in_one_sentence(tmp_path: Path) -> None:
     one = Definition(
         name="one", space={}, objectives=("top1",), limits={}, options={},
         storage=f"postgresql+psycopg://nobody@/none?host={tmp_path}",

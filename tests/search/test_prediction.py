@@ -1,4 +1,4 @@
-"""What a pipeline's file will take, before any training, held against the file that a run gives."""
+"""The predicted bytes and cost of a pipeline's file, compared with the file that a run gives."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_bytes_and_macs_are_those_of_the_network_that_will_be_trained(predict: P
     assert half.amounts["macs"] == 144 * 27 * 4 + 36 * 36 * 4 + 12
 
 
-def test_what_filters_stay_is_only_known_about(predict: Predictor) -> None:
+def test_a_prediction_after_prune_filters_is_not_exact(predict: Predictor) -> None:
     assert not predict(pipeline("prune-filters quantize"), []).exact
 
 
-def test_what_is_found_out_when_it_is_run_is_not_predicted(predict: Predictor) -> None:
+def test_amounts_that_only_a_run_measures_are_not_predicted(predict: Predictor) -> None:
     found = predict(pipeline("prune-filters --arena 8000 quantize"), ["arena"])
     assert found.amounts == {}
     assert found.refusal(Limits(flash=1, arena=1, macs=1)) is None
@@ -69,7 +69,7 @@ def test_the_arena_is_that_of_the_exported_untrained_network(
     assert predicted == on_micro(file)["arena_bytes"]  # type: ignore[arg-type]
 
 
-def test_networks_of_the_same_size_are_looked_at_once(
+def test_networks_of_the_same_size_are_outlined_once(
     predict: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[float] = []
@@ -86,7 +86,7 @@ def test_networks_of_the_same_size_are_looked_at_once(
     assert looked == [0.25, 0.5]
 
 
-def test_a_refusal_says_how_much_and_of_what(predict: Predictor) -> None:
+def test_a_refusal_gives_the_amount_and_the_limit(predict: Predictor) -> None:
     found = predict(pipeline("quantize"), [])
     flash = found.amounts["flash"]
     assert flash is not None
@@ -94,7 +94,7 @@ def test_a_refusal_says_how_much_and_of_what(predict: Predictor) -> None:
     assert found.refusal(Limits(flash=100)) == f"about {flash:,} bytes, over --max-flash 100"
 
 
-def test_an_impossible_limit_says_the_smallest_that_would_fit(predict: Predictor) -> None:
+def test_an_impossible_limit_is_refused_with_the_smallest_possible_one(predict: Predictor) -> None:
     smallest = predict(pipeline("distill --student-width 0.5 quantize"), [])
     least = smallest.amounts["flash"]
     with pytest.raises(ValueError, match="less than anything in this space takes") as raised:
@@ -105,13 +105,13 @@ def test_an_impossible_limit_says_the_smallest_that_would_fit(predict: Predictor
         check_possible(SPACE, Limits(flash=least, macs=10), predict)
 
 
-def test_a_chain_of_which_nothing_is_known_makes_no_limit_possible(predict: Predictor) -> None:
+def test_a_chain_without_a_prediction_does_not_make_a_limit_possible(predict: Predictor) -> None:
     chains = ["quantize", "prune-filters --arena 8000 quantize"]
     with pytest.raises(ValueError, match="less than anything in this space takes"):
         check_possible(space.parsed({"chains": chains}, "space"), Limits(macs=10), predict)
 
 
-def test_limits_are_not_judged_where_nothing_is_known_of_any_chain(predict: Predictor) -> None:
+def test_limits_are_not_checked_if_no_chain_has_a_prediction(predict: Predictor) -> None:
     only = space.parsed({"chains": ["prune-filters --arena 8000 quantize"]}, "space")
     check_possible(only, Limits(flash=100), predict)
 

@@ -50,7 +50,7 @@ def test_a_file_gives_chains_and_the_domains_of_their_options(tmp_path: Path) ->
         "prune-filters.macs": Range(0.2, 0.8, 0.2),
         "prune-filters.epochs": Choice((0,)),
     }
-    # What stands in a chain is fixed there; an end that is left out is that of the option.
+    # An option given in a chain is fixed; an end that is left out is that of the option.
     assert student.domains() == {
         "distill.epochs": Range(1, 100_000, whole=True),
         "qat.bits": Choice(("8", "4")),
@@ -59,7 +59,7 @@ def test_a_file_gives_chains_and_the_domains_of_their_options(tmp_path: Path) ->
     assert pipeline.label == "distill --student-width 0.5 --epochs 3 qat --epochs 6 --bits 4"
 
 
-def test_the_same_stage_twice_has_options_of_its_own_each_time() -> None:
+def test_a_stage_that_occurs_twice_has_separate_options() -> None:
     record = {"chains": ["prune prune"], "prune": {"sparsity": {}}}
     (chain,) = space.parsed(record, "space").chains
     pipeline = chain.pipeline(Fixed({"prune.sparsity": 0.25, "prune#2.sparsity": 0.75}))
@@ -68,7 +68,7 @@ def test_the_same_stage_twice_has_options_of_its_own_each_time() -> None:
 
 @pytest.mark.parametrize("stage", registry.stage_names())
 def test_an_empty_table_is_the_whole_range_of_an_option(stage: str) -> None:
-    """Of every option of every stage whose type has ends: both ends of the domain are values that it takes."""
+    """Each option of a stage whose type has ends accepts both ends of its domain."""
     for each in typed_options.fields(registry.stage(stage)):
         kind = each.metadata["kind"]
         closed = isinstance(kind, click.FloatRange | click.IntRange) and None not in (
@@ -81,7 +81,7 @@ def test_an_empty_table_is_the_whole_range_of_an_option(stage: str) -> None:
             assert [kind.convert(end, None, None) for end in ends] == list(ends)
 
 
-def test_an_open_end_is_not_a_value() -> None:
+def test_an_excluded_end_of_a_range_is_not_in_the_domain() -> None:
     assert parsed(field("prune", "sparsity"), {}, "") == Range(0.0, 0.99)
 
 
@@ -101,7 +101,7 @@ def test_lists_are_values_of_options_that_repeat() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("chains = 3", "chains is 3; expected pipelines, as chains ="),
+        ("chains = 3", "chains is 3; expected pipelines, such as chains ="),
         ("chains = []", "chains is []; expected pipelines"),
         ("chains = ['']", "a chain is empty"),
         ("chains = ['prun']", "chain 'prun': no stage 'prun'; stages here: "),
@@ -110,7 +110,7 @@ def test_lists_are_values_of_options_that_repeat() -> None:
         ("chain = ['prune']", "no key 'chain'; keys here: chains, "),
         ("chains = ['prune']\n[prun]\nsparsity = {}", "Did you mean 'prune'?"),
         ("chains = ['prune']\n[qat]\nbits = '8'", "qat is in no chain"),
-        ("chains = ['prune']\nprune = 1", "prune is 1; expected a table, as [prune]."),
+        ("chains = ['prune']\nprune = 1", "prune is 1; expected a table, such as [prune]."),
         ("chains = ['prune']\n[prune]\nsparsty = 1", "no option 'sparsty'; options here: teacher, "),
         ("chains = ['prune']\n[prune]\nsparsty = 1", "Did you mean 'sparsity'?"),
         ("chains = ['prune']\n[prune]\nsparsity = 1.5", "prune.sparsity: 1.5 is not in the range"),
@@ -119,7 +119,7 @@ def test_lists_are_values_of_options_that_repeat() -> None:
         ("chains = ['prune']\n[prune]\nsparsity = {lo = 0.1}", "no key 'lo'; keys here: low, high"),
         ("chains = ['prune']\n[prune]\nsparsity = {low = -1}", "is not in the range 0<=x<1"),
         ("chains = ['prune']\n[prune]\nsparsity = {low = 0.9, high = 0.1}", "expected low first"),
-        ("chains = ['prune']\n[prune]\nsparsity = {log = true}", "log goes with a low above 0"),
+        ("chains = ['prune']\n[prune]\nsparsity = {log = true}", "log requires a low above 0"),
         ("chains = ['prune']\n[prune]\nsparsity = {log = 1}", "log is 1; expected true or false"),
         ("chains = ['prune']\n[prune]\nsparsity = {step = 0}", "step is 0; expected a number above 0"),
         ("chains = ['prune']\n[prune]\nepochs = {step = 0.5}", "expected a whole number above 0"),
@@ -127,17 +127,17 @@ def test_lists_are_values_of_options_that_repeat() -> None:
         ("chains = ['prune']\n[prune]\nsparsity = [[0.3, 0.5]]", "prune.sparsity: [0.3, 0.5] is not a valid float"),
         ("chains = ['prune']\n[prune]\nsparsity = 1979-05-27", "prune.sparsity: datetime.date(1979, 5, 27) is not"),
         ("chains = ['prune']\n[prune]\nsparsity = {low = [0.1]}", "prune.sparsity: [0.1] is not a valid float range"),
-        ("chains = ['prune']\n[prune]\nsparsity = [{a = 1}]", "prune.sparsity: {'a': 1} is no value"),
+        ("chains = ['prune']\n[prune]\nsparsity = [{a = 1}]", "prune.sparsity: {'a': 1} is not a value"),
         ("chains = ['prune']\n[prune]\nepochs = inf", "prune.epochs: inf is not a valid integer range"),
         ("chains = ['prune']\n[prune]\nrenew-statistics = [0, 1]", "renew-statistics: 0 is not a valid boolean"),
         (f"chains = ['prune']\n[prune]\nsparsity = {{step = {10**400}}}", "step is 1000"),
-        ("chains = ['prune']\n[prune]\nscope = {low = 1}", "it is no number; give a list of values"),
+        ("chains = ['prune']\n[prune]\nscope = {low = 1}", "it is not a number; give a list of values"),
         ("chains = ['prune']\n[prune]\nlearning-rate = {}", "the option has no low end: give low"),
-        ("chains = ['prune']\n[prune]\nskip = {}", "it is no number; give a list of values"),
-        ("chains", "is no TOML file"),
+        ("chains = ['prune']\n[prune]\nskip = {}", "it is not a number; give a list of values"),
+        ("chains", "is not a TOML file"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_file_is_said_in_one_sentence(
+def test_a_wrong_space_file_is_refused_in_one_sentence(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=r"space\.toml") as raised:
@@ -146,7 +146,7 @@ def test_what_is_wrong_in_a_file_is_said_in_one_sentence(
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_the_default_space_has_the_networks_of_a_task_that_has_some() -> None:
+def test_the_default_space_has_the_networks_of_the_task() -> None:
     texts = [chain.text for chain in default_space(Toy(), Limits(), ["top1"]).chains]
     assert {"quantize", "prune-filters qat", "distill quantize"} <= set(texts)
     assert "distill --student-network residual --student-width 0.5 quantize" in texts
@@ -155,7 +155,7 @@ def test_the_default_space_has_the_networks_of_a_task_that_has_some() -> None:
     assert "prune-filters quantize" in own
 
 
-def test_zeros_are_searched_where_they_save_something() -> None:
+def test_pruning_is_in_the_default_space_only_if_zeros_save_something() -> None:
     def texts(limits: Limits, *objectives: str) -> set[str]:
         return {chain.text for chain in default_space(Toy(), limits, objectives).chains}
 
@@ -165,7 +165,7 @@ def test_zeros_are_searched_where_they_save_something() -> None:
     assert "prune quantize encode" in texts(Limits(), "arena_bytes")
 
 
-def test_filters_are_taken_out_until_a_limit_is_kept() -> None:
+def test_limits_add_chains_that_prune_filters_to_the_limit() -> None:
     space = default_space(Toy(), Limits(flash=9000, arena=8000), ["top1"])
     texts = [chain.text for chain in space.chains]
     assert texts[-2:] == [
@@ -175,7 +175,7 @@ def test_filters_are_taken_out_until_a_limit_is_kept() -> None:
     assert set(space.chains[-1].domains()) == {"prune-filters.epochs"}
 
 
-def test_in_four_bits_more_filters_stay() -> None:
+def test_a_flash_limit_adds_chains_in_8_and_4_bits() -> None:
     texts = [chain.text for chain in default_space(Toy(), Limits(flash=9000), ["top1"]).chains]
     assert texts[-2:] == [
         "prune-filters --flash 9000 quantize --scheme int8",
@@ -183,7 +183,7 @@ def test_in_four_bits_more_filters_stay() -> None:
     ]
 
 
-def test_what_loses_most_at_first_may_train_longer_than_it_does_by_itself() -> None:
+def test_distill_and_prune_filters_may_train_longer_than_by_default() -> None:
     space = default_space(Toy(), Limits(), ["top1"])
     found = {
         name: domain.ends for chain in space.chains for name, domain in chain.domains().items()

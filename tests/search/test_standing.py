@@ -44,27 +44,27 @@ def complete(number: int, top1: float, excess: float) -> Any:
 
 
 @pytest.mark.parametrize("attributes", [{}, {"words": "w"}, {"words": "w", "result": {"top1": 1}}])
-def test_a_finished_trial_that_is_of_no_search_is_said(attributes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="trial 0 in the storage is of no search"):
+def test_a_finished_trial_that_belongs_to_no_search_is_refused(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="trial 0 in the storage does not belong to a search"):
         standing_of(trial("COMPLETE", **attributes))
 
 
 @pytest.mark.parametrize(
     "folder", ["/elsewhere/x", "../x", "..", ".", "", "a/", "a\\b", "a\0", 3, None]
 )
-def test_a_run_folder_leads_nowhere_else(folder: object) -> None:
+def test_a_run_folder_that_is_no_plain_folder_name_is_refused(folder: object) -> None:
     facts = {**found(0, 0.9, 100).facts, "folder": folder}
     with pytest.raises(ValueError, match="expected the name of a folder in --out"):
         standing_of(trial("COMPLETE", words="w", result=facts))
 
 
-def test_the_front_has_those_that_none_is_better_than() -> None:
+def test_the_front_has_the_trials_that_no_other_dominates() -> None:
     several = [found(0, 0.9, 100), found(1, 0.8, 50), found(2, 0.8, 60), found(3, 0.7, 50)]
     assert [each.number for each in front(several, ("top1", "file_bytes"))] == [0, 1]
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 6)] * 3), max_size=40))
-def test_the_front_is_that_of_comparing_all_with_all(points: list[tuple[int, int, int]]) -> None:
+def test_the_front_equals_the_brute_force_front(points: list[tuple[int, int, int]]) -> None:
     names = ("file_bytes", "gzip_bytes", "macs")
     several = [
         Found(number=n, words="w", facts=dict(zip(names, point, strict=True)), fits=True)
@@ -77,12 +77,12 @@ def test_the_front_is_that_of_comparing_all_with_all(points: list[tuple[int, int
     assert [tuple(each.facts[n] for n in names) for each in kept] == sorted(best)
 
 
-def test_of_equals_the_first_is_on_the_front() -> None:
+def test_the_first_of_equal_trials_is_on_the_front() -> None:
     equals = [found(4, 0.9, 100), found(5, 0.9, 100)]
     assert [each.number for each in front(equals, ("top1", "file_bytes"))] == [4]
 
 
-def test_what_was_not_measured_is_worst() -> None:
+def test_an_unmeasured_amount_is_infinite() -> None:
     assert found(0, 0.9, 1).amount("arena_bytes") == float("inf")
 
 
@@ -91,7 +91,7 @@ def test_a_single_objective_is_drawn_against_bytes() -> None:
     assert axes(("top1", "macs")) == ("top1", "macs")
 
 
-def test_what_exceeds_a_limit_is_neither_best_nor_on_the_front() -> None:
+def test_a_trial_over_a_limit_is_neither_best_nor_on_the_front() -> None:
     so_far = standing_of(complete(0, 0.9, 0.01), complete(1, 0.6, 0.0), complete(2, 0.7, -0.5))
     assert so_far.finished == 3
     assert so_far.best is not None
@@ -99,7 +99,7 @@ def test_what_exceeds_a_limit_is_neither_best_nor_on_the_front() -> None:
     assert [each.facts["run"] for each in so_far.front] == ["2"]
 
 
-def test_a_run_that_two_trials_had_is_there_once() -> None:
+def test_a_run_of_two_trials_is_on_the_front_once() -> None:
     so_far = standing_of(complete(1, 0.6, 0.0), complete(1, 0.6, 0.0))
     assert len(so_far.front) == 1
 

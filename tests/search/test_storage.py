@@ -1,4 +1,4 @@
-"""The study of a search in its database: who may open it, and who goes on with a trial whose process is gone."""
+"""The study of a search in its database: who may open it, and how a trial of a dead process is run again."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def database(out: Path) -> Path:
     return definition.folder_of(out, "one") / storage.FILE
 
 
-def test_trials_are_there_again_when_the_study_is_opened_again(out: Path) -> None:
+def test_a_reopened_study_has_its_trials(out: Path) -> None:
     storage.open_study(ONE, out).optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=2)
     assert [t.number for t in storage.open_study(ONE, out).trials] == [0, 1]
 
 
-def test_a_search_that_goes_on_does_not_begin_with_the_same_proposals(out: Path) -> None:
+def test_a_resumed_search_does_not_repeat_its_first_proposals(out: Path) -> None:
     for _ in range(2):
         storage.open_study(ONE, out).optimize(lambda t: t.suggest_float("x", 0, 1), n_trials=2)
     assert len({t.params["x"] for t in storage.open_study(ONE, out).trials}) == 4
@@ -59,7 +59,7 @@ def test_several_objectives_have_another_sampler_and_no_pruner(out: Path) -> Non
     assert isinstance(one.pruner, optuna.pruners.MedianPruner)
 
 
-def test_a_folder_whose_name_has_braces_is_no_template(tmp_path: Path) -> None:
+def test_braces_in_a_folder_name_are_not_a_template(tmp_path: Path) -> None:
     folder = tmp_path / "{SCHEMA_VERSION}"
     ONE.save(folder)
     storage.open_study(ONE, folder)
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_database_is_refused(out: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("nonsense", "'nonsense' is no URL of a database"),
+        ("nonsense", "'nonsense' is not the URL of a database"),
         ("mysql://user@host/name", "is kept in sqlite or postgresql, not in mysql"),
         ("redis://host", "not in redis"),
         ("postgresql://user:secret@host/name", "set PGPASSWORD or write ~/.pgpass"),
@@ -109,26 +109,26 @@ def test_a_url_that_cannot_be_used_is_refused(url: str, sentence: str) -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_a_url_that_says_where_the_password_is_can_be_used() -> None:
+def test_a_url_with_a_password_file_is_accepted() -> None:
     storage.check_url("postgresql+psycopg://user@host/name?passfile=/home/user/password")
 
 
 @pytest.mark.parametrize(
     ("directions", "trials"), [(["maximize"], 1), (["minimize"], 0), (["maximize"] * 2, 0)]
 )
-def test_a_study_that_is_of_no_search_is_refused_and_stays_as_it_was(
+def test_a_study_of_no_search_is_refused_and_unchanged(
     out: Path, directions: list[str], trials: int
 ) -> None:
     url = f"sqlite:///{out / 'own.db'}"
     own = optuna.create_study(study_name="one", storage=url, directions=directions)
     own.set_user_attr("whose", "mine")
     own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=trials)
-    with pytest.raises(ValueError, match="one that is of no search: give this one another --name"):
+    with pytest.raises(ValueError, match="one that does not belong to a search: give this search"):
         storage.open_study(dataclasses.replace(ONE, storage=url), out)
     assert own.user_attrs == {"whose": "mine"}
 
 
-def test_an_empty_study_with_the_same_objectives_is_taken(out: Path) -> None:
+def test_an_empty_study_with_the_same_objectives_is_used(out: Path) -> None:
     url = f"sqlite:///{out / 'own.db'}"
     optuna.create_study(study_name="one", storage=url, direction="maximize")
     assert storage.open_study(dataclasses.replace(ONE, storage=url), out).trials == []
@@ -157,7 +157,7 @@ def test_nothing_is_pickled_or_unpickled(out: Path, monkeypatch: pytest.MonkeyPa
         assert len(storage.open_study(each, out).trials) == storage.POPULATION + 2
 
 
-def test_a_trial_without_a_sign_of_life_is_run_again_with_the_same_options(out: Path) -> None:
+def test_a_trial_whose_lease_ran_out_is_run_again_with_the_same_options(out: Path) -> None:
     study = storage.open_study(ONE, out)
     with pytest.warns(UserWarning, match="Heartbeat"):  # as nothing renews its lease
         lost = study.ask()
@@ -178,7 +178,7 @@ def test_a_trial_without_a_sign_of_life_is_run_again_with_the_same_options(out: 
     assert [t.state.name for t in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
-def test_processes_at_work_together_do_not_begin_with_the_same_proposals(out: Path) -> None:
+def test_two_studies_opened_together_do_not_begin_with_the_same_proposals(out: Path) -> None:
     seen = []
 
     def objective(trial: Any) -> float:

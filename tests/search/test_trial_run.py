@@ -78,7 +78,7 @@ def test_a_trial_is_an_ordinary_run_measured_on_validation(
     row = finished.rows["validation"]
     assert (row.run, row.top1) == (so_far.best.facts["run"], so_far.best.facts["top1"])
     assert not context.results.exists()  # type: ignore[union-attr]
-    # The same words find it.
+    # The same words find the run.
     made = dict.fromkeys(context.out.glob("*/manifest.json"))
     again = dataclasses.replace(context, measured_on="validation")
     rows = Pipeline(stages_of(so_far.best.words)).run(toy_model, again)
@@ -86,7 +86,7 @@ def test_a_trial_is_an_ordinary_run_measured_on_validation(
     assert dict.fromkeys(context.out.glob("*/manifest.json")) == made
 
 
-def test_words_with_spaces_can_be_typed_again_and_the_label_of_the_row_is_without_quotation_marks(
+def test_words_with_spaces_can_be_typed_again_and_the_row_label_has_no_quotes(
     search: Callable[..., Search], context: RunContext, toy_model: KerasModel, tmp_path: Path
 ) -> None:
     teacher = tmp_path / "my models" / "t.keras"
@@ -104,7 +104,7 @@ def test_words_with_spaces_can_be_typed_again_and_the_label_of_the_row_is_withou
     assert finished.row.label == " ".join(argv)
 
 
-def test_what_was_tried_before_is_not_run_again_and_an_exhausted_space_ends_the_search(
+def test_no_trial_is_run_twice_and_an_exhausted_space_ends_the_search(
     search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "IN_VAIN", 5)
@@ -116,7 +116,7 @@ def test_what_was_tried_before_is_not_run_again_and_an_exhausted_space_ends_the_
     assert "the same as trial" in one.why
 
 
-def test_what_cannot_fit_is_refused_before_any_work(
+def test_a_trial_over_a_limit_is_refused_before_any_work(
     search: Callable[..., Search], context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "IN_VAIN", 3)
@@ -138,7 +138,7 @@ def test_a_trial_that_a_stage_refuses_is_refused(
     assert one.kinds == ["refused"]
 
 
-def test_a_trial_that_fails_does_not_keep_others_from_running(
+def test_a_failed_trial_does_not_stop_the_others(
     search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = Pipeline.run, []
@@ -156,7 +156,7 @@ def test_a_trial_that_fails_does_not_keep_others_from_running(
     assert one.study.trials[0].user_attrs["failed"] == "KeyError: 'a defect'"
 
 
-def test_a_trial_that_time_runs_out_for_is_the_first_when_the_search_goes_on(
+def test_a_trial_interrupted_by_the_budget_comes_first_when_the_search_resumes(
     search: Callable[..., Search],
 ) -> None:
     one = search(space={"chains": ["finetune"], "finetune": {"epochs": [1], "learning-rate": 0.01}})
@@ -205,7 +205,7 @@ def epochs(progress: TrialProgress, count: int, first: int = 1) -> None:
         progress.epoch({"epoch": epoch, "validation_accuracy": epoch / 10, "seconds": 2.0})
 
 
-def test_the_pruner_is_told_of_each_tenth_of_all_epochs_once() -> None:
+def test_each_tenth_of_all_epochs_is_reported_to_the_pruner_once() -> None:
     asked: Any = Asked(stop_at=99)
     progress = TrialProgress(Silent(), asked, epochs=5, done=1, is_over=never)
     progress.begin("first", 2, 1, 1, 0)
@@ -233,7 +233,7 @@ def test_a_trial_below_the_others_is_stopped_and_one_at_its_end_is_not() -> None
 def test_a_trial_whose_lease_ran_out_meanwhile_does_not_end_the_search(
     search: Callable[..., Search], tmp_path: Path
 ) -> None:
-    """As after a machine slept: another process failed the trial, so Optuna refuses to be told of it."""
+    """As after a machine slept: another process marked the trial as failed, so Optuna refuses its result."""
     one = search()
     run = TrialRun(one.definition, one.model, one.context, Budget())
     real = run._values
@@ -262,7 +262,7 @@ def test_a_training_does_not_begin_when_the_time_is_over() -> None:
 def test_a_trial_that_would_not_end_in_time_is_not_begun(
     search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the pace of those before. It is no bad trial for that: when there is more time it is proposed again."""
+    """The pace of earlier trials decides. The trial is not a failure: with more time it is proposed again."""
     monkeypatch.setattr(loop, "IN_VAIN", 1)
     one = search(
         space={"chains": ["finetune"], "finetune": {"epochs": [50], "learning-rate": 0.01}}
@@ -288,10 +288,10 @@ EPOCHS = {
 }
 
 
-def test_a_trial_that_would_take_more_than_its_part_has_as_many_epochs_as_fit(
+def test_a_trial_over_its_share_of_the_time_gets_as_many_epochs_as_fit(
     search: Callable[..., Search],
 ) -> None:
-    """An eighth of 10 minutes: 2 epochs of 30 seconds. Later it may have all that is left, but not more."""
+    """An eighth of 10 minutes fits 2 epochs of 30 seconds. A later trial may use all the time that is left."""
     one = search(space=EPOCHS, minutes=10)
     paced(one, 30)
     one.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 40})
@@ -306,7 +306,7 @@ def test_a_trial_that_would_take_more_than_its_part_has_as_many_epochs_as_fit(
     assert [t.params.get("finetune.epochs") for t in late.study.trials][:3] == [None, 40, 3]
 
 
-def test_a_trial_of_the_fewest_epochs_is_run_if_they_fit_at_all(
+def test_a_trial_with_the_fewest_epochs_runs_if_it_fits_the_time_left(
     search: Callable[..., Search],
 ) -> None:
     one = search(space=EPOCHS, minutes=10)
@@ -315,7 +315,7 @@ def test_a_trial_of_the_fewest_epochs_is_run_if_they_fit_at_all(
     assert one.work(trials=1, until=time.monotonic() + 600).finished == 1
 
 
-def test_when_half_of_the_time_is_over_the_best_is_trained_longer_and_no_first_trial_any_more(
+def test_at_half_time_the_best_is_trained_longer_and_first_trials_are_given_up(
     search: Callable[..., Search],
 ) -> None:
     space = {

@@ -1,4 +1,4 @@
-"""Clustering: few values for each kernel, in model and file, and they stay few through what comes after."""
+"""Clustering gives each kernel few values, in the model and in the file, and later stages keep them few."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, z
 
 DEPTHWISE = {"depthwise/depthwise_kernel", "separable/depthwise_kernel"}
 
-# They are about which values weights share, not about whether training helped.
+# These tests check which values the weights share, not whether training helped.
 pytestmark = pytest.mark.usefixtures("whatever_training_does")
 
 
@@ -44,7 +44,7 @@ def last_validated(progress: Silent) -> float:
 
 
 def cross_entropy(model: KerasModel) -> float:
-    """Of the validation images: what training should have seen last if nothing came after it."""
+    """The mean on the validation images: that of the last epoch, if nothing changed the weights after it."""
     images, labels = drawn(1).images * np.float32(1 / 255), drawn(1).labels
     logits = model.keras(images, training=False).numpy().astype(np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), labels]
@@ -53,7 +53,7 @@ def cross_entropy(model: KerasModel) -> float:
 
 @pytest.fixture(scope="module")
 def incoming() -> KerasModel:
-    """What `clustered` was made of: a third of each kernel is zero, but of `scores`, which has none."""
+    """The model that `clustered` was made from: a third of each kernel is zero, but `scores` has no zeros."""
     return with_holes(residual(), 1 / 3, scores=0)
 
 
@@ -63,7 +63,7 @@ def clustered(incoming: KerasModel) -> KerasModel:
     return cluster(incoming, epochs=2)
 
 
-def test_every_kernel_but_depthwise_ones_shares_as_few_values_as_asked(
+def test_every_kernel_except_depthwise_shares_at_most_the_asked_number_of_values(
     clustered: KerasModel,
 ) -> None:
     for name, w in clustered.kernels().items():
@@ -71,7 +71,7 @@ def test_every_kernel_but_depthwise_ones_shares_as_few_values_as_asked(
         assert is_clustered(w) == (name not in DEPTHWISE), name
 
 
-def test_zeros_that_come_in_go_out_and_all_else_learns(
+def test_zeros_are_kept_and_all_other_weights_are_trained(
     clustered: KerasModel, incoming: KerasModel
 ) -> None:
     for name, w in incoming.kernels().items():
@@ -81,7 +81,7 @@ def test_zeros_that_come_in_go_out_and_all_else_learns(
     assert zeros(clustered.kernels()["scores"]) == 0
 
 
-def test_values_and_which_weight_has_which_are_learned(
+def test_training_changes_the_shared_values_and_the_assignment_of_weights(
     clustered: KerasModel, incoming: KerasModel
 ) -> None:
     begun, moved = cluster(incoming, epochs=0).kernels(), 0
@@ -97,7 +97,7 @@ def test_incoming_model_is_unchanged(clustered: KerasModel, incoming: KerasModel
     assert incoming.digest == with_holes(residual(), 1 / 3, scores=0).digest
 
 
-def test_the_promise_is_kept_in_the_file_and_read_off_it(clustered: KerasModel) -> None:
+def test_the_exported_file_keeps_the_promise_and_is_checked_for_it(clustered: KerasModel) -> None:
     stored = matched_kernels(clustered.to_tflite().graph, clustered.kernels())
     # A normalization has been folded into `first`: its values are shared per channel only.
     assert distinct(stored["first"]) > 8 >= distinct_per_channel(stored["first"]).max()
@@ -117,12 +117,12 @@ def test_the_promise_is_kept_in_int8(clustered: KerasModel) -> None:
     assert zeros(stored["first"]) >= zeros(clustered.kernels()["first"])
 
 
-def test_the_promise_is_held_against_output_channels_wherever_they_are() -> None:
+def test_the_promise_is_checked_per_output_channel_on_any_axis() -> None:
     drawn_weights = np.random.default_rng(0).normal(size=(1, 1, 40, 8)).round(1)
     scales = np.exp(np.arange(8))
     convolution = {"conv": drawn_weights * 0 + scales}
     transposed = {"conv": np.moveaxis(convolution["conv"], -1, -2)}
-    pointwise = {"conv": np.arange(1, 321).reshape(1, 1, 40, 8)}  # few to a slice of axis -2
+    pointwise = {"conv": np.arange(1, 321).reshape(1, 1, 40, 8)}  # few values in a slice of axis -2
     stage = Cluster(clusters=8)
     assert stage.broken_promises(convolution) == stage.broken_promises(transposed) == []
     assert stage.broken_promises(pointwise) == [
@@ -130,7 +130,7 @@ def test_the_promise_is_held_against_output_channels_wherever_they_are() -> None
     ]
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(
+def test_a_killed_run_resumes_to_the_same_weights(
     tmp_path: Path, clustered: KerasModel, incoming: KerasModel
 ) -> None:
     class Killed(Silent):
@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_channels_have_values_of_their_own_with_bias_or_without(epochs: int) -> None:
+def test_per_channel_clustering_works_with_and_without_bias(epochs: int) -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE)
     x = keras.layers.Conv2D(4, 3, name="with")(image)
@@ -158,7 +158,7 @@ def test_channels_have_values_of_their_own_with_bias_or_without(epochs: int) -> 
     x = keras.layers.Dense(3, name="scores")(keras.layers.Flatten()(x))
     model = with_holes(KerasModel(keras.Model(image, x)), 0.2)
     model.kernel_variables()["with"].assign(
-        model.kernels()["with"] * [1, 1, 1, 0]  # tfmot cannot begin in a channel of zeros
+        model.kernels()["with"] * [1, 1, 1, 0]  # tfmot cannot start in a channel of zeros
     )
     stage = Cluster(clusters=4, per_channel=True, epochs=epochs, learning_rate=0.02)
     after = stage.apply(model, view(), seed=1).kernels()
@@ -175,7 +175,7 @@ def test_channels_have_values_of_their_own_with_bias_or_without(epochs: int) -> 
 
 
 @pytest.mark.parametrize("initialization", INITIALIZATIONS)
-def test_every_initialization_clusters_what_is_not_skipped(initialization: str) -> None:
+def test_every_initialization_clusters_the_layers_that_are_not_skipped(initialization: str) -> None:
     stage: dict[str, Any] = {"initialization": initialization, "skip": ("separable",)}
     after = cluster(residual(), epochs=0, **stage).kernels()
     assert 2 < distinct(after["first"]) <= 8
@@ -183,7 +183,7 @@ def test_every_initialization_clusters_what_is_not_skipped(initialization: str) 
     assert not is_clustered(after["separable/pointwise_kernel"])
 
 
-def test_clustering_at_once_needs_no_training_and_again_changes_nothing() -> None:
+def test_clustering_without_epochs_trains_nothing_and_is_idempotent() -> None:
     untouched = Silent()
     once = cluster(residual(), progress=untouched, epochs=0)
     assert untouched.rows == []
@@ -191,7 +191,7 @@ def test_clustering_at_once_needs_no_training_and_again_changes_nothing() -> Non
     assert once.digest == again.digest
 
 
-def test_a_kernel_that_is_clustered_enough_trains_on_in_its_clusters() -> None:
+def test_an_already_clustered_kernel_keeps_its_clusters_in_training() -> None:
     once = cluster(residual(), epochs=0)
     more = cluster(once, epochs=1).kernels()
     for name, w in once.kernels().items():
@@ -201,7 +201,7 @@ def test_a_kernel_that_is_clustered_enough_trains_on_in_its_clusters() -> None:
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_finetuning_moves_values_and_parts_no_cluster(per_channel: bool) -> None:
+def test_finetuning_changes_the_values_and_splits_no_cluster(per_channel: bool) -> None:
     before = cluster(with_holes(residual(), 1 / 3), epochs=0, per_channel=per_channel)
     after = Finetune(epochs=2, learning_rate=0.1).apply(before, view(), seed=0).kernels()
     for name, w in before.kernels().items():
@@ -212,7 +212,9 @@ def test_finetuning_moves_values_and_parts_no_cluster(per_channel: bool) -> None
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_pruning_adds_zeros_and_no_values(clustered: KerasModel, epochs: int) -> None:
+def test_pruning_a_clustered_model_adds_zeros_and_no_new_values(
+    clustered: KerasModel, epochs: int
+) -> None:
     seen = Silent()
     sparse = prune(clustered, progress=seen, epochs=epochs, sparsity=0.6, learning_rate=0.02)
     for name, w in clustered.kernels().items():
@@ -222,13 +224,13 @@ def test_pruning_adds_zeros_and_no_values(clustered: KerasModel, epochs: int) ->
             assert zeros(after) == round(0.6 * w.size), name
             assert distinct(after) <= distinct(w), name
             assert not epochs or not np.isin(after[after != 0], w).any(), name
-    # Training has repaired all zeros: none is cut off a shared value after it.
+    # All zeros are set during training: no weight is set to zero after it.
     assert not epochs or last_validated(seen) == pytest.approx(cross_entropy(sparse), rel=1e-4)
     stored = matched_kernels(sparse.to_tflite().graph, sparse.kernels())
     assert Cluster(clusters=8).broken_promises(stored) == []
 
 
-def test_a_frozen_kernel_is_clustered_at_once_and_stays() -> None:
+def test_a_frozen_kernel_is_clustered_without_training() -> None:
     model = residual()
     model.keras.get_layer("first").trainable = False
     after = cluster(model, epochs=1)
@@ -237,7 +239,7 @@ def test_a_frozen_kernel_is_clustered_at_once_and_stays() -> None:
     assert np.any(after.kernels()["scores"] != at_once.kernels()["scores"])
 
 
-def test_clustering_while_training_keeps_probabilities_as_probabilities() -> None:
+def test_the_clustering_wrapper_keeps_the_softmax_output() -> None:
     from compress.keras_models.layers import gives_probabilities
 
     keras = backend.keras()
@@ -249,7 +251,7 @@ def test_clustering_while_training_keeps_probabilities_as_probabilities() -> Non
 
 
 @pytest.mark.parametrize("values", [np.array([-0.3, 0.1, 0.4]), np.array([[-0.3, 0.4], [0, 0.1]])])
-def test_a_value_moves_as_its_weights_do_on_average(values: np.ndarray) -> None:
+def test_a_shared_value_moves_by_the_mean_step_of_its_weights(values: np.ndarray) -> None:
     keras, rng = backend.keras(), np.random.default_rng(0)
     image = keras.layers.Input(IMAGE)
     twin = bridge.twin(keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(image)))
@@ -272,7 +274,7 @@ def test_a_value_moves_as_its_weights_do_on_average(values: np.ndarray) -> None:
         np.testing.assert_allclose(step, own.mean(), rtol=1e-4)
 
 
-def test_what_is_left_as_it_is_is_said() -> None:
+def test_kernels_that_are_not_clustered_are_reported() -> None:
     depthwise = (
         "left as it is: depthwise kernels, a few weights for each channel, are not clustered."
     )
@@ -301,7 +303,7 @@ def test_what_cannot_be_clustered_is_refused(options: dict[str, Any], sentence: 
         Cluster(**options).check(residual())
 
 
-def test_a_model_that_cannot_be_trained_is_refused_but_clustered_at_once() -> None:
+def test_an_untrainable_model_is_refused_unless_epochs_is_zero() -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE)
     x = keras.layers.RandomFlip(name="flip")(image)

@@ -1,4 +1,4 @@
-"""A student of distill is any network of the task, with options of that network, refused before any work if wrong."""
+"""A student of distill is any network of the task, with its options; wrong options are refused before any work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_student_is_the_network_asked_for(toy_model: KerasModel, toy_view: T
     assert any(np.any(w != student.kernels()[n]) for n, w in outlined.kernels().items())
 
 
-def test_it_is_trained_by_the_first_recipe_of_its_network(
+def test_the_student_is_trained_by_the_first_recipe_of_its_network(
     toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = list[Recipe]()
@@ -58,7 +58,7 @@ def test_it_is_trained_by_the_first_recipe_of_its_network(
     ]
 
 
-def test_words_json_and_label_make_it_again() -> None:
+def test_the_stage_round_trips_through_words_and_json() -> None:
     assert ASKED.argv() == WORDS
     (parsed,) = parse_stages(" ".join(WORDS))
     assert parsed == ASKED
@@ -69,14 +69,14 @@ def test_words_json_and_label_make_it_again() -> None:
     assert other_order == ASKED
 
 
-def test_a_student_of_the_first_network_is_asked_for_as_before() -> None:
+def test_a_student_of_the_first_network_keeps_its_short_spelling() -> None:
     (stage,) = parse_stages("distill --student-width 0.25")
     assert stage.argv() == ["distill", "--student-width", "0.25"]
     assert stage.changed_options() == {"student_width": 0.25}
     assert stage.networks() == ()
 
 
-def test_a_stage_after_it_begins_where_its_options_end() -> None:
+def test_a_stage_after_the_student_options_is_parsed() -> None:
     stages = parse_stages(" ".join([*WORDS, "prune", "--sparsity", "0.25"]))
     assert [stage.name for stage in stages] == ["distill", "prune"]
     assert stages[0] == ASKED
@@ -99,14 +99,14 @@ class Wordy(Network):
         raise NotImplementedError
 
 
-def test_words_get_the_types_of_the_network() -> None:
+def test_option_words_are_converted_to_the_types_of_the_network() -> None:
     network = Wordy().with_words(["skip=a", "deep=true", "skip=b", "width=0.5"])
     assert network == Wordy(skip=("a", "b"), deep=True, width=0.5)
     with pytest.raises(ValueError, match="network wordy: option 'width' is given twice"):
         Wordy().with_words(["width=1", "width=2"])
 
 
-def test_the_width_is_that_of_a_network_that_has_one_and_of_no_other(
+def test_student_width_is_refused_for_a_network_without_that_option(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     half = Distill(student_network="baseline").outline(toy_model, toy_view)
@@ -138,7 +138,7 @@ def test_the_width_is_that_of_a_network_that_has_one_and_of_no_other(
         ),
     ],
 )
-def test_what_the_network_does_not_take_is_refused_before_any_work(
+def test_wrong_networks_and_network_options_are_refused_before_any_work(
     options: dict[str, Any], sentence: str, toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
@@ -153,19 +153,21 @@ def test_what_the_network_does_not_take_is_refused_before_any_work(
         (["--studnet-blocks", "2"], "No such option '--studnet-blocks'"),
     ],
 )
-def test_words_that_are_no_options_are_refused(words: list[str], sentence: str) -> None:
+def test_malformed_student_options_are_refused(words: list[str], sentence: str) -> None:
     done = CliRunner().invoke(cli, ["distill", "--task", "toy", *words])
     assert done.exit_code == 2
     assert sentence in done.stderr.replace("no such", "No such")
 
 
-def test_a_student_from_a_file_is_no_network(toy_model: KerasModel, tmp_path: Any) -> None:
+def test_a_student_file_and_a_student_network_together_are_refused(
+    toy_model: KerasModel, tmp_path: Any
+) -> None:
     toy_model.save(tmp_path / "s.keras")
-    with pytest.raises(ValueError, match="a student from a file is no network of the task"):
+    with pytest.raises(ValueError, match="a student from a file does not go with --student"):
         Distill(student=str(tmp_path / "s.keras"), student_network="residual")
 
 
-def test_a_student_of_another_network_runs_from_words_and_is_refused_in_a_sentence() -> None:
+def test_the_command_trains_another_network_and_refuses_a_wrong_option() -> None:
     words = [*WORDS, "--task", "toy", "--json"]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
@@ -179,13 +181,13 @@ def test_a_student_of_another_network_runs_from_words_and_is_refused_in_a_senten
     )
 
 
-def test_a_residual_network_of_cifar10_is_a_student() -> None:
+def test_a_residual_network_of_cifar10_can_be_the_student() -> None:
     stage = Distill(student_network="resnet", student_option=("depth=8", "widths=2,3,4"))
     network = stage._network(TaskView(Cifar10(), None, None, None, None))  # type: ignore[arg-type]
     assert network == Cifar10().networks["resnet"].with_options({"depth": 8, "widths": (2, 3, 4)})
 
 
-def test_a_task_that_declares_no_networks_has_students_of_its_own_network(
+def test_a_task_with_only_a_baseline_network_has_students_of_it(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     class Plain(Toy):

@@ -1,4 +1,4 @@
-"""encode: a smaller file for TFLM, whose every weight and score is that of the file before."""
+"""encode makes a smaller file for TFLM with the same weights and scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH = ("bitmap", "table")
 
 
 def network(change: Any) -> bytes:
-    """An int8 file of convolutions with scales per channel, a depthwise one and a dense layer, its weights changed."""
+    """An int8 file of convolutions with per-channel scales, a depthwise one and a dense layer, after `change`."""
     model = functional(
         (8, 8, 3),
         ("Conv2D", {"filters": 24, "kernel_size": 3, "activation": "relu"}),
@@ -52,7 +52,7 @@ def clustered(kernel: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("change", "coding"), [(pruned, "bitmap"), (clustered, "table")], ids=["pruned", "clustered"]
 )
-def test_the_file_is_smaller_and_tflm_says_the_same_of_a_thousand_images(
+def test_the_encoded_file_is_smaller_and_has_the_same_scores_in_tflm(
     change: Any, coding: str
 ) -> None:
     plain = network(change)
@@ -65,7 +65,7 @@ def test_the_file_is_smaller_and_tflm_says_the_same_of_a_thousand_images(
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_is_counted_of_the_weights_stays_and_what_is_counted_of_the_file_is_less() -> None:
+def test_encoding_keeps_sparsity_and_parameters_and_reduces_the_bytes_of_weights() -> None:
     plain = network(pruned)
     content, _ = encoded(plain, BOTH)
     before, after = (contents.stored_in(read(file)) for file in (plain, content))
@@ -88,7 +88,7 @@ def test_an_encoded_file_is_not_encoded_again() -> None:
         encoded(content, BOTH)
 
 
-def test_a_damaged_encoding_is_a_sentence() -> None:
+def test_a_damaged_encoding_is_refused_as_unreadable() -> None:
     def cut(model: Any) -> None:
         graph = model.subgraphs[0]
         operator = next(o for o in graph.operators if len(o.outputs) == 1 and len(o.inputs) == 2)
@@ -108,7 +108,7 @@ def sparse(toy_model: KerasModel, toy_view: TaskView) -> TFLiteModel:
     return model.to_tflite("int8", toy_view.train.images[:20] * np.float32(1 / 255))
 
 
-def test_a_row_of_it_is_measured_by_tflm_and_says_so(
+def test_an_encoded_file_is_measured_by_tflm_and_has_a_note(
     sparse: TFLiteModel, toy_view: TaskView, toy_data: Any
 ) -> None:
     file = Encode().apply(sparse, toy_view, seed=0)
@@ -121,7 +121,7 @@ def test_a_row_of_it_is_measured_by_tflm_and_says_so(
     assert after.macs == before.macs
 
 
-def test_dense_weights_come_out_as_they_came_in_with_a_note(
+def test_dense_weights_are_not_encoded_and_a_note_says_why(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     plain = toy_model.to_tflite("int8", toy_view.train.images[:20] * np.float32(1 / 255))
@@ -130,7 +130,7 @@ def test_dense_weights_come_out_as_they_came_in_with_a_note(
     assert "prune or cluster it before" in file.notes[-1]
 
 
-def test_a_release_of_tflm_that_decodes_otherwise_is_found_out(
+def test_an_encoded_file_with_other_scores_in_tflm_is_refused(
     sparse: TFLiteModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(content: bytes, images: np.ndarray, scale: float) -> np.ndarray:
@@ -141,7 +141,7 @@ def test_a_release_of_tflm_that_decodes_otherwise_is_found_out(
         Encode().apply(sparse, toy_view, seed=0)
 
 
-def test_without_tflite_micro_it_is_refused_before_any_work(
+def test_encode_without_tflite_micro_is_refused_before_any_work(
     toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)

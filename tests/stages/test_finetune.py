@@ -25,12 +25,12 @@ def accuracy(model: KerasModel, view: TaskView) -> float:
     return float((scores.argmax(axis=1) == view.validation.labels).mean())
 
 
-def test_it_trains(untrained: KerasModel, toy_view: TaskView) -> None:
+def test_finetuning_improves_accuracy(untrained: KerasModel, toy_view: TaskView) -> None:
     trained = Finetune(epochs=12, learning_rate=0.1).apply(untrained, toy_view, seed=0)
     assert accuracy(trained, toy_view) > accuracy(untrained, toy_view) + 0.2
 
 
-def test_it_makes_no_zeros_and_keeps_every_parameter(
+def test_finetuning_makes_no_zeros_and_keeps_every_parameter(
     untrained: KerasModel, toy_view: TaskView
 ) -> None:
     trained = Finetune(epochs=1, learning_rate=0.01).apply(untrained, toy_view, seed=0)
@@ -46,10 +46,10 @@ def test_zeros_stay_zero_and_the_rest_is_trained(toy_model: KerasModel, toy_view
     for name, kernel in trained.kernels().items():
         before = holed.kernels()[name]
         assert not kernel[before == 0].any()
-        assert (kernel[before != 0] != before[before != 0]).mean() > 0.5  # not where a ReLU is dead
+        assert (kernel[before != 0] != before[before != 0]).mean() > 0.5  # not all: dead ReLUs
 
 
-def test_a_constraint_of_the_model_holds_beside_zeros(toy_view: TaskView) -> None:
+def test_a_kernel_constraint_holds_while_zeros_are_kept(toy_view: TaskView) -> None:
     from compress import backend
 
     keras = backend.keras()

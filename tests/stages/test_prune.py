@@ -1,4 +1,4 @@
-"""Pruning: exactly as many weights as asked, zeros for good, in model and file alike."""
+"""prune sets exactly as many weights to zero as asked; they stay zero in the model and in the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.tiny_task import IMAGE, Tiny, drawn, prune, residual, with_holes, z
 
 DEPTHWISE = {"depthwise/depthwise_kernel", "separable/depthwise_kernel"}
 
-# They are about which weights go, not about whether training helped.
+# These tests check which weights are pruned, not whether training helped.
 pytestmark = pytest.mark.usefixtures("whatever_training_does")
 
 
@@ -33,7 +33,7 @@ def view(silent: Silent) -> TaskView:
 
 @pytest.fixture(scope="module")
 def incoming() -> KerasModel:
-    """What `pruned` was made of."""
+    """The model that `pruned` was made from."""
     return residual()
 
 
@@ -43,7 +43,7 @@ def pruned(incoming: KerasModel) -> KerasModel:
     return prune(incoming, epochs=2, learning_rate=0.02)
 
 
-def test_every_kernel_but_depthwise_ones_is_exactly_as_sparse_as_asked(pruned: KerasModel) -> None:
+def test_every_kernel_except_depthwise_has_exactly_the_asked_sparsity(pruned: KerasModel) -> None:
     for name, w in pruned.kernels().items():
         assert zeros(w) == (0 if name in DEPTHWISE else round(0.5 * w.size)), name
 
@@ -53,7 +53,7 @@ def test_incoming_model_is_unchanged(pruned: KerasModel, incoming: KerasModel) -
         np.testing.assert_array_equal(old, new)
 
 
-def test_weights_that_are_kept_learn_and_only_kernels_get_zeros(
+def test_kept_weights_are_trained_and_only_kernels_get_zeros(
     pruned: KerasModel, incoming: KerasModel
 ) -> None:
     for name, w in incoming.kernels().items():
@@ -71,7 +71,7 @@ def test_the_exported_file_has_the_same_zeros(pruned: KerasModel) -> None:
     assert len(Prune(epochs=2, sparsity=0.6).broken_promises(stored)) == 3
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, pruned: KerasModel) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, pruned: KerasModel) -> None:
     class Killed(Silent):
         def epoch(self, row: dict[str, float]) -> None:
             raise KeyboardInterrupt
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, pruned: KerasM
     resumed = prune(residual(), tmp_path, goes_on, epochs=2, learning_rate=0.02)
     assert goes_on.done == 1
     assert len(goes_on.rows) == 1
-    # What training last validated is what comes out: tfmot had reached the sparsity, not the cut after it.
+    # The last validated model is the result: tfmot reached the sparsity itself, without a cut after training.
     images, labels = drawn(1).images * np.float32(1 / 255), drawn(1).labels
     logits = resumed.keras(images, training=False).numpy().astype(np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), labels]
@@ -94,8 +94,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, pruned: KerasM
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_zeros_that_come_in_go_out(epochs: int) -> None:
-    holed = with_holes(residual(), 0.3, first=0.7)  # more, and in `separable` and `scores` less
+def test_zeros_of_the_incoming_model_are_kept(epochs: int) -> None:
+    holed = with_holes(residual(), 0.3, first=0.7)  # only `first` has more zeros than asked
     after = prune(holed, epochs=epochs, learning_rate=0.02, skip=("scores",)).kernels()
     for name, w in holed.kernels().items():
         asked = round(0.5 * w.size) if name in ("first", "separable/pointwise_kernel") else 0
@@ -129,7 +129,7 @@ def test_pattern_holds_in_groups_and_other_layers_stay_dense() -> None:
     ]
 
 
-def test_pattern_keeps_zeros_that_come_in() -> None:
+def test_a_pattern_keeps_zeros_of_the_incoming_model() -> None:
     holed = with_holes(residual(), 0.6)
     after = prune(holed, pattern="1:4", epochs=0).kernels()
     for name, w in holed.kernels().items():
@@ -145,7 +145,9 @@ def test_one_shot_keeps_the_largest_weights_as_they_were_and_needs_no_training()
         np.testing.assert_array_equal(after[name], np.where(keep, w, 0))
 
 
-def test_at_random_other_weights_go_as_many_and_by_the_seed(view: TaskView) -> None:
+def test_random_pruning_drops_as_many_weights_as_magnitude_chosen_by_the_seed(
+    view: TaskView,
+) -> None:
     model = residual()
     kernels = [
         Prune(criterion="random", epochs=epochs, learning_rate=0.02)
@@ -164,7 +166,7 @@ def test_at_random_other_weights_go_as_many_and_by_the_seed(view: TaskView) -> N
     assert any(not np.array_equal(holes, by_magnitude[name]) for name, holes in first.items())
 
 
-def test_random_goes_with_neither_pattern_nor_a_global_scope() -> None:
+def test_random_pruning_refuses_a_pattern_and_the_global_scope() -> None:
     for options in ({"pattern": "2:4"}, {"scope": "global"}):
         with pytest.raises(ValueError, match="random goes with neither 'pattern' nor scope global"):
             Prune(criterion="random", **options)
@@ -189,7 +191,7 @@ def test_ties_and_a_single_step_still_give_exactly_the_sparsity_asked(view: Task
     assert zeros(after.kernels()["scores"]) == 432
 
 
-def test_with_alpha_one_labels_have_no_say_and_the_dense_model_has() -> None:
+def test_alpha_one_ignores_the_labels() -> None:
     model = residual()
     right, swapped = drawn(0), Split(drawn(0).images, (drawn(0).labels + 1) % 3)
 
@@ -203,7 +205,7 @@ def test_with_alpha_one_labels_have_no_say_and_the_dense_model_has() -> None:
     assert not np.array_equal(kernel(right, 1.0), kernel(right, 0.5))
 
 
-def test_the_ramp_is_over_the_steps_that_there_are(
+def test_the_sparsity_ramp_counts_the_steps_of_the_whole_training(
     view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

@@ -18,7 +18,7 @@ fractions = st.floats(0, 1)
 
 
 @given(arrays, fractions)
-def test_exactly_as_many_are_dropped_as_asked(w: np.ndarray, sparsity: float) -> None:
+def test_exactly_the_asked_number_of_weights_is_dropped(w: np.ndarray, sparsity: float) -> None:
     assert np.sum(~magnitude_mask(w, sparsity)) == round(sparsity * w.size)
 
 
@@ -49,7 +49,7 @@ def test_sparsity_zero_keeps_all(w: np.ndarray) -> None:
     assert magnitude_mask(w, 0).all()
 
 
-def test_of_equal_weights_the_first_are_dropped() -> None:
+def test_the_first_of_equal_weights_are_dropped() -> None:
     mask = magnitude_mask(np.array([[1.0, -1.0], [1.0, 2.0]]), 0.5)
     np.testing.assert_array_equal(mask, [[False, False], [True, True]])
 

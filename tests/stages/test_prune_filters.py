@@ -1,4 +1,4 @@
-"""prune-filters: the target is met, the smaller model trains on and keeps zeros, a killed run goes on."""
+"""prune-filters meets its target, trains the smaller model, keeps zeros and resumes a killed run."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def wide(k: Any, x: Any) -> Any:
 @pytest.mark.parametrize("by", ["macs", "params", "filters"])
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("share", [0.25, 0.6])
-def test_the_target_is_met_to_one_filter(by: str, scope: str, share: float) -> None:
+def test_the_target_is_met_within_one_filter(by: str, scope: str, share: float) -> None:
     model = zoo.functional(wide)
     options = {by: share, "scope": scope, "criterion": "l2", "round_to": 1}
     whole, left = size(model, by), size(pruned(model, **options), by)
-    # No filter is worth more than all that its layer and the next one hold, over the filters of its layer.
+    # The most that one filter can be worth: what its layer and the next hold, divided by the filters of its layer.
     worth = {"macs": 64 * 9 * (3 + 20), "params": 9 * (20 + 28) + 5, "filters": 1}[by]
     assert (1 - share) * whole - worth < left <= (1 - share) * whole
 
 
-def test_a_figure_is_reached_with_the_fewest_macs_saved() -> None:
+def test_a_latency_target_is_reached_with_the_fewest_macs_removed() -> None:
     model = zoo.functional(wide)
     view = TaskView(Tiny(), drawn(0), drawn(1), None, Silent(), deterministic=True)
     asked, seen = 0.55, list[float]()
@@ -80,14 +80,14 @@ def test_a_figure_is_reached_with_the_fewest_macs_saved() -> None:
     assert share(less) > asked
     assert len(seen) < 20
     with pytest.raises(
-        ValueError, match=r"prune-filters: the latency of this model is 0\.\d+ where as many"
+        ValueError, match=r"prune-filters: the latency of this model is 0\.\d+ with all remov"
     ):
         PruneFilters(latency=0.001, criterion="l2").reaching(model, view, 1, share)
     with pytest.raises(ValueError, match="option 'latency': a run measures it"):
         stage.apply(model, view, seed=1)
 
 
-def test_without_a_target_half_of_the_macs_go() -> None:
+def test_the_default_target_removes_half_of_the_macs() -> None:
     assert PruneFilters().macs == 0.5
     assert PruneFilters().argv() == ["prune-filters", "--macs", "0.5"]
     assert PruneFilters(params=0.3).argv() == ["prune-filters", "--params", "0.3"]
@@ -96,7 +96,7 @@ def test_without_a_target_half_of_the_macs_go() -> None:
 
 
 @pytest.mark.parametrize("criterion", ["taylor", "l2"])
-def test_a_target_that_scores_do_not_reach_is_an_error(criterion: str) -> None:
+def test_too_few_finite_scores_for_the_target_are_an_error(criterion: str) -> None:
     model = zoo.functional(wide)
     for variable in model.kernel_variables().values():
         variable.assign(variable * np.nan)
@@ -110,13 +110,13 @@ def test_two_targets_are_refused() -> None:
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-def test_the_filters_that_matter_least_go(criterion: str) -> None:
+def test_the_least_important_filters_are_removed(criterion: str) -> None:
     model = zoo.functional(wide)
     for variable in model.kernel_variables().values():
-        variable.assign(np.array(variable) * 0.1)  # logits of a size at which the loss has slopes
+        variable.assign(np.array(variable) * 0.1)  # small logits, so that the loss has a gradient
     norm = model.keras.get_layer("norm")
     gamma, beta, *rest = norm.get_weights()
-    beta = np.abs(beta) + 1  # behind the ReLU no other filter is silent
+    beta = np.abs(beta) + 1  # no other filter is silent after the ReLU
     weak = [2, 3, 11, 17]
     gamma[weak] *= 1e-4
     beta[weak] *= 1e-4
@@ -132,7 +132,7 @@ def test_the_filters_that_matter_least_go(criterion: str) -> None:
     )
 
 
-def test_filters_kept_are_multiples_or_all() -> None:
+def test_kept_filters_are_a_multiple_of_round_to_or_all() -> None:
     for round_to in (3, 8):
         after = pruned(zoo.functional(wide), criterion="l1", round_to=round_to).kernels()
         for name, n in (("first", 24), ("second", 20), ("third", 28)):
@@ -155,7 +155,7 @@ def test_incoming_model_is_unchanged_and_layers_keep_names() -> None:
     assert list(after.kernels()) == list(model.kernels())
 
 
-def test_it_trains_what_is_kept_and_zeros_stay() -> None:
+def test_kept_filters_are_trained_and_zeros_stay_zero() -> None:
     holed = with_holes(zoo.functional(wide), 0.4)
     bare = pruned(holed, criterion="l2").kernels()
     trained = pruned(holed, criterion="l2", epochs=1, learning_rate=0.01).kernels()
@@ -167,7 +167,7 @@ def test_it_trains_what_is_kept_and_zeros_stay() -> None:
 
 
 @pytest.mark.parametrize("criterion", [pytest.param("l2", marks=pytest.mark.slow), "taylor"])
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, criterion: str) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path, criterion: str) -> None:
     class Killed(Silent):
         def epoch(self, row: dict[str, float]) -> None:
             raise KeyboardInterrupt
@@ -184,7 +184,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, criterion: str
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_stays_whole_is_said() -> None:
+def test_layers_that_keep_all_filters_are_reported() -> None:
     def body(k: Any, x: Any) -> Any:
         x = zoo.conv(k, 16, "free")(x)
         x = zoo.conv(k, 8, "before")(x)
@@ -195,10 +195,9 @@ def test_what_stays_whole_is_said() -> None:
     sentence = "prune-filters: before stays whole: 'turned' (Permute) is not followed."
     assert finding.sentence("prune-filters") == sentence
     assert finding.layers == ("before", "turned")
-    assert PruneFilters(macs=0.2, criterion="batchnorm", skip=("before",)).name == "prune-filters"
 
 
-def test_layers_without_batchnorm_stay_whole_under_that_criterion() -> None:
+def test_the_batchnorm_criterion_leaves_layers_without_batchnorm_whole() -> None:
     model = zoo.functional(wide)
     stage = PruneFilters(filters=0.2, criterion="batchnorm", epochs=0)
     (finding,) = stage.check(model)
@@ -217,7 +216,7 @@ def test_layers_without_batchnorm_stay_whole_under_that_criterion() -> None:
         ({"skip": ("first", "second", "third")}, r"at most 0\.0%"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_any_work(
+def test_unreachable_targets_and_unknown_layers_are_refused_before_any_work(
     options: dict[str, Any], words: str
 ) -> None:
     stage = PruneFilters(**options)
@@ -225,7 +224,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(
         stage.check(zoo.functional(wide))
 
 
-def test_what_stays_whole_is_said_where_too_little_can_go() -> None:
+def test_the_refusal_of_a_target_names_the_layers_that_keep_all_filters() -> None:
     k = backend.keras().layers
     image = k.Input((6, 6, 3))
     x = k.LayerNormalization(name="odd")(k.Conv2D(8, 3, name="conv")(image))
@@ -235,7 +234,7 @@ def test_what_stays_whole_is_said_where_too_little_can_go() -> None:
         PruneFilters().check(KerasModel(backend.keras().Model(image, x)))
 
 
-def test_taylor_needs_one_output_and_others_do_not() -> None:
+def test_only_the_taylor_criterion_needs_a_single_output() -> None:
     model = zoo.model_of(zoo.heads)
     with pytest.raises(ValueError, match="criterion taylor needs a model with one output"):
         PruneFilters().check(model)
@@ -254,7 +253,7 @@ def test_the_exported_file_is_smaller_too() -> None:
     assert layer_table(after_file)[-1]["macs"] == macs(after)
 
 
-def test_with_alpha_one_labels_have_no_say_and_the_whole_model_has() -> None:
+def test_alpha_one_ignores_the_labels() -> None:
     model = zoo.functional(wide)
     right, swapped = drawn(0), Split(drawn(0).images, (drawn(0).labels + 1) % 3)
 

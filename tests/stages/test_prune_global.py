@@ -1,4 +1,4 @@
-"""One threshold for all kernels, new statistics, and trainings of few steps."""
+"""Global pruning, renewed BatchNormalization statistics, and trainings of few steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.tflite.contents import matched_kernels
 from conftest import Silent
 from support.tiny_task import Tiny, drawn, prune, residual, with_holes, zeros
 
-# They are about which weights go and what follows, not about whether training helped.
+# These tests check which weights are pruned and what follows, not whether training helped.
 pytestmark = pytest.mark.usefixtures("whatever_training_does")
 
 
@@ -33,7 +33,7 @@ def scaled(model: KerasModel, name: str, factor: float) -> KerasModel:
 
 
 @pytest.mark.parametrize("epochs", [0, 2])
-def test_zeros_in_all_are_as_many_as_asked_and_promised(epochs: int) -> None:
+def test_the_zeros_of_all_kernels_together_are_as_many_as_asked(epochs: int) -> None:
     incoming = residual()
     after = prune(incoming, epochs=epochs, learning_rate=0.02, scope="global", sparsity=0.6)
     counts = {name: zeros(w) for name, w in dense(after).items()}
@@ -41,7 +41,7 @@ def test_zeros_in_all_are_as_many_as_asked_and_promised(epochs: int) -> None:
     assert sum(counts.values()) == round(0.6 * sum(sizes.values()))
     assert len({round(counts[n] / sizes[n], 2) for n in sizes}) > 1
     assert all(counts[name] < sizes[name] for name in sizes)
-    # The shares are decided on the weights that came in, whatever training does to them.
+    # The incoming weights decide the share of each kernel, whatever training does to them.
     threshold = max(
         np.sort(lamp_scores(w), axis=None)[counts[name] - 1] for name, w in dense(incoming).items()
     )
@@ -61,7 +61,7 @@ def test_the_scale_of_a_kernel_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_zeros_that_come_in_count_and_stay(epochs: int) -> None:
+def test_zeros_of_the_incoming_model_are_counted_and_kept(epochs: int) -> None:
     holed = with_holes(residual(), 0.2, first=0.9)
     after = prune(holed, epochs=epochs, learning_rate=0.02, scope="global", sparsity=0.7)
     for name, w in holed.kernels().items():
@@ -105,7 +105,7 @@ def test_statistics_are_renewed_once_all_zeros_are_set(epochs: int) -> None:
     assert not np.allclose(old, new, rtol=0.01)
 
 
-def test_renewal_needs_no_test_or_validation_images() -> None:
+def test_renewed_statistics_do_not_depend_on_validation_images() -> None:
     view = TaskView(Tiny(), drawn(0), drawn(1), None, Silent(), deterministic=True)
     other = replace(view, validation=drawn(9))
     stage = Prune(epochs=0, renew_statistics=True)

@@ -21,7 +21,7 @@ def view(silent: Silent) -> TaskView:
     return TaskView(Tiny(), drawn(0), drawn(1), None, silent, deterministic=True)
 
 
-def test_promise_is_read_off_the_file_with_numbers() -> None:
+def test_a_broken_promise_gives_the_zeros_found_and_expected() -> None:
     kernels = {
         "conv": np.array([[0.0, 1.0], [2.0, 3.0]]),
         "other/depthwise_kernel": np.ones((3, 3, 2, 1)),
@@ -55,7 +55,7 @@ def test_options_that_do_not_go_together_are_refused(
 
 
 @pytest.mark.parametrize("stage", [Prune(pattern="1:4"), Prune(pattern="3:8", skip=("a", "b"))])
-def test_a_pattern_survives_its_spellings(stage: Prune) -> None:
+def test_a_pattern_is_kept_in_spec_and_argv(stage: Prune) -> None:
     spec = stage.spec()
     del spec["stage"]
     assert Prune(**spec) == stage
@@ -86,7 +86,7 @@ def test_what_cannot_be_pruned_is_refused(options: dict[str, Any], sentence: str
         Prune(**options).check(residual())
 
 
-def test_a_model_that_cannot_be_trained_is_refused_but_pruned_at_once(view: TaskView) -> None:
+def test_an_untrainable_model_is_refused_unless_epochs_is_zero(view: TaskView) -> None:
     keras = backend.keras()
     image = keras.layers.Input(IMAGE)
     x = keras.layers.RandomFlip(name="flip")(image)
@@ -97,7 +97,7 @@ def test_a_model_that_cannot_be_trained_is_refused_but_pruned_at_once(view: Task
     assert zeros(after.kernels()["conv"]) == 27
 
 
-def test_one_promise_for_all_kernels_is_read_off_the_file_with_numbers() -> None:
+def test_a_broken_global_promise_gives_the_zeros_found_and_expected() -> None:
     kernels = {
         "conv": np.array([[0.0, 0.0], [0.0, 3.0]]),
         "other": np.ones((3, 2)),
@@ -118,7 +118,7 @@ def test_a_sparsity_that_would_empty_a_kernel_is_refused_before_any_work() -> No
         Prune(scope="global", sparsity=0.999).check(residual())
 
 
-def test_statistics_that_are_not_there_are_not_renewed() -> None:
+def test_renew_statistics_without_batchnorm_is_refused() -> None:
     keras = backend.keras()
     model = KerasModel(keras.Sequential([keras.Input(IMAGE), keras.layers.Conv2D(4, 3)]))
     with pytest.raises(ValueError, match="'renew_statistics': the model has no BatchNorm"):

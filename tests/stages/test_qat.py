@@ -1,4 +1,4 @@
-"""qat: trained on as int8 computes, resumably, and stored in int8 with zeros and clusters as they came."""
+"""qat trains with int8 arithmetic, can be resumed, and stores int8 weights with the incoming zeros and clusters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def progress() -> Silent:
 
 @pytest.fixture(scope="module")
 def holed() -> KerasModel:
-    """The model that `trained` was made of: zeros in every kernel, the weights of `scores` shared by a few values."""
+    """The model that `trained` was made from: zeros in every kernel, and few shared values in `scores`."""
     model = with_holes(residual(), 0.4)
     variable = model.kernel_variables()["scores"]
     variable.assign(nearest(variable.numpy(), VALUES))
@@ -60,7 +60,7 @@ def trained(holed: KerasModel, progress: Silent) -> TFLiteModel:
     return qat(holed, progress=progress, epochs=2)
 
 
-def test_everything_in_the_file_is_integers(trained: TFLiteModel, holed: KerasModel) -> None:
+def test_the_file_has_only_integer_tensors(trained: TFLiteModel, holed: KerasModel) -> None:
     operators = contents.operators(trained.content)
     kinds = {t.dtype for o in operators for t in (*o.inputs, *o.outputs) if t is not None}
     assert kinds == {"int8", "int32"}
@@ -73,14 +73,16 @@ def test_everything_in_the_file_is_integers(trained: TFLiteModel, holed: KerasMo
     assert "first is not stored in int8" in Qat().broken_promises(float_file)
 
 
-def test_zeros_that_come_in_are_zeros_in_the_file(trained: TFLiteModel, holed: KerasModel) -> None:
+def test_zeros_of_the_incoming_model_are_zeros_in_the_file(
+    trained: TFLiteModel, holed: KerasModel
+) -> None:
     for name, w in stored(trained, holed).items():
         assert not w[holed.kernels()[name] == 0].any(), name
         # Few others are so small that they round to zero.
         assert np.mean(w == 0) < 0.5, name
 
 
-def test_clusters_that_come_in_are_clusters_in_the_file(
+def test_clusters_of_the_incoming_model_are_clusters_in_the_file(
     trained: TFLiteModel, holed: KerasModel
 ) -> None:
     before, after = holed.kernels()["scores"], stored(trained, holed)["scores"]
@@ -90,7 +92,7 @@ def test_clusters_that_come_in_are_clusters_in_the_file(
     assert lost_clusters(holed.kernels(), stored(trained, holed)) == []
 
 
-def test_a_cluster_that_fell_apart_is_named(holed: KerasModel, trained: TFLiteModel) -> None:
+def test_a_cluster_that_was_split_is_reported(holed: KerasModel, trained: TFLiteModel) -> None:
     after = stored(trained, holed)
     after["scores"] = after["scores"] + np.arange(len(after["scores"]))[:, None]
     (sentence,) = lost_clusters(holed.kernels(), after)
@@ -98,8 +100,8 @@ def test_a_cluster_that_fell_apart_is_named(holed: KerasModel, trained: TFLiteMo
     assert sentence.endswith(" values in a channel of what were 4 clusters")
 
 
-def test_channels_of_a_depthwise_kernel_are_counted_apart() -> None:
-    """A normalization of negative scale turns the sign of all the weights of a channel, and parts no cluster."""
+def test_clusters_of_a_depthwise_kernel_are_counted_per_channel() -> None:
+    """A normalization with a negative scale flips the sign of all weights of a channel, and splits no cluster."""
     name, w = "blur/depthwise_kernel", np.full((3, 3, 4, 1), 1 / 9)
     turned = np.rint(127 * 9 * w) * np.array([1, -1, 1, 1])[:, None]
     assert lost_clusters({name: w}, {name: turned}) == []
@@ -109,7 +111,9 @@ def test_channels_of_a_depthwise_kernel_are_counted_apart() -> None:
     ]
 
 
-def test_the_file_scores_as_the_last_validation_did(trained: TFLiteModel, progress: Silent) -> None:
+def test_the_file_has_the_cross_entropy_of_the_last_validation(
+    trained: TFLiteModel, progress: Silent
+) -> None:
     split = drawn(1)
     logits = predict(trained, split.images, 1 / 255).astype(np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), split.labels]
@@ -117,12 +121,12 @@ def test_the_file_scores_as_the_last_validation_did(trained: TFLiteModel, progre
     np.testing.assert_allclose(losses.mean(), last, rtol=0.02)
 
 
-def test_training_changes_the_weights_and_leaves_the_incoming_model(holed: KerasModel) -> None:
+def test_training_changes_the_weights_and_not_the_incoming_model(holed: KerasModel) -> None:
     before = holed.digest
     slow, fast = (qat(holed, epochs=1, learning_rate=rate) for rate in (1e-9, 0.05))
     assert holed.digest == before
     kernels = holed.kernels()["first"]
-    # Codes of a kernel that has not moved are the kernel's own, up to the sign and size of its channel's scale.
+    # An unchanged kernel has its own codes, up to the sign and size of its channel's scale.
     for file, unmoved in ((slow, True), (fast, False)):
         codes = stored(file, holed)["first"]
         most = np.abs(kernels).max(axis=(0, 1, 2))
@@ -130,7 +134,7 @@ def test_training_changes_the_weights_and_leaves_the_incoming_model(holed: Keras
         assert (drift.max() <= 1) == unmoved
 
 
-def test_a_killed_run_goes_on_to_the_same_file(
+def test_a_killed_run_resumes_to_the_same_file(
     tmp_path: Path, holed: KerasModel, trained: TFLiteModel
 ) -> None:
     class Killed(Silent):
@@ -145,7 +149,7 @@ def test_a_killed_run_goes_on_to_the_same_file(
     assert resumed.content == trained.content
 
 
-def test_pattern_that_comes_in_is_in_the_file() -> None:
+def test_a_pattern_of_the_incoming_model_is_in_the_file() -> None:
     model = residual()
     w = model.kernel_variables()["separable/pointwise_kernel"]
     w.assign(np.where(np.arange(8)[:, None] % 4 < 2, 0, w.numpy()))
@@ -165,7 +169,7 @@ def test_a_model_that_ends_in_softmax_is_trained_on_probabilities() -> None:
     )
 
 
-def test_what_cannot_be_trained_is_refused_before_any_epoch() -> None:
+def test_a_layer_without_an_int8_form_is_refused_before_any_epoch() -> None:
     k = keras().layers
     image = k.Input((8, 8, 3))
     x = k.LayerNormalization(name="norm")(k.Conv2D(3, 3, name="conv")(image))

@@ -54,7 +54,7 @@ def trained(holed: KerasModel, progress: Silent) -> TFLiteModel:
     return file
 
 
-def test_kernels_have_four_bits_and_depthwise_ones_eight(
+def test_kernels_have_four_bits_and_depthwise_kernels_eight(
     trained: TFLiteModel, holed: KerasModel
 ) -> None:
     stored = contents.matched_kernels(trained.graph, holed.kernels())
@@ -65,7 +65,7 @@ def test_kernels_have_four_bits_and_depthwise_ones_eight(
     assert kinds == {"int4", "int8", "int32"}
 
 
-def test_the_rate_of_four_bits_is_one_that_trials_tried(
+def test_four_bit_training_uses_a_learning_rate_that_a_trial_tried(
     holed: KerasModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learning_rate, "highest_harmless", lambda *_: 0.003)
@@ -88,7 +88,9 @@ def test_zeros_stay_zeros(trained: TFLiteModel, holed: KerasModel) -> None:
         assert not w[holed.kernels()[name] == 0].any(), name
 
 
-def test_the_file_scores_as_the_last_validation_did(trained: TFLiteModel, progress: Silent) -> None:
+def test_the_file_has_the_cross_entropy_of_the_last_validation(
+    trained: TFLiteModel, progress: Silent
+) -> None:
     split = drawn(1)
     logits = predict(trained, split.images, 1 / 255).astype(np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), split.labels]
@@ -96,7 +98,7 @@ def test_the_file_scores_as_the_last_validation_did(trained: TFLiteModel, progre
     np.testing.assert_allclose(losses.mean(), last, rtol=0.02)
 
 
-def test_a_killed_run_goes_on_to_the_same_file(
+def test_a_killed_run_resumes_to_the_same_file(
     tmp_path: Path, holed: KerasModel, trained: TFLiteModel
 ) -> None:
     class Killed(Silent):
@@ -111,8 +113,8 @@ def test_a_killed_run_goes_on_to_the_same_file(
     assert resumed.content == trained.content
 
 
-def test_ranges_and_statistics_rest_in_the_last_third_of_the_epochs() -> None:
-    """Weights go on: their norm's scale, the weights of the kernels and their steps."""
+def test_ranges_and_statistics_are_frozen_in_the_last_third_of_the_epochs() -> None:
+    """The weights are still trained: the scale of the normalization, the kernel and its steps."""
     training = qat_model.fake_quantized(residual(), {"first": 4}, drawn(0).images / np.float32(255))
     norm, ranges = training.get_layer("norm"), training.get_layer("scores_range")
     seen: list[list[np.ndarray]] = []
@@ -131,7 +133,7 @@ def test_ranges_and_statistics_rest_in_the_last_third_of_the_epochs() -> None:
     assert moved == [[True] * 5, [False, False, True, True, True]]
 
 
-def test_the_row_says_what_simulated_the_integers() -> None:
+def test_the_row_records_whether_tfmot_or_keras_simulated_the_integers() -> None:
     k = keras().layers
     image = k.Input((8, 8, 3))
     x = k.BatchNormalization()(k.Conv2D(3, 3, activation="relu", name="conv")(image))
@@ -147,7 +149,7 @@ def test_the_row_says_what_simulated_the_integers() -> None:
         assert {kernel.dtype[:3] for kernel in contents.kernels(file.content)} == {"int"}
 
 
-def test_a_run_in_bfloat16_trains_integers_in_float32_and_asks_its_teacher_in_bfloat16(
+def test_a_bfloat16_run_trains_in_float32_and_runs_its_teacher_in_bfloat16(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fitted: list[tuple[str, str | None]] = []
@@ -160,7 +162,7 @@ def test_a_run_in_bfloat16_trains_integers_in_float32_and_asks_its_teacher_in_bf
     assert fitted == [("float32", "bfloat16")]
 
 
-def test_shared_weights_have_one_code_in_a_channel() -> None:
+def test_weights_that_share_a_value_share_a_code_within_a_channel() -> None:
     model = residual()
     w = model.kernel_variables()["scores"]
     w.assign(np.where(np.arange(w.shape[0])[:, None] % 2, 0.3, -0.2) * np.ones(w.shape))
@@ -187,7 +189,7 @@ def test_bits_other_than_8_need_no_tfmot() -> None:
     assert Qat().changed_options() == {}
 
 
-def test_normalizations_are_found_by_what_averages_weights() -> None:
+def test_weight_averaging_finds_the_normalizations_of_fake_quantized_models() -> None:
     from compress.keras_models.layers import every_layer, is_batchnorm
 
     training = qat_model.fake_quantized(residual(), {}, drawn(0).images / np.float32(255))

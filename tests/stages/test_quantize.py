@@ -28,7 +28,7 @@ SCHEMES = [scheme for scheme in quantize.FORMATS if scheme != "int4"]
 
 @pytest.fixture(scope="module")
 def wide() -> KerasModel:
-    """The toy network with kernels of both sides of the size from which `dynamic` stores integers."""
+    """The toy network, with kernels below and above the size from which `dynamic` stores integers."""
     backend.keras().utils.set_random_seed(0)
     return KerasModel(Toy().build(width=2.0))
 
@@ -43,13 +43,13 @@ def test_promise_is_kept_in_the_file(wide: KerasModel, toy_view: TaskView, schem
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_file_that_stayed_float_is_found_out(wide: KerasModel, scheme: str) -> None:
+def test_a_file_that_stayed_float_breaks_the_promise(wide: KerasModel, scheme: str) -> None:
     stored = contents.matched_kernels(wide.to_tflite().graph, wide.kernels())
     broken = Quantize(scheme=scheme).broken_promises(stored)
     assert f"conv2 is stored in numbers that are not those of {scheme}" in broken
 
 
-def test_dynamic_leaves_small_kernels_float_and_says_so_in_its_count(
+def test_dynamic_leaves_small_kernels_float_and_counts_them_as_float32(
     wide: KerasModel, toy_view: TaskView
 ) -> None:
     content = Quantize(scheme="dynamic").apply(wide, toy_view, seed=0).content
@@ -78,7 +78,7 @@ def test_int8_file_takes_raw_pixels_less_128(toy_model: KerasModel, toy_view: Ta
     assert zero_point == -128
 
 
-def test_int8_file_with_float_ends_computes_as_the_int8_file_does(
+def test_the_int8_float_io_file_computes_as_the_int8_file(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     whole = Quantize().apply(toy_model, toy_view, seed=0)
@@ -121,10 +121,10 @@ def test_zeros_of_prune_are_verified_in_the_int8_file(
     assert small.file_bytes < pruned.file_bytes
 
 
-def test_every_name_of_a_scheme_comes_from_the_table(
+def test_a_new_scheme_needs_only_a_row_of_the_table(
     toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A scheme costs a row of the table: help, export, promise and refusals follow from it."""
+    """Help, export, promise and refusals of a scheme follow from its row of the table."""
     (scheme,) = [f for f in dataclasses.fields(Quantize) if f.name == "scheme"]
     assert scheme.metadata["kind"].choices == quantize.FORMATS
     assert {"float32", *quantize.FORMATS} == {"int4", *SCHEME_TABLE}

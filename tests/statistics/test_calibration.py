@@ -1,4 +1,4 @@
-"""Calibration: examples of the literature, numbers worked out by hand, and laws."""
+"""Calibration: examples from the literature, numbers worked out by hand, and properties."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from compress.statistics.calibration import expected_error, reliability
 SAID = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=50)
 
 
-def test_the_error_is_that_of_the_example_of_pavlovic() -> None:
+def test_calibration_error_matches_the_example_of_pavlovic() -> None:
     # Pavlovic 2025, Understanding Model Calibration (https://arxiv.org/abs/2501.19047): nine samples, five bins.
     given = np.array([0.78, 0.64, 0.92, 0.58, 0.51, 0.85, 0.70, 0.63, 0.83])
     right = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1], bool)
     assert expected_error(reliability(right, given, bins=5)) == pytest.approx(0.10444, abs=5e-6)
 
 
-def test_the_error_is_that_of_the_example_of_torchmetrics() -> None:
+def test_calibration_error_matches_the_example_of_torchmetrics() -> None:
     # The documentation of torchmetrics, BinaryCalibrationError, n_bins=2, norm='l1': 0.2900.
     given = np.array([0.25, 0.25, 0.55, 0.75, 0.75])
     right = np.array([0, 0, 1, 1, 1], bool)
     assert expected_error(reliability(right, given, bins=2)) == pytest.approx(0.29)
 
 
-def test_a_curve_is_worked_out_by_hand() -> None:
+def test_a_reliability_curve_matches_values_worked_out_by_hand() -> None:
     # The border 0.5 belongs to the lower of two bins, 0 to the first.
     right = np.array([True, False, True, True])
     low, high = reliability(right, np.array([0.0, 0.5, 0.6, 1.0]), bins=2)
@@ -34,7 +34,7 @@ def test_a_curve_is_worked_out_by_hand() -> None:
     assert (high.upto, high.images, high.confidence, high.accuracy) == (1.0, 2, 0.8, 1.0)
 
 
-def test_a_model_that_is_right_as_often_as_it_says_has_no_error() -> None:
+def test_a_calibrated_model_has_no_calibration_error() -> None:
     right = np.repeat([True, False], [9, 1])
     assert expected_error(reliability(right, np.full(10, 0.9))) == pytest.approx(0)
     assert expected_error(reliability(right, np.full(10, 1.0))) == pytest.approx(0.1)
@@ -42,7 +42,7 @@ def test_a_model_that_is_right_as_often_as_it_says_has_no_error() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(SAID)
-def test_bins_hold_every_image_and_the_error_is_at_least_the_whole_gap(
+def test_bins_count_every_image_and_the_error_is_at_least_the_overall_gap(
     said: list[tuple[bool, float]],
 ) -> None:
     right, given = (np.array(each) for each in zip(*said, strict=True))

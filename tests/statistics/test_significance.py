@@ -1,4 +1,4 @@
-"""The tests and intervals: textbook numbers, numbers worked out by hand, and laws."""
+"""Tests and intervals: textbook numbers, numbers worked out by hand, and properties."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_wilson_interval_gives_the_example_of_newcombe() -> None:
 
 
 @given(COUNTS)
-def test_wilson_interval_holds_the_proportion_and_mirrors_with_it(count: tuple[int, int]) -> None:
+def test_wilson_interval_contains_the_proportion_and_is_symmetric(count: tuple[int, int]) -> None:
     successes, n = count
     low, high = wilson_interval(successes, n)
     assert 0 <= low <= successes / n + 1e-12
@@ -60,7 +60,7 @@ def test_more_confidence_widens_the_wilson_interval() -> None:
     st.integers(1, 30_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
     st.integers(1, 40),
 )
-def test_the_exact_interval_is_that_of_statsmodels(count: tuple[int, int], step: int) -> None:
+def test_the_exact_interval_agrees_with_statsmodels(count: tuple[int, int], step: int) -> None:
     theirs = proportion_confint(*count, alpha=SIGNIFICANCE / step, method="beta")
     assert clopper_pearson(*count, 1 - SIGNIFICANCE / step) == pytest.approx(theirs, abs=1e-10)
 
@@ -72,21 +72,21 @@ def test_the_exact_interval_gives_the_example_of_newcombe() -> None:
     assert clopper_pearson(0, 0) == (0, 1)
 
 
-def test_z_is_worked_out_by_hand() -> None:
+def test_z_matches_a_value_worked_out_by_hand() -> None:
     # 30 of 50 against 20 of 50: pooled 0.5, standard error sqrt(0.25 * 2 / 50) = 0.1.
     assert two_proportion_z(30, 50, 20, 50) == pytest.approx(2.0)
     assert two_proportion_p(30, 50, 20, 50) == pytest.approx(0.0455, abs=5e-5)
 
 
 @given(COUNTS, COUNTS)
-def test_z_changes_sign_and_p_does_not_when_the_samples_change_places(
+def test_swapping_the_samples_changes_the_sign_of_z_and_not_p(
     a: tuple[int, int], b: tuple[int, int]
 ) -> None:
     assert two_proportion_z(*a, *b) == pytest.approx(-two_proportion_z(*b, *a), abs=1e-12)
     assert two_proportion_p(*a, *b) == pytest.approx(two_proportion_p(*b, *a))
 
 
-def test_the_z_test_is_the_chi_square_test_of_the_same_table() -> None:
+def test_the_z_test_agrees_with_the_chi_square_test_of_the_same_table() -> None:
     table = [[6947, 7500 - 6947], [8543, 10_000 - 8543]]
     chi_square, p, *_ = chi2_contingency(table, correction=False)
     assert two_proportion_z(6947, 7500, 8543, 10_000) ** 2 == pytest.approx(chi_square)
@@ -106,7 +106,9 @@ def test_the_independent_interval_gives_newcombes_example() -> None:
 
 
 @given(COUNTS, COUNTS)
-def test_intervals_are_those_of_statsmodels(a: tuple[int, int], b: tuple[int, int]) -> None:
+def test_the_wilson_and_newcombe_intervals_agree_with_statsmodels(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
     assert wilson_interval(*a) == pytest.approx(proportion_confint(*a, method="wilson"), abs=1e-12)
     theirs = confint_proportions_2indep(*a, *b, method="newcomb")
     assert two_proportion_difference(*a, *b)[1:] == pytest.approx(theirs, abs=1e-9)
@@ -114,7 +116,7 @@ def test_intervals_are_those_of_statsmodels(a: tuple[int, int], b: tuple[int, in
 
 @settings(max_examples=15)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
     # statsmodels collects garbage in each call, which takes seconds where many models have been made.
     with mock.patch.object(gc, "collect"):
         theirs = multipletests(p_values, method="holm")[1]
@@ -130,7 +132,7 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(p_values: list[float]) -> Non
     assert ranked == sorted(ranked)
 
 
-def test_holm_is_worked_out_by_hand() -> None:
+def test_holm_matches_values_worked_out_by_hand() -> None:
     # Smallest first: 4 * 0.005, 3 * 0.011, 2 * 0.02, 1 * 0.04; none below the one before.
     assert holm([0.04, 0.005, 0.02, 0.011]) == pytest.approx([0.04, 0.02, 0.04, 0.033])
     assert holm([]) == []
@@ -149,8 +151,8 @@ def test_holm_gives_the_example_of_benjamini_and_hochberg() -> None:
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 5)])
-def test_counts_that_are_no_proportion_are_refused(successes: int, n: int) -> None:
-    with pytest.raises(ValueError, match=f"{successes} of {n} is no proportion"):
+def test_counts_that_are_not_a_proportion_are_refused(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match=f"{successes} of {n} is not a proportion"):
         wilson_interval(successes, n)
-    with pytest.raises(ValueError, match="is no proportion"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         two_proportion_p(1, 2, successes, n)

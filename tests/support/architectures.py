@@ -1,4 +1,4 @@
-"""Architectures and a small model as Keras writes them, in either kind of file, made without Keras."""
+"""Architectures and a small model in the formats of Keras, as `.keras` or HDF5 files, made without Keras."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STORED_AS = {"conv": "conv2d", "norm": "batch_normalization", "logits": "dense"}
 
 
 def obj(class_name: str, module: str | None = "keras.layers", /, **config: Any) -> Config:
-    """An object as Keras 3 says it."""
+    """An object in the serialization format of Keras 3."""
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 
@@ -40,16 +40,16 @@ def relus(count: int) -> list[Config]:
 
 
 def tensor(source: str, call: int = 0) -> Config:
-    """What a call of the layer `source` gives, as an argument of another."""
+    """The output of a call of the layer `source`, as an argument of another call."""
     inner = {"shape": [None, 8, 8, 3], "dtype": "float32", "keras_history": [source, call, 0]}
     return {"class_name": "__keras_tensor__", "config": inner}
 
 
 def functional(*layers: Config, calls: Sequence[Sequence[Sequence[Any]]] | None = None) -> Config:
-    """Layers in a row, the first an input.
+    """A functional model of layers in sequence; the first layer is an input.
 
     Args:
-      calls: for each layer its calls, each by its arguments, instead of one call on what the layer before it gives.
+      calls: for each layer its calls, each by its arguments, instead of one call on the output of the layer before it.
     """
     names = [layer["config"]["name"] for layer in layers]
     if calls is None:
@@ -64,7 +64,7 @@ def functional(*layers: Config, calls: Sequence[Sequence[Sequence[Any]]] | None 
 
 
 def good() -> Config:
-    """The architecture that `SHAPES` are of: float32 [b, 8, 8, 3] -> [b, 3]."""
+    """The architecture whose variables `SHAPES` lists: float32 [b, 8, 8, 3] -> [b, 3]."""
     return functional(
         image(),
         obj("Conv2D", name="conv", filters=4, kernel_size=[3, 3], activation="relu"),
@@ -95,7 +95,7 @@ def keras_file(
     packing: int = zipfile.ZIP_STORED,
     **more: bytes,
 ) -> Path:
-    """A `.keras` archive, with other members by name in `more`."""
+    """A `.keras` archive; `more` adds members by name."""
     text = config if isinstance(config, bytes) else json.dumps(config or good()).encode()
     with zipfile.ZipFile(path, "w", packing) as archive:
         for name, content in more.items():
@@ -106,7 +106,7 @@ def keras_file(
 
 
 def without_modules(node: Any) -> Any:
-    """An architecture as Keras 3 says it in HDF5 files: objects by class name alone."""
+    """An architecture as Keras 3 writes it to HDF5 files: objects have a class name but no module."""
     if isinstance(node, list):
         return [without_modules(value) for value in node]
     if not isinstance(node, dict):
@@ -118,7 +118,7 @@ def without_modules(node: Any) -> Any:
 def h5_file(
     path: Path, config: Config | bytes | None = None, change: Callable[[h5py.File], Any] = id
 ) -> Path:
-    """A whole model as HDF5, changed at last by `change`."""
+    """A complete model as HDF5; `change` edits the finished file."""
     text = config if isinstance(config, bytes) else json.dumps(config or without_modules(good()))
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = text

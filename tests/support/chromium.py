@@ -1,4 +1,4 @@
-"""A real browser without a window, for pages that we write; tests are skipped where there is none."""
+"""A real headless browser for the HTML pages; tests are skipped if no browser is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-SECONDS = 60  # until a page has drawn its pictures, on a busy machine
+SECONDS = 60  # time limit for a page to draw its pictures on a busy machine
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -55,7 +55,7 @@ def opened(driver: Any, page: Path, width: int = 1200, scheme: str = "light") ->
 
 
 def drawn(driver: Any) -> None:
-    """Wait until every picture shows what was asked of it."""
+    """Wait until every picture shows the chosen axis."""
     wait(
         driver,
         "[...document.querySelectorAll('.plot')].every(p => p.dataset.drawn && p.dataset.shown === p.dataset.drawn)",
@@ -70,7 +70,7 @@ def wait(driver: Any, condition: str) -> None:
 
 
 def requested(driver: Any) -> list[str]:
-    """What pages asked for since this was last called."""
+    """The addresses that pages requested since the last call."""
     messages = [json.loads(e["message"])["message"] for e in driver.get_log("performance")]
     return [
         m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"
@@ -78,7 +78,7 @@ def requested(driver: Any) -> list[str]:
 
 
 def violations(driver: Any) -> list[tuple[str, list[str]]]:
-    """What axe-core finds in the page: the rule, and the elements."""
+    """The violations that axe-core finds in the page: rule and elements."""
     import axe_core_python
 
     source = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Small copies of CIFAR-10 in every form that people have it in, and what is said about them, for tests."""
+"""Small copies of CIFAR-10 in every storage format, and the errors about them, for tests."""
 
 import pickle
 import tarfile
@@ -15,7 +15,7 @@ COUNTS = Counts(train=200, test=50)
 
 
 def arrays(count: int, seed: int) -> Arrays:
-    """Random images uint8 [count, 32, 32, 3] and labels uint8 [count], the classes in equal shares, in random order."""
+    """Random images uint8 [count, 32, 32, 3] and labels uint8 [count]: equally many per class, in random order."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % 10).astype(np.uint8)
     return rng.integers(0, 256, (count, 32, 32, 3), np.uint8), labels
@@ -47,7 +47,7 @@ def write_binary(folder: Path, train: Arrays = TRAIN, test: Arrays = TEST) -> Pa
 
 
 def write_python(folder: Path, protocol: int | None = None) -> Path:
-    """Python batches: as Python 2 pickled the official ones, or by this Python with a protocol."""
+    """Python batches, pickled as Python 2 pickled the official ones, or by this Python with a protocol."""
     folder.mkdir(parents=True)
     for name, (images, labels) in batches().items():
         content = (
@@ -60,7 +60,7 @@ def write_python(folder: Path, protocol: int | None = None) -> Path:
 
 
 def python3_batch(rows: np.ndarray, labels: np.ndarray) -> dict[bytes, object]:
-    """What `pickle.load(file, encoding="bytes")` gives of an official batch."""
+    """The dict that `pickle.load(file, encoding="bytes")` returns for an official batch."""
     return {
         b"data": rows,
         b"labels": labels.tolist(),
@@ -108,7 +108,7 @@ def write_archive(path: Path, folder: Path) -> Path:
 
 
 def write_pngs(folder: Path) -> Path:
-    """Class folders with one PNG an image."""
+    """Class folders with one PNG for each image."""
     for part, (images, labels) in (("train", TRAIN), ("test", TEST)):
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             path = folder / part / CLASSES[label] / f"{i}.png"
@@ -126,7 +126,7 @@ def write_npz(path: Path, **instead: object) -> Path:
 
 
 def complaint(path: Path, test: bool = False) -> str:
-    """What is said about the copy at `path`, by reading its training images or, if `test`, its test images."""
+    """The error for the copy at `path` when its training images or, if `test`, its test images are read."""
     look = (
         load(path, pytest.fail, COUNTS).open_test
         if test

@@ -1,4 +1,4 @@
-"""A file server on this machine for tests of downloading: whole, cut off, or refusing."""
+"""A local file server for download tests: it sends files completely, breaks off, or refuses."""
 
 import contextlib
 import threading
@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """What the server at `url` sends, and what it was asked."""
+    """The content that the server at `url` sends, and the requests that it received."""
 
     content: bytes
-    ranges: bool = True  # whether it can send a part
+    ranges: bool = True  # whether it supports Range requests
     cut_after: list[int] = field(
         default_factory=list
-    )  # bytes after which each of the next answers breaks off
+    )  # number of bytes after which each of the next answers breaks off
     status: int = 200
     url: str = ""
     asked: list[str | None] = field(default_factory=list)  # the Range header of each request
@@ -59,6 +59,6 @@ def serving(served: Served) -> Iterator[Served]:
 
 
 def closed_url() -> str:
-    """An address on this machine at which nothing answers."""
+    """An address on this machine on which no server listens."""
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         return f"http://127.0.0.1:{server.server_port}/file.tar.gz"

@@ -1,4 +1,4 @@
-"""Small models of every structure through which channels are followed, with weights drawn at random."""
+"""Small models of every structure through which channels are followed, with random weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SILENCED = ("bias", "gamma", "beta", "moving_mean")
 
 
 def drawn(model: Any, seed: int = 0) -> KerasModel:
-    """The model with every weight drawn: no zeros, positive variances."""
+    """The model with random weights: no zeros, positive variances."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         low = 0.5 if "variance" in weight.name else -0.5
@@ -25,7 +25,7 @@ def drawn(model: Any, seed: int = 0) -> KerasModel:
 
 
 def functional(body: Callable[[Any, Any], Any], head: bool = True) -> KerasModel:
-    """The model of what `body` makes of keras.layers and an image, with a Dense at its end unless it has its own."""
+    """The model that `body(keras.layers, image)` builds, with a final Dense unless it has its own head."""
     k = backend.keras().layers
     image = k.Input(IMAGE, name="image")
     x = body(k, image)
@@ -121,7 +121,7 @@ def sequential() -> KerasModel:
 
 
 def some(groups: FilterGroups, seed: int) -> np.ndarray:
-    """Units to keep, bool [units]: of each group one at least, and not all where there are several."""
+    """Units to keep, bool [units]: at least one of each group, and not all of a group with several."""
     rng = np.random.default_rng(seed)
     kept = np.ones(groups.units, dtype=bool)
     for units in groups.groups().values():
@@ -131,9 +131,9 @@ def some(groups: FilterGroups, seed: int) -> np.ndarray:
 
 
 def silenced(model: KerasModel, groups: FilterGroups, kept: np.ndarray) -> KerasModel:
-    """A copy in which every filter of the other units gives zero: kernel, bias, gamma and beta.
+    """A copy in which every filter of the other units has zero output: kernel, bias, gamma and beta are zero.
 
-    The moving mean is set to zero too: it is what a BatchNormalization without gamma subtracts.
+    The moving mean is zero too, because a BatchNormalization without gamma would subtract it.
     """
     copy = model.copy()
     layers = {layer.name: layer for layer in copy.keras.layers}
@@ -154,7 +154,7 @@ def outputs(model: KerasModel) -> list[np.ndarray]:
 
 
 def units_of(model: KerasModel) -> dict[str, int]:
-    """Group name -> how many units it has."""
+    """Group name -> number of units."""
     return {
         name: len(units) for name, units in build_dependency_graph(model.keras).groups().items()
     }

@@ -1,4 +1,4 @@
-"""Code run in a Python of its own, in which nothing is imported yet."""
+"""Running code in a fresh Python process, in which nothing is imported yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def printed_by(code: str) -> str:
-    """What the code prints, without white space at the ends. An error of it fails the test."""
+    """The output of the code without leading and trailing white space. An error in the code fails the test."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Tiny classifiers, one for each kind of layer that users bring: 12x12x3 images to 3 classes, weights drawn anew."""
+"""Tiny classifiers of 12x12x3 images in 3 classes, one for each kind of layer in user models, with random weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compress.data.dataset import Dataset, Note, Split
 from compress.keras_models.model import KerasModel
 from support.model_zoo import CLASSES, IMAGE, randomised
 
-# Every stage as typed, at a size and with a rate that let it take seconds.
+# Every stage as typed, with options that let it take seconds.
 STAGES = (
     "prune --epochs 1 --learning-rate 0.01",
     "prune-filters --macs 0.25 --round-to 1 --epochs 1 --learning-rate 0.01",
@@ -35,7 +35,7 @@ Middle = Callable[[Any, Any], Any]  # keras.layers, an image [12, 12, 6] -> an i
 
 
 class Handful(Toy):
-    """The toy task with a handful of its images."""
+    """The toy task with few of its images."""
 
     name: ClassVar = "toy"
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Model files for tests: good ones, and ways to make worse ones of them."""
+"""Model files for tests: valid files, and ways to edit or damage them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_members(path: Path, content: dict[str, bytes], **options: Any) -> Path
 
 
 def edited(saved: Path, edit: Callable[[Config], Any]) -> Path:
-    """A copy in the working folder with its architecture changed in place by `edit`; in both kinds of file."""
+    """A copy in the working folder whose architecture `edit` changed in place, for `.keras` and HDF5 files."""
     path = Path(saved.name)
     if saved.suffix == ".keras":
         content = members(saved)
@@ -70,7 +70,7 @@ def layer(config: Config, name: str) -> Config:
 
 
 def refused(path: Path) -> str:
-    """What `load` says of a file that it refuses: one sentence that names the file."""
+    """The error of `load_model` for a file that it must refuse: one sentence that names the file."""
     with pytest.raises(ValueError, match=path.name) as caught:
         load_model(path)
     said = str(caught.value)

@@ -1,4 +1,4 @@
-"""Models that users bring, made tiny: a builder for each structure, 12x12x3 images to 3 numbers, random weights."""
+"""Tiny versions of user models: a builder for each structure, 12x12x3 images to 3 numbers, random weights."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def images(n: int = 4, seed: int = 1) -> np.ndarray:
 
 
 def outputs(model: Any, given: np.ndarray) -> np.ndarray:
-    """What a Keras model makes of images outside training."""
+    """The outputs of a Keras model for images in inference mode."""
     return np.array(model(given, training=False))
 
 
 def randomised(model: Any, seed: int = 0) -> Any:
-    """The model with all its numbers drawn anew, kernels about as large as their inputs are few."""
+    """The model with random weights; kernels are smaller the more inputs they have."""
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         if not str(variable.dtype).removeprefix("<dtype: '").startswith("float32"):
@@ -58,7 +58,7 @@ def _conv_norm_relu(x: Any, filters: int, name: str) -> Any:
 
 
 def sequential() -> Any:
-    """Convolution, BatchNormalization, pooling, Dense: one after another."""
+    """Convolution, BatchNormalization, pooling and Dense in sequence."""
     k = _layers()
     stack = [
         k.Input(IMAGE),
@@ -75,7 +75,7 @@ def sequential() -> Any:
 
 
 def residual() -> Any:
-    """Two blocks with a way around them, one plain and one through a 1x1 convolution."""
+    """Two residual blocks, one with a plain shortcut and one with a 1x1 convolution on the shortcut."""
     k = _layers()
     image = k.Input(IMAGE, name="image")
     x = _conv_norm_relu(image, 6, "stem")
@@ -87,7 +87,7 @@ def residual() -> Any:
 
 
 def depthwise() -> Any:
-    """Depthwise and pointwise convolutions, apart and in one layer."""
+    """Depthwise and pointwise convolutions, as separate layers and as one layer."""
     k = _layers()
     image = k.Input(IMAGE, name="image")
     x = _conv_norm_relu(image, 6, "stem")
@@ -100,7 +100,7 @@ def depthwise() -> Any:
 
 
 def flatten_head() -> Any:
-    """Dense layers on all pixels of the last image."""
+    """Dense layers on all pixels of the last feature map."""
     k = _layers()
     image = k.Input(IMAGE, name="image")
     x = k.MaxPooling2D(3, name="pool1")(_conv_norm_relu(image, 6, "conv1"))
@@ -111,7 +111,7 @@ def flatten_head() -> Any:
 
 
 def branches() -> Any:
-    """Kernels of three sizes side by side, their channels put together."""
+    """Parallel kernels of three sizes whose channels are concatenated."""
     k = _layers()
     image = k.Input(IMAGE, name="image")
     x = _conv_norm_relu(image, 6, "stem")
@@ -123,7 +123,7 @@ def branches() -> Any:
 
 
 def nested() -> Any:
-    """A backbone, itself with a block inside that has layers of the same names, and a head."""
+    """A backbone and a head; the backbone contains a block whose layers have the same names."""
     keras, k = backend.keras(), _layers()
     inside = k.Input((12, 12, 6), name="inside")
     block = keras.Model(inside, inside + _conv_norm_relu(inside, 6, "conv"), name="block")
@@ -140,7 +140,7 @@ KERAS_3: dict[str, Callable[[], Any]] = {
 
 
 def keras_2(path: Path) -> Any:
-    """Write a Keras 2 `.h5` of a functional model with a way around a block; the tf_keras model that was written."""
+    """Write a Keras 2 `.h5` of a functional model with a shortcut around a block; return the tf_keras model."""
     tf_keras = importlib.import_module("tf_keras")
     k = tf_keras.layers
     x = image = k.Input(IMAGE, name="image")
@@ -151,13 +151,13 @@ def keras_2(path: Path) -> Any:
     x = k.Concatenate(name="together")([k.Add(name="add")([x, y]), x])
     x = k.Flatten(name="flat")(k.MaxPooling2D(4, name="pool")(x))
     model = randomised(tf_keras.Model(image, k.Dense(CLASSES, name="logits")(x)))
-    with warnings.catch_warnings(action="ignore"):  # that HDF5 is old
+    with warnings.catch_warnings(action="ignore"):  # a warning that HDF5 is old
         tf_keras.models.save_model(model, path)
     return model
 
 
 def saved(name: str, folder: Path) -> Path:
-    """The file of one of `NAMES`, as a user would bring it."""
+    """Save one of the models of `NAMES` as a user would, and return its file."""
     if name == "keras_2":
         keras_2(folder / "keras_2.h5")
         return folder / "keras_2.h5"

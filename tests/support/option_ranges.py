@@ -10,7 +10,7 @@ from compress.typed_options import WholeNumbers
 
 
 def outside(kind: click.ParamType) -> list[Any]:
-    """Values just outside what a click type takes."""
+    """Values just outside the range of a click type."""
     if isinstance(kind, click.types._NumberRangeBase):
         step = 1 if isinstance(kind, click.IntRange) else 1e-6
         below = [] if kind.min is None else [kind.min if kind.min_open else kind.min - step]

@@ -1,4 +1,4 @@
-"""Small images of noise, in files and folders, and what is dealt of them."""
+"""Small noise images in files and folders, and the splits made from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 
 def save_16_bits(path: Path, height: int, width: int, colour: bool = True) -> Path:
-    """A PNG of 16 bits a channel, which Pillow reads and does not write."""
+    """Write a PNG with 16 bits a channel, which Pillow can read but not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content).to_bytes(4, "big")

@@ -1,4 +1,4 @@
-"""A task whose images and first weights are the same everywhere, and what is kept of a model made on it."""
+"""A task whose images and initial weights are the same everywhere, and the pinned summary of its models."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ RECIPES = {
 
 
 def draw(seed: int, n: int, shift: int = 0) -> Split:
-    """Images in one of three colours, uint8 [n, 8, 8, 3]; a `shift` gives them the label of another."""
+    """Images in one of three colors, uint8 [n, 8, 8, 3]; a `shift` gives them the label of another color."""
     rng = np.random.RandomState(seed)  # its stream is the same in every release of numpy
     labels = np.arange(n) % 3
     images = rng.normal(100, 50, (n, 8, 8, 3)) + 60 * np.eye(3)[labels][:, None, None, :]
@@ -73,7 +73,7 @@ def draw(seed: int, n: int, shift: int = 0) -> Split:
 
 
 class Pinned(Task):
-    """Tell three colours apart, from weights that no library draws."""
+    """Classify three colors, starting from weights that no library draws."""
 
     name: ClassVar = "pinned"
     input_shape: ClassVar = (8, 8, 3)
@@ -85,7 +85,7 @@ class Pinned(Task):
         keras, filters = backend.keras(), round(8 * width)
         k = keras.layers
         x = image = k.Input(self.input_shape, name="image")
-        # No bias before BatchNormalization: its gradient is nothing but rounding, which Adam would make large.
+        # No bias before BatchNormalization: its gradient is only rounding error, which Adam would enlarge.
         x = k.Conv2D(filters, 3, padding="same", use_bias=False, name="conv1")(x)
         x = k.ReLU(name="relu")(k.BatchNormalization(momentum=0.9, name="norm")(x))
         x = k.MaxPooling2D(name="pool")(x)
@@ -97,7 +97,7 @@ class Pinned(Task):
             shape = variable.shape
             if len(shape) > 1:
                 variable.assign(rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape))
-            else:  # Keras begins with zeros and ones
+            else:  # Keras initializes these with zeros and ones
                 variable.assign(variable.numpy() + rng.normal(0, 0.1, shape))
         return model
 
@@ -111,7 +111,7 @@ class Pinned(Task):
 
 
 def view(shift: int = 0) -> TaskView:
-    """The task as stages see it; with a `shift`, what training learns is wrong of the validation images."""
+    """The view of the task; with a `shift`, validation labels contradict the training labels."""
     return TaskView(Pinned(), draw(0, 64), draw(1, 30, shift), None, Silent(), deterministic=True)
 
 
@@ -119,7 +119,7 @@ def summary(model: KerasModel | TFLiteModel, start: KerasModel) -> dict[str, lis
     """Mean and standard deviation of each kernel, and of the scores of a few images.
 
     Args:
-      start: the model that a `.tflite` file was made of.
+      start: the model that a `.tflite` file was made from.
     """
     images = draw(2, 16).images / np.float32(255)
     if isinstance(model, TFLiteModel):

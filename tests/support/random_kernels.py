@@ -1,4 +1,4 @@
-"""Kernels for tests of arithmetic: drawn by a seed, or by hypothesis."""
+"""Kernels for tests of arithmetic: drawn from a seed or by hypothesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows for tests of the report: made by hand, with correct images drawn from a seed."""
+"""Handmade rows for tests of the report, with correct images drawn from a seed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ IMAGES = 10_000
 
 
 def digest(text: str) -> str:
-    """A digest that depends on a text alone."""
+    """A digest that depends only on a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def bits(right: int, n: int = IMAGES, seed: int = 0) -> np.ndarray:
-    """Bool [n] with `right` of them true, at places drawn from a seed."""
+    """Bool [n] with `right` true values at positions drawn from a seed."""
     correct = np.zeros(n, bool)
     correct[np.random.default_rng(seed).permutation(n)[:right]] = True
     return correct
 
 
 def flipped(correct: np.ndarray, lost: int, won: int, seed: int = 0) -> np.ndarray:
-    """The same images, but `lost` right ones wrong and `won` wrong ones right."""
+    """A copy in which `lost` correct images are wrong and `won` wrong images are correct."""
     rng = np.random.default_rng(seed)
     changed = correct.copy()
     changed[rng.permutation(np.flatnonzero(correct))[:lost]] = False
@@ -40,7 +40,7 @@ def flipped(correct: np.ndarray, lost: int, won: int, seed: int = 0) -> np.ndarr
 def row(
     correct: np.ndarray, stages: list[dict[str, Any]] | None = None, /, **fields: Any
 ) -> Result:
-    """A row of the CNN on CIFAR-10 with these correct images; `fields` replace what it would hold."""
+    """A row of the CNN on CIFAR-10 with these correct images; `fields` replace its values."""
     n, right = len(correct), int(correct.sum())
     low, high = wilson_interval(right, n)
     stages = stages or []
@@ -73,7 +73,7 @@ def row(
 
 
 def pruned(correct: np.ndarray, sparsity: float = 0.5, /, **fields: Any) -> Result:
-    """A row of `prune` with sizes and zeros that go with its sparsity."""
+    """A row of `prune` with sizes and zeros that agree with its sparsity."""
     sizes = {
         "sparsity": sparsity, "gzip_bytes": round(440_000 * (1.1 - sparsity)),
         "nonzero_params": round(117_698 * (1 - sparsity)), "seconds": 61.25, "cross_entropy": 0.33,
@@ -84,7 +84,7 @@ def pruned(correct: np.ndarray, sparsity: float = 0.5, /, **fields: Any) -> Resu
 
 
 def example() -> list[Result]:
-    """Rows of two data sets: a trained baseline, prunings with two seeds, one worse, one orphan."""
+    """Rows of two data sets: a trained baseline, pruned models with two seeds, a worse one, one without baseline."""
     base = bits(9000)
     sample = bits(880, 1000)
     return [

@@ -1,4 +1,4 @@
-"""Scripts outside of packages, such as those that write pages, as modules."""
+"""Loading scripts outside packages, such as those that write pages, as modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def load_script(path: Path) -> Any:
-    """The module of a script, which is not run as `__main__`."""
+    """Import a script as a module, so that its `__main__` block does not run."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader

@@ -1,4 +1,4 @@
-"""A convolutional network of three layers on images of 6x6x2, as Keras model and as file."""
+"""A convolutional network of three layers on images of 6x6x2, as Keras model and as TFLite file."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def model() -> Any:
 
 @functools.cache
 def content() -> bytes:
-    """The file of the model in float32."""
+    """The float32 TFLite file of the model."""
     return export(model())

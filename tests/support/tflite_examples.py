@@ -14,7 +14,7 @@ Layer = tuple[str, dict[str, Any]]  # the name of a Keras layer and how to build
 
 
 def functional(shape: tuple[int | None, ...], *names: Layer, seed: int = 0) -> Any:
-    """A Keras model of layers in a row, every weight drawn from a seed and none of them zero.
+    """A Keras model of layers in sequence, with nonzero weights drawn from a seed.
 
     >>> functional((4,), ("Dense", {"units": 2})).output_shape
     (None, 2)
@@ -27,7 +27,7 @@ def functional(shape: tuple[int | None, ...], *names: Layer, seed: int = 0) -> A
 
 
 def three_layers_model() -> Any:
-    """Conv 3x3 of 4 filters on 6x6x2, depthwise 2x2 without border, dense of 3."""
+    """Conv 3x3 of 4 filters on 6x6x2, depthwise 2x2 without padding, dense of 3."""
     return functional(
         (6, 6, 2),
         ("Conv2D", {"filters": 4, "kernel_size": 3, "padding": "same"}),
@@ -84,12 +84,12 @@ def int8(images: np.ndarray) -> Callable[[Any], None]:
 
 
 def sparse(converter: Any) -> None:
-    """Choose TFLite's sparse encoding for tensors that gain by it."""
+    """Choose TFLite's sparse encoding for tensors that become smaller by it."""
     converter.optimizations = [backend.tensorflow().lite.Optimize.EXPERIMENTAL_SPARSITY]
 
 
 def edited(content: bytes, change: Callable[[Any], None]) -> bytes:
-    """The file with `change` made to its flatbuffer object (`.buffers`, `.subgraphs[0].tensors` and so on)."""
+    """The file after `change` edited its flatbuffer object (`.buffers`, `.subgraphs[0].tensors` and so on)."""
     import flatbuffers
 
     model = backend.tflite_schema().ModelT.InitFromPackedBuf(content)

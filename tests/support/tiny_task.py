@@ -1,4 +1,4 @@
-"""A task of sixty-four drawn images, a residual model for it, and pruning on it in one call."""
+"""A task of 64 random images, a residual model for it, and pruning on it in one call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGE = (8, 8, 3)
 
 
 class Tiny(Task):
-    """Sixty-four drawn images, four steps an epoch."""
+    """64 random images, four steps an epoch."""
 
     name: ClassVar = "tiny"
     input_shape: ClassVar = IMAGE
@@ -73,7 +73,7 @@ def prune(
 
 
 def with_holes(model: KerasModel, fraction: float, **others: float) -> KerasModel:
-    """A copy with that fraction of every kernel at zero, at places drawn without regard to magnitude.
+    """A copy with that fraction of every kernel set to zero at random positions.
 
     Args:
       others: kernel name -> its own fraction.

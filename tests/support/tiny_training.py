@@ -1,4 +1,4 @@
-"""A training that takes a second, and, run as a program, one that is killed at a given moment.
+"""A training that takes a second; as a program, a training that is killed at a given moment.
 
 python tiny_training.py RECIPE MOMENT FOLDER
 """
@@ -69,14 +69,14 @@ RECIPES = {
         crop=1,
     ),
 }
-# Which epoch the killed process does not end.
+# The epoch that the killed process does not finish.
 SEED = 5
 FATAL_EPOCH = {"sgd": 3, "adam": 11, "groups": 4}
 MOMENTS = ("after an epoch", "in an epoch", "while saving")
 
 
 def split(seed: int, n: int) -> Split:
-    """Images in one of three colours, under noise: uint8 [n, 8, 8, 3]."""
+    """Noisy images in one of three colors: uint8 [n, 8, 8, 3]."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % len(CLASSES)
     images = rng.normal(100, 60, (n, 8, 8, 3)) + 40 * np.eye(3)[labels][:, None, None, :]
@@ -84,7 +84,7 @@ def split(seed: int, n: int) -> Split:
 
 
 class Tiny(Task):
-    """Tell three colours apart."""
+    """Classify three colors."""
 
     name: ClassVar = "tiny"
     input_shape: ClassVar = (8, 8, 3)
@@ -112,14 +112,14 @@ class Tiny(Task):
 
 
 def view(folder: Path | None, progress: Progress) -> TrainingData:
-    """What a training of the tiny task is fed with, with its checkpoints in `folder`."""
+    """The data of a training of the tiny task, with its checkpoints in `folder`."""
     data = Tiny().load(None, print)
     scale = Tiny.input_scale
     return TrainingData(data.train, data.validation, scale, folder, progress, deterministic=True)
 
 
 class Watcher:
-    """Progress that remembers what it was told."""
+    """Progress that records its rows, notes and steps."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -141,7 +141,7 @@ class Watcher:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What came of a training."""
+    """The result of a training."""
 
     model: Any
     history: History
@@ -149,7 +149,7 @@ class Trained:
 
     @property
     def weights(self) -> list[np.ndarray]:
-        """All weights, BatchNormalization's statistics included."""
+        """All weights, including the statistics of BatchNormalization."""
         return list(self.model.get_weights())
 
     @property
@@ -163,14 +163,14 @@ def train(
     seed: int = SEED,
     progress: Watcher | None = None,
 ) -> Trained:
-    """Train the tiny model from its beginning, or from where `folder` says."""
+    """Train the tiny model from the start, or from the checkpoint in `folder`."""
     progress, model = progress or Watcher(), Tiny().build()
     history = fit(model, recipe, view(folder, progress), seed=seed)
     return Trained(model, history, progress)
 
 
 def same(one: Trained, other: Trained) -> bool:
-    """Whether two trainings came to the same weights, bit for bit, on the same way."""
+    """True if two trainings have the same history and the same weights, bit for bit."""
     ways = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in trained.history]
         for trained in (one, other)
@@ -179,11 +179,11 @@ def same(one: Trained, other: Trained) -> bool:
 
 
 class Began(Exception):
-    """Raised when training begins, by which time the checkpoint is read."""
+    """Raised when training begins; the checkpoint is read by then."""
 
 
 def epochs_found(folder: Path, recipe: Recipe = RECIPES["sgd"], seed: int = SEED) -> int:
-    """How many epochs a training that begins finds done in `folder`; it is not gone on with."""
+    """The number of finished epochs that a starting training finds in `folder`; the training is stopped."""
 
     class Stopping(Watcher):
         def begin(self, *words: Any) -> None:
@@ -197,7 +197,7 @@ def epochs_found(folder: Path, recipe: Recipe = RECIPES["sgd"], seed: int = SEED
 
 
 class Fatal:
-    """Progress that ends the process, without a chance to clean up, in the epoch `epoch`."""
+    """Progress that kills the process without cleanup in the epoch `epoch`."""
 
     def __init__(self, moment: str, epoch: int) -> None:
         self.moment, self.fatal, self.now = moment, epoch, 1

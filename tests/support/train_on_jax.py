@@ -1,6 +1,6 @@
-"""A process, to be started with KERAS_BACKEND=jax: it runs commands, averages weights, and says what it imported.
+"""A program to start with KERAS_BACKEND=jax: it runs commands, averages weights, and prints what it imported.
 
-Arguments: the words of the commands, as a JSON list of lists. On its last line of output: see `main`.
+Arguments: the words of the commands, as a JSON list of lists. For the last line of its output, see `main`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def averages() -> dict[str, Any]:
-    """Of a layer trained for two epochs of four steps: the average that training gives, and that worked out by hand."""
+    """The weight average of a layer after two epochs of four steps: as training gives it, and worked out by hand."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2, use_bias=False)])

@@ -1,4 +1,4 @@
-"""A Keras 3 model against its tf_keras twin: outputs and weights."""
+"""Comparison of a Keras 3 model with its tf_keras twin: outputs and weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def alone(shape: tuple[int, ...], layer: Any) -> Any:
 
 
 def randomised(model: Any) -> Any:
-    """The model with all weights, running variances too, drawn from [-1, 1] or, if it must be positive, [0.5, 1]."""
+    """The model with all weights drawn from [-1, 1], or from [0.5, 1] if they must be positive."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         low = 0.5 if "variance" in variable.path else -1.0

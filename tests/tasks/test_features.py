@@ -1,4 +1,4 @@
-"""Float features go through every stage as images do, and models get them as they are."""
+"""Float features run through every stage like images, and models receive them unscaled."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODELS = {"spectrogram": spectrogram, "window": window, "values": values}
 
 
 def drawn(shape: tuple[int, ...], n: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Three classes around centres of their own, most numbers below zero and far from [0, 1]."""
+    """Three classes around separate centers; most numbers are below zero and far from [0, 1]."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
     noise = rng.normal(-7, 1, (n, *shape))
@@ -53,7 +53,7 @@ def drawn(shape: tuple[int, ...], n: int = 300) -> tuple[np.ndarray, np.ndarray]
 
 
 def saved(kind: str) -> list[str]:
-    """The words that name the data and a briefly trained model, both in files here."""
+    """Write data and a briefly trained model; return the command-line arguments that name them."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     model = keras.Sequential(MODELS[kind](keras.layers))
@@ -79,7 +79,7 @@ def run(*words: str) -> Any:
         *(pytest.param(kind, STAGES, marks=pytest.mark.slow) for kind in MODELS),
     ],
 )
-def test_features_go_through_the_stages(kind: str, stages: list[str]) -> None:
+def test_features_run_through_every_stage(kind: str, stages: list[str]) -> None:
     words = saved(kind)
     for stage in stages:
         done = run("run", *words, "--json", *stage.format(file=f"{kind}.keras").split())
@@ -109,7 +109,7 @@ def test_the_input_of_an_integer_file_has_the_range_of_the_features() -> None:
     assert seen.correct == done.rows[-1].correct
 
 
-def test_features_are_not_scaled_and_windows_neither_flipped_nor_cropped() -> None:
+def test_scaling_flipping_and_cropping_features_is_refused() -> None:
     words = saved("window")
     scaled = run("run", *words, "--input-scale", "1/255", "quantize")
     assert scaled.exit_code == 1
@@ -140,7 +140,7 @@ def test_features_are_not_scaled_and_windows_neither_flipped_nor_cropped() -> No
         (np.float32([[np.inf, 0], [-np.inf, 0]]), "NaN or infinite"),
     ],
 )
-def test_what_is_neither_images_nor_features_gets_a_sentence(
+def test_arrays_that_are_neither_images_nor_features_are_refused(
     examples: np.ndarray, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
@@ -174,7 +174,7 @@ class Windows(Toy):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_task_of_ones_own_has_features(
+def test_a_custom_task_may_have_features(
     flip: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved("window")

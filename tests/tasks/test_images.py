@@ -1,4 +1,4 @@
-"""Anybody's images go the whole way, fed as their model wants them; nothing is guessed."""
+"""User images run through all commands with the pixel scale of their model, which is never guessed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.own_images import quiet, save
 DRAWN = ("stripes", "columns", "checks")
 
 
-# What the model wants
+# The pixel scale of a model
 
 
 def chain(*layers: Any, shape: tuple[int, ...] = (12, 12, 3)) -> Any:
@@ -31,7 +31,7 @@ def chain(*layers: Any, shape: tuple[int, ...] = (12, 12, 3)) -> Any:
     return backend.keras().Sequential([k.Input(shape), *layers, k.Flatten(), k.Dense(3)])
 
 
-def test_raw_pixels_are_read_off_a_first_rescaling_layer() -> None:
+def test_a_first_rescaling_layer_shows_that_a_model_takes_raw_pixels() -> None:
     k = backend.keras().layers
     assert takes_raw_pixels(chain(k.Rescaling(1 / 255)))
     assert takes_raw_pixels(chain(k.RandomFlip(), k.Rescaling(1 / 127.5, offset=-1)))
@@ -42,7 +42,7 @@ def test_raw_pixels_are_read_off_a_first_rescaling_layer() -> None:
     assert not takes_raw_pixels(chain())
 
 
-def test_rescaling_that_is_not_the_only_way_in_says_nothing() -> None:
+def test_a_rescaling_layer_beside_another_use_of_the_input_is_ignored() -> None:
     k = backend.keras().layers
     image = k.Input((4, 4, 3))
     for way_in in (image, k.RandomFlip()(image)):
@@ -51,21 +51,21 @@ def test_rescaling_that_is_not_the_only_way_in_says_nothing() -> None:
         assert not takes_raw_pixels(model)
 
 
-def test_an_operation_is_a_second_way_in_too() -> None:
+def test_a_rescaling_layer_beside_an_operation_on_the_input_is_ignored() -> None:
     k = backend.keras().layers
     image = k.Input((4, 4, 3))
     both = k.Add()([k.Rescaling(1 / 255)(image), k.Conv2D(3, 1)(image * 0.5)])
     assert not takes_raw_pixels(backend.keras().Model(image, k.Dense(2)(k.Flatten()(both))))
 
 
-def test_a_channel_order_turned_by_an_operation_says_nothing_against_raw_pixels() -> None:
+def test_a_channel_reversal_before_the_rescaling_layer_is_allowed() -> None:
     k = backend.keras().layers
     image = k.Input((4, 4, 3))
     x = k.Rescaling(1 / 255)(image[..., ::-1])
     assert takes_raw_pixels(backend.keras().Model(image, k.Dense(2)(k.Flatten()(x))))
 
 
-def test_scale_is_declared_once_or_refused(toy_data: Dataset) -> None:
+def test_a_scale_given_twice_or_never_is_refused(toy_data: Dataset) -> None:
     k = backend.keras().layers
     plain, raw = KerasModel(chain()), KerasModel(chain(k.Rescaling(1 / 255)))
     assert suited(Images(), toy_data, plain, 1 / 255)[0].input_scale == 1 / 255
@@ -78,7 +78,7 @@ def test_scale_is_declared_once_or_refused(toy_data: Dataset) -> None:
             suited(task, toy_data, raw, 1 / 255)
 
 
-def test_a_model_whose_layer_takes_raw_pixels_gets_them_where_the_task_scales_them(
+def test_a_model_that_takes_raw_pixels_gets_them_although_the_task_scales_pixels(
     toy_data: Dataset,
 ) -> None:
     k = backend.keras().layers
@@ -97,7 +97,7 @@ def test_a_model_whose_layer_takes_raw_pixels_gets_them_where_the_task_scales_th
     assert suited(unscaled, toy_data, raw, None) == (unscaled, [])
 
 
-# The whole way
+# All commands
 
 
 def compress(*words: str) -> Result:
@@ -106,7 +106,7 @@ def compress(*words: str) -> Result:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> Path:
-    """Sixty of the toy's drawn images as PNG files in class folders, and two models for them."""
+    """Sixty images of the toy task as PNG files in class folders, and two models for them."""
     pixels, labels = draw(seed=3)
     for number, (image, label) in enumerate(zip(pixels[:60], labels, strict=False)):
         save(tmp_path / "drawn" / DRAWN[label] / f"{number}.png", image)
@@ -118,7 +118,7 @@ def drawn(tmp_path: Path) -> Path:
     return tmp_path / "drawn"
 
 
-def test_images_of_ones_own_go_the_whole_way(drawn: Path) -> None:
+def test_a_folder_of_images_runs_through_every_command(drawn: Path) -> None:
     words = ["--task", "images", "--data", "drawn"]
     model = ["--model", "scaled.keras", "--input-scale", "1/255"]
     stages = ["prune", "--sparsity", "0.5", "--epochs", "1", "quantize"]
@@ -132,13 +132,13 @@ def test_images_of_ones_own_go_the_whole_way(drawn: Path) -> None:
     (file,) = Path("runs").glob("prune-sparsity-0.5-epochs-1-????????????/model.keras")
     seen = compress("evaluate", str(file), *words, "--input-scale", "1/255", "--json")
     assert json.loads(seen.stdout)["correct"] == rows[1]["correct"]
-    # Another scale is another run, not the same one found again.
+    # Another scale is another run: the first run is not reused.
     other = compress("run", *words, *model[:3], "1/128", "round")
     assert "reused" not in other.stderr
     assert compress("report").exit_code == 0
 
 
-def test_scale_is_read_from_the_model_or_asked_for(drawn: Path) -> None:
+def test_the_scale_is_read_from_the_model_or_must_be_given(drawn: Path) -> None:
     words = ["round", "--task", "images", "--data", "drawn", "--model"]
     assert compress(*words, "raw.keras").exit_code == 0
     asked = compress(*words, "scaled.keras")
@@ -153,18 +153,20 @@ def test_scale_is_read_from_the_model_or_asked_for(drawn: Path) -> None:
     [
         (["run", "round"], "task images needs --data"),
         (["run", "--data", "drawn", "round"], "task images ships no trained baseline: name a model file with --model."),
-        (["train", "--data", "drawn"], "task images has no recipe to train from scratch by"),
-        (["train", "--data", "drawn", "--recipe", "x"], "task images has no recipe to train"),
+        (["train", "--data", "drawn"], "task images has no recipe for training from scratch"),
+        (["train", "--data", "drawn", "--recipe", "x"], "task images has no recipe for training"),
     ],
 )  # fmt: skip
-def test_what_task_images_lacks_is_said(drawn: Path, words: list[str], sentence: str) -> None:
+def test_missing_parts_of_task_images_are_named(
+    drawn: Path, words: list[str], sentence: str
+) -> None:
     done = compress(words[0], "--task", "images", *words[1:])
     assert done.exit_code == 1
     assert sentence in done.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(("images", "batch"), [(5000, 64), (1024, 64), (225, 14), (30, 8)])
-def test_few_images_come_in_smaller_batches(images: int, batch: int) -> None:
+def test_fewer_images_give_smaller_batches(images: int, batch: int) -> None:
     model = KerasModel(chain(backend.keras().layers.Rescaling(1 / 255)))
     split = Split(np.zeros((images, 12, 12, 3), np.uint8), np.zeros(images, np.int64))
     data = Dataset("few", DRAWN, split, split, lambda: split)
@@ -172,6 +174,6 @@ def test_few_images_come_in_smaller_batches(images: int, batch: int) -> None:
     assert task.finetuning.batch_size == batch
 
 
-def test_building_says_that_there_is_no_architecture() -> None:
+def test_building_a_network_for_task_images_is_refused() -> None:
     with pytest.raises(ValueError, match="task images has no architecture to build"):
         registry.task("images").build(width=0.5)

@@ -1,4 +1,4 @@
-"""A model gets its pixels as it wants them, whoever trained it; where that is found out, it is said."""
+"""A model gets pixels in the scale that it was trained on; if the scale was found by a trial, a note says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from compress.tflite.model import TFLiteModel
 
 
 def of_raw_pixels(toy_model: KerasModel) -> KerasModel:
-    """The toy's baseline with its first kernel divided by 255: it takes raw pixels, and no layer says so."""
+    """The toy's baseline with its first kernel divided by 255: it takes raw pixels, but no layer shows it."""
     model = toy_model.copy()
     first = next(iter(model.kernel_variables().values()))
     first.assign(np.array(first) / 255)
@@ -34,18 +34,18 @@ def of_raw_pixels(toy_model: KerasModel) -> KerasModel:
 
 
 def of_centred_pixels(toy_model: KerasModel) -> KerasModel:
-    """The toy's baseline behind a first layer that halves and shifts what it sees: it takes pixels from -1 to 1."""
+    """The toy's baseline after a layer that halves and shifts its input: it takes pixels from -1 to 1."""
     keras = backend.keras()
     image = keras.Input(toy_model.input_shape)
     moved = keras.layers.DepthwiseConv2D(1, name="moved")
-    # Clipped, so that raw pixels are white alone.
+    # Clipped, so that almost every raw pixel becomes white.
     outputs = toy_model.copy().keras(keras.layers.ReLU(max_value=1)(moved(image)))
     moved.set_weights([np.full_like(moved.get_weights()[0], 0.5), np.full(image.shape[-1], 0.5)])
     return KerasModel(keras.Model(image, outputs))
 
 
 def guessing(toy_model: KerasModel) -> KerasModel:
-    """The toy's baseline, whose scores are all the same."""
+    """The toy's baseline with equal scores for all classes."""
     model = toy_model.copy()
     last = list(model.kernel_variables().values())[-1]
     last.assign(np.zeros(last.shape))
@@ -57,7 +57,9 @@ def compress(*words: str) -> Any:
     return CliRunner().invoke(cli, list(words))
 
 
-def test_a_trial_finds_raw_pixels_and_says_so(toy_model: KerasModel, toy_data: Dataset) -> None:
+def test_a_trial_finds_that_a_model_takes_raw_pixels_and_gives_a_note(
+    toy_model: KerasModel, toy_data: Dataset
+) -> None:
     raw = of_raw_pixels(toy_model)
     task, found = suited(Toy(), toy_data, raw, None)
     assert task.input_scale == 1
@@ -68,19 +70,19 @@ def test_a_trial_finds_raw_pixels_and_says_so(toy_model: KerasModel, toy_data: D
     )
     assert " under 1/255, " in sentence
     assert Toy().input_scale == 1 / 255
-    # The scale that the user names counts, and so does the task's own where the model does well under it.
+    # The scale that the user gives is used, and the task's scale if the model does well under it.
     assert suited(Toy(), toy_data, raw, 1 / 255)[0].input_scale == 1 / 255
     task = Toy()
     assert suited(task, toy_data, toy_model, None) == (task, [])
     assert suited(Images(), toy_data, raw, None)[0].input_scale == 1
-    # The toy's own model does well under both: for a task without a scale nothing tells.
+    # The toy's model does well under both scales, so the trial is undecided for a task without a scale.
     with pytest.raises(
         ValueError, match=r"nothing says how .* score \S+ under 1/255, \S+ under 1\)"
     ):
         suited(Images(), toy_data, toy_model, None)
 
 
-def test_a_model_of_pixels_from_minus_one_to_one_is_not_given_others(
+def test_a_model_of_pixels_from_minus_1_to_1_is_refused_without_a_given_scale(
     toy_model: KerasModel, toy_data: Dataset
 ) -> None:
     centred = of_centred_pixels(toy_model)
@@ -92,7 +94,7 @@ def test_a_model_of_pixels_from_minus_one_to_one_is_not_given_others(
     assert suited(Images(), toy_data, centred, 1 / 255)[0].input_scale == 1 / 255
 
 
-def test_a_trial_leaves_the_test_images_closed(toy_model: KerasModel, toy_data: Dataset) -> None:
+def test_a_trial_does_not_open_the_test_images(toy_model: KerasModel, toy_data: Dataset) -> None:
     def closed() -> Any:
         raise AssertionError("the test images were opened")
 
@@ -100,7 +102,7 @@ def test_a_trial_leaves_the_test_images_closed(toy_model: KerasModel, toy_data: 
     assert suited(Toy(), data, of_raw_pixels(toy_model), None)[0].input_scale == 1
 
 
-def test_a_model_that_guesses_under_every_scale_keeps_that_of_the_task(
+def test_a_model_at_chance_level_under_every_scale_keeps_the_scale_of_the_task(
     toy_model: KerasModel, toy_data: Dataset
 ) -> None:
     model = guessing(toy_model)
@@ -110,7 +112,7 @@ def test_a_model_that_guesses_under_every_scale_keeps_that_of_the_task(
         suited(Images(), toy_data, model, None)
 
 
-def test_a_model_that_is_far_better_under_another_scale_but_not_lost_is_asked_for(
+def test_an_ambiguous_trial_asks_the_user_for_the_scale(
     toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from compress.measurement.scale_trial import Trial
@@ -123,7 +125,7 @@ def test_a_model_that_is_far_better_under_another_scale_but_not_lost_is_asked_fo
         suited(Toy(), toy_data, toy_model, None)
 
 
-def test_no_trial_is_made_where_the_task_vouches_or_the_user_says(
+def test_no_trial_is_made_if_the_task_vouches_or_the_user_gives_a_scale(
     toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(input_scale, "trials", None)  # calling it fails
@@ -139,7 +141,7 @@ def test_no_trial_is_made_where_the_task_vouches_or_the_user_says(
         ([0.0] * 3, [1.0] * 3, False),
     ],
 )
-def test_statistics_of_raw_pixels_say_that_a_model_takes_them(
+def test_a_normalization_layer_with_raw_pixel_statistics_takes_raw_pixels(
     mean: list[float], variance: list[float], raw: bool
 ) -> None:
     k = backend.keras().layers
@@ -153,7 +155,7 @@ def test_statistics_of_raw_pixels_say_that_a_model_takes_them(
 
 
 @pytest.mark.parametrize(("raw", "top"), [(True, 1.0), (False, 1 / 255)])
-def test_the_quantization_of_an_input_says_what_a_file_takes(
+def test_the_scale_of_a_file_is_read_from_its_input_quantization(
     raw: bool, top: float, toy_model: KerasModel, toy_data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(input_scale, "trials", None)
@@ -166,12 +168,16 @@ def test_the_quantization_of_an_input_says_what_a_file_takes(
     assert suited(Images(), toy_data, file, None)[0].input_scale == pytest.approx(top)
 
 
-def test_a_float_file_is_tried(toy_model: KerasModel, toy_data: Dataset) -> None:
+def test_the_scale_of_a_float_file_is_found_by_a_trial(
+    toy_model: KerasModel, toy_data: Dataset
+) -> None:
     file = TFLiteModel(of_raw_pixels(toy_model).to_tflite().content)
     assert suited(Toy(), toy_data, file, None)[0].input_scale == 1
 
 
-def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) -> None:
+def test_rows_of_a_model_of_raw_pixels_record_the_scale_and_the_notes(
+    toy_model: KerasModel,
+) -> None:
     of_raw_pixels(toy_model).save(Path("raw.keras"))
     words = ["run", "--task", "toy", "--model", "raw.keras", "--json", "round"]
     done = compress(*words)
@@ -186,7 +192,7 @@ def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) 
     assert again.stderr.count("pixels are given as they are") == 1
     seen = json.loads(compress("evaluate", "raw.keras", "--task", "toy", "--json").stdout)
     assert (seen["correct"], seen["input_scale"]) == (rows[0]["correct"], 1.0)
-    # The user's word is another run, and its baseline guesses, which is said.
+    # The scale that the user gives makes another run; its baseline is at chance level, which a note says.
     other = compress("run", "--input-scale", "1/255", *words[1:])
     assert other.exit_code == 0, other.output
     assert other.stderr.count("chance level: top-1 33.33%") == 1
@@ -206,7 +212,7 @@ def test_rows_of_a_model_of_raw_pixels_say_what_was_done(toy_model: KerasModel) 
     assert "validation images" in note
 
 
-def test_a_teacher_of_other_pixels_is_refused_before_any_work(
+def test_a_teacher_with_another_pixel_scale_is_refused_before_any_work(
     toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     k = backend.keras().layers
@@ -233,14 +239,14 @@ def test_a_teacher_of_other_pixels_is_refused_before_any_work(
         CannotTreat, match=r"centred.keras scores 9\S+ on 150 .* brought to -1 to 1, and"
     ):
         Finetune(teacher=("centred.keras",)).outline(toy_model, toy_view)
-    Finetune(teacher=("raw.keras",), alpha=0.0).outline(toy_model, toy_view)  # it teaches nothing
+    Finetune(teacher=("raw.keras",), alpha=0.0).outline(toy_model, toy_view)  # it does not teach
     monkeypatch.setattr(task_view, "fit", None)
     done = compress("run", "--task", "toy", "finetune", "--teacher", "raw.keras")
     assert done.exit_code == 1
     assert "the teacher raw.keras scores" in " ".join(done.stderr.split())
 
 
-def test_evaluate_says_that_a_model_is_at_chance_level(toy_model: KerasModel) -> None:
+def test_evaluate_reports_that_a_model_is_at_chance_level(toy_model: KerasModel) -> None:
     guessing(toy_model).save(Path("model.keras"))
     done = compress("evaluate", "model.keras", "--task", "toy")
     assert done.exit_code == 0

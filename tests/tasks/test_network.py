@@ -26,11 +26,11 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize("task", [Cifar10(), Toy()])
-def test_networks_have_the_names_that_they_are_found_by(task: Any) -> None:
+def test_networks_are_listed_under_their_names(task: Any) -> None:
     assert all(name == network.name for name, network in task.networks.items())
 
 
-def test_a_task_that_declares_none_has_the_network_that_it_builds_and_its_recipes() -> None:
+def test_a_task_without_declared_networks_has_a_baseline_network() -> None:
     task = Pinned()
     ((name, network),) = task.networks.items()
     assert name == "baseline"
@@ -41,7 +41,7 @@ def test_a_task_that_declares_none_has_the_network_that_it_builds_and_its_recipe
 
 
 @pytest.mark.parametrize("task", [Cifar10(), Toy()])
-def test_the_first_network_is_what_the_task_builds_and_trains_by(task: Any) -> None:
+def test_the_first_network_has_the_recipes_and_weights_of_the_task(task: Any) -> None:
     first = next(iter(task.networks.values()))
     assert first.recipes == task.recipes
     ours, of_task = first.with_options({"width": 0.5}).build(), task.build(width=0.5)
@@ -49,7 +49,7 @@ def test_the_first_network_is_what_the_task_builds_and_trains_by(task: Any) -> N
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_options_survive_json_and_name_themselves(network: Network) -> None:
+def test_options_survive_json_and_defaults_give_no_arguments(network: Network) -> None:
     values = json.loads(json.dumps(typed_options.values(network)))
     assert network.with_options(values) == network
     assert network.changed_options() == {}
@@ -57,7 +57,7 @@ def test_options_survive_json_and_name_themselves(network: Network) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_option_says_what_it_is_and_refuses_what_is_outside_its_range(
+def test_every_option_has_a_help_text_and_refuses_values_outside_its_range(
     network: Network,
 ) -> None:
     for field in typed_options.fields(network):
@@ -68,7 +68,7 @@ def test_every_option_says_what_it_is_and_refuses_what_is_outside_its_range(
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_it_has_a_recipe_and_its_code_a_version_of_its_own(network: Network) -> None:
+def test_every_network_has_a_recipe_and_a_version(network: Network) -> None:
     assert network.recipes
     assert (
         type(network).__module__.startswith("compress.")
@@ -77,13 +77,13 @@ def test_it_has_a_recipe_and_its_code_a_version_of_its_own(network: Network) -> 
     )
 
 
-def test_an_option_that_it_does_not_have_is_refused_with_those_it_has() -> None:
+def test_an_unknown_option_is_refused_with_a_list_of_options() -> None:
     sentence = "network residual has no option 'width'; options here: filters, blocks."
     with pytest.raises(ValueError, match=sentence):
         Residual().with_options({"width": 0.5})
 
 
-def test_the_words_of_a_network_make_it_again() -> None:
+def test_the_arguments_of_a_network_rebuild_it() -> None:
     network = Residual(filters=(16, 2), blocks=3)
     assert network.words() == ["--filters", "16,2", "--blocks", "3"]
     command = click.Command("residual", params=network.parameters())
@@ -94,7 +94,7 @@ def test_the_words_of_a_network_make_it_again() -> None:
 @pytest.mark.parametrize(
     "value", ["8", "8,4,2", "8,", "8,-4", "8;4", "8,65", "0,4", "8,4.0", [8, True], 8]
 )
-def test_what_are_not_so_many_whole_numbers_in_range_is_refused(value: Any) -> None:
+def test_an_invalid_list_of_whole_numbers_is_refused(value: Any) -> None:
     with pytest.raises(
         ValueError, match="is not 2 whole numbers from 1 to 64 with commas between, such as 1,2"
     ):
@@ -102,23 +102,23 @@ def test_what_are_not_so_many_whole_numbers_in_range_is_refused(value: Any) -> N
 
 
 @pytest.mark.parametrize("value", ["8,4", " 8 , 4", [8, 4], ("8", 4), (8, 4)])
-def test_whole_numbers_are_taken_as_words_and_as_lists(value: Any) -> None:
+def test_whole_numbers_are_accepted_as_text_and_as_lists(value: Any) -> None:
     assert Residual(filters=value).filters == (8, 4)
 
 
-def test_a_network_may_begin_with_what_it_saw_of_the_images() -> None:
+def test_a_network_may_depend_on_the_training_images() -> None:
     dark = np.zeros((2, 12, 12, 3), np.uint8)
     assert Residual().build(dark).get_layer("centre").offset == 0
     assert Residual().build(None).get_layer("centre").offset == -0.5
 
 
-def test_a_field_that_is_no_option_is_left_alone() -> None:
+def test_a_field_that_is_not_an_option_is_ignored() -> None:
     network = Toy().networks["baseline"]
     assert network.option_names() == ["width"]
     assert {f.name for f in dataclasses.fields(network)} == {"task", "width"}
 
 
-def test_networks_of_a_task_build_models_of_its_images_and_classes() -> None:
+def test_networks_of_a_task_build_models_for_its_images_and_classes() -> None:
     for network in Toy().networks.values():
         model = KerasModel(network.build(None))
         assert model.input_shape == (12, 12, 3)

@@ -1,4 +1,4 @@
-"""A task in the user's own code is named by module and object; what is none gets a sentence."""
+"""A task in the user's code is named by module and object; an invalid task is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Half(Toy.__mro__[1]):
 
 @pytest.fixture
 def code_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules in the current folder, which is not on Python's path, as it is not for an installed program."""
+    """Modules in the current folder, which is not on Python's path, as for an installed program."""
     (tmp_path / "own_task_of_test.py").write_text(OWN)
     (tmp_path / "broken_of_test.py").write_text("def:")
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
@@ -41,15 +41,15 @@ def code_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("code_of_ones_own")
-def test_task_of_ones_own_module_runs_from_this_folder() -> None:
+def test_a_task_in_a_module_of_the_current_folder_runs() -> None:
     done = compress("run", "--task", "own_task_of_test:ready", "--json", "round")
     assert done.exit_code == 0, done.output
     assert {r["task"] for r in json.loads(done.stdout)} == {"mine"}
-    # Its rows are reported also where that name is not installed.
+    # Its rows are reported even though a task of that name is not installed.
     assert compress("report").exit_code == 0
 
 
-def test_file_here_takes_no_library_s_place(
+def test_a_file_in_the_current_folder_does_not_shadow_a_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "wave.py").write_text("raise SystemExit")
@@ -73,11 +73,11 @@ def test_file_here_takes_no_library_s_place(
     ],
 )
 @pytest.mark.usefixtures("code_of_ones_own")
-def test_task_that_is_none_gets_a_sentence(name: str, sentence: str) -> None:
+def test_an_invalid_task_is_refused_in_a_sentence(name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"\.$") as caught:
         registry.task(name)
     assert sentence in str(caught.value)
 
 
-def test_installed_task_is_found_by_its_module_too() -> None:
+def test_an_installed_task_is_also_found_by_its_module() -> None:
     assert isinstance(registry.task("baselines.toy:Toy"), Toy)

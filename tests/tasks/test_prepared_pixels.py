@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere on normalized pixels is calibrated, trained and measured on these."""
+"""A foreign model trained on normalized pixels is calibrated, trained and measured on such pixels."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def run(*words: str) -> Any:
 
 
 def seen(pixels: np.ndarray) -> np.ndarray:
-    """What a model of OpenCV's channel order and torchvision's statistics sees."""
+    """The input of a model with OpenCV's channel order and torchvision's statistics."""
     return (pixels[..., ::-1].astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
 
 
 @pytest.fixture
 def model() -> Any:
-    """Trained on normalized pixels by Keras alone, and its data in a file."""
+    """A model trained on normalized pixels by Keras alone; its data are saved to a file."""
     keras = backend.keras()
     keras.utils.set_random_seed(0)
     k = keras.layers
@@ -49,7 +49,7 @@ def model() -> Any:
     return model
 
 
-def test_normalized_pixels_reach_calibration_and_measuring(model: Any) -> None:
+def test_calibration_and_measuring_use_the_normalized_pixels(model: Any) -> None:
     x, y = draw(seed=1)
     exact = float((model.predict(seen(x), verbose=0).argmax(1) == y).mean())
     of_data = ["--task", "images", "--data", "drawn.npz"]
@@ -67,18 +67,18 @@ def test_normalized_pixels_reach_calibration_and_measuring(model: Any) -> None:
     (scale,), (zero_point,) = tensor.scales, tensor.zero_points
     ends = [scale * (code - zero_point) for code in (-128, 127)]
     assert ends == pytest.approx([seen(x).min(), seen(x).max()], abs=0.1)
-    # The file alone, and the same words again, give the same numbers without new work.
+    # The same command again reuses the run, and evaluating the file gives the same numbers.
     assert "reused" in run("run", *of_data, "--model", "foreign.keras", *WORDS, "quantize").stderr
     alone = json.loads(run("evaluate", str(file), *of_data, *WORDS, "--json").stdout)
     assert alone["correct"] == int8["correct"]
     task = Images(preparation=Preparation(mean=MEAN, std=STD, bgr=True))
     assert compress.evaluate(file, task=task, data="drawn.npz").correct == int8["correct"]
-    # Without the words the model gets other numbers, and that is another run.
+    # Without these options the model gets other inputs, which makes another run.
     other = run("run", *of_data, "--model", "foreign.keras", "--input-scale", "1", "quantize")
     assert "reused" not in other.stderr
 
 
-def test_size_that_does_not_fit_the_model_says_how_to_resize(model: Any) -> None:
+def test_a_wrong_image_size_is_refused_with_the_resize_option(model: Any) -> None:
     x, y = draw(seed=0)
     np.savez("large.npz", x_train=x.repeat(2, 1).repeat(2, 2), y_train=y)
     words = ["evaluate", "foreign.keras", "--task", "images", "--data", "large.npz"]
@@ -89,7 +89,7 @@ def test_size_that_does_not_fit_the_model_says_how_to_resize(model: Any) -> None
     assert run(*words, *WORDS, "--resize", "12x12").exit_code == 0
 
 
-def test_normalized_images_are_mirrored_and_cropped_if_asked_for(model: Any) -> None:
+def test_training_with_flip_and_crop_runs_on_normalized_images(model: Any) -> None:
     words = ["run", "--task", "images", "--data", "drawn.npz", "--model", "foreign.keras", *WORDS]
     training = ["finetune", "--epochs", "1", "--learning-rate", "0.001"]
     done = run(*words, *training, "--set", "flip=true", "--set", "crop=1")
@@ -100,12 +100,12 @@ def test_normalized_images_are_mirrored_and_cropped_if_asked_for(model: Any) -> 
     ("words", "code", "sentence"),
     [
         (["--task", "toy", "--mean", "0.5"], 1, "go with --task images, not with task toy"),
-        (["--task", "images", "--data", "x.npz", "--mean", "0.5,x"], 2, "no list of numbers"),
-        (["--task", "images", "--data", "x.npz", "--resize", "4x"], 2, "is no size such as"),
+        (["--task", "images", "--data", "x.npz", "--mean", "0.5,x"], 2, "not a list of numbers"),
+        (["--task", "images", "--data", "x.npz", "--resize", "4x"], 2, "is not a size such as"),
         (["--task", "images", "--data", "x.npz", "--mean", "120"], 1, "add --input-scale 1"),
     ],
 )
-def test_words_that_do_not_go_together_get_a_sentence(
+def test_options_that_contradict_each_other_are_refused_in_a_sentence(
     words: list[str], code: int, sentence: str
 ) -> None:
     done = run("evaluate", "model.keras", *words)
@@ -113,7 +113,7 @@ def test_words_that_do_not_go_together_get_a_sentence(
     assert sentence in " ".join(done.stderr.split())
 
 
-def test_a_model_that_normalizes_itself_is_not_normalized_again() -> None:
+def test_normalization_options_for_a_model_with_a_rescaling_layer_are_refused() -> None:
     k = backend.keras().layers
     own = backend.keras().Sequential(
         [k.Input((12, 12, 3)), k.Rescaling(1 / 255), k.Flatten(), k.Dense(3)]

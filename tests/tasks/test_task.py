@@ -1,4 +1,4 @@
-"""Splits are the same for everyone, class-balanced and disjoint; a stage's view holds no test set."""
+"""Splits are deterministic, class-balanced and disjoint; a stage's view holds no test set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_split_does_not_depend_on_the_order_of_files(seed: int, shuffle: int) ->
     assert [s.digest for s in one] == [s.digest for s in other]
 
 
-def test_sides_are_disjoint_complete_and_balanced() -> None:
+def test_splits_are_disjoint_complete_and_balanced() -> None:
     images, labels = images_of(400, 4, seed=1)
     train, validation = split_by_class(images, labels, 0.15)
     assert np.bincount(validation.labels).tolist() == [15] * 4
@@ -46,7 +46,7 @@ def test_images_keep_their_labels() -> None:
         assert [known[i.tobytes()] for i in split.images] == split.labels.tolist()
 
 
-def test_subset_drawn_from_both_sides_in_proportion_splits_as_the_whole() -> None:
+def test_a_proportional_subset_is_split_like_the_whole() -> None:
     images, labels = images_of(600, 3, seed=3)
     train, validation = split_by_class(images, labels, 0.25)
     chosen = [
@@ -63,7 +63,7 @@ def test_subset_drawn_from_both_sides_in_proportion_splits_as_the_whole() -> Non
     assert not any(i.tobytes() in whole for i in small_train.images)
 
 
-def test_another_seed_deals_other_images() -> None:
+def test_another_seed_gives_another_split() -> None:
     images, labels = images_of(100, 2, seed=4)
     assert (
         split_by_class(images, labels, 0.5, 0)[0].digest
@@ -83,7 +83,7 @@ def test_digest_changes_with_any_pixel_label_or_order() -> None:
     assert Split(images.copy(), labels.copy()).digest == known
 
 
-def test_view_of_a_task_has_no_way_to_the_test_set(toy_view: TaskView) -> None:
+def test_a_task_view_has_no_field_for_the_test_set(toy_view: TaskView) -> None:
     names = {f.name for f in dataclasses.fields(toy_view)}
     assert names == {
         "task", "train", "validation", "checkpoints", "progress", "deterministic", "distillation",
@@ -91,7 +91,7 @@ def test_view_of_a_task_has_no_way_to_the_test_set(toy_view: TaskView) -> None:
     }  # fmt: skip
 
 
-def test_what_a_stage_records_is_kept_as_it_was_then(toy_view: TaskView) -> None:
+def test_recorded_values_are_copied_and_the_last_one_is_kept(toy_view: TaskView) -> None:
     kept = ["a", "b"]
     toy_view.record("teachers", kept)
     toy_view.record("learning_rate", 0.1)
@@ -106,7 +106,7 @@ def test_what_a_stage_records_is_kept_as_it_was_then(toy_view: TaskView) -> None
     }
 
 
-def test_two_views_record_apart(toy_view: TaskView) -> None:
+def test_two_views_record_separately(toy_view: TaskView) -> None:
     other = TaskView(*(getattr(toy_view, f.name) for f in dataclasses.fields(toy_view)[:5]))
     other.record("a", 1)
     assert toy_view.recorded == {}
@@ -136,6 +136,6 @@ def test_a_list_that_holds_itself_is_not_recorded(toy_view: TaskView) -> None:
 
 
 @pytest.mark.parametrize("name", ["", 3])
-def test_what_is_recorded_has_a_name(name: object, toy_view: TaskView) -> None:
+def test_a_recorded_value_must_have_a_name(name: object, toy_view: TaskView) -> None:
     with pytest.raises(ValueError, match="expected a name"):
         toy_view.record(name, 1)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Operators, weights and kernels of exported files, counted by hand."""
+"""Operators, weights and kernels of exported files match values worked out by hand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def three_layers_int8(three_layers: Any) -> bytes:
     return export(three_layers, int8(np.random.default_rng(0).random((8, 6, 6, 2), np.float32)))
 
 
-def test_operators_come_in_order_with_shapes_and_macs_worked_out_by_hand(
+def test_operators_have_the_order_shapes_and_macs_worked_out_by_hand(
     three_layers_file: bytes,
 ) -> None:
     found = contents.operators(three_layers_file)
@@ -56,7 +56,9 @@ def test_operators_come_in_order_with_shapes_and_macs_worked_out_by_hand(
     ]
 
 
-def test_parameters_of_three_layers_are_worked_out_by_hand(three_layers_file: bytes) -> None:
+def test_parameters_of_three_layers_match_values_worked_out_by_hand(
+    three_layers_file: bytes,
+) -> None:
     stored = contents.stored_tensors(three_layers_file)
     assert [(s.role, s.tensor.shape) for s in stored] == [
         ("kernel", (4, 3, 3, 2)),
@@ -88,7 +90,7 @@ def test_parameters_of_three_layers_are_worked_out_by_hand(three_layers_file: by
         (("Dense", {"units": 5}), 6 * 6 * 5 * 2),
     ],
 )
-def test_macs_of_other_layers_are_worked_out_by_hand(layer: Any, macs: int) -> None:
+def test_macs_of_other_layers_match_values_worked_out_by_hand(layer: Any, macs: int) -> None:
     found = contents.operators(export(functional((6, 6, 2), layer)))
     assert sum(o.macs for o in found) == macs
 
@@ -105,7 +107,7 @@ def test_macs_of_other_layers_are_worked_out_by_hand(layer: Any, macs: int) -> N
         ("Dense", {"units": 5}),
     ],
 )
-def test_float_kernels_come_back_bit_for_bit_in_keras_axis_order(layer: Any) -> None:
+def test_float_kernels_are_read_bit_for_bit_in_keras_axis_order(layer: Any) -> None:
     model = KerasModel(functional((6, 6, 2), layer))
     matched = contents.matched_kernels(read(export(model.keras)), model.kernels())
     assert matched.keys() == model.kernels().keys()
@@ -113,7 +115,7 @@ def test_float_kernels_come_back_bit_for_bit_in_keras_axis_order(layer: Any) -> 
         np.testing.assert_array_equal(matched[name], kernel)
 
 
-def test_a_conv1d_kernel_comes_back_without_the_extra_axis() -> None:
+def test_a_conv1d_kernel_is_read_without_the_extra_axis() -> None:
     model = KerasModel(functional((8, 3), ("Conv1D", {"filters": 4, "kernel_size": 3})))
     (name, kernel) = next(iter(model.kernels().items()))
     content = export(model.keras)
@@ -123,7 +125,7 @@ def test_a_conv1d_kernel_comes_back_without_the_extra_axis() -> None:
     )
 
 
-def test_float16_kernels_are_read_behind_their_dequantize(three_layers: Any) -> None:
+def test_float16_kernels_are_read_through_their_dequantize(three_layers: Any) -> None:
     content = export(three_layers, float16)
     stored = contents.stored_tensors(content)
     assert contents.weight_types(stored) == {"float16": 399}
@@ -147,7 +149,7 @@ def test_int8_kernels_are_within_half_a_step_of_the_keras_kernels(
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_the_zero_point_is_taken_off_so_that_a_zero_weight_is_0(
+def test_the_zero_point_is_subtracted_so_that_a_zero_weight_is_0(
     three_layers_int8: bytes, channels: int
 ) -> None:
     before = contents.kernels(three_layers_int8)[0].values
@@ -193,14 +195,14 @@ def test_the_baseline_stores_its_kernels_and_biases_with_batch_normalization_fol
     assert {s.role for s in stored} == {"kernel", "bias"}
 
 
-def test_what_is_left_of_a_batch_normalization_that_cannot_fold_is_counted() -> None:
+def test_scale_and_shift_of_an_unfolded_batch_normalization_are_counted() -> None:
     content = export(functional((6, 6, 2), CONV, ("ReLU", {}), NORM, POOL))
     stored = contents.stored_tensors(content)
     assert sum(s.tensor.values().size for s in stored if s.role == "per channel") == 4 + 4
     assert contents.stored_params(stored) == 72 + 4 + 8
 
 
-def test_sparsity_is_the_fraction_of_zero_weights_biases_apart() -> None:
+def test_sparsity_is_the_fraction_of_zero_weights_without_biases() -> None:
     model = functional((6, 6, 2), CONV, ("Flatten", {}), ("Dense", {"units": 3}))
     conv, dense = model.layers[1], model.layers[3]
     kernel, bias = conv.get_weights()
@@ -213,7 +215,7 @@ def test_sparsity_is_the_fraction_of_zero_weights_biases_apart() -> None:
     assert dense.kernel.shape == (144, 3)
 
 
-def test_two_kernels_of_one_name_have_two_sparsities(three_layers_file: bytes) -> None:
+def test_kernels_with_the_same_name_have_separate_sparsities(three_layers_file: bytes) -> None:
     def rename(model: Any) -> None:
         for tensor in model.subgraphs[0].tensors:
             tensor.name = b"same"

@@ -1,4 +1,4 @@
-"""What DECODE is given is what was stored, number by number; damaged encodings are sentences."""
+"""Decoding an encoding for DECODE gives the stored numbers; damaged encodings are refused in a sentence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FEW = arrays(np.int8, array_shapes(min_dims=2, max_dims=4, max_side=6), elements
 
 
 @given(KERNELS)
-def test_a_bitmap_holds_every_value(values: np.ndarray) -> None:
+def test_decoding_a_bitmap_gives_every_value(values: np.ndarray) -> None:
     form = as_bitmap(values)
     assert np.array_equal(values_of(form.data, form.ancillary, values.shape), values)
     assert form.size_bytes == (values.size + 7) // 8 + 16 + np.count_nonzero(values)
 
 
 @given(FEW, st.sampled_from(["whole", "first", "last"]))
-def test_tables_hold_every_value(values: np.ndarray, where: str) -> None:
+def test_decoding_a_table_gives_every_value(values: np.ndarray, where: str) -> None:
     axis = {"whole": None, "first": 0, "last": values.ndim - 1}[where]
     form = as_table(values, axis)
     assert form is not None
@@ -30,7 +30,7 @@ def test_tables_hold_every_value(values: np.ndarray, where: str) -> None:
     assert len(form.data) <= (3 * values.size + 7) // 8  # eight values: three bits
 
 
-def test_more_values_than_seven_bits_tell_have_no_table() -> None:
+def test_more_than_128_values_have_no_table() -> None:
     values = np.arange(-100, 100, dtype=np.int8).reshape(2, 100)
     assert as_table(values, None) is None
     assert as_table(values, 0) is not None

@@ -1,4 +1,4 @@
-"""Weights of a file in 4 bits: the same codes in half of the bytes."""
+"""Storing the weights of a file in 4 bits: the same codes in half the bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def int8_file(largest: int) -> bytes:
     return converted(keras.Model(image, Codes()(image)), "int8")
 
 
-def test_what_is_packed_is_unpacked_again() -> None:
+def test_packing_and_unpacking_gives_the_same_codes() -> None:
     codes = np.arange(-7, 8, dtype=np.int8).reshape(3, 5)
     np.testing.assert_array_equal(unpack(packed(codes).tobytes(), "int4", (3, 5)), codes)
 
@@ -58,7 +58,7 @@ def test_named_weights_have_the_same_codes_and_scales_in_four_bits() -> None:
     assert bytes_of == [135, 68]
 
 
-def test_the_file_computes_the_same() -> None:
+def test_the_file_with_4_bit_weights_computes_the_same() -> None:
     before = int8_file(7)
     after = stored_in_int4(before, [kernel.name for kernel in contents.kernels(before)])
     image = np.random.default_rng(1).integers(-128, 128, (1, 4, 4, 3), dtype=np.int8)
@@ -73,7 +73,7 @@ def test_the_file_computes_the_same() -> None:
     np.testing.assert_allclose(*(o.astype(int) for o in outputs), atol=1)
 
 
-def test_codes_that_do_not_fit_are_refused() -> None:
+def test_codes_that_do_not_fit_into_4_bits_are_refused() -> None:
     content = int8_file(8)
     name = contents.kernels(content)[0].name
     with pytest.raises(ValueError, match=r"tensor '.*' does not fit into 4 bits."):

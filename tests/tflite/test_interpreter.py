@@ -1,4 +1,4 @@
-"""Running a file: the scores are those of the model, and a file that kills LiteRT kills no more."""
+"""Running a file: the scores agree with the model, and a file that crashes LiteRT does not crash this process."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def content_int8() -> bytes:
     return export(small_convnet.model(), int8(IMAGES.astype(np.float32) * np.float32(SCALE)))
 
 
-def test_the_file_gives_what_the_keras_model_gives(model: Any, content: bytes) -> None:
+def test_scores_of_the_file_agree_with_the_keras_model(model: Any, content: bytes) -> None:
     expected = model.predict(IMAGES * np.float32(SCALE), verbose=0)
     np.testing.assert_allclose(
         predict(TFLiteModel(content), IMAGES, SCALE), expected, rtol=1e-4, atol=1e-4
     )
 
 
-def test_the_order_of_images_is_kept_however_many_there_are(content: bytes) -> None:
+def test_the_order_of_images_is_kept_for_any_number_of_images(content: bytes) -> None:
     whole = predict(TFLiteModel(content), IMAGES, SCALE)
     for n in (1, 2, 7):
         np.testing.assert_array_equal(predict(TFLiteModel(content), IMAGES[:n], SCALE), whole[:n])
 
 
-def test_int8_scores_are_dequantized_to_near_the_float_scores(
+def test_dequantized_int8_scores_are_close_to_the_float_scores(
     content: bytes, content_int8: bytes
 ) -> None:
     (output,) = read(content_int8).outputs
@@ -66,7 +66,7 @@ def test_int8_scores_are_dequantized_to_near_the_float_scores(
 
 
 @given(st.floats(1e-3, 1), st.integers(-128, 127), st.floats(1e-3, 1))
-def test_a_pixel_becomes_the_code_nearest_to_it_or_the_last_one_there_is(
+def test_a_pixel_becomes_the_nearest_code_and_is_clipped_at_the_ends(
     scale: float, zero_point: int, input_scale: float
 ) -> None:
     codes = interpreter.pixel_table(np.dtype(np.int8), scale, zero_point, input_scale)
@@ -77,7 +77,7 @@ def test_a_pixel_becomes_the_code_nearest_to_it_or_the_last_one_there_is(
     assert (np.diff(codes.astype(int)) >= 0).all()
 
 
-def test_raw_pixels_go_to_8_bit_inputs_of_scale_one_pixel() -> None:
+def test_pixel_table_is_exact_for_8_bit_and_float_inputs() -> None:
     signed = interpreter.pixel_table(np.dtype(np.int8), SCALE, -128, SCALE)
     unsigned = interpreter.pixel_table(np.dtype(np.uint8), SCALE, 0, SCALE)
     floating = interpreter.pixel_table(np.dtype(np.float32), 0.0, 0, SCALE)
@@ -87,7 +87,7 @@ def test_raw_pixels_go_to_8_bit_inputs_of_scale_one_pixel() -> None:
     assert (floating == np.arange(256, dtype=np.uint8) * np.float32(SCALE)).all()
 
 
-def test_progress_only_grows_and_ends_at_the_number_of_images(content: bytes) -> None:
+def test_progress_increases_and_ends_at_the_number_of_images(content: bytes) -> None:
     told: list[int] = []
     many = np.repeat(IMAGES, 15, axis=0)
     predict(TFLiteModel(content), many, SCALE, told.append)
@@ -96,7 +96,7 @@ def test_progress_only_grows_and_ends_at_the_number_of_images(content: bytes) ->
     assert len(told) >= 3
 
 
-def test_an_operator_that_litert_does_not_know_is_a_sentence(content: bytes) -> None:
+def test_an_unknown_operator_is_refused_in_a_sentence(content: bytes) -> None:
     def unknown(model: Any) -> None:
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 125
 
@@ -104,7 +104,7 @@ def test_an_operator_that_litert_does_not_know_is_a_sentence(content: bytes) -> 
         predict(TFLiteModel(edited(content, unknown)), IMAGES, SCALE)
 
 
-def test_what_litert_quotes_of_the_file_cannot_draw_on_the_terminal(content: bytes) -> None:
+def test_litert_errors_that_quote_the_file_cannot_draw_on_the_terminal(content: bytes) -> None:
     def custom(model: Any) -> None:
         code = model.operatorCodes[0]
         code.builtinCode = code.deprecatedBuiltinCode = 32
@@ -127,7 +127,7 @@ def test_a_small_file_that_takes_gigabytes_is_refused(size: int) -> None:
         predict(TFLiteModel(export(enlarging)), np.zeros((2, 6, 6, 2), np.uint8), SCALE)
 
 
-def test_litert_dying_of_a_file_is_an_error_here(
+def test_a_crash_of_litert_is_an_error_in_this_process(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dying = tmp_path / "python"
@@ -138,7 +138,7 @@ def test_litert_dying_of_a_file_is_an_error_here(
         predict(TFLiteModel(content), IMAGES, SCALE)
 
 
-def test_stopping_in_the_middle_kills_the_other_process(
+def test_an_interrupt_kills_the_litert_process(
     content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []

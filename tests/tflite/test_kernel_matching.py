@@ -1,4 +1,4 @@
-"""Kernels of an exported file find the Keras layers they came from."""
+"""Kernels of an exported file are matched to the Keras layers that they come from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.tflite_examples import (
 
 @pytest.mark.parametrize("quantized", [False, True])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_kernels_of_one_shape_find_their_layers_in_a_branching_graph(
+def test_kernels_of_equal_shape_are_matched_to_layers_in_a_branching_graph(
     quantized: bool, backwards: bool
 ) -> None:
     layers = backend.keras().layers
@@ -45,7 +45,7 @@ def test_kernels_of_one_shape_find_their_layers_in_a_branching_graph(
     assert list(matched) == list(asked)
     for name, found in matched.items():
         gamma, _, _, variance = model.get_layer(f"norm_{name}").get_weights()
-        factor = gamma / np.sqrt(variance + 1e-3)  # of either sign
+        factor = gamma / np.sqrt(variance + 1e-3)  # positive or negative
         assert (factor < 0).any() or name != "left"
         (step,) = [
             np.array(scales[k.name])
@@ -57,7 +57,7 @@ def test_kernels_of_one_shape_find_their_layers_in_a_branching_graph(
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.booleans())
-def test_matching_undoes_any_order_and_any_factor_per_channel(
+def test_matching_works_for_any_order_and_any_factor_per_channel(
     seed: int, layers: int, rounded: bool
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -75,18 +75,18 @@ def test_matching_undoes_any_order_and_any_factor_per_channel(
         assert np.array_equal(found[f"layer{i}"], stored[place].values)
 
 
-def test_channels_that_a_factor_of_0_wiped_out_do_not_hide_the_partner() -> None:
+def test_matching_works_if_most_channels_were_multiplied_by_0() -> None:
     rng = np.random.default_rng(0)
     kernels = {name: rng.normal(size=(3, 3, 4, 8)) for name in ("first", "second")}
     wiped = [StoredKernel(n, "CONV_2D", "float32", k.copy(), (3,)) for n, k in kernels.items()]
     for kernel in wiped:
-        kernel.values[..., 1:] = 0  # seven of eight channels say nothing
+        kernel.values[..., 1:] = 0  # seven of eight channels carry no information
     found = match(wiped[::-1], kernels)
     assert np.array_equal(found["first"], wiped[0].values)
     assert np.array_equal(found["second"], wiped[1].values)
 
 
-def test_equal_kernels_are_matched_in_order_and_zero_channels_do_not_mislead() -> None:
+def test_equal_kernels_and_kernels_with_zero_channels_are_matched() -> None:
     zero, half = np.zeros((2, 2, 1, 4)), np.zeros((2, 2, 1, 4))
     half[..., :2] = np.random.default_rng(0).normal(size=(2, 2, 1, 2))
     dead = half * [1, 0, 1, 1]  # a factor of 0 leaves a channel of zeros
@@ -110,7 +110,7 @@ def test_a_layer_without_a_kernel_in_the_file_is_named() -> None:
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_named_or_passed_over(odd: float) -> None:
+def test_nan_weights_of_a_layer_are_named_and_other_layers_are_matched(odd: float) -> None:
     whole = np.random.default_rng(0).normal(size=(3, 3, 1, 2))
     broken = whole.copy()
     broken[0, 0, 0, 0] = odd

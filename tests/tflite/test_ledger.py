@@ -1,4 +1,4 @@
-"""The size ledger adds up to the file, byte for byte, and its bounds are those worked out by hand."""
+"""The size ledger adds up to the file, byte for byte, and its bounds match values worked out by hand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_parts_add_up_to_the_length_of_the_file(files: dict[str, bytes], name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_byte_is_in_two_parts_and_padding_is_zeros(files: dict[str, bytes], name: str) -> None:
+def test_parts_do_not_overlap_and_padding_is_zero(files: dict[str, bytes], name: str) -> None:
     content = files[name]
     owned = np.zeros(len(content), int)
     for part in parts(content):
@@ -69,7 +69,7 @@ def test_no_byte_is_in_two_parts_and_padding_is_zeros(files: dict[str, bytes], n
     assert not np.frombuffer(content, np.uint8)[owned == 0].any()
 
 
-def test_slimming_takes_names_and_scales_and_leaves_weights(files: dict[str, bytes]) -> None:
+def test_slimming_removes_names_and_scales_and_keeps_weights(files: dict[str, bytes]) -> None:
     before, after = (ledger.file_parts(TFLiteModel(files[n])) for n in ("int8", "slim int8"))
     assert after["names"] < before["names"] / 5
     assert after["quantization"] < before["quantization"]
@@ -94,14 +94,14 @@ def test_metadata_counts_as_names_and_data_behind_the_flatbuffer_as_weights(
     assert sum(after.values()) == len(content)
 
 
-def test_bounds_of_a_tensor_are_worked_out_by_hand() -> None:
+def test_entropy_bounds_of_a_tensor_match_values_worked_out_by_hand() -> None:
     model = functional((8,), ("Dense", {"units": 2}))
     kernel = np.array([[0, 1], [0, 1], [0, 2], [0, 2], [0, 3], [0, 3], [0, 4], [0, 4]], np.float32)
     model.layers[1].set_weights([kernel, np.array([5, 6], np.float32)])
     file = TFLiteModel(export(model))
     weights, bias = contents.stored_in(file.graph)
     size = ledger.tensor_size(weights)
-    # Half of them 0: one bit. Four others, an eighth each: three bits.
+    # Half of the numbers are 0: one bit. Four other values with an eighth each: three bits.
     assert (size.numbers, size.nonzero, size.distinct, size.stored_bits) == (16, 8, 5, 32)
     assert size.entropy_bits == pytest.approx(0.5 * 1 + 0.5 * 3)
     assert size.entropy_bytes == pytest.approx(4)
@@ -115,7 +115,7 @@ def test_bounds_of_a_tensor_are_worked_out_by_hand() -> None:
     }
 
 
-def test_zstd_gives_the_same_bytes_back() -> None:
+def test_zstd_bytes_is_the_length_of_the_zstd_stream_at_level_22() -> None:
     content = bytes(range(256)) * 40
     assert ledger.zstd_bytes(content) < 600
     packed = zstandard.ZstdCompressor(level=22).compress(content)
@@ -134,7 +134,7 @@ def test_a_hostile_file_is_refused_or_adds_up(name: str) -> None:
 
 
 @pytest.mark.parametrize("how", [{"tensors": 50_000}, {"operators": 50_000}, {"codes": 50_000}])
-def test_a_list_that_leads_to_one_table_ever_again_visits_it_once(how: dict[str, int]) -> None:
+def test_a_table_that_a_list_repeats_is_visited_once(how: dict[str, int]) -> None:
     found = list(parts(file_of(**how)))
     assert len(found) < 100
 

@@ -1,4 +1,4 @@
-"""The lowest runtime is that of the newest operator, and of the type of its weights."""
+"""The lowest runtime is the release of the newest operator version or weight type."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def graph(*operators: tuple[str, int], weights: str = "int8") -> Graph:
         ([("CUSTOM", 1)], "int8", None),
     ],
 )
-def test_the_newest_operator_decides(
+def test_the_newest_operator_and_weight_type_determine_the_lowest_runtime(
     operators: list[tuple[str, int]], weights: str, release: str | None
 ) -> None:
     assert lowest_runtime(graph(*operators, weights=weights)) == release

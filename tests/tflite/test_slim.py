@@ -1,4 +1,4 @@
-"""Slim files: smaller, the same outputs bit for bit, and themselves when slimmed again."""
+"""Slim files are smaller, have the same outputs bit for bit, and do not change when slimmed again."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def unpacked(content: bytes) -> Any:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_slim_file_is_smaller_gives_the_same_scores_and_holds_the_same_numbers(
+def test_a_slim_file_is_smaller_and_has_the_same_scores_and_numbers(
     files: dict[str, bytes], name: str
 ) -> None:
     before, after = files[name], proven_slim(files[name])
@@ -93,13 +93,13 @@ def test_a_slim_file_is_smaller_gives_the_same_scores_and_holds_the_same_numbers
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_slim_file_slimmed_again_is_itself(files: dict[str, bytes], name: str) -> None:
+def test_slimming_twice_changes_nothing(files: dict[str, bytes], name: str) -> None:
     once = slim(files[name])
     assert slim(once) == once
     assert slim(files[name]) == once
 
 
-def test_names_of_inputs_and_outputs_stay_and_all_others_go(whole: bytes) -> None:
+def test_only_names_of_inputs_and_outputs_are_kept(whole: bytes) -> None:
     before, after = read(whole), read(slim(whole))
     for old, new in ((before.inputs, after.inputs), (before.outputs, after.outputs)):
         assert [t.name for t in new] == [t.name for t in old]
@@ -107,7 +107,7 @@ def test_names_of_inputs_and_outputs_stay_and_all_others_go(whole: bytes) -> Non
     assert inner == [""] * (len(after.operators) - 1)
 
 
-def test_signatures_stay() -> None:
+def test_signatures_are_kept() -> None:
     model = functional((8, 8, 3), *LAYERS)
     tf = backend.tensorflow()
     with backend.stderr_held_back():
@@ -146,7 +146,7 @@ def test_zero_points_are_shared_and_as_long_as_their_scales(whole: bytes) -> Non
     assert len({id(t.zero_points) for t in long if len(t.scales) == 8}) == 1
 
 
-def test_equal_buffers_are_one_and_empty_ones_are_the_first() -> None:
+def test_equal_buffers_are_merged_and_empty_buffers_are_the_first() -> None:
     model = functional(
         (8, 8, 3), *[("Conv2D", {"filters": 3, "kernel_size": 3, "padding": "same"})] * 3
     )
@@ -159,16 +159,16 @@ def test_equal_buffers_are_one_and_empty_ones_are_the_first() -> None:
     assert len(unpacked(content).buffers) > 5
 
 
-def test_a_file_of_many_tensors_of_one_kind_is_readable_once_it_is_slim() -> None:
+def test_a_slim_file_of_many_equal_tensors_is_readable() -> None:
     clipped: Layer = ("ReLU", {"max_value": 3.0})
     content = export(functional((2, 2, 1), *[clipped] * 60, ("GlobalAveragePooling2D", {})))
     before, after = read(content), read(slim(content))
     assert [o.name for o in after.operators] == [o.name for o in before.operators]
     tensors = {t for o in after.operators for t in o.outputs}
-    assert len(tensors) == len(after.operators) > 60  # a table that they share is not one tensor
+    assert len(tensors) == len(after.operators) > 60  # a shared table is not one tensor
 
 
-def test_metadata_for_people_goes_and_other_metadata_stays(whole: bytes) -> None:
+def test_descriptive_metadata_is_removed_and_other_metadata_is_kept(whole: bytes) -> None:
     def add(model: Any) -> None:
         schema = backend.tflite_schema()
         entry, buffer = schema.MetadataT(), schema.BufferT()
@@ -184,7 +184,7 @@ def test_metadata_for_people_goes_and_other_metadata_stays(whole: bytes) -> None
     assert model.description is None
 
 
-def test_data_behind_the_flatbuffer_comes_into_it(whole: bytes) -> None:
+def test_data_behind_the_flatbuffer_is_moved_into_it(whole: bytes) -> None:
     kernel = np.array(contents.kernels(whole)[-1].values)
 
     def move(model: Any) -> None:
@@ -205,7 +205,9 @@ def test_data_behind_the_flatbuffer_comes_into_it(whole: bytes) -> None:
         (lambda m: setattr(m.subgraphs[0].operators[0], "largeCustomOptionsOffset", 99), "behind"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_written_again_is_refused(whole: bytes, damage: Any, sentence: str) -> None:
+def test_a_file_that_cannot_be_rewritten_is_refused(
+    whole: bytes, damage: Any, sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         slim(edited(whole, damage))
 
@@ -220,7 +222,7 @@ def test_packed_labels_are_refused(whole: bytes) -> None:
         proven_slim(of_two_disks(held.getvalue()))
 
 
-def test_a_form_that_computes_something_else_is_not_given_out(
+def test_a_slim_form_with_other_outputs_is_not_returned(
     whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def negate(model: Any) -> None:
@@ -241,7 +243,7 @@ def test_a_form_that_computes_something_else_is_not_given_out(
     assert kept.notes[0].startswith("the file is as the converter wrote it, not slimmed: ")
 
 
-def test_a_form_that_leaves_xnnpack_is_not_given_out(
+def test_the_proof_distinguishes_a_file_that_leaves_xnnpack(
     whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_bias_scales(model: Any) -> None:
@@ -282,9 +284,7 @@ def test_int8_convolutions_keep_the_scales_of_their_biases(whole: bytes) -> None
     st.sampled_from(sorted(CHOICES)),
     st.integers(0, 2**16),
 )
-def test_any_network_is_slimmed_to_what_computes_the_same(
-    layers: list[Layer], scheme: str, seed: int
-) -> None:
+def test_random_networks_can_be_slimmed(layers: list[Layer], scheme: str, seed: int) -> None:
     model = functional((8, 8, 3), *layers, *LAYERS[-2:], seed=seed)
     content = export(model, CHOICES[scheme])
     once = proven_slim(content)
@@ -296,7 +296,7 @@ numbers = st.lists(st.integers(-2, 2), max_size=3)
 
 
 @given(st.lists(st.tuples(numbers, numbers, st.text("ab", max_size=2)), min_size=1, max_size=6))
-def test_a_builder_that_shares_writes_what_one_that_does_not_writes(
+def test_the_sharing_builder_writes_the_same_tables_in_fewer_bytes(
     tensors: list[tuple[list[int], list[int], str]],
 ) -> None:
     schema = backend.tflite_schema()

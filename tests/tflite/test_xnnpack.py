@@ -1,4 +1,4 @@
-"""LiteRT itself says which operators XNNPACK takes."""
+"""Which operators XNNPACK runs, as reported by LiteRT."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def whole() -> bytes:
     return export(three_layers_model(), int8(SEEN))
 
 
-def test_xnnpack_takes_all_of_an_int8_network(whole: bytes) -> None:
+def test_xnnpack_runs_every_operator_of_an_int8_network(whole: bytes) -> None:
     assert xnnpack_share(whole) == "all"
 
 
-def test_xnnpack_leaves_a_convolution_whose_bias_has_no_scales(whole: bytes) -> None:
+def test_xnnpack_does_not_run_a_convolution_whose_bias_has_no_scales(whole: bytes) -> None:
     def without_bias_scales(model: Any) -> None:
         graph = model.subgraphs[0]
         graph.tensors[graph.operators[0].inputs[2]].quantization = None
@@ -31,7 +31,7 @@ def test_xnnpack_leaves_a_convolution_whose_bias_has_no_scales(whole: bytes) -> 
     assert xnnpack_share(edited(whole, without_bias_scales)) == "some"
 
 
-def test_xnnpack_takes_none_of_16_bit_activations() -> None:
+def test_xnnpack_runs_no_operator_with_16_bit_activations() -> None:
     def int16(converter: Any) -> None:
         int8(SEEN)(converter)
         tf = backend.tensorflow()
@@ -42,6 +42,6 @@ def test_xnnpack_takes_none_of_16_bit_activations() -> None:
     assert xnnpack_share(export(three_layers_model(), int16)) == "none"
 
 
-def test_a_file_that_litert_refuses_is_a_sentence(whole: bytes) -> None:
+def test_a_file_that_litert_refuses_is_refused_in_a_sentence(whole: bytes) -> None:
     with pytest.raises(ValueError, match="LiteRT cannot run this TFLite file"):
         xnnpack_share(whole[:2000])

@@ -1,4 +1,4 @@
-"""The tf_keras twin computes what the Keras 3 model does, and its weights come home to a copy of it."""
+"""The tf_keras twin computes the same as the Keras 3 model, and its weights are copied to a copy of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.twins import IMAGE, assert_twins, inputs_of, keras, randomised
 
 
 def residual() -> Any:
-    """Everything that a graph can have: a shared layer, branches, operators, two inputs, two outputs."""
+    """A model with everything that a graph can have: a shared layer, branches, operators, two inputs, two outputs."""
     k = keras().layers
     image, hint = k.Input(IMAGE, name="image"), k.Input((4,), name="hint")
     shared = k.Conv2D(4, 1, name="shared")
@@ -47,7 +47,7 @@ def test_twin_of_a_sequential_computes_the_same() -> None:
     )
 
 
-def test_twin_takes_and_gives_dicts_as_the_model_does() -> None:
+def test_twin_takes_and_returns_dicts_like_the_model() -> None:
     k = keras().layers
     image = k.Input(IMAGE, name="image")
     x = k.Conv2D(4, 3, name="conv")(image)
@@ -61,7 +61,9 @@ def test_twin_takes_and_gives_dicts_as_the_model_does() -> None:
 
 
 @pytest.mark.parametrize("noted", [None, False, True])
-def test_training_noted_at_a_call_is_overridden_as_in_keras_3(noted: bool | None) -> None:
+def test_the_training_argument_of_a_layer_call_is_overridden_as_in_keras_3(
+    noted: bool | None,
+) -> None:
     image = keras().layers.Input(IMAGE)
     model = keras().Model(image, keras().layers.Dropout(0.5)(image, training=noted))
     array = inputs_of(model)[0]
@@ -70,7 +72,7 @@ def test_training_noted_at_a_call_is_overridden_as_in_keras_3(noted: bool | None
         assert dropped == [training, training]
 
 
-def test_weights_come_home_to_a_copy() -> None:
+def test_weights_of_the_twin_are_copied_to_a_copy_of_the_model() -> None:
     model = residual()
     before = [w.copy() for w in model.get_weights()]
     twin = bridge.twin(model)
@@ -83,7 +85,7 @@ def test_weights_come_home_to_a_copy() -> None:
 
 
 @pytest.mark.parametrize("digits", [9, 0])
-def test_zeros_stay_zero_and_clusters_equal_and_all_others_learn(digits: int) -> None:
+def test_training_keeps_zeros_and_clusters_and_changes_other_weights(digits: int) -> None:
     k = keras().layers
     image = k.Input(IMAGE)
     unit = keras().constraints.UnitNorm()
@@ -106,12 +108,12 @@ def test_zeros_stay_zero_and_clusters_equal_and_all_others_learn(digits: int) ->
         assert not np.any((after[name] == w) & (w != 0)), name
         assert digits or distinct(after[name]) == distinct(w), name
     if not digits:
-        return  # a norm for each channel is not one for all
-    lengths = np.linalg.norm(after["plain"], axis=0)  # the model's own constraint still holds
+        return  # shared values cannot have the norm of every channel
+    lengths = np.linalg.norm(after["plain"], axis=0)  # the model's own constraint holds
     np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
 
 
-def test_training_with_pruning_ends_at_the_sparsity_of_the_ramp_and_strips_clean() -> None:
+def test_pruning_reaches_the_sparsity_of_the_schedule_and_is_stripped() -> None:
     k = keras().layers
     image = k.Input(IMAGE)
     x = k.Conv2D(4, 3, name="dense")(k.Conv2D(4, 3, name="conv")(image))
@@ -133,7 +135,7 @@ def test_training_with_pruning_ends_at_the_sparsity_of_the_ramp_and_strips_clean
     assert [layer.name for layer in stripped.layers] == [layer.name for layer in model.layers]
 
 
-def test_loading_tfmot_leaves_the_process_as_it_was() -> None:
+def test_loading_tfmot_does_not_change_the_keras_of_the_process() -> None:
     code = (
         "import os, sys\n"
         "from compress import backend; from compress.tfmot import bridge as tfmot_bridge\n"
@@ -154,7 +156,7 @@ def test_loading_tfmot_leaves_the_process_as_it_was() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_softmax_inside_the_wrapper_of_pruning_is_seen() -> None:
+def test_a_softmax_inside_the_pruning_wrapper_is_recognized() -> None:
     k = keras().layers
     image = k.Input((4, 4, 3))
     x = k.Dense(3, activation="softmax", name="scores")(k.Flatten(name="flat")(image))

@@ -1,4 +1,4 @@
-"""Each layer's Keras 2 twin computes what the layer does."""
+"""The Keras 2 twin of each layer computes the same as the layer."""
 
 from __future__ import annotations
 
@@ -88,16 +88,16 @@ def test_twin_of_a_merge_computes_the_same(name: str) -> None:
 )
 def test_twin_of_an_activation_computes_the_same(name: str) -> None:
     model = alone((5,), keras().layers.Dense(6, activation=name))
-    model.set_weights([w * 4 for w in model.get_weights()])  # as far as the flat ends
+    model.set_weights([w * 4 for w in model.get_weights()])  # large enough to reach the flat ends
     assert_twins(model)
 
 
-def test_every_supported_layer_is_tried_here() -> None:
+def test_every_supported_layer_is_tested() -> None:
     supported = {name for name, kind in KINDS.items() if kind.keras2 not in (None, "input")}
     assert {case.partition(" ")[0] for case in ALONE} | set(MERGES.split()) == supported
 
 
-def test_regularizers_and_constraints_are_the_same() -> None:
+def test_twin_has_the_same_regularizers_and_constraints() -> None:
     k = keras().layers
     layer = k.Conv2D(
         4, 3, kernel_regularizer=keras().regularizers.L1L2(0.1, 0.2),
@@ -113,7 +113,7 @@ def test_regularizers_and_constraints_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Dropout", "SpatialDropout2D"])
-def test_dropout_keeps_the_mean_and_draws_anew_each_call(kind: str) -> None:
+def test_dropout_keeps_the_mean_and_draws_new_values_in_each_call(kind: str) -> None:
     ones = np.ones((64, 8, 8, 32), np.float32)
     layer = getattr(keras().layers, kind)(0.25)
     twin = bridge.twin(alone(ones.shape[1:], layer), seed=3)
@@ -125,7 +125,7 @@ def test_dropout_keeps_the_mean_and_draws_anew_each_call(kind: str) -> None:
     assert whole_channels == (kind == "SpatialDropout2D")
 
 
-def test_dropout_goes_on_from_saved_weights_as_if_unbroken() -> None:
+def test_dropout_continues_from_saved_variables_as_if_uninterrupted() -> None:
     ones = np.ones((2, *IMAGE), np.float32)
     model = alone(IMAGE, keras().layers.Dropout(0.5))
     unbroken, broken, other = (bridge.twin(model, seed=s) for s in (3, 3, 4))

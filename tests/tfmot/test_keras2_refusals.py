@@ -21,7 +21,7 @@ def custom_layer() -> Any:
 
 def derived_layer() -> Any:
     class Conv2D(keras().layers.Conv2D):  # type: ignore[misc]
-        """Of the name of Keras's own."""
+        """A subclass with the same name as Keras's layer."""
 
     return alone(IMAGE, Conv2D(2, 3, name="odd"))
 
@@ -47,8 +47,8 @@ def scaled_by_an_operator() -> Any:
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "custom": (custom_layer, r"layer 'odd' \(Twice\) is not a layer of Keras's own: build"),
-    "derived": (derived_layer, r"layer 'odd' \(Conv2D\) is not a layer of Keras's own: build"),
+    "custom": (custom_layer, r"layer 'odd' \(Twice\) is not built into Keras: build"),
+    "derived": (derived_layer, r"layer 'odd' \(Conv2D\) is not built into Keras: build"),
     "subclassed": (subclassed_model, "model 'odd' is a Own, .* build it as keras.Sequential"),
     "nested": (nested_model, r"layer 'odd' \(Sequential\) is a model inside .* call its layers"),
     "lambda": (
@@ -95,7 +95,7 @@ def test_model_without_a_twin_is_refused_in_one_sentence(case: str) -> None:
         bridge.twin(model)
 
 
-def test_regularizer_of_its_own_is_refused() -> None:
+def test_a_custom_regularizer_is_refused() -> None:
     class Odd(keras().regularizers.Regularizer):  # type: ignore[misc]
         def __call__(self, x: Any) -> Any:
             return 0.0
@@ -104,9 +104,7 @@ def test_regularizer_of_its_own_is_refused() -> None:
             return {}
 
     model = alone(IMAGE, keras().layers.Dense(2, name="odd", kernel_regularizer=Odd()))
-    with pytest.raises(
-        ValueError, match=r"layer 'odd' .* has a kernel_regularizer of its own: use"
-    ):
+    with pytest.raises(ValueError, match=r"layer 'odd' .* has a custom kernel_regularizer: use"):
         bridge.check(model)
 
 

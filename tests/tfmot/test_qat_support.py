@@ -1,4 +1,4 @@
-"""A layer that would stay float is refused in one sentence: its name, the reason, the way out."""
+"""A layer that would stay float is refused in one sentence: its name, the reason, the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.twins import IMAGE, keras
 
 
 def after(*layers: Any) -> Any:
-    """A model of these layers one after another, the last a little head."""
+    """A model of these layers in sequence, followed by global average pooling."""
     x = image = keras().layers.Input(IMAGE)
     for layer in layers:
         x = layer(x)
@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: after(odd("Conv2DTranspose", 3, 3), keras().layers.BatchNormalization(name="norm")),
         r"layer 'norm' .* comes after 'odd' \(Conv2DTranspose\), which it does not fold into",
     ),
-    "norm of what others use": (used_twice, r"layer 'odd' .* is not alone in using 'conv' \(Conv2D\)"),
+    "norm of what others use": (used_twice, r"layer 'odd' .* is not the only user of 'conv' \(Conv2D\)"),
     "PReLU": (lambda: after(conv(), odd("PReLU")), r"'odd' \(PReLU\) has no int8 .*: use ReLU or LeakyReLU."),
     "LayerNormalization": (
         lambda: after(conv(), odd("LayerNormalization")),
@@ -115,15 +115,15 @@ def test_layer_that_would_stay_float_is_refused_in_one_sentence(case: str) -> No
         lambda: [conv(dilation_rate=2), odd("ReLU")],
     ],
 )
-def test_what_is_allowed_becomes_a_file_of_integers_alone(layers: Any) -> None:
+def test_supported_layers_pass_the_check_without_findings(layers: Any) -> None:
     assert Qat().check(KerasModel(after(*layers()))) == []
 
 
-def test_residual_model_passes() -> None:
+def test_a_residual_model_passes_the_check() -> None:
     qat_support.check(residual().keras)
 
 
-def test_float_that_no_rule_foresees_is_found_in_the_file() -> None:
+def test_float_operators_that_no_rule_covers_are_found_in_the_file() -> None:
     model = KerasModel(after(conv(), odd("Activation", "softsign")))
     with pytest.raises(
         CannotTreat,

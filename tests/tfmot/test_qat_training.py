@@ -1,4 +1,4 @@
-"""What training simulates is what the int8 file computes: every kernel, every range, zeros and clusters kept."""
+"""The int8 file computes what training simulates: kernels and ranges match, zeros and clusters are kept."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ BLOCKS: dict[str, Callable[[Any], Any]] = {
 
 
 def model_of(block: Callable[[Any], Any]) -> Any:
-    """A model that ends in what a block gives, with weights of all signs, also those that scale channels."""
+    """A model that ends in a block, with positive and negative weights, also of channel scales."""
     image = keras().layers.Input(IMAGE, name="image")
     model = randomised(keras().Model(image, block(image)))
     for variable in model.weights:
@@ -83,12 +83,12 @@ def model_of(block: Callable[[Any], Any]) -> Any:
 
 
 def simulated(quantized: Any) -> np.ndarray:
-    """float32 [n, ...]: what the model in training gives for `IMAGES`."""
+    """float32 [n, ...]: the outputs of the model in training for `IMAGES`."""
     return np.array(quantized(IMAGES / np.float32(255), training=False))
 
 
 def quantizers(quantized: Any) -> dict[str, Any]:
-    """Layer and end of a range -> the variable that holds it."""
+    """Layer and end of a range -> the variable of that end."""
     found = {
         f"{layer.name}/{v.name.split('/')[-1]}": v
         for layer in quantized.layers
@@ -105,7 +105,7 @@ def test_the_file_computes_what_was_simulated(block: str) -> None:
     step = read(content).outputs[0].scales[0]
     ours, theirs = simulated(quantized), outputs_of(content)
     steps = np.abs(np.round(ours / step) - np.round(theirs / step))
-    # A sum that falls between two numbers may go either way.
+    # A sum exactly between two codes may be rounded up or down.
     assert steps.max() <= 1, "they compute something else"
     assert steps.mean() < 0.1
     assert not any("DEQUANTIZE" in o.name for o in operators(content))
@@ -114,7 +114,7 @@ def test_the_file_computes_what_was_simulated(block: str) -> None:
 
 
 def outputs_of(content: bytes) -> np.ndarray:
-    """float [n, ...]: what a file gives for `IMAGES`, of any shape."""
+    """float [n, ...]: the outputs of a file for `IMAGES`, of any shape."""
     interpreter = backend.litert().Interpreter(model_content=content)
     interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -131,7 +131,7 @@ def outputs_of(content: bytes) -> np.ndarray:
     return np.array(results)
 
 
-def test_dead_filters_and_activations_make_a_file_all_the_same() -> None:
+def test_a_model_with_dead_filters_and_activations_is_exported() -> None:
     model = model_of(lambda x: conv(conv(x, activation="relu", name="dead"), name="blind"))
     kernels = KerasModel(model).kernel_variables()
     kernels["dead"].assign(np.where(np.arange(6) == 2, 0, kernels["dead"].numpy()))
@@ -160,7 +160,7 @@ def test_every_kernel_is_rounded_in_training(block: str) -> None:
     np.testing.assert_allclose(simulated(quantized), before, atol=1e-5)
 
 
-def test_activations_begin_with_the_ranges_they_have_in_float() -> None:
+def test_activation_ranges_start_at_their_float_ranges() -> None:
     model = residual().keras
     found = quantizers(qat.quantizable(model, SEEN))
     layers = {layer.name: layer for layer in model.layers}
@@ -179,7 +179,7 @@ def test_activations_begin_with_the_ranges_they_have_in_float() -> None:
         )
 
 
-def test_range_before_an_activation_is_that_of_the_sum() -> None:
+def test_the_range_before_an_activation_is_the_range_of_its_input() -> None:
     model = model_of(lambda x: conv(x, activation="sigmoid", name="conv"))
     found = quantizers(qat.quantizable(model, SEEN))
     scores = np.array(model(SEEN))
@@ -188,7 +188,7 @@ def test_range_before_an_activation_is_that_of_the_sum() -> None:
     np.testing.assert_allclose(ends, [sums.min(), sums.max()], rtol=1e-3)
 
 
-def test_kernel_ranges_are_those_of_the_kernel_as_it_is() -> None:
+def test_set_kernel_ranges_uses_the_current_kernels() -> None:
     quantized = qat.quantizable(residual().keras, SEEN)
     kernels = {v.name: v for v in quantized.trainable_variables if "kernel" in v.name}
     for variable in kernels.values():
@@ -206,7 +206,7 @@ def test_kernel_ranges_are_those_of_the_kernel_as_it_is() -> None:
 
 
 def trained(model: KerasModel) -> dict[str, np.ndarray]:
-    """Kernels after a few coarse steps: name of the layer that tfmot makes -> kernel."""
+    """Kernels after a few large training steps: name of the layer that tfmot creates -> kernel."""
     quantized = qat.quantizable(model.keras, SEEN)
     optimizer = bridge.tf_keras().optimizers.SGD(0.05, momentum=0.9, weight_decay=0.01)
     quantized.compile(optimizer, loss="mse")
@@ -224,7 +224,7 @@ NAMES = {
 }
 
 
-def test_zeros_stay_and_other_weights_learn_in_every_kind_of_kernel() -> None:
+def test_training_keeps_zeros_and_changes_other_weights_of_every_kernel() -> None:
     model = with_holes(residual(), 0.4)
     after = {NAMES[name]: w for name, w in trained(model).items()}
     for name, w in model.kernels().items():
@@ -232,7 +232,7 @@ def test_zeros_stay_and_other_weights_learn_in_every_kind_of_kernel() -> None:
         assert np.mean(after[name][w != 0] == w[w != 0]) < 0.05, name
 
 
-def test_clusters_stay_and_learn_and_zeros_with_them() -> None:
+def test_training_keeps_clusters_and_zeros_and_changes_cluster_values() -> None:
     model = with_holes(residual(), 0.3)
     for variable in model.kernel_variables().values():
         variable.assign(nearest(variable.numpy(), np.array([-0.2, -0.05, 0.05, 0.2])))
@@ -257,14 +257,14 @@ def test_constraint_of_the_model_itself_still_holds() -> None:
     np.testing.assert_allclose(np.linalg.norm(after.reshape(-1, 3), axis=0), 1, rtol=1e-5)
 
 
-def test_the_model_that_came_in_is_unchanged() -> None:
+def test_training_does_not_change_the_incoming_model() -> None:
     model = with_holes(residual(), 0.4)
     before = model.digest
     trained(model)
     assert model.digest == before
 
 
-def test_ranges_and_counters_are_among_the_variables_that_a_checkpoint_keeps() -> None:
+def test_ranges_and_counters_are_variables_that_a_checkpoint_saves() -> None:
     quantized = qat.quantizable(residual().keras, SEEN)
     kept = {id(v) for v in quantized.variables}
     assert all(id(v) in kept for v in quantizers(quantized).values())
@@ -272,7 +272,7 @@ def test_ranges_and_counters_are_among_the_variables_that_a_checkpoint_keeps() -
     assert sum("calls" in v.name for v in quantized.variables) == 1
 
 
-def test_layers_with_the_names_that_keras_itself_gives_will_do() -> None:
+def test_layers_with_default_keras_names_are_quantizable() -> None:
     k = backend.keras().layers
     backend.keras().utils.clear_session()
     model = backend.keras().Sequential(

@@ -1,4 +1,4 @@
-"""Augmentation is used where the model that comes in answers such images as well, and nowhere else."""
+"""Augmentation is used only if the incoming model classifies augmented images as well as plain ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dots(n: int = 300) -> Split:
 
 
 def where_the_dot_is() -> KerasModel:
-    """A model that says in which third the brightest place is."""
+    """A model that classifies an image by the third that holds its brightest place."""
     keras = backend.keras()
     k = keras.layers
     image = k.Input((SIZE, SIZE, 1))
@@ -46,13 +46,13 @@ def where_the_dot_is() -> KerasModel:
     return KerasModel(model)
 
 
-def test_a_mirrored_image_of_another_class_is_not_harmless() -> None:
-    """Left becomes right. Shifted by three pixels the dot stays in its third."""
+def test_mirroring_that_changes_the_class_is_not_harmless() -> None:
+    """A mirrored left dot is a right dot. A dot shifted by three pixels stays in its third."""
     assert harmless_augmentation(where_the_dot_is(), dots(), 1 / 255) == {"crop": 3}
 
 
 def brightness() -> tuple[KerasModel, Split]:
-    """A model that tells dark, grey and bright images, and such images."""
+    """A model that tells dark, gray and bright images apart, and such images."""
     keras = backend.keras()
     image = keras.layers.Input((SIZE, SIZE, 1))
     x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(image))
@@ -65,24 +65,24 @@ def brightness() -> tuple[KerasModel, Split]:
     return KerasModel(model), Split(images, labels)
 
 
-def test_what_leaves_the_answers_as_right_is_found() -> None:
+def test_augmentation_that_keeps_the_accuracy_is_found() -> None:
     model, images = brightness()
     assert harmless_augmentation(model, images, 1 / 255) == {"flip": True, "crop": 3}
 
 
-def test_a_model_that_guesses_shows_nothing() -> None:
+def test_a_model_that_is_always_wrong_finds_no_augmentation() -> None:
     model, images = brightness()
     turned = Split(images.images, (images.labels + 1) % 3)
     assert harmless_augmentation(model, turned, 1 / 255) == {}
 
 
-def test_normalized_images_are_looked_at_as_others_are() -> None:
+def test_normalized_images_give_the_same_augmentation() -> None:
     model, images = brightness()
     normalized = Split(images.images / np.float32(255), images.labels)
     assert harmless_augmentation(model, normalized, 1.0) == {"flip": True, "crop": 3}
 
 
-def test_features_are_left_as_they_are() -> None:
+def test_features_are_not_augmented() -> None:
     model, images = brightness()
     features = Split(images.images[:, :, :, 0].astype(np.float32), images.labels)
     assert harmless_augmentation(model, features, 1 / 255) == {}
@@ -105,7 +105,7 @@ def judged(right: Any) -> Judged:
     ("right", "most"),
     [(999, 10), (950, 10), (900, 20), (800, 30), (600, 30)],  # of a thousand
 )
-def test_a_fifth_of_the_errors_more_is_borne_from_one_point_to_three(right: int, most: int) -> None:
+def test_a_fifth_more_errors_is_accepted_within_one_to_three_points(right: int, most: int) -> None:
     labels = np.zeros(1000, np.int64)
     plain = np.arange(1000) < right
     for lost, expected in ((most - 1, False), (most + 1, True)):
@@ -113,7 +113,7 @@ def test_a_fifth_of_the_errors_more_is_borne_from_one_point_to_three(right: int,
         assert loses(judged(plain), judged(changed), labels) is expected
 
 
-def test_one_class_that_is_lost_counts_however_many_there_are() -> None:
+def test_losing_one_class_counts_however_many_classes_there_are() -> None:
     labels = np.arange(2000) % 100
     changed = labels != 7
     assert loses(judged(np.ones(2000)), judged(changed), labels)
@@ -131,7 +131,7 @@ def test_one_class_that_is_lost_counts_however_many_there_are() -> None:
         (("crop=1",), None),
     ],
 )
-def test_a_stage_trains_with_what_is_found_unless_it_is_told(
+def test_a_stage_uses_the_found_augmentation_unless_settings_say_otherwise(
     settings: tuple[str, ...], expected: dict[str, Any] | None
 ) -> None:
     model, images = brightness()
@@ -150,10 +150,10 @@ def test_a_stage_trains_with_what_is_found_unless_it_is_told(
         assert recipe.crop == ("crop=1" in settings)
 
 
-def test_the_model_that_comes_in_is_asked_and_not_what_a_stage_made_of_it(
+def test_the_augmentation_search_uses_the_incoming_model(
     toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without half of its filters a model may guess, and would show nothing."""
+    """A model without half of its filters may guess, and would find no augmentation."""
     asked: list[str] = []
 
     def spy(model: KerasModel, *_: Any) -> dict[str, Any]:
@@ -172,14 +172,14 @@ def test_the_model_that_comes_in_is_asked_and_not_what_a_stage_made_of_it(
     assert asked == [toy_model.digest] * 3
 
 
-def test_of_features_without_height_and_width_nothing_is_asked() -> None:
+def test_features_without_height_and_width_start_no_search() -> None:
     model, images = brightness()
     features = Split(images.images[:, :, 0].astype(np.float32), images.labels)
     view = TaskView(Images(shape=(SIZE, 1), scale=1.0), features, features, None, Watcher())
     assert Finetune(epochs=1).training_view(view, model).recorded == {}
 
 
-def test_no_training_asks_nothing() -> None:
+def test_a_stage_without_epochs_starts_no_search() -> None:
     model, images = brightness()
     view = TaskView(Images(shape=(SIZE, SIZE, 1), scale=1 / 255), images, images, None, Watcher())
     assert Prune(epochs=0).training_view(view, model).recorded == {}

@@ -1,4 +1,4 @@
-"""Batches are augmented as said, and depend on seed and epoch alone."""
+"""Batches are augmented as asked, and depend only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_flip_and_crop_images_stay_as_they_are(images: np.ndarray, seed:
     assert np.array_equal(augment(images, False, 0, np.random.default_rng(seed)), images)
 
 
-def test_normalized_images_are_mirrored_and_cropped_as_others_are() -> None:
+def test_normalized_images_are_mirrored_and_cropped_like_8_bit_images() -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
     exact, normalized = (
         augment(each, True, 2, np.random.default_rng(1))
@@ -50,7 +50,7 @@ def test_normalized_images_are_mirrored_and_cropped_as_others_are() -> None:
 
 @SETTINGS
 @given(IMAGES, SEEDS)
-def test_each_image_is_mirrored_or_not_and_mirrored_twice_is_itself(
+def test_each_image_is_mirrored_or_unchanged_and_mirroring_twice_restores_it(
     images: np.ndarray, seed: int
 ) -> None:
     once = augment(images, True, 0, np.random.default_rng(seed))
@@ -67,7 +67,7 @@ def test_half_of_many_images_are_mirrored() -> None:
 
 @SETTINGS
 @given(IMAGES, st.integers(1, 2), SEEDS)
-def test_each_crop_is_a_window_of_its_image_in_a_reflected_border(
+def test_each_crop_is_a_window_of_the_image_padded_by_reflection(
     images: np.ndarray, crop: int, seed: int
 ) -> None:
     out = augment(images, False, crop, np.random.default_rng(seed))
@@ -77,7 +77,7 @@ def test_each_crop_is_a_window_of_its_image_in_a_reflected_border(
         assert (windows[..., 0, :, :, :] == after).all((-1, -2, -3)).any()
 
 
-def test_every_place_of_a_crop_comes_about() -> None:
+def test_every_crop_position_occurs() -> None:
     image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
     out = augment(np.repeat(image, 2000, 0), False, 1, np.random.default_rng(0))
     assert len({window.tobytes() for window in out}) == 9
@@ -85,7 +85,7 @@ def test_every_place_of_a_crop_comes_about() -> None:
 
 @pytest.mark.parametrize("size", [(6, 6), (4, 9), (2, 2), (1, 5), (1, 1)], ids=str)
 @pytest.mark.parametrize("crop", [0, 1, 4, 13])
-def test_augmented_images_are_cut_out_of_mirrored_ones_with_a_border_of_numpy(
+def test_augmentation_equals_numpy_mirroring_reflect_padding_and_cropping(
     size: tuple[int, int], crop: int
 ) -> None:
     rng = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_augmented_images_are_cut_out_of_mirrored_ones_with_a_border_of_numpy(
 
 @SETTINGS
 @given(IMAGES, st.booleans(), st.integers(0, 2), SEEDS)
-def test_augmented_images_are_new_ones_of_the_same_kind_decided_by_the_generator(
+def test_augmentation_is_deterministic_and_keeps_type_shape_and_its_input(
     images: np.ndarray, flip: bool, crop: int, seed: int
 ) -> None:
     before = images.copy()
@@ -123,13 +123,13 @@ def epochs(first: int, n: int, seed: int = 5, recipe: str = "sgd") -> list[np.nd
     return [np.concatenate(list(itertools.islice(stream, 4))) for _ in range(n)]
 
 
-def test_an_epoch_is_the_same_whatever_came_before_it() -> None:
+def test_an_epoch_does_not_depend_on_the_epochs_before_it() -> None:
     through, later = epochs(0, 3), epochs(2, 1)
     assert np.array_equal(through[2], later[0])
     assert not np.array_equal(through[0], through[1])
 
 
-def test_alternating_flip_mirrors_a_random_half_and_in_the_next_epoch_the_other() -> None:
+def test_alternating_flip_mirrors_a_random_half_then_the_other_half() -> None:
     recipe = dataclasses.replace(RECIPES["groups"], crop=0, batch_size=66)
     stream = batches(DATA, 3, recipe, 1.0, 5, 0)
     seen = [{image.tobytes() for image in images} for images, _ in itertools.islice(stream, 4)]
@@ -178,13 +178,13 @@ def test_fewer_images_than_a_batch_make_one_batch() -> None:
 MIXED = dataclasses.replace(RECIPES["sgd"], flip=False, crop=0, mixup=0.5)
 
 
-def test_without_mixup_batches_are_what_they_were() -> None:
-    """Some numbers of a batch, taken before mixup was there."""
+def test_batches_without_mixup_have_their_recorded_numbers() -> None:
+    """The numbers were recorded before mixup was added."""
     images, _ = next(batches(DATA, 3, RECIPES["sgd"], 1.0, 5, 2))
     assert (images[3].sum(), images[7, 2, 2].tolist()) == (23943.0, [45.0, 122.0, 150.0])
 
 
-def test_an_image_and_its_labels_are_mixed_alike_with_the_one_before_it() -> None:
+def test_mixup_mixes_images_and_labels_with_the_previous_image_by_the_same_share() -> None:
     plain = dataclasses.replace(MIXED, mixup=0.0)
     (whole, whole_labels), (images, labels) = (
         next(batches(DATA, 3, recipe, 1.0, 0, 0)) for recipe in (plain, MIXED)
@@ -210,14 +210,14 @@ def test_shares_have_the_mean_and_variance_of_their_beta_distribution() -> None:
     assert abs(shares.var() - 1 / (4 * (2 * 0.2 + 1))) < 0.005
 
 
-def test_a_mixed_epoch_is_the_same_whatever_came_before_it() -> None:
+def test_a_mixed_epoch_does_not_depend_on_the_epochs_before_it() -> None:
     stream = (images for images, _ in batches(DATA, 3, MIXED, 1.0, 5, 0))
     through = list(itertools.islice(stream, 8))
     later = next(batches(DATA, 3, MIXED, 1.0, 5, 1))[0]
     assert np.array_equal(through[4], later)
 
 
-def test_the_last_epochs_hold_whole_images() -> None:
+def test_the_last_epochs_show_images_without_mixup() -> None:
     recipe = dataclasses.replace(MIXED, epochs=20)
     assert [recipe.mixes_in(epoch) for epoch in range(20)] == [True] * 17 + [False] * 3
     for epoch, whole in ((16, False), (17, True)):

@@ -1,4 +1,4 @@
-"""A checkpoint is used by the training that wrote it and by no other; one that cannot be read is said."""
+"""A checkpoint is used only by the training that wrote it; an unreadable checkpoint is reported."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def other_meta(content: bytes) -> bytes:
 
 
 def unclosed(content: bytes) -> bytes:
-    """An array whose header begins and does not end."""
+    """An archive with an array whose header is cut off."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         archive.writestr("meta.npy", b"\x93NUMPY\1\0\1\0{")
@@ -151,7 +151,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_said_and_not_used(
+def test_a_damaged_checkpoint_is_reported_and_not_used(
     damage: Callable[[bytes], bytes], folder: Path
 ) -> None:
     path = folder / "checkpoint.npz"
@@ -172,13 +172,13 @@ def test_a_damaged_checkpoint_is_said_and_not_used(
     assert stopping.notes[0].endswith("): training begins from the start.")
 
 
-def test_after_a_damaged_checkpoint_training_is_as_without_one(
+def test_training_after_a_damaged_checkpoint_equals_training_without_one(
     folder: Path, finished: tuple[Path, Trained]
 ) -> None:
     path = folder / "checkpoint.npz"
     path.write_bytes(without_the_last_array(path.read_bytes()))
     assert same(train(folder), finished[1])
-    assert epochs_found(folder) == SGD.epochs  # a whole one is in its place
+    assert epochs_found(folder) == SGD.epochs  # a whole checkpoint has replaced it
 
 
 def test_a_checkpoint_is_read_without_unpickling(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_a_checkpoint_is_read_without_unpickling(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
     with np.load(tmp_path / "checkpoint.npz", allow_pickle=True) as file:
         _ = file["meta"]
-    assert (tmp_path / "canary").exists()  # so it would have run
+    assert (tmp_path / "canary").exists()  # unpickling would have run it
 
 
-# A log that is not whole
+# An incomplete log
 
 HEAD = "epoch,validation_accuracy,seconds\n"
 
@@ -215,7 +215,7 @@ HEAD = "epoch,validation_accuracy,seconds\n"
         ("\n", 0, None),
     ],
 )
-def test_of_a_log_its_whole_rows_count(
+def test_only_whole_rows_of_a_log_are_counted(
     content: str, seconds: float, accuracies: list[float] | None, tmp_path: Path
 ) -> None:
     (tmp_path / LOG).write_bytes(content.encode("latin-1"))
@@ -224,7 +224,7 @@ def test_of_a_log_its_whole_rows_count(
     assert epochs_logged(tmp_path) == len(accuracies or [])
 
 
-def test_a_log_that_is_cut_short_is_written_anew_from_the_checkpoint(folder: Path) -> None:
+def test_a_truncated_log_is_restored_from_the_checkpoint(folder: Path) -> None:
     log = folder / LOG
     whole = log.read_bytes()
     log.write_bytes(whole[:-10])
@@ -248,7 +248,7 @@ def half_written(file: Any, **_: Any) -> None:
     ("owner", "name", "fails"),
     [(os, "replace", full), (os, "fsync", full), (np, "savez", half_written)],
 )
-def test_a_full_disk_leaves_the_checkpoint_before_whole_and_nothing_else(
+def test_a_full_disk_leaves_only_the_last_whole_checkpoint_and_the_log(
     owner: Any, name: str, fails: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Filling(Watcher):
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole_and_nothing_else(
     assert epochs_found(tmp_path) == 2
 
 
-def test_once_there_is_room_training_goes_on_to_the_same_end(
+def test_training_resumes_to_the_same_weights_after_the_disk_was_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: tuple[Path, Trained]
 ) -> None:
     class Filling(Watcher):

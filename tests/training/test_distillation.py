@@ -1,4 +1,4 @@
-"""What teachers add to a loss: zero where student equals teacher, no stronger for a higher temperature, and no more."""
+"""The distillation loss: no gradient where student equals teacher, and none that shrinks with the temperature."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_softened_scores_are_probabilities_in_the_same_order(seed: int, temperat
     assert (np.argsort(soft) == np.argsort(scores)).all()
 
 
-def test_temperature_one_is_softmax_and_a_high_one_makes_classes_alike() -> None:
+def test_temperature_one_is_softmax_and_a_high_temperature_is_uniform() -> None:
     scores = np.log(np.array([[1.0, 2.0, 5.0]], np.float32))
     np.testing.assert_allclose(softened(scores, 1.0), [[0.125, 0.25, 0.625]], rtol=1e-5)
     np.testing.assert_allclose(softened(scores, 1e4), np.full((1, 3), 1 / 3), rtol=1e-3)
 
 
-def test_probabilities_are_softened_as_their_logits_are() -> None:
+def test_probabilities_are_softened_like_their_logits() -> None:
     scores = logits(3)
     chances = np.array(softened(scores, 1.0))
     np.testing.assert_allclose(
@@ -65,7 +65,7 @@ def test_probabilities_are_softened_as_their_logits_are() -> None:
     )
 
 
-def test_soft_targets_lose_the_divergence_worked_out_by_hand() -> None:
+def test_the_soft_target_loss_equals_the_divergence_computed_by_hand() -> None:
     teacher = np.array([[0.5, 0.5]], np.float32)
     student = np.array([[0.25, 0.75]], np.float32)
     by_hand = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
@@ -75,14 +75,14 @@ def test_soft_targets_lose_the_divergence_worked_out_by_hand() -> None:
 
 @SETTINGS
 @given(seed=st.integers(0, 99), temperature=st.floats(0.5, 10))
-def test_a_student_that_equals_its_teacher_is_left_alone(seed: int, temperature: float) -> None:
+def test_a_student_that_equals_its_teacher_has_no_gradient(seed: int, temperature: float) -> None:
     teacher = logits(seed)
     assert np.abs(gradient(teacher, teacher, temperature)).max() < 1e-2
     assert np.abs(gradient(teacher, logits(seed + 100), temperature)).max() > 1e-2
 
 
 @pytest.mark.parametrize("end", ["min", "max"])
-def test_a_temperature_at_an_end_of_its_range_still_teaches(end: str) -> None:
+def test_the_lowest_and_highest_temperature_give_a_finite_nonzero_gradient(end: str) -> None:
     (kind,) = [f.metadata["kind"] for f in dataclasses.fields(Distill) if f.name == "temperature"]
     slope = gradient(logits(1, size=5.0), logits(2, size=5.0), getattr(kind, end))
     assert np.isfinite(slope).all()
@@ -118,7 +118,7 @@ def agreement(model: Any, other: Any) -> float:
     return float(np.mean(np.equal(*answers)))
 
 
-def test_a_student_without_labels_comes_to_answer_as_its_teacher(teacher: KerasModel) -> None:
+def test_a_student_trained_without_labels_answers_like_its_teacher(teacher: KerasModel) -> None:
     wrong = teacher.copy()  # it calls red green, green blue and blue red
     head = wrong.keras.layers[-1]
     head.set_weights([np.roll(w, 1, axis=-1) for w in head.get_weights()])
@@ -128,21 +128,23 @@ def test_a_student_without_labels_comes_to_answer_as_its_teacher(teacher: KerasM
     assert agreement(student, teacher.keras) < 0.2
 
 
-def test_the_teacher_is_unchanged_and_the_student_is_not(teacher: KerasModel) -> None:
+def test_training_changes_the_student_and_not_the_teacher(teacher: KerasModel) -> None:
     before = teacher.digest
     student, _ = taught(Distillation(teachers=(teacher,)))
     assert teacher.digest == before
     assert not np.array_equal(student.get_weights()[0], Tiny().build().get_weights()[0])
 
 
-def test_a_teacher_of_no_weight_changes_nothing(teacher: KerasModel) -> None:
+def test_a_teacher_with_weight_zero_changes_nothing(teacher: KerasModel) -> None:
     alone, _ = taught(None)
     beside, _ = taught(Distillation(teachers=(teacher,), weight=0.0))
     for one, other in zip(alone.get_weights(), beside.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_accuracy_and_cross_entropy_are_of_the_labels(teacher: KerasModel) -> None:
+def test_validation_accuracy_and_cross_entropy_are_computed_from_the_labels(
+    teacher: KerasModel,
+) -> None:
     distillation = Distillation(teachers=(teacher,), weight=1.0)
     student, progress = taught(distillation)
     data = view(None, Watcher()).validation
@@ -156,9 +158,7 @@ def test_accuracy_and_cross_entropy_are_of_the_labels(teacher: KerasModel) -> No
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.5])
-def test_the_teacher_sees_the_very_images_that_the_student_sees(
-    teacher: KerasModel, mixup: float
-) -> None:
+def test_the_teacher_sees_the_same_images_as_the_student(teacher: KerasModel, mixup: float) -> None:
     data = view(None, Watcher()).train
     seen: list[np.ndarray] = []
 
@@ -178,6 +178,7 @@ def test_the_teacher_sees_the_very_images_that_the_student_sees(
     )  # fmt: skip
     taught(Spy(teachers=(teacher,)), recipe=recipe)
     expected = batches(data, 3, recipe, 1 / 255, SEED, 0)
+    assert len(seen) >= 4
     for images in seen[:4]:
         assert np.array_equal(images, next(expected)[0])
 
@@ -193,7 +194,7 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
     assert both.dtype == np.float32
 
 
-def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
+def test_an_interrupted_distillation_resumes_to_the_same_weights(
     teacher: KerasModel, tmp_path: Any
 ) -> None:
     distillation = Distillation(teachers=(teacher,))
@@ -218,7 +219,7 @@ def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
     assert unbroken.rows[-1]["loss"] == progress.rows[-1]["loss"]
 
 
-def test_a_checkpoint_of_another_teacher_is_not_gone_on_with(
+def test_a_checkpoint_of_another_temperature_is_not_used(
     teacher: KerasModel, tmp_path: Any
 ) -> None:
     taught(Distillation(teachers=(teacher,)), tmp_path)

@@ -1,4 +1,4 @@
-"""Training learns, goes on after a kill as if there had been none, and depends on what it should and nothing else."""
+"""Training learns, resumes after a kill with the same result, and depends only on its recipe, data and seed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from support.tiny_training import (
 
 @pytest.fixture(scope="module")
 def unbroken() -> dict[str, Trained]:
-    """Each recipe trained in one go, nothing kept."""
+    """Each recipe trained without interruption and without checkpoints."""
     return {name: train(recipe=recipe) for name, recipe in RECIPES.items()}
 
 
@@ -53,7 +53,7 @@ def test_training_learns(name: str, unbroken: dict[str, Trained]) -> None:
     assert max(row["validation_accuracy"] for row in unbroken[name].history) > 0.8  # chance is 0.33
 
 
-def test_a_group_is_trained_for_its_epochs_and_the_rate_follows_the_triangle() -> None:
+def test_a_parameter_group_trains_for_its_epochs_and_the_rate_is_triangular() -> None:
     keras, biases = backend.keras(), list[np.ndarray]()
 
     class Watching(keras.callbacks.Callback):  # type: ignore[name-defined, misc]
@@ -73,14 +73,16 @@ def test_a_group_is_trained_for_its_epochs_and_the_rate_follows_the_triangle() -
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"optimizer": "adam"}, "parameter groups are of sgd"),
+        ({"optimizer": "adam"}, "parameter groups need sgd"),
         ({"weight_decay": 0.1}, "an l2 in place of weight_decay"),
         ({"flip": True}, "alternating_flip goes with neither flip nor views"),
         ({"views": 2}, "alternating_flip goes with neither flip nor views"),
         ({"warmup": 0.0}, "a triangular schedule has a warmup above 0"),
     ],
 )
-def test_a_recipe_of_two_minds_is_refused(fields: dict[str, Any], sentence: str) -> None:
+def test_a_recipe_with_contradicting_fields_is_refused(
+    fields: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         dataclasses.replace(RECIPES["groups"], **fields)
 
@@ -88,7 +90,9 @@ def test_a_recipe_of_two_minds_is_refused(fields: dict[str, Any], sentence: str)
 @pytest.mark.parametrize(
     "fields", [{"schedule": "constant"}, {"param_groups": (), "schedule": "triangular"}]
 )
-def test_tf_keras_is_refused_a_recipe_that_it_does_not_know(fields: dict[str, Any]) -> None:
+def test_tf_keras_refuses_parameter_groups_and_the_triangular_schedule(
+    fields: dict[str, Any],
+) -> None:
     recipe = dataclasses.replace(RECIPES["groups"], **fields)
     with pytest.raises(ValueError, match="which only training with Keras 3 knows"):
         optimizer_of(recipe, 4, object())
@@ -98,11 +102,11 @@ def test_there_is_a_row_for_each_epoch(unbroken: dict[str, Trained]) -> None:
     trained = unbroken["sgd"]
     assert [row["epoch"] for row in trained.history] == [1, 2, 3, 4, 5]
     assert trained.progress.rows == trained.history
-    assert trained.progress.begun == (5, 4, 16, 0)  # 66 images in batches of 16; two sit out
+    assert trained.progress.begun == (5, 4, 16, 0)  # 66 images in batches of 16; two are left out
     assert trained.progress.steps == [1, 2, 3, 4] * 5
 
 
-def test_what_is_reported_of_the_last_epoch_is_true_of_the_weights_given_back(
+def test_the_validation_of_the_last_epoch_is_that_of_the_returned_weights(
     unbroken: dict[str, Trained],
 ) -> None:
     trained = unbroken["sgd"]  # keeps the last epoch, of averaged weights
@@ -110,7 +114,7 @@ def test_what_is_reported_of_the_last_epoch_is_true_of_the_weights_given_back(
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_the_best_epoch_is_given_back_as_it_was_validated(
+def test_the_weights_of_the_best_epoch_are_returned_as_validated(
     average: float, unbroken: dict[str, Trained]
 ) -> None:
     recipe = dataclasses.replace(RECIPES["adam"], weight_average=average)
@@ -133,14 +137,14 @@ def validated(model: Any) -> tuple[float, float]:
     return float(np.mean(scores.argmax(1) == data.labels)), float(entropies.mean())
 
 
-def test_no_epochs_leave_the_model_as_it_was() -> None:
+def test_zero_epochs_leave_the_model_unchanged() -> None:
     before = Tiny().build().get_weights()
     trained = train(recipe=dataclasses.replace(RECIPES["sgd"], epochs=0))
     assert trained.history == []
     assert all(map(np.array_equal, before, trained.weights))
 
 
-def test_training_images_without_the_last_class_will_do() -> None:
+def test_training_images_may_lack_the_last_class() -> None:
     model, progress = Tiny().build(), Watcher()
     task = view(None, progress)
     present = task.train.labels < 2
@@ -161,7 +165,7 @@ def test_another_seed_gives_other_weights(unbroken: dict[str, Trained]) -> None:
     assert not same(train(seed=SEED + 1), unbroken["sgd"])
 
 
-def test_a_copied_model_trains_as_its_original_does(unbroken: dict[str, Trained]) -> None:
+def test_a_copied_model_trains_like_its_original(unbroken: dict[str, Trained]) -> None:
     progress = Watcher()
     copy = KerasModel(Tiny().build()).copy().keras
     history = fit(copy, RECIPES["sgd"], view(None, progress), seed=SEED)
@@ -176,7 +180,7 @@ Killed = Callable[[str, str], Path]
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """For a recipe and a moment the folder that a training left, which was killed then."""
+    """A function of recipe and moment: the folder of a training that was killed at that moment."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
     @functools.cache
@@ -191,7 +195,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
 
 
 def kills() -> list[Any]:
-    """Every recipe with every moment; in every run those of one recipe, and the worst moment of the others."""
+    """Every recipe with every moment; those besides `sgd` and `while saving` are slow tests."""
     return [
         pytest.param(
             name, m, marks=() if name == "sgd" or m == "while saving" else pytest.mark.slow
@@ -201,7 +205,7 @@ def kills() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "moment"), kills())
-def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(
+def test_a_killed_training_resumes_to_the_weights_of_an_unbroken_one(
     name: str,
     moment: str,
     killed: Killed,
@@ -214,7 +218,9 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(
     assert same(trained, unbroken[name])
 
 
-def test_the_recipes_killed_use_what_could_be_forgotten(unbroken: dict[str, Trained]) -> None:
+def test_the_killed_recipes_use_state_that_a_resume_could_lose(
+    unbroken: dict[str, Trained],
+) -> None:
     rates = {name: [row["learning_rate"] for row in t.history] for name, t in unbroken.items()}
     assert len(set(rates["sgd"])) == len(rates["sgd"])
     assert len(set(rates["adam"])) > 1  # the plateau was reached
@@ -223,7 +229,7 @@ def test_the_recipes_killed_use_what_could_be_forgotten(unbroken: dict[str, Trai
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_training_killed_when_all_was_done_but_the_end_gives_the_same(
+def test_a_training_killed_after_its_last_epoch_gives_the_same_weights(
     name: str, tmp_path: Path, unbroken: dict[str, Trained]
 ) -> None:
     first = train(tmp_path, RECIPES[name])
@@ -266,16 +272,16 @@ def test_the_rate_stays_while_losses_fall(losses: list[float], rate: float) -> N
 
 @SETTINGS
 @given(st.integers(0, 40), st.integers(1, 7))
-def test_the_rate_is_cut_once_in_each_wait(epochs: int, patience: int) -> None:
+def test_the_rate_is_cut_once_per_patience(epochs: int, patience: int) -> None:
     cuts = epochs // patience
     assert plateau_rate([1.0] * (epochs + 1), 1.0, 0.5, patience) == max(0.5**cuts, 1e-5)
 
 
-def test_a_loss_that_is_no_number_is_no_new_best() -> None:
+def test_a_nan_loss_does_not_count_as_an_improvement() -> None:
     assert plateau_rate([1.0] + [float("nan")] * 5, 1.0) == 0.5
 
 
-def test_training_follows_the_rate_on_a_plateau(unbroken: dict[str, Trained]) -> None:
+def test_training_uses_the_plateau_rate(unbroken: dict[str, Trained]) -> None:
     losses = [row["validation_cross_entropy"] for row in unbroken["adam"].history]
     for n, row in enumerate(unbroken["adam"].history):
         assert row["learning_rate"] == pytest.approx(plateau_rate(losses[:n], 0.3))

@@ -1,4 +1,4 @@
-"""The fused BatchNormalization gives what Keras's own gives: outputs, gradients and statistics."""
+"""The fused BatchNormalization gives the same outputs, gradients and statistics as that of Keras."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.training.fused_batchnorm import can_fuse, fuse, unfuse
 
 
 def normalizing(channels: int, **options: Any) -> Any:
-    """A model that is one BatchNormalization, with numbers of its own in every variable."""
+    """A model that is one BatchNormalization, with random numbers in every variable."""
     keras = backend.keras()
     image = keras.layers.Input((5, 6, channels))
     model = keras.Model(image, keras.layers.BatchNormalization(momentum=0.9, **options)(image))
@@ -46,7 +46,9 @@ IMAGES = np.random.default_rng(1).normal(0.5, 2, (8, 5, 6, 16)).astype(np.float3
         (4, {"center": False, "epsilon": 1e-12}),
     ],
 )
-def test_in_float32_it_gives_what_keras_gives(channels: int, options: dict[str, Any]) -> None:
+def test_fused_batchnorm_in_float32_equals_that_of_keras(
+    channels: int, options: dict[str, Any]
+) -> None:
     model, twin = normalizing(channels, **options), normalizing(channels, **options)
     layer, images = model.layers[-1], IMAGES[..., :channels]
     assert can_fuse(layer)
@@ -97,7 +99,7 @@ def test_a_frozen_layer_keeps_its_statistics() -> None:
     assert all(map(np.array_equal, before, model.get_weights()))
 
 
-def test_what_is_no_image_with_channels_last_is_left_to_keras() -> None:
+def test_only_batchnorm_of_images_with_channels_last_is_fused() -> None:
     keras = backend.keras()
     first = keras.layers.BatchNormalization(axis=1)
     assert not can_fuse(first)

@@ -29,13 +29,13 @@ SGD = RECIPES["sgd"]
 
 
 def said(loss: float, right: float = 0.5) -> Judged:
-    """What a model says of a hundred images, of about that mean loss and that accuracy."""
+    """The results of a model on a hundred images, with about this mean loss and accuracy."""
     noise = np.linspace(-0.1, 0.1, 100)
     return Judged(loss + noise, np.arange(100) < 100 * right)
 
 
 def tried(losses: dict[float, float], untrained: float = 1.0) -> tuple[float, list[float]]:
-    """The rate found, and the rates tried, if trials end at these losses."""
+    """The found rate and the tried rates, if the trial of each rate ends at its loss."""
     order: list[float] = []
 
     def trial(rate: float) -> Judged:
@@ -56,13 +56,13 @@ def test_lower_rates_are_tried_only_if_the_middle_one_does_harm() -> None:
     assert tried({0.003: 2.0, 0.001: 1.5, 0.0003: 1.2, 0.0001: 1.1})[0] == GRID[0]
 
 
-def test_a_loss_that_is_no_number_or_a_lost_accuracy_is_harm() -> None:
+def test_a_nan_loss_or_a_lower_accuracy_counts_as_harm() -> None:
     assert tried({0.003: 0.8, 0.01: float("nan")})[0] == 0.003
     fewer = {0.003: said(0.8, 0.5), 0.01: said(0.7, 0.4)}
     assert highest_harmless(said(1.0), fewer.__getitem__) == 0.003
 
 
-def test_the_rates_of_a_trial_rise_and_then_fall_unless_the_recipe_holds_its_own() -> None:
+def test_a_trial_warms_up_and_decays_unless_the_schedule_is_constant() -> None:
     shape = rates(dataclasses.replace(SGD, schedule="cosine"), 40)
     top = int(shape.argmax())
     assert 0 < shape[0] < shape[top] == 1
@@ -100,7 +100,7 @@ def of_tf_keras() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("made", [of_keras3, of_tf_keras])
-def test_trials_train_and_leave_the_weights_as_they_were(made: Any) -> None:
+def test_trials_train_and_restore_the_weights(made: Any) -> None:
     model, keras = made()
     before = model.get_weights()
     moved: list[bool] = []
@@ -120,7 +120,7 @@ def test_trials_train_and_leave_the_weights_as_they_were(made: Any) -> None:
 
 
 @pytest.mark.parametrize("made", [of_keras3, of_tf_keras])
-def test_a_rate_that_is_not_lengthened_is_one_that_was_tried(made: Any) -> None:
+def test_without_lengthening_the_found_rate_is_one_of_the_grid(made: Any) -> None:
     model, keras = made()
     recipe = dataclasses.replace(SGD, epochs=40)
     trials = Trials(model, recipe, view(None, Watcher()), seed=SEED, keras=keras)

@@ -17,7 +17,7 @@ def variable(value: list[float], name: str) -> Any:
     return backend.keras().Variable(np.float32(value), name=name)
 
 
-def test_two_steps_are_those_worked_out_by_hand() -> None:
+def test_two_steps_equal_those_computed_by_hand() -> None:
     kernel, beta = variable([1.0], "kernel"), variable([1.0], "beta")
     optimizer = sgd(
         0.5, 0.5, [ParamGroup(end="beta", learning_rate=4.0, l2=0.25), ParamGroup(l2=1.0)]
@@ -32,7 +32,7 @@ def test_two_steps_are_those_worked_out_by_hand() -> None:
     assert [float(kernel[0]), float(beta[0])] == [-2.625, -1.3125]
 
 
-def test_the_velocity_is_of_gradients_alone_while_the_learning_rate_changes() -> None:
+def test_the_velocity_does_not_depend_on_the_learning_rate() -> None:
     weight = variable([0.0], "w")
     optimizer = sgd(1.0, 0.5, [])
     optimizer.build([weight])
@@ -46,7 +46,7 @@ def test_the_velocity_is_of_gradients_alone_while_the_learning_rate_changes() ->
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.85])
-def test_without_groups_at_a_constant_rate_it_is_the_sgd_of_keras(momentum: float) -> None:
+def test_sgd_without_groups_at_a_constant_rate_equals_the_sgd_of_keras(momentum: float) -> None:
     rng = np.random.default_rng(0)
     mine, theirs = variable([1.0, -2.0], "a"), variable([1.0, -2.0], "b")
     ours = sgd(0.1, momentum, [])
@@ -60,7 +60,7 @@ def test_without_groups_at_a_constant_rate_it_is_the_sgd_of_keras(momentum: floa
     assert np.allclose(mine, theirs, rtol=1e-5)
 
 
-def test_a_group_that_is_over_is_left_as_it_is() -> None:
+def test_a_group_is_not_trained_after_its_last_epoch() -> None:
     short, long = variable([1.0], "bias"), variable([1.0], "kernel")
     optimizer = sgd(0.1, 0.9, [ParamGroup(end="bias", epochs=1, l2=0.1)], steps_per_epoch=2)
     optimizer.build([short, long])
@@ -72,7 +72,7 @@ def test_a_group_that_is_over_is_left_as_it_is() -> None:
     assert seen[0][1] > seen[1][1] > seen[2][1] > seen[3][1]
 
 
-def test_groups_are_found_by_the_variables_of_a_model_in_training() -> None:
+def test_groups_apply_to_the_variables_of_a_model_in_training() -> None:
     keras = backend.keras()
     layers = [keras.layers.Input((3,)), keras.layers.Dense(2, name="first")]
     model = keras.Sequential([*layers, keras.layers.BatchNormalization(name="norm")])
@@ -90,7 +90,7 @@ def test_groups_are_found_by_the_variables_of_a_model_in_training() -> None:
     assert float(model.optimizer.learning_rate) == pytest.approx(SCHEDULE.at(1, 10))
 
 
-def test_the_first_group_that_fits_counts() -> None:
+def test_the_first_matching_group_is_used() -> None:
     groups = [ParamGroup(end="whiten/bias", epochs=1), ParamGroup(end="bias", epochs=2)]
     assert group_of("whiten/bias", groups).epochs == 1
     assert group_of("dense/bias", groups).epochs == 2
@@ -105,11 +105,11 @@ def test_the_schedule_is_that_of_airbench_at_every_step(steps: int) -> None:
     assert SCHEDULE.at(steps + 5, steps) == SCHEDULE.at(steps, steps)
 
 
-def test_a_training_of_one_step_takes_it_at_the_start_of_the_schedule() -> None:
+def test_a_training_of_one_step_uses_the_start_of_the_schedule() -> None:
     assert SCHEDULE.at(0, 1) == pytest.approx(0.2 * 1.5)
 
 
-def test_the_schedule_of_keras_is_the_same() -> None:
+def test_the_keras_schedule_has_the_same_rates() -> None:
     of_keras = SCHEDULE.keras(50)
     for step in (0, 10, 11, 12, 49, 50, 60):
         assert float(of_keras(step)) == pytest.approx(SCHEDULE.at(step, 50), rel=1e-6)
@@ -118,12 +118,12 @@ def test_the_schedule_of_keras_is_the_same() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"peak": 0.0}, {"start": 1.1}, {"end": -0.1}, {"rise": 0.0}, {"rise": 1.0}]
 )
-def test_what_is_no_triangle_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="is no triangle: the peak is above 0"):
+def test_a_schedule_that_is_no_triangle_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="is not a triangle: expected a peak above 0"):
         TriangularSchedule(**{"peak": 1.0, "start": 0.2, "rise": 0.5, "end": 0.1, **wrong})
 
 
 @pytest.mark.parametrize("field", ["learning_rate", "l2", "epochs"])
-def test_a_group_below_zero_is_refused(field: str) -> None:
+def test_a_group_with_a_negative_value_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"parameter group: {field} -1 is below 0"):
         ParamGroup(**{field: -1})  # type: ignore[arg-type]

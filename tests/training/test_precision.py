@@ -1,4 +1,4 @@
-"""A training in bfloat16 computes in it, learns as one in float32 does, and leaves a plain float32 model behind."""
+"""Training in bfloat16 computes in bfloat16, learns as in float32, and leaves a plain float32 model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def mixed() -> Trained:
 
 
 def nested() -> Any:
-    """A model with a model inside, a layer of its own code, pixels that are normalized first, and a softmax."""
+    """A model with a nested model, a custom layer, a normalization of pixels, and a softmax."""
     keras = backend.keras()
 
     class Halved(keras.layers.Layer):
@@ -59,7 +59,7 @@ def stored(model: KerasModel) -> list[Any]:
 
 
 def computed_in(model: Any) -> dict[str, set[str]]:
-    """Operation -> types that it computes in, in one step of training: loss and all gradients."""
+    """The types in which each operation of a training step (loss and all gradients) computes."""
     tf, keras = backend.tensorflow(), backend.keras()
     loss = losses.loss(model, RECIPES["sgd"], None, keras)
     images = tf.zeros((2, *model.input_shape[1:]))
@@ -95,7 +95,7 @@ def test_convolutions_and_their_gradients_are_computed_in_bfloat16(build: Any) -
     assert set().union(*(outside[kind] for kind in kinds)) == {"float32"}
 
 
-def test_what_needs_float32_keeps_it() -> None:
+def test_layers_that_need_float32_keep_it() -> None:
     names = {layer.name for layer in layers_in_bfloat16(nested())}
     assert {"inner", "outer"} <= names
     assert not names & {"normalization", "halved", "scores", "softmax"}
@@ -122,7 +122,7 @@ def test_activations_that_are_slow_in_bfloat16_stay_in_float32(
     assert ("middle" in names) is mixed
 
 
-def test_a_copy_of_a_teacher_answers_in_a_precision_and_leaves_the_teacher() -> None:
+def test_a_teacher_copy_computes_in_bfloat16_and_the_teacher_stays_float32() -> None:
     teacher = KerasModel(Tiny().build())
     images = view(None, Watcher()).validation.images / np.float32(255)
     exact, rough = (
@@ -136,7 +136,7 @@ def test_a_copy_of_a_teacher_answers_in_a_precision_and_leaves_the_teacher() -> 
     assert {layer.dtype_policy.name for layer in teacher.keras.layers} == {"float32"}
 
 
-def test_another_keras_is_left_in_float32() -> None:
+def test_a_model_of_another_keras_is_left_in_float32() -> None:
     model = Tiny().build()
     with computing_in("bfloat16", model, keras=object()) as callbacks:
         assert callbacks == []
@@ -166,7 +166,9 @@ def test_a_training_in_bfloat16_learns_as_one_in_float32(mixed: Trained) -> None
     assert last == pytest.approx(other_last, abs=0.07)  # two of thirty images
 
 
-def test_a_model_trained_in_bfloat16_is_a_plain_one(mixed: Trained, tmp_path: Path) -> None:
+def test_a_model_trained_in_bfloat16_is_a_plain_float32_model(
+    mixed: Trained, tmp_path: Path
+) -> None:
     twin = Tiny().build()
     twin.set_weights(mixed.model.get_weights())
     trained, plain = KerasModel(mixed.model), KerasModel(twin)
@@ -179,7 +181,7 @@ def test_a_model_trained_in_bfloat16_is_a_plain_one(mixed: Trained, tmp_path: Pa
     assert np.array_equal(np.array(mixed.model(images)), np.array(twin(images)))
 
 
-def test_a_model_in_bfloat16_is_validated_as_it_is_saved(mixed: Trained) -> None:
+def test_validation_in_a_bfloat16_training_uses_the_saved_float32_model(mixed: Trained) -> None:
     data = view(None, Watcher()).validation
     scores = np.array(mixed.model(data.images * np.float32(1 / 255)), np.float64)
     of_truth = scores[np.arange(len(scores)), data.labels]
@@ -204,7 +206,7 @@ def test_a_resumed_training_in_bfloat16_ends_as_an_unbroken_one(
     assert same(resumed, mixed)
 
 
-def test_networks_of_other_people_are_trained_in_bfloat16() -> None:
+def test_nested_and_residual_networks_train_in_bfloat16() -> None:
     data = dataclasses.replace(view(None, Watcher()), precision="bfloat16")
     recipe = dataclasses.replace(RECIPES["adam"], epochs=1)
     for model in (nested(), residual().keras):

@@ -46,12 +46,12 @@ def test_a_wrong_setting_is_refused(text: str, sentence: str) -> None:
     assert caught.value.message == sentence
 
 
-def test_an_unknown_field_is_refused_with_those_there_are() -> None:
+def test_an_unknown_field_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"no recipe field 'mixpu'; .*Did you mean 'mixup'"):
         setting("mixpu=0.2")
 
 
-def test_a_value_has_one_spelling_and_survives_it() -> None:
+def test_a_setting_is_normalized_to_one_spelling() -> None:
     spelled = [
         RecipeSetting().convert(t, None, None) for t in ("mixup=.20", "flip=TRUE", "crop=04")
     ]

@@ -1,4 +1,4 @@
-"""A training from trained weights on finds its rate, begins again if it diverges, and is undone if it does harm."""
+"""A training of trained weights searches its rate, restarts if it diverges, and is undone if it does harm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def good() -> list[np.ndarray]:
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """What each search for a rate gave, which is quick here."""
+    """The rate that each learning-rate search gave; the search is replaced by a constant."""
     calls: list[float] = []
 
     def quick(_: Trials, **__: bool) -> float:
@@ -49,7 +49,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 @pytest.fixture
 def harming(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings that end with other weights and nothing right."""
+    """Make every training end with other weights and an accuracy of zero."""
 
     def fit(model: Any, *_: Any, **__: Any) -> list[dict[str, float]]:
         model.set_weights([w + 1 for w in model.get_weights()])
@@ -68,7 +68,7 @@ def trained(
 
 
 @pytest.mark.usefixtures("no_training_undone")
-def test_a_found_rate_trains_as_the_same_rate_given(good: list[np.ndarray]) -> None:
+def test_a_found_rate_trains_as_if_it_had_been_given(good: list[np.ndarray]) -> None:
     """The trials leave no trace in weights, batches or dropout."""
     model, done, progress = trained(good)
     rate = done.recorded["learning_rate"]
@@ -82,7 +82,7 @@ def test_a_found_rate_trains_as_the_same_rate_given(good: list[np.ndarray]) -> N
 
 
 @pytest.mark.usefixtures("harming")
-def test_a_rate_that_is_given_is_not_looked_for(good: list[np.ndarray], found: list[float]) -> None:
+def test_a_given_learning_rate_is_not_searched(good: list[np.ndarray], found: list[float]) -> None:
     _, done, _ = trained(good, learning_rate=0.02)
     assert not found
     assert "learning_rate" not in done.recorded
@@ -92,7 +92,7 @@ class Killed(Exception):
     pass
 
 
-def test_a_resumed_training_goes_on_with_the_rate_that_was_found(
+def test_a_resumed_training_keeps_the_found_learning_rate(
     good: list[np.ndarray], found: list[float], tmp_path: Path
 ) -> None:
     class Killing(Watcher):
@@ -109,7 +109,7 @@ def test_a_resumed_training_goes_on_with_the_rate_that_was_found(
 
 @pytest.mark.usefixtures("harming")
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"key": "other", "learning_rate": 9}', b"\xff"])
-def test_a_rate_that_cannot_be_read_is_looked_for_again(
+def test_an_unreadable_stored_rate_is_searched_again(
     good: list[np.ndarray], found: list[float], tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / recovery.RATE).write_bytes(content)
@@ -117,7 +117,7 @@ def test_a_rate_that_cannot_be_read_is_looked_for_again(
     assert len(found) == 1
 
 
-def test_accuracy_before_the_first_epoch_is_told_first(good: list[np.ndarray]) -> None:
+def test_accuracy_before_the_first_epoch_is_reported_first(good: list[np.ndarray]) -> None:
     model, _, progress = trained(good, learning_rate=0.001)
     model.set_weights(good)
     data = view(None, Watcher())
@@ -126,7 +126,7 @@ def test_accuracy_before_the_first_epoch_is_told_first(good: list[np.ndarray]) -
     assert progress.notes[0].startswith(f"before the first epoch: validation {accuracy:.4f} (")
 
 
-def test_a_training_whose_loss_is_no_number_begins_again_at_a_third_and_then_gives_up(
+def test_a_nan_loss_restarts_training_at_a_third_of_the_rate_and_then_undoes_it(
     good: list[np.ndarray],
 ) -> None:
     model, done, progress = trained(good, learning_rate=1e35)
@@ -137,7 +137,7 @@ def test_a_training_whose_loss_is_no_number_begins_again_at_a_third_and_then_giv
     assert all(map(np.array_equal, model.get_weights(), good))
 
 
-def test_a_diverged_training_that_then_goes_well_is_kept_and_its_rate_recorded(
+def test_a_restarted_training_that_converges_is_kept_with_its_rate_recorded(
     good: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     rates: list[float] = []
@@ -171,7 +171,7 @@ def test_two_epochs_far_below_the_beginning_are_divergence() -> None:
     far_below(0.1, 10, images=1000)(epochs(0.1, 0.1, 0.1))
 
 
-def test_what_chance_in_drawing_images_explains_is_no_divergence() -> None:
+def test_a_drop_within_sampling_error_is_no_divergence() -> None:
     low = epochs(0.34, 0.34)
     far_below(0.4, 3, images=64)(low)
     with pytest.raises(Diverged):
@@ -187,7 +187,7 @@ def test_a_training_that_does_harm_is_undone_and_says_so(good: list[np.ndarray])
 
 
 @pytest.mark.usefixtures("harming")
-def test_pruning_whose_training_does_harm_is_pruning_at_once(
+def test_pruning_whose_training_does_harm_equals_pruning_without_epochs(
     toy_model: KerasModel, toy_view: TaskView
 ) -> None:
     view = dataclasses.replace(toy_view, recorded={})
@@ -196,7 +196,7 @@ def test_pruning_whose_training_does_harm_is_pruning_at_once(
     assert harmed.digest == Prune(epochs=0, sparsity=0.3).apply(toy_model, view, seed=0).digest
 
 
-# What distill trains has not been trained before: it has the rate of a recipe.
+# distill trains a new network, at the learning rate of a recipe.
 TRAIN_ON = [
     name
     for name in registry.stage_names()
@@ -205,7 +205,7 @@ TRAIN_ON = [
 
 
 @pytest.mark.parametrize("name", TRAIN_ON)
-def test_a_stage_trains_at_a_rate_that_its_own_trials_found(
+def test_a_stage_trains_at_a_rate_of_its_own_learning_rate_search(
     name: str, toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
@@ -220,7 +220,7 @@ def test_a_stage_trains_at_a_rate_that_its_own_trials_found(
     assert rates[0] in GRID
 
 
-def test_every_stage_that_trains_on_finds_its_rate() -> None:
+def test_every_stage_that_trains_searches_its_rate_by_default() -> None:
     for name in registry.stage_names():
         fields = {f.name: f for f in dataclasses.fields(registry.stage(name))}
         if "learning_rate" in fields:

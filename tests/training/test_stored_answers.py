@@ -1,4 +1,4 @@
-"""Stored answers teach as the teacher itself does, are computed once, and are computed anew if they are damaged."""
+"""Stored answers teach like the teacher itself, are computed once, and are recomputed if they are damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def teacher() -> KerasModel:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each question to a teacher held."""
+    """The number of images in each call of a teacher."""
     counts: list[int] = []
     answering = stored_answers._answering
 
@@ -82,7 +82,7 @@ def taught(
 
 
 class Online(StoredAnswers):
-    """The teacher itself, asked about every batch as it is drawn; for one teacher."""
+    """One teacher, which answers every batch as it is drawn."""
 
     def prepare(self) -> None:
         """Nothing."""
@@ -92,7 +92,7 @@ class Online(StoredAnswers):
         return [np.array(self.teachers[0].keras.predict_on_batch(images))]
 
 
-def test_stored_answers_teach_as_the_teacher_itself_does(
+def test_stored_answers_train_the_same_student_as_the_teacher_itself(
     teacher: KerasModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     distillation = Distillation(teachers=(teacher,))
@@ -116,7 +116,7 @@ def test_the_teacher_answers_each_view_once(
     assert len(stored(tmp_path)) == 4
 
 
-def test_another_student_of_other_temperature_reads_them(
+def test_a_student_with_another_temperature_reuses_the_answers(
     teacher: KerasModel, asked: list[int], tmp_path: Path
 ) -> None:
     taught(Distillation(teachers=(teacher,)), answers=tmp_path)
@@ -125,7 +125,7 @@ def test_another_student_of_other_temperature_reads_them(
     assert asked == []
 
 
-def test_a_student_of_another_seed_reads_them(
+def test_a_student_with_another_seed_reuses_the_answers(
     teacher: KerasModel, asked: list[int], tmp_path: Path
 ) -> None:
     prepared(teacher, tmp_path)
@@ -134,7 +134,7 @@ def test_a_student_of_another_seed_reads_them(
     assert asked == []
 
 
-def test_more_views_need_only_those_that_are_new(
+def test_more_views_compute_only_the_new_answers(
     teacher: KerasModel, asked: list[int], tmp_path: Path
 ) -> None:
     prepared(teacher, tmp_path)
@@ -149,7 +149,7 @@ def test_more_views_need_only_those_that_are_new(
     [{"recipe": dataclasses.replace(RECIPE, crop=2)}, {"scale": 1.0}],
     ids=["augmentation", "scale"],
 )
-def test_other_views_have_answers_of_their_own(
+def test_other_views_have_their_own_answers(
     teacher: KerasModel, change: dict[str, Any], tmp_path: Path
 ) -> None:
     prepared(teacher, tmp_path)
@@ -157,7 +157,7 @@ def test_other_views_have_answers_of_their_own(
     assert len(stored(tmp_path)) == 8
 
 
-def test_whole_views_are_shared_with_a_training_without_mixup(
+def test_unmixed_views_are_shared_with_a_training_without_mixup(
     teacher: KerasModel, tmp_path: Path
 ) -> None:
     prepared(teacher, tmp_path)
@@ -177,7 +177,7 @@ def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: KerasMo
     np.testing.assert_allclose(given, expected, atol=1e-3)
 
 
-def test_answers_in_bfloat16_are_those_of_a_teacher_beside_the_training_and_others_than_in_float32(
+def test_bfloat16_answers_equal_those_of_an_online_bfloat16_teacher(
     teacher: KerasModel, tmp_path: Path
 ) -> None:
     distillation = Distillation(teachers=(teacher,), temperature=2.0)
@@ -195,7 +195,7 @@ def test_answers_in_bfloat16_are_those_of_a_teacher_beside_the_training_and_othe
         np.testing.assert_allclose(stored_answer, online, atol=2e-4)
 
 
-def test_a_training_in_bfloat16_asks_its_teacher_in_bfloat16(
+def test_a_bfloat16_training_runs_its_teacher_in_bfloat16(
     teacher: KerasModel, tmp_path: Path
 ) -> None:
     distillation = Distillation(teachers=(teacher,))
@@ -223,7 +223,7 @@ def test_a_training_in_bfloat16_asks_its_teacher_in_bfloat16(
     assert len(stored(tmp_path)) == 8  # no teacher had to answer again
 
 
-def test_a_teacher_that_gives_probabilities_is_stored_by_their_logarithm(
+def test_probabilities_of_a_teacher_are_stored_as_logarithms(
     teacher: KerasModel,
 ) -> None:
     keras = backend.keras()
@@ -237,7 +237,7 @@ def test_a_teacher_that_gives_probabilities_is_stored_by_their_logarithm(
     np.testing.assert_allclose(one.of(shown, ALL), other.of(shown, ALL), atol=2e-2)
 
 
-def test_an_interrupted_teacher_goes_on_with_the_view_it_was_at(
+def test_interrupted_answers_resume_at_the_next_view(
     teacher: KerasModel, asked: list[int], tmp_path: Path
 ) -> None:
     class Stop(Watcher):
@@ -267,7 +267,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_a_damaged_file_is_said_and_made_anew(
+def test_a_damaged_file_is_reported_and_recomputed(
     what: str, teacher: KerasModel, asked: list[int], tmp_path: Path
 ) -> None:
     prepared(teacher, tmp_path)
@@ -290,9 +290,7 @@ def test_one_view_is_open_at_a_time(teacher: KerasModel, tmp_path: Path) -> None
         assert set(answers._held) == {(0, number), (1, number)}
 
 
-def test_answers_that_are_deleted_in_the_middle_are_said(
-    teacher: KerasModel, tmp_path: Path
-) -> None:
+def test_answers_deleted_during_training_are_reported(teacher: KerasModel, tmp_path: Path) -> None:
     answers = StoredAnswers([teacher], VIEWS, tmp_path / "answers", Watcher())
     answers.prepare()
     shutil.rmtree(tmp_path / "answers")
@@ -309,12 +307,12 @@ def test_a_link_is_not_followed(teacher: KerasModel, tmp_path: Path) -> None:
         prepared(teacher, tmp_path / "answers")
 
 
-def test_the_size_is_said_before_anything_is_written(teacher: KerasModel, tmp_path: Path) -> None:
+def test_the_first_note_gives_the_size_of_the_answers(teacher: KerasModel, tmp_path: Path) -> None:
     first = prepared(teacher, tmp_path).notes[0]
     assert first == (f"teachers' answers to 4 views of 66 images are stored in {tmp_path}, 1.6 KB")
 
 
-def test_a_disk_that_cannot_hold_them_is_refused(
+def test_a_disk_without_room_for_the_answers_is_refused(
     teacher: KerasModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
@@ -325,7 +323,7 @@ def test_a_disk_that_cannot_hold_them_is_refused(
     assert stored(tmp_path) == []
 
 
-def test_a_teacher_without_numbers_is_refused(teacher: KerasModel, tmp_path: Path) -> None:
+def test_a_teacher_that_answers_nan_is_refused(teacher: KerasModel, tmp_path: Path) -> None:
     diverged = teacher.copy()
     diverged.keras.layers[-1].set_weights(
         [w * np.nan for w in teacher.keras.layers[-1].get_weights()]
@@ -335,7 +333,7 @@ def test_a_teacher_without_numbers_is_refused(teacher: KerasModel, tmp_path: Pat
     assert stored(tmp_path) == []
 
 
-def test_a_taught_training_that_was_interrupted_goes_on_to_the_same_weights(
+def test_an_interrupted_distillation_resumes_to_the_same_weights(
     teacher: KerasModel, tmp_path: Path
 ) -> None:
     distillation = Distillation(teachers=(teacher,))

@@ -21,13 +21,13 @@ def views(recipe: object = RECIPE, seed: int = 5) -> Views:
 
 
 def epochs(shown: Views, first: int, n: int) -> list[np.ndarray]:
-    """Images and labels of `n` epochs, each image flat with its labels behind it."""
+    """Images and labels of `n` epochs, each image flattened and followed by its labels."""
     stream = (np.concatenate([i.reshape(len(i), -1), j], axis=1) for i, j in shown.batches(first))
     return [np.concatenate(list(itertools.islice(stream, 4))) for _ in range(n)]
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, MIXED], ids=["whole", "mixed"])
-def test_a_view_of_an_image_depends_on_no_order(recipe: object) -> None:
+def test_a_view_of_an_image_does_not_depend_on_the_order_of_images(recipe: object) -> None:
     view = views(recipe).view(1)
     images, labels = view.batch(np.arange(66))
     chosen = np.array([40, 3, 65])
@@ -36,7 +36,7 @@ def test_a_view_of_an_image_depends_on_no_order(recipe: object) -> None:
     assert np.array_equal(some_labels, labels[chosen])
 
 
-def test_a_view_is_the_same_whatever_the_number_of_views() -> None:
+def test_a_view_does_not_depend_on_the_number_of_views() -> None:
     more = views(dataclasses.replace(RECIPE, views=40))
     one, other = (v.view(3).batch(np.arange(66))[0] for v in (views(), more))
     assert np.array_equal(one, other)
@@ -54,7 +54,7 @@ def test_another_seed_shows_the_same_views_in_another_order() -> None:
     assert not np.array_equal(epochs(one, 1, 1)[0], epochs(other, 1, 1)[0])
 
 
-def test_an_epoch_shows_the_view_of_its_turn_in_an_order_of_its_own() -> None:
+def test_each_epoch_shows_one_view_in_its_own_order() -> None:
     first, second, fifth = (
         epochs(views(), 0, 1)[0],
         epochs(views(), 1, 1)[0],
@@ -72,12 +72,12 @@ def _rows(shown: Views, number: int) -> np.ndarray:
     return np.concatenate([images.reshape(66, -1), labels], axis=1)
 
 
-def test_an_epoch_is_the_same_whatever_came_before_it() -> None:
+def test_an_epoch_does_not_depend_on_the_epochs_before_it() -> None:
     through, later = epochs(views(MIXED), 0, 3), epochs(views(MIXED), 2, 1)
     assert np.array_equal(through[2], later[0])
 
 
-def test_views_of_odd_number_are_mixed_in_pairs() -> None:
+def test_odd_numbered_views_are_mixed_in_pairs() -> None:
     whole = views(dataclasses.replace(MIXED, mixup=0.0)).view(1)
     images, labels = whole.batch(np.arange(66))
     view = views(MIXED).view(1)
@@ -94,17 +94,17 @@ def test_views_of_odd_number_are_mixed_in_pairs() -> None:
     assert 0 < view.shares.min() < 0.1 < 0.9 < view.shares.max() < 1
 
 
-def test_views_of_even_number_are_whole_and_shared_with_trainings_without_mixup() -> None:
+def test_even_numbered_views_are_those_of_a_training_without_mixup() -> None:
     one, other = (views(r).view(2).batch(np.arange(66)) for r in (RECIPE, MIXED))
     assert all(map(np.array_equal, one, other))
 
 
-def test_the_last_epochs_show_whole_images_alone() -> None:
+def test_the_last_epochs_show_only_unmixed_views() -> None:
     shown = views(MIXED)
     turns = [shown.shown_in(epoch) for epoch in range(20)]
     assert turns == [0, 1, 2, 3] * 4 + [0] + [2, 0, 2]
     assert shown.shown() == [0, 1, 2, 3]
 
 
-def test_only_views_of_epochs_that_come_are_shown() -> None:
+def test_views_that_no_epoch_shows_are_left_out() -> None:
     assert views(dataclasses.replace(RECIPE, epochs=3, views=48)).shown() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Averaged weights keep their law, forget the start they were given by chance, and follow BatchNormalization."""
+"""Averaged weights follow their formula, forget the random start, and include BatchNormalization statistics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def linear(keras: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "momentum"), [("keras", 0.99), ("keras", 0.3), ("tf_keras", 0.99)]
 )
-def test_the_average_is_the_recursion_worked_out_by_hand(name: str, momentum: float) -> None:
+def test_the_average_equals_the_recursion_computed_by_hand(name: str, momentum: float) -> None:
     keras: Any = backend.keras() if name == "keras" else bridge.tf_keras()
     seen: list[list[np.ndarray]] = []
 
@@ -55,7 +55,7 @@ def test_the_average_is_the_recursion_worked_out_by_hand(name: str, momentum: fl
     assert not np.allclose(expected[0], seen[-1][0], atol=1e-2)  # an average, not the last step
 
 
-def test_statistics_of_batches_are_averaged_as_the_weights_are() -> None:
+def test_batchnorm_statistics_are_averaged_like_the_weights() -> None:
     keras = backend.keras()
     data = view(None, Silent())
     model = keras.Sequential(
@@ -76,7 +76,7 @@ def test_statistics_of_batches_are_averaged_as_the_weights_are() -> None:
     np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
 
 
-def test_statistics_that_training_does_not_move_stay() -> None:
+def test_statistics_of_a_frozen_batchnorm_stay() -> None:
     model = Tiny().build()
     norm = next(x for x in model.layers if "norm" in x.name)
     norm.trainable = False
@@ -86,7 +86,7 @@ def test_statistics_that_training_does_not_move_stay() -> None:
     assert all(map(np.array_equal, before, norm.get_weights()))
 
 
-def test_a_variance_that_falls_to_nothing_is_not_negative() -> None:
+def test_a_variance_that_falls_to_zero_is_not_negative() -> None:
     keras = backend.keras()
     starts = keras.initializers.RandomUniform(0.5, 2.0, seed=0)
     norm = keras.layers.BatchNormalization(moving_variance_initializer=starts)
@@ -97,7 +97,7 @@ def test_a_variance_that_falls_to_nothing_is_not_negative() -> None:
     assert 0 <= np.min(norm.moving_variance) <= np.max(norm.moving_variance) < 1e-5
 
 
-def test_a_short_training_by_a_long_average_validates_above_chance() -> None:
+def test_a_short_training_with_a_long_average_validates_above_chance() -> None:
     model = Tiny().build()
     next(x for x in model.layers if "norm" in x.name).momentum = 0.99
     recipe = dataclasses.replace(RECIPES["sgd"], weight_average=0.99)
@@ -106,27 +106,27 @@ def test_a_short_training_by_a_long_average_validates_above_chance() -> None:
     assert history[-1]["validation_accuracy"] > 0.8
 
 
-def test_what_validation_sees_does_not_change_what_is_trained() -> None:
+def test_weight_averaging_does_not_change_the_training_loss() -> None:
     averaged, plain = train(), train(recipe=dataclasses.replace(RECIPES["sgd"], weight_average=0))
     losses = [[row["loss"] for row in t.history] for t in (averaged, plain)]
     assert losses[0] == losses[1]
 
 
 def averaging() -> TaskView:
-    """A task whose stages train by a recipe that averages."""
+    """A task whose stages train by a recipe with weight averaging."""
     data = Tiny().load(None, print)
     assert Tiny().finetuning.weight_average > 0
     return TaskView(Tiny(), data.train, data.validation, None, Silent(), deterministic=True)
 
 
-def test_pruning_leaves_its_zeros_though_it_trains_by_a_recipe_that_averages() -> None:
+def test_pruning_with_weight_averaging_keeps_its_zeros() -> None:
     model = KerasModel(Tiny().build())
     stage = Prune(sparsity=0.5, epochs=2, learning_rate=0.02)
     pruned = stage.apply(model, averaging(), seed=SEED)
     assert {int(np.sum(w == 0)) / w.size for w in pruned.kernels().values()} == {0.5}
 
 
-def test_clustering_leaves_few_values_though_it_trains_by_a_recipe_that_averages() -> None:
+def test_clustering_with_weight_averaging_keeps_few_values() -> None:
     model = KerasModel(Tiny().build())
     stage = Cluster(clusters=4, epochs=2, learning_rate=0.02)
     clustered = stage.apply(model, averaging(), seed=SEED)

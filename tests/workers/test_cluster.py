@@ -1,4 +1,4 @@
-"""The cluster that `--on` names, and how a task of it runs a worker."""
+"""The cluster that `--on` names, and running a worker as a task of the cluster."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from compress.workers.on_ray import Cluster, at_work, cluster_of, run_worker
 
 
 @pytest.mark.parametrize("where", ["rey", "ray://", "nonsense"])
-def test_a_place_that_is_none_is_refused(where: str) -> None:
+def test_an_invalid_place_is_refused(where: str) -> None:
     pytest.importorskip("ray", reason="extra ray")
     with pytest.raises(ValueError, match="expected ray, or ray://HOST:PORT of a cluster"):
         cluster_of(where, 1, 0.0)
 
 
-def test_a_cluster_that_is_there_is_named_by_its_address() -> None:
+def test_a_cluster_is_named_by_its_address() -> None:
     pytest.importorskip("ray", reason="extra ray")
     found = cluster_of("ray://host:10001", 2, 0.5)
     assert found == Cluster(address="ray://host:10001", cpus=2, gpus=0.5)
     assert cluster_of("ray", 1, 0.0).address is None
 
 
-def test_without_ray_the_command_that_installs_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_install_command_is_named_if_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'compress-cnn\[ray\]'"):
         cluster_of("ray", 1, 0.0)
 
 
-def test_a_worker_that_is_killed_is_started_again_and_one_that_fails_is_not(tmp_path: Path) -> None:
+def test_a_killed_worker_is_restarted_and_a_failed_worker_is_not(tmp_path: Path) -> None:
     log = tmp_path / "log"
     kill = "import os; print('once', flush=True); os.kill(os.getpid(), 9)"
     with pytest.raises(RuntimeError, match="exit code -9: once"):
@@ -50,7 +50,7 @@ def test_a_worker_that_is_killed_is_started_again_and_one_that_fails_is_not(tmp_
         ("ray://host:1", RuntimeError("Traceback:\n  a line\nthe last. "), "no Ray cluster at ray://host:1: the last."),
     ],
 )  # fmt: skip
-def test_a_cluster_that_cannot_be_reached_or_started_is_one_sentence(
+def test_an_unreachable_or_failed_cluster_is_an_error_of_one_sentence(
     address: str | None, error: Exception, sentence: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -66,7 +66,7 @@ def test_a_cluster_that_cannot_be_reached_or_started_is_one_sentence(
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_cluster_that_happens_to_run_here_is_not_taken_for_one_of_its_own(
+def test_a_local_cluster_does_not_join_a_cluster_that_already_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray, asked = pytest.importorskip("ray", reason="extra ray"), list[str]()

@@ -1,4 +1,4 @@
-"""Workers of this machine: pinned, started again if they are lost, and ended with their command."""
+"""Workers on this machine are pinned to processors, restarted if they end, and ended with their command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compress.workers import drive, processes
 from compress.workers.processes import Worker, available
 
 
-def test_a_worker_that_is_lost_too_often_ends_the_command_with_its_last_words(
+def test_a_worker_that_ends_too_often_stops_the_command_with_its_last_line(
     tmp_path: Path,
 ) -> None:
     broken = [sys.executable, "-c", "import sys; sys.exit('no memory')"]
@@ -28,7 +28,7 @@ def test_a_worker_that_is_lost_too_often_ends_the_command_with_its_last_words(
         look_after()
 
 
-def test_each_has_its_share_of_processors_and_as_many_threads(tmp_path: Path) -> None:
+def test_each_worker_has_its_share_of_processors_and_as_many_threads(tmp_path: Path) -> None:
     code = "import os; print(os.environ['OMP_NUM_THREADS'], *sorted(os.sched_getaffinity(0)))"
     drive.drive(["-c", code], tmp_path, 2, None, lambda: False)
     shares = processes.shares_of(available(), 2)
@@ -36,7 +36,7 @@ def test_each_has_its_share_of_processors_and_as_many_threads(tmp_path: Path) ->
     assert said == [[str(len(share)), *map(str, share)] for share in shares]
 
 
-def test_workers_are_ended_once_all_is_done(
+def test_workers_are_ended_when_the_work_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drive, "POLL", 0)
@@ -48,12 +48,12 @@ def test_workers_are_ended_once_all_is_done(
     assert worker.process.poll() is not None
 
 
-def test_a_worker_is_told_whom_it_works_for(tmp_path: Path) -> None:
+def test_a_worker_gets_the_process_id_of_its_command(tmp_path: Path) -> None:
     drive.drive(["-c", "import sys; print(*sys.argv[1:])"], tmp_path, 1, None, lambda: False)
     assert (tmp_path / "worker-1.log").read_text() == f"--worker {os.getpid()}\n"
 
 
-def test_an_interrupt_of_the_terminal_does_not_reach_it(tmp_path: Path) -> None:
+def test_a_worker_runs_in_its_own_session(tmp_path: Path) -> None:
     drive.drive(
         ["-c", "import os; print(os.getsid(0) == os.getpid())"], tmp_path, 1, None, lambda: False
     )

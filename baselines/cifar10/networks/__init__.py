@@ -1,4 +1,4 @@
-"""Networks for CIFAR-10: the baseline, and others as frozen options whose `build` gives a Keras model of logits.
+"""Networks for CIFAR-10: the baseline and others. The `build` method of each gives a Keras model that returns logits.
 
-Architectures, and how their source trains them; nothing here loads data or trains. Start at `plain`.
+A module defines an architecture and its options. Nothing here loads data or trains. Start at `plain`.
 """

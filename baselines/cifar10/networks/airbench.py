@@ -1,6 +1,6 @@
-"""The airbench94 network: 1,971,640 weights and biases, 94 % on CIFAR-10 within ten epochs; a teacher.
+"""The airbench94 network, a teacher: 1,971,640 weights and biases, 94 % on CIFAR-10 within ten epochs.
 
-Source: KellerJordan/cifar10-airbench, legacy/airbench94.py. All numbers here are its own, but where another is named.
+Source: KellerJordan/cifar10-airbench, legacy/airbench94.py. All numbers are from it, except where a comment says so.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _AT_ONCE = 500  # images; all patches of one batch are in memory together
 class Airbench(Network):
     """A frozen whitening convolution, three groups of two 3x3 convolutions, max-pooling, Dense without bias.
 
-    Between the convolutions are max-pooling, BatchNormalization with its scale fixed at 1, and exact GELU. No
-    convolution but the whitening one has a bias. Each 3x3 convolution begins as near the identity as it can: its first
-    filters, as many as it has inputs, each copy their input (Dirac).
+    Between the convolutions are max-pooling, BatchNormalization with its scale fixed at 1, and exact GELU. Only the
+    whitening convolution has a bias. Each 3x3 convolution starts as close to the identity as possible: its first
+    filters, one per input channel, each copy their input channel (Dirac initialization).
 
-    At widths 64, 256, 256, a multiply-accumulate (MAC) counted once:
+    Sizes at widths 64, 256, 256; a multiply-accumulate (MAC) counts once:
 
       part                                       | output   | weights   | MMAC
       2x2 whitening convolution, no border       | 31x31x24 |       288 |   0.28
@@ -53,7 +53,7 @@ class Airbench(Network):
     widths: tuple[int, int, int] = option(
         (64, 256, 256), WIDTHS, "Filters of the groups at 31x31, 15x15 and 7x7."
     )
-    # 0.6 at the source, for 10 epochs; 0.9 suits the longer training of a teacher.
+    # The source uses 0.6, for 10 epochs; 0.9 suits the longer training of a teacher.
     momentum: float = option(
         0.9,
         click.FloatRange(0, 1, max_open=True),
@@ -62,16 +62,16 @@ class Airbench(Network):
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
-        """How to train it from scratch, as a teacher."""
+        """How to train the network from scratch, as a teacher."""
         return AIRBENCH_RECIPES
 
     def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
         """A Keras 3 model, float32 [b, 32, 32, 3] in [0, 1] -> logits float32 [b, 10]. It has no dropout.
 
-        The whitening kernel does not train. A copy of the model, or the model out of a file, forgets that.
+        The whitening kernel is frozen. A copy of the model, or a model loaded from a file, loses this setting.
 
         Args:
-          images: uint8 [n, 32, 32, 3], of training; the first 5,000 give the whitening kernel. None: it stays random.
+          images: training images, uint8 [n, 32, 32, 3]; the first 5,000 give the whitening kernel. None: it is random.
         """
         layers = backend.keras().layers
         image = layers.Input(INPUT_SHAPE, name="image")
@@ -114,14 +114,14 @@ def _whitening_kernel_of(images: np.ndarray) -> np.ndarray:
 
 
 def whitening_kernel(images: np.ndarray, size: int, epsilon: float) -> np.ndarray:
-    """The kernel whose outputs, over all patches of the images, are uncorrelated and of mean square 1.
+    """The whitening kernel: over all patches of the images, its outputs are uncorrelated and have a mean square near 1.
 
-    Its filters are the eigenvectors of the patches' second moments, greatest eigenvalue first, each over
-    sqrt(eigenvalue + epsilon), then the negatives of them all. The mean square of an output is therefore
-    eigenvalue / (eigenvalue + epsilon): epsilon keeps directions of mere noise from being blown up.
+    The first half of its filters are the eigenvectors of the patches' second moments, largest eigenvalue first, each
+    divided by sqrt(eigenvalue + epsilon). The second half are the negatives of the first. The mean square of an output
+    is eigenvalue / (eigenvalue + epsilon), so epsilon limits the gain of directions that contain only noise.
 
     Args:
-      images: float32 [n, h, w, c] as the kernel will see them.
+      images: float32 [n, h, w, c] as the kernel receives them.
       size: height and width of a patch.
 
     Returns:
@@ -142,7 +142,7 @@ def whitening_kernel(images: np.ndarray, size: int, epsilon: float) -> np.ndarra
 
 
 def dirac_filters(kernel: np.ndarray) -> np.ndarray:
-    """A kernel [h, w, i, o] whose first `i` filters each copy one input; the others stay.
+    """A kernel [h, w, i, o] whose first `i` filters each copy one input channel; the others are unchanged.
 
     >>> dirac_filters(np.full((1, 1, 2, 3), 5.0))[0, 0].tolist()
     [[1.0, 0.0, 5.0], [0.0, 1.0, 5.0]]
@@ -169,5 +169,5 @@ def _convolution(x: Any, name: str, filters: int) -> Any:
 
 
 def _uniform() -> Any:
-    """PyTorch's own start: uniform up to 1 / sqrt(inputs of a filter) either way."""
+    """PyTorch's default initialization: uniform in [-limit, limit], limit = 1 / sqrt(inputs of a filter)."""
     return backend.keras().initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

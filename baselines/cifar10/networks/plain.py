@@ -18,9 +18,9 @@ from compress.typed_options import option
 FILTERS = (24, 48, 68)
 UNITS = 120
 CLASSES = 10
-# After blocks one, two, three and after the first Dense.
+# Dropout rates after blocks one, two and three, and after the first Dense.
 DROPOUT = (0.3, 0.35, 0.4, 0.4)
-BUDGET = 122_000  # parameters the original set itself
+BUDGET = 122_000  # parameters; the limit that the original project set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Plain(Network):
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
-        """Those of the baseline."""
+        """The recipes of the baseline."""
         return RECIPES
 
     def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
@@ -58,7 +58,7 @@ def build(width: float = 1.0, dropout: float = 1.0) -> Any:
     x = image = layers.Input((32, 32, 3), name="image")
     for block, filters in enumerate(FILTERS, start=1):
         scaled = max(1, round(width * filters))
-        # BatchNormalization directly after its convolution, so that it folds into it.
+        # BatchNormalization directly follows its convolution, so that it can be folded into it.
         x = layers.Conv2D(scaled, 3, padding="same", name=f"conv{block}a")(x)
         x = layers.BatchNormalization(name=f"norm{block}")(x)
         x = layers.ReLU(name=f"relu{block}a")(x)

@@ -24,10 +24,10 @@ WIDTHS = WholeNumbers(3, 1, 1024)
 class ResNet(Network):
     """Post-activation ResNet: a 3x3 convolution, three stages of two-convolution blocks, pooling, Dense.
 
-    He et al. 2015, section 4.2 (https://arxiv.org/abs/1512.03385), but that a shortcut that changes the shape is a 1x1
-    convolution with stride 2, their option B, not their parameter-free option A.
+    He et al. 2015, section 4.2 (https://arxiv.org/abs/1512.03385), with one change: a shortcut that changes the shape
+    is a 1x1 convolution with stride 2 (their option B), not their parameter-free option A.
 
-    At widths 16, 32, 64 and depth 14, a multiply-accumulate (MAC) counted once:
+    Sizes at widths 16, 32, 64 and depth 14; a multiply-accumulate (MAC) counts once:
 
       part                                    | output   | weights | MMAC
       3x3 convolution                         | 32x32x16 |     432 | 0.44
@@ -61,12 +61,12 @@ class ResNet(Network):
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
-        """How to train it from scratch."""
+        """How to train the network from scratch."""
         return RESNET_RECIPES
 
     @property
     def blocks(self) -> int:
-        """Blocks of each stage."""
+        """The number of blocks in each stage."""
         return (self.depth - 2) // 6
 
     def build(self, images: np.ndarray | None = None, *, dropout: float = 1.0) -> Any:
@@ -83,7 +83,7 @@ class ResNet(Network):
 
 
 def _block(x: Any, name: str, filters: int, halves: bool) -> Any:
-    """Two 3x3 convolutions beside a shortcut; `halves` gives both the stride 2 and the shortcut a kernel."""
+    """Two 3x3 convolutions and a shortcut. `halves`: both paths have stride 2, and the shortcut is a convolution."""
     layers = backend.keras().layers
     stride = 2 if halves else 1
     y = _normalized(x, f"{name}a", filters, stride=stride)
@@ -95,7 +95,7 @@ def _block(x: Any, name: str, filters: int, halves: bool) -> Any:
 
 
 def _normalized(x: Any, name: str, filters: int, size: int = 3, stride: int = 1) -> Any:
-    """A convolution without bias and its BatchNormalization, directly after it, so that it folds into it."""
+    """A convolution without bias, directly followed by a BatchNormalization that can be folded into it."""
     layers = backend.keras().layers
     x = layers.Conv2D(
         filters,

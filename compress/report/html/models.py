@@ -1,4 +1,4 @@
-"""What rows and sidecars tell of one model: its layers, where its bytes are, its classes, its calibration."""
+"""Tables on one model from its rows and predictions: its layers, bytes, classes and calibration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compress.report.behaviour import Behaviour
 from compress.report.compare import Record
 from compress.rows.result import Result
 
-MOST_LINES = 100  # of a table, such as one of classes
+MOST_LINES = 100  # of a table, such as the one of classes
 Table = dict[str, Any]
 
 
@@ -21,12 +21,12 @@ def about(
     found: Mapping[tuple[str, str], Behaviour],
     anchor: str,
 ) -> dict[str, Any]:
-    """The tables on a model, and what is missing.
+    """The tables on a model, its training curve, and which data are missing.
 
-    Each line of a table is a name, a number as it is shown, and the length of its bar, from 0 to 100.
+    Each line of a table has a name, a formatted number, and the length of its bar, from 0 to 100.
 
     Args:
-      rows: all, among which those of its earlier stages are.
+      rows: all rows, including those of earlier stages of the model.
     """
     trained = _last_trained(row, rows)
     behaviour = found.get((r["run"], r["split_digest"]))
@@ -45,7 +45,7 @@ def about(
 
 
 def _last_trained(row: Result, rows: Sequence[Result]) -> Result:
-    """The row of the last of a model's stages that trained; its own if no such row is there."""
+    """The row of the last stage of a model that trained; `row` if there is no such row."""
     earlier = [
         r for r in (*rows, row)
         if (r.model, r.seed, r.splits["train"]) == (row.model, row.seed, row.splits["train"])
@@ -60,7 +60,7 @@ def _trains(row: Result) -> bool:
 
 
 def _curve(accuracies: Sequence[float]) -> dict[str, str]:
-    """A training in words, and as points of a line in a box of 100 by 100, from the lowest accuracy to the highest."""
+    """A training curve in words, and as points in a box of 100 by 100, from the lowest accuracy to the highest."""
     last, low = len(accuracies) - 1, min(accuracies)
     height = max(accuracies) - low or 1.0
     points = [

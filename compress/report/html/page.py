@@ -1,4 +1,4 @@
-"""The page: for each data set an answer, a picture and a table; then what is known of the models on the front."""
+"""The page: for each section an answer, a picture and a table, then details of the models on the front."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compress.report.scene import scene
 from compress.rows.result import Result
 from compress.text import printable
 
-# More would make a page that is slow to open and larger than 4 MB; comparison.csv has all rows.
+# With more rows, the page would be slow to open and larger than 4 MB; comparison.csv has all rows.
 MOST_ROWS = 500
 MOST_SECTIONS = 20
 Found = Mapping[tuple[str, str], Behaviour]  # see `behaviour.behaviours`
@@ -37,8 +37,8 @@ def page(
     """The page on a comparison.
 
     Args:
-      records: of `tables.compared_records`, references among them.
-      rows: those that the records were made of.
+      records: as `tables.compared_records` gives them, including references.
+      rows: the rows that the records were made from.
     """
     measured = [r for r in records if r["kind"] != "reference"]
     parts = by_section(measured)
@@ -115,7 +115,7 @@ def _heading(r: Record) -> str:
 
 
 def _kept(part: Sequence[Record], of: int) -> list[Record]:
-    """The rows of a section that are on the page: all, or those on a front and the most accurate."""
+    """The rows of a section that are on the page: all, or named rows, then baselines, then the most accurate."""
     most = max(20, MOST_ROWS * len(part) // of)
     if len(part) <= most:
         return list(part)
@@ -127,7 +127,7 @@ def _kept(part: Sequence[Record], of: int) -> list[Record]:
 
 
 def _anchors(shown: Sequence[Record]) -> dict[int, str]:
-    """Id of a record -> the place that tells of its run. One run may be measured on two splits."""
+    """Id of a record -> the anchor of its run on the page. One run may be measured on two splits."""
     taken: dict[str, int] = {}
     anchors = {}
     for r in shown:
@@ -138,7 +138,7 @@ def _anchors(shown: Sequence[Record]) -> dict[int, str]:
 
 
 def _columns(lines: Sequence[Record]) -> list[dict[str, Any]]:
-    """The columns that say something of a section's rows; those beyond the first few are shown on demand."""
+    """The brief columns, and all others with a value in a row of the section; these are shown on demand."""
     few, rest = columns.BRIEF, columns.MORE
     told = [c for c in (*few, *rest) if c in few or any(c.cell(r) for r in lines)]
     return [{"column": c, "more": c not in few} for c in told]
@@ -149,7 +149,7 @@ def _line(r: Record, anchors: dict[int, str], best: Record | None) -> dict[str, 
 
 
 def _run(r: Record, row: Result, anchor: str) -> dict[str, Any]:
-    """What it takes to repeat a row."""
+    """Everything needed to repeat a row."""
     told = {
         "Run": row.run, "Seed": row.seed, "Made": row.time, "Commit": row.commit, "Machine": row.machine,
         "Versions": ", ".join(f"{k} {v}" for k, v in sorted(row.versions.items())),
@@ -170,8 +170,8 @@ def _run(r: Record, row: Result, anchor: str) -> dict[str, Any]:
 
 
 def _for_script(value: object) -> Markup:
-    """JSON that may stand in a script element, whatever texts it holds."""
-    made = json.dumps(value, sort_keys=True, allow_nan=False)  # ASCII alone: U+2028 is escaped too
+    """JSON that is safe inside a script element, whatever texts it holds."""
+    made = json.dumps(value, sort_keys=True, allow_nan=False)  # ASCII only: U+2028 is escaped too
     escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
     for sign, escape in escapes.items():
         made = made.replace(sign, escape)
@@ -179,7 +179,7 @@ def _for_script(value: object) -> Markup:
 
 
 def _policy(css: str, *scripts: str) -> str:
-    """What the page may do: run these very scripts and use this style; nothing comes from the network."""
+    """The content security policy: the page runs only these scripts, uses only this style, and loads nothing."""
     allowed = " ".join(f"'sha256-{_sha(script)}'" for script in scripts)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'sha256-{_sha(css)}'; base-uri 'none'; "

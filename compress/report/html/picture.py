@@ -1,4 +1,4 @@
-"""The picture of the page in Vega-Lite: one frame for all, made by Altair, and what to put into it for each axis."""
+"""The picture of the page in Vega-Lite: one frame for all axes, made by Altair, and the data of each axis."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from compress.report.references import PublishedFigure, accuracies, contradicts
 from compress.report.scene import Pixels, Scene, scene
 from compress.text import printable
 
-# Width and height of the inner part of the picture, in pixels: the page takes the widest that fits.
+# Width and height of the inner part of the picture, in pixels: the page uses the widest that fits.
 LAYOUTS = ((270, 300), (520, 380), (660, 400), (940, 395))
-NAMES_FROM = 500  # narrower pictures have only numbers at their points
+NAMES_FROM = 500  # pictures narrower than this have only numbers at their points
 
 
 @functools.cache
 def libraries() -> str:
-    """Vega, Vega-Lite and Vega-Embed as JavaScript, by vl-convert."""
+    """Vega, Vega-Lite and Vega-Embed as JavaScript, from vl-convert."""
     import vl_convert
 
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -29,7 +29,7 @@ def libraries() -> str:
 
 @functools.cache
 def frame() -> dict[str, Any]:
-    """The Vega-Lite specification without its data. No text of a row is ever in an expression of it."""
+    """The Vega-Lite specification without its data. Its expressions never contain text of a row."""
     import altair as alt
 
     x = alt.X(
@@ -84,10 +84,10 @@ def frame() -> dict[str, Any]:
 def choices(
     rows: Sequence[Record], figures: Sequence[PublishedFigure], anchors: dict[int, str]
 ) -> list[dict[str, Any]]:
-    """For each axis that the rows of a section have: the answer, the ladder and the data of the picture.
+    """For each axis that the rows of a section have: the answer, the list of named rows and the data of the picture.
 
     Args:
-      anchors: id of a record -> the place on the page that tells of it; no entry if none does.
+      anchors: id of a record -> its anchor on the page; no entry if it has none.
     """
     made = []
     for axis in front.axes_of(rows):
@@ -158,7 +158,7 @@ def _told(r: Record, base: Record | None, seen: Scene, on_front: bool) -> str:
 
 
 def _layout(seen: Scene, size: tuple[int, int]) -> dict[str, Any]:
-    """Where the names stand in a picture of that size."""
+    """The positions of the names in a picture of that size."""
     pixels = Pixels(seen, size)
     at = [(seen.axis.of(r), r["top1"]) for r in seen.named]
     at += [(m.size / seen.axis.scale, m.top1) for m in seen.marks]
@@ -168,7 +168,7 @@ def _layout(seen: Scene, size: tuple[int, int]) -> dict[str, Any]:
     places = placing.placed(points, labels, size, pixels.obstacles())
     made = [
         {"x": x, "y": _percent(top1), "lines": lines, "align": p.align, "dx": p.dx,
-         "dy": p.dy - placing.HEIGHT / 2 * (len(lines) - 1)}  # Vega begins at the first line
+         "dy": p.dy - placing.HEIGHT / 2 * (len(lines) - 1)}  # Vega places the first line, not the middle
         for (x, top1), lines, p in zip(at, labels, places, strict=True)
     ]  # fmt: skip
     made, of_marks = made[: len(seen.named)], made[len(seen.named) :]
@@ -194,7 +194,7 @@ def _lines(number: int, r: Record, seen: Scene, width: int) -> list[str]:
 
 
 def _letter(index: int) -> str:
-    """What a published result of another network is called in the picture: A, B, ... Z, A2, ..."""
+    """The name of a published result of another network in the picture: A, B, ... Z, A2, ..."""
     turn, place = divmod(index, 26)
     return chr(ord("A") + place) + (str(turn + 1) if turn else "")
 
@@ -210,7 +210,7 @@ def _percent(fraction: float) -> float:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten in a range."""
+    """The ticks in a range: 1, 2 and 5 times powers of ten."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
     return [t for t in ticks if low <= t <= high]

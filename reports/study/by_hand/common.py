@@ -1,6 +1,6 @@
-"""What the scripts by hand share: arguments, data, models, the baseline CNN in Keras 2, augmentation, int8 export.
+"""Shared code of the scripts by hand: arguments, data, models, the CNN in Keras 2, augmentation, int8 export.
 
-Nothing of this toolkit is imported: it is what one writes without it, after the guides of the libraries.
+It imports nothing of this toolkit. It is the code that a user writes without it, after the guides of the libraries.
 """
 
 import argparse
@@ -20,7 +20,7 @@ BATCH = 128
 
 
 def arguments(**options):
-    """DATA.npz MODEL.keras OUT.tflite, --epochs, --seed, what is done to pixels, and options with their defaults."""
+    """Parse DATA.npz MODEL.keras OUT.tflite, --epochs, --seed, the scaling of pixels, and options with defaults."""
     parser = argparse.ArgumentParser()
     for name in ("data", "model", "out"):
         parser.add_argument(name, type=Path)
@@ -37,7 +37,7 @@ def arguments(**options):
 
 
 def read(asked):
-    """Images float32 as the model sees them and labels of the splits "train" and "validation"."""
+    """Images float32, scaled for the model, and labels of the splits "train" and "validation"."""
     stored = np.load(asked.data)
     splits = {}
     for split in ("train", "validation"):
@@ -49,7 +49,7 @@ def read(asked):
 
 @contextlib.contextmanager
 def converter_of(path):
-    """A converter of the Keras 3 model of a file, for scripts that do not train it. It reads a folder of its own."""
+    """A converter of the Keras 3 model of a file, for scripts that do not train it. It reads a temporary folder."""
     model = keras.models.load_model(path, compile=False)
     with tempfile.TemporaryDirectory() as folder:
         one = keras.InputSpec(shape=(1, *model.input_shape[1:]), dtype="float32")
@@ -89,7 +89,7 @@ def baseline(path):
 
 
 def augmented(images, labels, epochs):
-    """Batches of `epochs` epochs, mirrored and cropped: a tf.data.Dataset, and its steps."""
+    """Batches of `epochs` epochs, mirrored and cropped: a tf.data.Dataset, and the steps of one epoch."""
 
     def changed(image, label):
         image = tf.pad(image, [(4, 4), (4, 4), (0, 0)], "REFLECT")
@@ -102,7 +102,7 @@ def augmented(images, labels, epochs):
 
 
 def train(model, splits, epochs, rate=0.02, callbacks=()):
-    """Train on: SGD with Nesterov momentum on a cosine, as the baseline's own fine-tuning does."""
+    """Fine-tune with SGD, Nesterov momentum and a cosine schedule, as the baseline's own fine-tuning does."""
     data, steps = augmented(*splits["train"], epochs)
     schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps * epochs)
     model.compile(
@@ -122,7 +122,7 @@ def train(model, splits, epochs, rate=0.02, callbacks=()):
 
 
 def int8(model, images=None):
-    """The full-integer file of a model. Images calibrate it, unless training has found its ranges."""
+    """The full-integer file of a model. Images calibrate it; none are needed if training has set its ranges."""
     function = tf.function(lambda x: model(x, training=False))
     concrete = function.get_concrete_function(
         tf.TensorSpec([1, *model.input_shape[1:]], tf.float32)

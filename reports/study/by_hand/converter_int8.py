@@ -1,4 +1,4 @@
-"""Int8 after training by TensorFlow's converter: python converter_int8.py DATA MODEL OUT"""
+"""Int8 post-training quantization by TensorFlow's converter: `python converter_int8.py DATA MODEL OUT`."""
 
 import common
 

@@ -1,4 +1,4 @@
-"""A student of half the width by Keras's own Distiller: python keras_distil.py DATA MODEL OUT --epochs 40"""
+"""A student of half the width by Keras's own Distiller: `python keras_distil.py DATA MODEL OUT --epochs 40`."""
 
 import common
 import keras

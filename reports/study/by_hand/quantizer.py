@@ -1,4 +1,4 @@
-"""Int8 or int4 weights after training by ai-edge-quantizer: python quantizer.py DATA MODEL OUT --bits 4"""
+"""Quantization to int8 or int4 after training by ai-edge-quantizer: `python quantizer.py DATA MODEL OUT --bits 4`."""
 
 import common
 import tensorflow as tf

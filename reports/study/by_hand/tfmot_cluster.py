@@ -1,4 +1,4 @@
-"""Weight clustering with tfmot, then int8 by the converter: python tfmot_cluster.py DATA MODEL OUT --clusters 16"""
+"""Weight clustering with tfmot, then int8 by the converter: `python tfmot_cluster.py DATA MODEL OUT --clusters 16`."""
 
 import common
 from tensorflow_model_optimization.clustering import keras as clustering

@@ -1,4 +1,4 @@
-"""Pruning, then quantization-aware training that keeps the zeros, with tfmot: python tfmot_pqat.py DATA MODEL OUT"""
+"""Pruning, then quantization-aware training that keeps the zeros, with tfmot: `python tfmot_pqat.py DATA MODEL OUT`."""
 
 import common
 import tf_keras

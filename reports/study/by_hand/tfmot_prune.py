@@ -1,4 +1,4 @@
-"""Magnitude pruning with tfmot, then int8 by the converter: python tfmot_prune.py DATA MODEL OUT --sparsity 0.8"""
+"""Magnitude pruning with tfmot, then int8 by the converter: `python tfmot_prune.py DATA MODEL OUT --sparsity 0.8`."""
 
 import common
 from tensorflow_model_optimization.sparsity import keras as sparsity

@@ -1,4 +1,4 @@
-"""Quantization-aware training with tfmot: python tfmot_qat.py DATA MODEL OUT --epochs 6"""
+"""Quantization-aware training with tfmot: `python tfmot_qat.py DATA MODEL OUT --epochs 6`."""
 
 import common
 from tensorflow_model_optimization.quantization import keras as quantization

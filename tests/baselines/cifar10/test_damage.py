@@ -1,4 +1,4 @@
-"""A damaged copy of CIFAR-10 is refused in one sentence that names the file and what was expected of it."""
+"""A damaged copy of CIFAR-10 is refused in one sentence that names the file and the expected content."""
 
 import shutil
 from pathlib import Path
@@ -22,23 +22,23 @@ from support.cifar10_copies import (
 )
 
 
-def test_a_path_that_is_not_there(tmp_path):
+def test_a_path_that_does_not_exist_is_refused(tmp_path):
     sentence = complaint(tmp_path / "nowhere")
     assert sentence.startswith(f"{tmp_path / 'nowhere'}: no such file or folder; expected ")
 
 
-def test_a_folder_without_data(tmp_path):
+def test_a_folder_without_data_is_refused(tmp_path):
     assert f"{tmp_path}: no CIFAR-10 in this folder; expected " in complaint(tmp_path)
 
 
-def test_a_file_that_is_no_data(tmp_path):
+def test_a_text_file_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     assert "notes.txt: neither a .tar.gz nor an .npz" in complaint(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch"])
 @pytest.mark.parametrize(("write", "suffix"), [(write_binary, ".bin"), (write_python, "")])
-def test_a_missing_batch(write, suffix, name, tmp_path):
+def test_a_missing_batch_is_named(write, suffix, name, tmp_path):
     folder = write(tmp_path / "copy")
     (folder / f"{name}{suffix}").unlink()
     assert complaint(folder).startswith(f"{folder / name}{suffix} is missing")
@@ -46,9 +46,7 @@ def test_a_missing_batch(write, suffix, name, tmp_path):
 
 @pytest.mark.parametrize("name", ["data_batch_2.bin", "test_batch.bin"])
 @pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content + b"x"])
-def test_a_binary_batch_of_another_size_even_the_test_batch_is_refused_at_once(
-    name, change, tmp_path
-):
+def test_load_refuses_a_binary_train_or_test_batch_of_the_wrong_size(name, change, tmp_path):
     path = write_binary(tmp_path / "copy") / name
     path.write_bytes(change(path.read_bytes()))
     sentence = complaint(path.parent)
@@ -57,13 +55,13 @@ def test_a_binary_batch_of_another_size_even_the_test_batch_is_refused_at_once(
     assert f"a batch of {records} images has {records * 3073:,} ({records} x 3,073)" in sentence
 
 
-def test_the_full_data_have_30_730_000_bytes_a_batch(tmp_path):
+def test_a_batch_of_the_full_data_must_have_30_730_000_bytes(tmp_path):
     folder = write_binary(tmp_path / "copy")
     with pytest.raises(ValueError, match=r"has 30,730,000 \(10,000 x 3,073\)"):
         load(folder, pytest.fail, FULL)
 
 
-def test_a_label_outside_its_range(tmp_path):
+def test_a_label_above_9_is_refused(tmp_path):
     images, labels = TRAIN
     folder = write_binary(
         tmp_path / "copy", (images, np.where(labels == 9, 10, labels).astype(np.uint8))
@@ -72,7 +70,7 @@ def test_a_label_outside_its_range(tmp_path):
     assert sentence in complaint(folder)
 
 
-def test_a_batch_that_is_there_twice(tmp_path):
+def test_a_duplicated_batch_is_refused(tmp_path):
     images, _ = TRAIN
     folder = write_binary(tmp_path / "copy", (images, np.sort(TRAIN[1])))
     shutil.copy(folder / "data_batch_1.bin", folder / "data_batch_2.bin")
@@ -82,9 +80,7 @@ def test_a_batch_that_is_there_twice(tmp_path):
 
 @pytest.mark.parametrize("name", ["data_batch_4", "test_batch"])
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_a_python_batch_that_is_too_small_even_the_test_batch_is_refused_at_once(
-    keep, name, tmp_path
-):
+def test_load_refuses_a_python_train_or_test_batch_that_is_too_small(keep, name, tmp_path):
     path = write_python(tmp_path / "copy") / name
     path.write_bytes(path.read_bytes()[:keep])
     records = {"data_batch_4": 40, "test_batch": 50}[name]
@@ -92,7 +88,7 @@ def test_a_python_batch_that_is_too_small_even_the_test_batch_is_refused_at_once
     assert f"{path}: {keep:,} bytes; {expected}" in complaint(path.parent)
 
 
-def test_a_truncated_pickle(tmp_path):
+def test_a_truncated_pickle_is_refused(tmp_path):
     path = write_python(tmp_path / "copy") / "data_batch_4"
     path.write_bytes(path.read_bytes()[:-1])
     assert f"{path}: not a whole pickled batch" in complaint(path.parent)
@@ -103,7 +99,7 @@ def pickled(tmp_path: Path, **instead: object) -> Path:
 
     folder = write_python(tmp_path / "copy")
     batch = {k.decode(): v for k, v in python3_batch(planes(TEST[0]), TEST[1]).items()} | instead
-    batch["padding"] = bytes(200_000)  # it must not be refused for its size
+    batch["padding"] = bytes(200_000)  # large enough not to be refused for its size
     (folder / "test_batch").write_bytes(
         pickle.dumps({k: v for k, v in batch.items() if v is not None}, 4)
     )
@@ -131,14 +127,14 @@ def pickled(tmp_path: Path, **instead: object) -> Path:
         ({"labels": [-1] * 50}, "a label is not a whole number from 0 to 9"),
     ],
 )
-def test_a_pickle_of_something_else(instead, expected, tmp_path):
+def test_a_pickle_with_wrong_content_is_refused(instead, expected, tmp_path):
     folder = pickled(tmp_path, **instead)
     sentence = complaint(folder, test=True)
     assert str(folder / "test_batch") in sentence
     assert expected in sentence
 
 
-def test_a_pickled_array_with_too_few_bytes(tmp_path):
+def test_a_pickled_array_with_too_few_bytes_is_refused(tmp_path):
     folder = write_python(tmp_path / "copy")
     content = python2_pickle(planes(TEST[0]), TEST[1]).replace(
         b"M\x32\x00M\x00\x0c", b"M\x33\x00M\x00\x0c"
@@ -147,7 +143,7 @@ def test_a_pickled_array_with_too_few_bytes(tmp_path):
     assert "do not fill an array of shape [51, 3072]" in complaint(folder, test=True)
 
 
-def test_test_images_are_checked_as_training_images_are(tmp_path):
+def test_class_counts_of_test_images_are_checked_like_those_of_training_images(tmp_path):
     images, labels = arrays(COUNTS.test, seed=4)
     folder = write_binary(tmp_path / "copy", test=(images, np.zeros_like(labels)))
     assert "50 images are labelled airplane; expected 5 of each class" in complaint(

@@ -24,26 +24,26 @@ from support.own_images import save_16_bits
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_class_folders_with_a_missing_class(part, tmp_path):
+def test_class_folders_with_a_missing_class_are_refused(part, tmp_path):
     folder = write_pngs(tmp_path / "copy")
     shutil.rmtree(folder / part / "horse")
     sentence = complaint(folder)
     assert sentence.startswith(f"{folder / part / 'horse'} is missing; expected a folder of ")
 
 
-def test_class_folders_without_a_test_part(tmp_path):
+def test_class_folders_without_a_test_part_are_refused(tmp_path):
     folder = write_pngs(tmp_path / "copy")
     shutil.rmtree(folder / "test")
     assert f"{folder / 'test' / 'airplane'} is missing" in complaint(folder)
 
 
-def test_class_folders_with_too_few_images(tmp_path):
+def test_class_folders_with_too_few_images_are_refused(tmp_path):
     folder = write_pngs(tmp_path / "copy")
     next((folder / "test" / "cat").iterdir()).unlink()
     assert f"{folder / 'test' / 'cat'}: 4 PNG files; expected 5" in complaint(folder)
 
 
-def test_a_png_of_the_wrong_size(tmp_path):
+def test_a_training_png_of_the_wrong_size_is_refused(tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     Image.new("RGB", (32, 31)).save(path)
     sentence = complaint(tmp_path / "copy")
@@ -53,13 +53,13 @@ def test_a_png_of_the_wrong_size(tmp_path):
 @pytest.mark.parametrize(
     "change", [lambda content: content[:-1], lambda _: b"", lambda _: b"GIF89a"]
 )
-def test_a_damaged_png_of_the_test_part_is_refused_at_once(change, tmp_path):
+def test_load_refuses_a_damaged_test_png(change, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "test" / "dog").iterdir())[0]
     path.write_bytes(change(path.read_bytes()))
     assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG image; get it again."
 
 
-def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
+def test_load_refuses_a_test_png_of_the_wrong_size(tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "test" / "dog").iterdir())[0]
     Image.new("RGB", (32, 31)).save(path)
     sentence = complaint(tmp_path / "copy")
@@ -67,7 +67,7 @@ def test_a_png_of_the_wrong_size_in_the_test_part_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_a_png_of_16_bits_is_not_cut_to_8(part, tmp_path):
+def test_a_png_of_16_bits_is_refused(part, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / part / "dog").iterdir())[0]
     save_16_bits(path, 32, 32)
     assert (
@@ -77,7 +77,7 @@ def test_a_png_of_16_bits_is_not_cut_to_8(part, tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "words"), [("RGBA", {}), ("P", {"transparency": 0})])
-def test_a_png_with_transparency(mode, words, tmp_path):
+def test_a_png_with_transparency_is_refused(mode, words, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     Image.new(mode, (32, 32)).save(path, **words)
     sentence = complaint(tmp_path / "copy")
@@ -87,13 +87,13 @@ def test_a_png_with_transparency(mode, words, tmp_path):
 @pytest.mark.parametrize(
     "change", [lambda content: content[: len(content) // 2], lambda _: b"GIF89a"]
 )
-def test_a_png_that_is_damaged(change, tmp_path):
+def test_a_damaged_training_png_is_refused(change, tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     path.write_bytes(change(path.read_bytes()))
     assert complaint(tmp_path / "copy") == f"{path}: not a whole PNG image; get it again."
 
 
-def test_a_jpeg_by_the_name_of_a_png(tmp_path):
+def test_a_jpeg_with_the_name_of_a_png_is_refused(tmp_path):
     path = sorted((write_pngs(tmp_path / "copy") / "train" / "dog").iterdir())[0]
     Image.new("RGB", (32, 32)).save(path, format="JPEG")
     assert f"{path}: not a whole PNG image" in complaint(tmp_path / "copy")
@@ -108,7 +108,7 @@ def test_a_png_that_claims_to_be_huge_is_not_decoded(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
-def test_an_npz_without_one_of_its_arrays(name, tmp_path):
+def test_an_npz_without_one_of_its_arrays_is_refused(name, tmp_path):
     path = write_npz(tmp_path / "c.npz", **{name: None})
     assert (
         complaint(path)
@@ -129,27 +129,27 @@ def test_an_npz_without_one_of_its_arrays(name, tmp_path):
         ({"x_train": np.full(200, None)}, "x_train is object of shape [200]; expected uint8"),
     ],
 )
-def test_an_npz_with_a_wrong_array(instead, expected, tmp_path):
+def test_an_npz_with_a_wrong_array_is_refused(instead, expected, tmp_path):
     path = write_npz(tmp_path / "c.npz", **instead)
     sentence = complaint(path)
     assert sentence.startswith(f"{path}: ")
     assert expected in sentence
 
 
-def test_a_text_file_by_the_name_of_an_npz(tmp_path):
+def test_a_text_file_with_the_name_of_an_npz_is_refused(tmp_path):
     (tmp_path / "c.npz").write_text("hello")
     assert "c.npz: not a whole .npz file" in complaint(tmp_path / "c.npz")
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.999])
-def test_a_truncated_npz(part, tmp_path):
+def test_a_truncated_npz_is_refused(part, tmp_path):
     path = write_npz(tmp_path / "c.npz")
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     assert f"{path}: not a whole .npz file" in complaint(path)
 
 
-def test_an_npz_with_flipped_bytes(tmp_path):
+def test_an_npz_with_changed_bytes_is_refused(tmp_path):
     path = write_npz(tmp_path / "c.npz")
     content = bytearray(path.read_bytes())
     content[5000:5100] = bytes(100)
@@ -157,13 +157,13 @@ def test_an_npz_with_flipped_bytes(tmp_path):
     assert f"{path}: not a whole .npz file" in complaint(path)
 
 
-def test_an_npz_whose_array_is_none(tmp_path):
+def test_an_npz_with_a_member_that_is_not_an_array_is_refused(tmp_path):
     with zipfile.ZipFile(write_npz(tmp_path / "c.npz", x_test=None), "a") as archive:
         archive.writestr("x_test.npy", b"hello")
     assert f"{tmp_path / 'c.npz'}: not a whole .npz file" in complaint(tmp_path / "c.npz")
 
 
-def test_an_npz_that_claims_an_array_of_any_size_is_refused_before_room_is_made(tmp_path):
+def test_an_npz_that_declares_a_huge_array_is_refused_before_allocation(tmp_path):
     header = io.BytesIO()
     shape = (10**9, 32, 32, 3)
     np.lib.format.write_array_header_1_0(
@@ -175,7 +175,7 @@ def test_an_npz_that_claims_an_array_of_any_size_is_refused_before_room_is_made(
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999])
-def test_a_truncated_archive(part, tmp_path):
+def test_a_truncated_archive_is_refused(part, tmp_path):
     path = write_archive(tmp_path / "c.tar.gz", write_python(tmp_path / "cifar-10-batches-py"))
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
@@ -184,14 +184,14 @@ def test_a_truncated_archive(part, tmp_path):
     assert "get it again" in sentence
 
 
-def test_an_archive_without_one_batch(tmp_path):
+def test_an_archive_without_one_batch_is_refused(tmp_path):
     folder = write_python(tmp_path / "cifar-10-batches-py")
     (folder / "test_batch").unlink()
     path = write_archive(tmp_path / "c.tar.gz", folder)
     assert f"{path}/cifar-10-batches-py/test_batch is missing" in complaint(path)
 
 
-def test_an_archive_that_unpacks_without_end_is_given_up(tmp_path, monkeypatch):
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10_archive, "MAX_UNPACKED", 1_000_000)
     path = tmp_path / "bomb.tar.gz"
     with (
@@ -204,7 +204,7 @@ def test_an_archive_that_unpacks_without_end_is_given_up(tmp_path, monkeypatch):
     assert "unpacks to more than 1,000,000 bytes" in complaint(path)
 
 
-def test_an_archive_writes_nothing_wherever_its_members_point(tmp_path):
+def test_an_archive_with_members_that_point_outside_writes_no_files(tmp_path):
     path = tmp_path / "home" / "evil.tar.gz"
     path.parent.mkdir()
     with tarfile.open(path, "w:gz") as tar:

@@ -23,23 +23,23 @@ SAMPLE_PAGE = (ROOT / "baselines" / "sample" / "README.md").read_text()
         BINARY.test[0], *archive.OFFICIAL.values(), *npz.NAMES,
     ],
 )  # fmt: skip
-def test_the_page_names_what_the_code_looks_at(word):
+def test_the_page_names_every_variable_and_file_that_the_code_looks_for(word):
     assert f"{word}" in PAGE
 
 
-def test_the_page_names_no_variable_that_the_code_does_not_read():
+def test_the_code_reads_every_variable_that_the_page_names():
     code = "".join(path.read_text() for path in (ROOT / "baselines").rglob("*.py"))
     for variable in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z_]+\b", PAGE):
         assert f'"{variable}"' in code
 
 
-def test_the_page_tells_the_sizes_of_the_splits():
+def test_the_page_states_the_split_sizes():
     held_out = round(find.VALIDATION_FRACTION * FULL.train / len(CLASSES)) * len(CLASSES)
     sizes = [int(n.replace(",", "")) for n in re.findall(r"^\| \w+ \| ([\d,]+) \|", PAGE, re.M)]
     assert sizes == [FULL.train - held_out, held_out, FULL.test]
 
 
-def test_both_pages_tell_the_size_and_order_of_the_sample():
+def test_both_pages_state_the_size_and_order_of_the_sample():
     assert f"{sample.COUNTS.train:,} training and {sample.COUNTS.test:,} test" in PAGE
     images, labels = sample.open_sample().train()
     per_class = np.bincount(labels)[0]
@@ -51,5 +51,5 @@ def test_both_pages_tell_the_size_and_order_of_the_sample():
     assert len(images) == sample.COUNTS.train
 
 
-def test_the_page_tells_how_far_an_archive_is_unpacked():
+def test_the_page_states_the_size_limit_for_unpacking_an_archive():
     assert f"{archive.MAX_UNPACKED // 10**6} MB" in PAGE

@@ -1,4 +1,4 @@
-"""Where CIFAR-10 is looked for, in which order, and what is said about it."""
+"""CIFAR-10 is searched for in a fixed order of places, and notes say which data is used."""
 
 import hashlib
 from pathlib import Path
@@ -47,7 +47,7 @@ def remote(served: Served) -> Remote:
     return Remote(served.url, hashlib.sha256(served.content).hexdigest(), len(served.content))
 
 
-def test_a_path_comes_before_the_environment(tmp_path, monkeypatch):
+def test_a_given_path_comes_before_the_environment_variable(tmp_path, monkeypatch):
     named, environment = other_copy(tmp_path / "named"), other_copy(tmp_path / "environment")
     monkeypatch.setenv("CIFAR10_DIR", str(environment))
     by_environment, _ = search()
@@ -58,7 +58,7 @@ def test_a_path_comes_before_the_environment(tmp_path, monkeypatch):
     assert notes == []
 
 
-def test_the_environment_comes_before_keras(tmp_path, home, monkeypatch):
+def test_the_environment_variable_comes_before_the_keras_folder(tmp_path, home, monkeypatch):
     other_copy(home / ".keras" / "datasets" / "cifar-10-batches-py")
     by_keras, _ = search()
     environment = other_copy(tmp_path / "environment")
@@ -70,7 +70,7 @@ def test_the_environment_comes_before_keras(tmp_path, home, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", ["path", "CIFAR10_DIR"])
-def test_named_data_that_are_missing_are_an_error_and_never_the_sample(
+def test_missing_named_data_is_an_error_and_not_replaced_by_the_sample(
     variable, tmp_path, monkeypatch
 ):
     missing = tmp_path / "missing"
@@ -81,7 +81,7 @@ def test_named_data_that_are_missing_are_an_error_and_never_the_sample(
 
 
 @pytest.mark.parametrize("variable", ["path", "CIFAR10_DIR"])
-def test_named_data_that_are_damaged_are_an_error_and_never_the_sample(
+def test_damaged_named_data_is_an_error_and_not_replaced_by_the_sample(
     variable, tmp_path, monkeypatch
 ):
     folder = write_binary(tmp_path / "copy")
@@ -102,7 +102,7 @@ KERAS_NAMES = (
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("name", KERAS_NAMES)
-def test_what_keras_downloaded_is_found(name, elsewhere, tmp_path, home, monkeypatch):
+def test_data_downloaded_by_keras_is_found(name, elsewhere, tmp_path, home, monkeypatch):
     keras = tmp_path / "elsewhere" if elsewhere else home / ".keras"
     if elsewhere:
         monkeypatch.setenv("KERAS_HOME", str(keras))
@@ -117,7 +117,7 @@ def test_what_keras_downloaded_is_found(name, elsewhere, tmp_path, home, monkeyp
     assert notes[0].startswith(f"reading CIFAR-10 from {place}.")
 
 
-def test_damaged_data_that_nobody_named_are_passed_over_and_said_so(home):
+def test_damaged_data_that_was_not_named_is_skipped_with_a_note(home):
     place = write_python(home / ".keras" / "datasets" / "cifar-10-batches-py")
     (place / "data_batch_3").unlink()
     found, notes = search()
@@ -126,7 +126,7 @@ def test_damaged_data_that_nobody_named_are_passed_over_and_said_so(home):
     assert f"{place / 'data_batch_3'} is missing" in notes[0]
 
 
-def test_offline_the_sample_is_taken_and_said_so_in_one_line():
+def test_the_sample_is_used_offline_with_a_note_of_one_line():
     found, notes = search()
     assert found.name == "cifar10-sample"
     assert (len(found.train), len(found.validation), len(found.open_test())) == (3400, 600, 1000)
@@ -151,14 +151,14 @@ def test_the_archive_is_downloaded_once_and_then_found(tmp_path, home, monkeypat
     assert str(place) in notes[1]
 
 
-def test_the_cache_is_where_xdg_says_and_works_offline(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_xdg_cache_home_and_works_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = tmp_path / "cache" / "compress" / "cifar-10-python.tar.gz"
     write_archive(place, write_python(tmp_path / "cifar-10-batches-py"))
     assert search()[0].name == "cifar10"
 
 
-def test_a_relative_xdg_folder_is_ignored_as_its_specification_asks(tmp_path, monkeypatch):
+def test_a_relative_xdg_cache_home_is_ignored(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     monkeypatch.chdir(tmp_path)
     write_archive(
@@ -189,7 +189,7 @@ def test_a_user_without_a_home_folder_gets_the_sample(monkeypatch):
     assert len(notes) == 1
 
 
-def test_a_keras_folder_that_may_not_be_read_is_passed_over(home, monkeypatch):
+def test_an_unreadable_keras_folder_is_skipped(home, monkeypatch):
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -199,7 +199,7 @@ def test_a_keras_folder_that_may_not_be_read_is_passed_over(home, monkeypatch):
     assert "Permission denied" in notes[0]
 
 
-def test_where_nobody_answers_the_sample_is_taken(monkeypatch):
+def test_the_sample_is_used_if_the_server_does_not_answer(monkeypatch):
     monkeypatch.delenv("COMPRESS_OFFLINE")
     url = closed_url()
     found, notes = search(archive=Remote(url, "0" * 64, 10))
@@ -209,7 +209,7 @@ def test_where_nobody_answers_the_sample_is_taken(monkeypatch):
     assert "refused" in notes[0]
 
 
-def test_a_download_with_the_wrong_hash_is_never_read(tmp_path, home, monkeypatch):
+def test_a_download_with_the_wrong_hash_is_discarded(tmp_path, home, monkeypatch):
     monkeypatch.delenv("COMPRESS_OFFLINE")
     with serving(Served(served_archive(tmp_path))) as served:
         found, notes = search(archive=Remote(served.url, "0" * 64, len(served.content)))

@@ -1,4 +1,4 @@
-"""Whatever form the images come in, the arrays are the same, and the test images wait until they are asked for."""
+"""Every storage format gives the same arrays, and the test images are read only when asked for."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_the_order_of_rows_in_the_files_does_not_matter(tmp_path):
     assert other.open_test().digest == one.open_test().digest
 
 
-def test_a_batch_whose_array_is_stored_by_columns_is_read_alike(tmp_path):
+def test_a_batch_in_column_major_order_gives_the_same_images(tmp_path):
     folder = write_python(tmp_path / "copy")
     rows = np.asfortranarray(planes(TEST[0]))
     (folder / "test_batch").write_bytes(python2_pickle(rows, TEST[1]))
@@ -116,7 +116,7 @@ def test_test_images_are_read_only_when_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_a_png_that_an_optimiser_made_smaller_keeps_its_pixels(mode, tmp_path):
+def test_a_png_stored_as_grey_or_palette_gives_the_same_pixels(mode, tmp_path):
     folder = write_pngs(tmp_path / "copy")
     path = sorted((folder / "train" / "frog").iterdir())[0]
     grey = Image.fromarray((np.arange(1024) // 4).astype(np.uint8).reshape(32, 32))
@@ -128,13 +128,13 @@ def test_a_png_that_an_optimiser_made_smaller_keeps_its_pixels(mode, tmp_path):
     assert read(folder).train.digest == plain
 
 
-def test_files_that_are_no_images_do_not_disturb_class_folders(tmp_path):
+def test_files_in_class_folders_that_are_not_images_are_ignored(tmp_path):
     folder = write_pngs(tmp_path / "copy")
     (folder / "train" / "frog" / ".DS_Store").write_bytes(b"x")
     assert len(read(folder).train) == 170
 
 
-def test_an_archive_that_is_not_the_official_one_is_remarked_on(tmp_path):
+def test_an_unofficial_archive_gives_a_note(tmp_path):
     path = write_archive(tmp_path / "c.tar.gz", write_python(tmp_path / "cifar-10-batches-py"))
     notes: list[str] = []
     load(path, notes.append, COUNTS)
@@ -142,7 +142,7 @@ def test_an_archive_that_is_not_the_official_one_is_remarked_on(tmp_path):
     assert "is not an official archive" in notes[0]
 
 
-def test_a_named_copy_as_published_needs_no_remark(tmp_path):
+def test_a_named_copy_in_the_published_format_gives_no_note(tmp_path):
     notes: list[str] = []
     load(write_binary(tmp_path / "copy"), notes.append, COUNTS)
     assert notes == []

@@ -33,7 +33,7 @@ def rows(images: np.ndarray) -> set[bytes]:
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 99), per_class=st.sampled_from([20, 40]))
-def test_every_image_of_a_sample_is_on_the_side_it_is_on_in_the_full_data(seed, per_class):
+def test_a_sampled_image_is_in_the_same_split_as_in_the_full_data(seed, per_class):
     images, labels = arrays(1000, seed)
     drawn = draw_train((images, labels), VALIDATION_FRACTION, 10 * per_class)
     assert drawn.shape == (10 * per_class, 32, 32, 3)
@@ -46,7 +46,7 @@ def test_every_image_of_a_sample_is_on_the_side_it_is_on_in_the_full_data(seed, 
     assert len(validation) == round(VALIDATION_FRACTION * per_class) * 10
 
 
-def test_a_sample_keeps_every_image_s_label():
+def test_a_sample_keeps_the_label_of_every_image():
     images, labels = arrays(500, seed=7)
     label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     for drawn in (draw_train((images, labels), 0.15, 200), draw_test((images, labels), 200)):
@@ -62,7 +62,7 @@ def test_the_draw_does_not_depend_on_the_order_of_the_full_data():
         np.testing.assert_array_equal(draw(images, labels), draw(images[order], labels[order]))
 
 
-def test_a_sheet_taken_apart_gives_the_images_in_order():
+def test_splitting_a_sheet_gives_the_images_in_order():
     images, _ = arrays(300, seed=1)
     laid_out = sheet(images)
     assert laid_out.shape == (96, 3200, 3)
@@ -95,7 +95,7 @@ def test_the_bundled_sample_is_balanced_real_and_small():
     assert sum(p.stat().st_size for p in FOLDER.glob("*.png")) <= 14e6
 
 
-def test_the_bundled_sample_tells_its_origin():
+def test_the_readme_of_the_bundled_sample_states_its_origin():
     text = (FOLDER / "README.md").read_text()
     assert "https://www.cs.toronto.edu/~kriz/cifar.html" in text
     assert "Licence" in text
@@ -108,7 +108,9 @@ def full_data() -> Path:
 
 
 @pytest.mark.slow
-def test_the_bundled_sample_lies_on_its_sides_in_the_full_data(monkeypatch, tmp_path):
+def test_images_of_the_bundled_sample_are_in_the_same_splits_as_in_the_full_data(
+    monkeypatch, tmp_path
+):
     full = load(full_data(), lambda sentence: None)
     for name in ("HOME", "KERAS_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -122,7 +124,7 @@ def test_the_bundled_sample_lies_on_its_sides_in_the_full_data(monkeypatch, tmp_
 
 
 @pytest.mark.slow
-def test_the_bundled_sample_can_be_drawn_anew(tmp_path):
+def test_drawing_the_sample_again_gives_the_bundled_sample(tmp_path):
     main([str(full_data()), "--out", str(tmp_path)])
     for part in ("train", "test"):
         for drawn, bundled in zip(
@@ -132,7 +134,7 @@ def test_the_bundled_sample_can_be_drawn_anew(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_full_data_are_split_as_published():
+def test_the_full_data_has_the_published_split_sizes():
     full = load(full_data(), lambda sentence: None)
     assert (len(full.train), len(full.validation), len(full.open_test())) == (42_500, 7_500, 10_000)
     images, _ = open_copy(full_data(), FULL).train()

@@ -34,13 +34,13 @@ def test_the_task_has_recipes_and_the_first_is_the_default():
     assert all(isinstance(recipe, Recipe) for recipe in [*recipes.values(), Cifar10().finetuning])
 
 
-def test_the_task_names_only_files_that_a_copy_of_the_package_has():
+def test_the_task_names_its_baseline_file_and_its_reference_files():
     path = Cifar10().baseline_path()
     assert path is None or path.suffix == ".keras"
     assert [p.name for p in Cifar10().references()] == ["published.csv", "field.csv"]
 
 
-def test_the_task_is_imported_without_anything_heavy():
+def test_importing_the_task_imports_no_heavy_library():
     heavy = "{'tensorflow', 'keras', 'pandas', 'matplotlib', 'PIL', 'rich'}"
     code = f"import sys, baselines.cifar10.task; print(sorted({heavy} & set(sys.modules)))"
     assert printed_by(code) == "[]"

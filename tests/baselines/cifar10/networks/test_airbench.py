@@ -1,4 +1,4 @@
-"""The airbench network is that of its source: layers, first weights, and what of it trains."""
+"""The airbench network matches its source: layers, initial weights and trainable variables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from conftest import Silent
 from support.network_parts import weights_and_macs
 
 RNG = np.random.default_rng(0)
-# Neighbouring pixels and colours alike, as in photographs.
+# Neighboring pixels and colors are similar, as in photographs.
 SMOOTH = np.cumsum(RNG.normal(0, 9, (30, 32, 32, 3)), axis=2) + RNG.normal(120, 20, (30, 1, 1, 1))
 IMAGES = np.clip(SMOOTH, 0, 255).astype(np.uint8)
 # Part -> weights of its kernels, MACs: worked out by hand from the shapes.
@@ -53,7 +53,7 @@ def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
     assert weights_and_macs(model, part) == PARTS[part]
 
 
-def test_all_together_is_1971640_weights_and_biases_and_118_million_macs(model: Any) -> None:
+def test_the_network_has_1971640_weights_and_biases_and_118_million_macs(model: Any) -> None:
     shifts = 2 * (64 + 256 + 256)
     assert sum(weights for weights, _ in PARTS.values()) + 24 + shifts == 1_971_640
     statistics = 2 * shifts
@@ -101,7 +101,7 @@ def test_a_training_step_leaves_the_whitening_kernel_as_it_was() -> None:
     assert np.any(moved != bias)
 
 
-def test_whitened_patches_of_training_images_are_uncorrelated_and_of_mean_square_one(
+def test_whitened_training_patches_are_uncorrelated_with_mean_square_near_one(
     small: Any,
 ) -> None:
     whiten = small.get_layer("whiten")
@@ -115,7 +115,7 @@ def test_whitened_patches_of_training_images_are_uncorrelated_and_of_mean_square
     assert np.all(np.diag(moments) > 0.9)
 
 
-def test_epsilon_is_all_that_is_missing_from_a_mean_square_of_one() -> None:
+def test_whitening_gives_a_mean_square_of_one_except_for_epsilon() -> None:
     images = RNG.normal(0.1, [0.5, 0.05], (8, 6, 6, 2))
     kernel = whitening_kernel(images, 2, epsilon=1e-3).astype(np.float64).reshape(8, 16)
     patches = np.stack(
@@ -144,11 +144,11 @@ def test_whitening_does_not_depend_on_how_images_are_grouped(monkeypatch: Any) -
     assert np.allclose(np.abs(whole), np.abs(parts), atol=1e-4)
 
 
-def test_images_without_any_variety_have_a_finite_kernel() -> None:
+def test_constant_images_give_a_finite_whitening_kernel() -> None:
     assert np.isfinite(whitening_kernel(np.zeros((2, 4, 4, 3), np.float32), 2, 5e-4)).all()
 
 
-def test_only_the_first_5000_images_give_the_whitening(monkeypatch: Any) -> None:
+def test_the_whitening_kernel_uses_only_the_first_5000_images(monkeypatch: Any) -> None:
     monkeypatch.setattr("baselines.cifar10.networks.airbench.WHITENING_IMAGES", 10)
     options = Airbench(widths=(1, 1, 1))
     ten = options.build(IMAGES[:10]).get_layer("whiten").get_weights()[0]
@@ -168,7 +168,7 @@ def test_first_filters_copy_their_inputs(small: Any, name: str) -> None:
     assert np.all(rest != 0)
 
 
-def test_dirac_filters_leave_what_came_in_as_it_was() -> None:
+def test_dirac_filters_does_not_change_its_argument() -> None:
     kernel = RNG.random((3, 3, 2, 3))
     before = kernel.copy()
     dirac_filters(kernel)
@@ -197,7 +197,7 @@ def test_momentum_and_widths_out_of_range_are_refused() -> None:
     [IMAGES[:0], IMAGES / np.float32(255), IMAGES[:, :16], IMAGES[0]],
     ids=["none", "floats", "half", "one image"],
 )
-def test_what_are_no_training_images_is_refused(images: np.ndarray) -> None:
+def test_arrays_that_are_not_training_images_are_refused(images: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"airbench: .* are no training images: give uint8"):
         Airbench(widths=(1, 1, 1)).build(images)
 
@@ -205,7 +205,7 @@ def test_what_are_no_training_images_is_refused(images: np.ndarray) -> None:
 TEACHER = AIRBENCH_RECIPES["teacher"]
 
 
-def test_rates_of_the_training_are_those_of_the_source() -> None:
+def test_learning_rates_and_weight_decay_match_the_source() -> None:
     # As the source computes them, for a loss summed over 1,024 examples.
     kilostep_scale = 1024 * (1 + 1 / (1 - 0.85))
     rate, decay = 11.5 / kilostep_scale, 0.0153 * 1024 / kilostep_scale
@@ -216,7 +216,7 @@ def test_rates_of_the_training_are_those_of_the_source() -> None:
     assert shift.l2 == pytest.approx(decay / (64 * rate) / 1024) == pytest.approx(2.1e-5, rel=0.02)
 
 
-def test_each_variable_is_in_its_group(small: Any) -> None:
+def test_each_variable_is_in_its_parameter_group(small: Any) -> None:
     whiten, shift, others = TEACHER.param_groups
     groups = {v.path: group_of(v.path, TEACHER.param_groups) for v in small.trainable_variables}
     shifts = [path for path, group in groups.items() if group is shift]
@@ -225,7 +225,7 @@ def test_each_variable_is_in_its_group(small: Any) -> None:
     assert sum(group is others for group in groups.values()) == 7
 
 
-def test_without_images_it_has_the_same_architecture() -> None:
+def test_the_network_built_without_images_has_the_same_architecture() -> None:
     options = Airbench(widths=(2, 2, 2))
     with_images, without = options.build(IMAGES), options.build()
     assert [v.shape for v in without.weights] == [v.shape for v in with_images.weights]
@@ -242,7 +242,7 @@ class Few(Cifar10):
         return None
 
 
-def test_trained_it_keeps_its_whitening_kernel_and_its_file_teaches(
+def test_training_keeps_the_whitening_kernel_and_the_saved_file_can_teach(
     tmp_path: Path, silent: Silent
 ) -> None:
     task = Few()

@@ -71,12 +71,12 @@ def test_width_scales_every_layer_but_the_last(
     assert student.output_shape == (None, 10)
 
 
-def test_width_that_makes_no_network_is_refused() -> None:
+def test_width_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="width: 0 is not in the range"):
         plain.build(width=0)
 
 
-def test_it_gives_logits(model: Any) -> None:
+def test_the_network_gives_logits(model: Any) -> None:
     scores = np.array(model(np.zeros((2, 32, 32, 3), dtype=np.float32)))
     assert scores.shape == (2, 10)
     assert model.layers[-1].activation is backend.keras().activations.linear

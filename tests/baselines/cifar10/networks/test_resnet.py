@@ -1,4 +1,4 @@
-"""The ResNet has the published layers, weight by weight, and refuses shapes that are none."""
+"""The ResNet has the published layers, weight by weight, and refuses invalid shapes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_part_has_its_weights_and_macs(model: Any, part: str) -> None:
     assert weights_and_macs(model, part) == PARTS[part]
 
 
-def test_all_together_is_174698_weights_and_biases_and_26_66_million_macs(model: Any) -> None:
+def test_the_network_has_174698_weights_and_biases_and_26_66_million_macs(model: Any) -> None:
     kernels = KerasModel(model).kernels()
     biases = sum(kernel.shape[-1] for kernel in kernels.values())
     assert biases == 570
@@ -41,7 +41,7 @@ def test_all_together_is_174698_weights_and_biases_and_26_66_million_macs(model:
     assert sum(weights for weights, _ in PARTS.values()) == 174_698 - 570
 
 
-def test_every_convolution_is_without_bias_and_followed_by_its_normalization(model: Any) -> None:
+def test_every_convolution_has_no_bias_and_is_followed_by_its_normalization(model: Any) -> None:
     convolutions = [layer for layer in model.layers if type(layer).__name__ == "Conv2D"]
     assert len(convolutions) == 1 + 3 * 4 + 2
     for layer in convolutions:
@@ -52,7 +52,7 @@ def test_every_convolution_is_without_bias_and_followed_by_its_normalization(mod
         assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)  # as in the baseline CNN
 
 
-def test_only_the_first_blocks_of_stages_two_and_three_have_stride_and_a_kernel_on_the_shortcut(
+def test_only_the_first_blocks_of_stages_2_and_3_have_stride_2_and_a_shortcut_kernel(
     model: Any,
 ) -> None:
     strided = [n.name for n in model.layers if getattr(n, "strides", (1, 1)) == (2, 2)]
@@ -70,7 +70,7 @@ def test_a_block_adds_before_its_last_relu(model: Any) -> None:
         assert model.get_layer(f"relu{name}b").input is model.get_layer(f"add{name}").output
 
 
-def test_a_block_whose_convolutions_are_zero_lets_its_input_through() -> None:
+def test_a_block_with_zero_convolutions_passes_its_input_through() -> None:
     small = ResNet(widths=(2, 2, 2), depth=8).build()
     for half in "ab":
         small.get_layer(f"conv1_1{half}").kernel.assign(np.zeros((3, 3, 2, 2), np.float32))
@@ -88,14 +88,14 @@ def test_depth_counts_the_layers_on_the_longest_way(depth: int) -> None:
     assert small.output_shape == (None, 10)
 
 
-def test_it_gives_logits(model: Any) -> None:
+def test_the_network_gives_logits(model: Any) -> None:
     scores = np.array(model(np.zeros((2, 32, 32, 3), dtype=np.float32)))
     assert scores.shape == (2, 10)
     assert model.layers[-1].activation.__name__ == "linear"
 
 
 @pytest.mark.parametrize("depth", [0, 2, 7, 15, -4, 206, True, "x"])
-def test_depth_that_is_no_resnet_is_refused(depth: Any) -> None:
+def test_an_invalid_depth_is_refused(depth: Any) -> None:
     with pytest.raises(ValueError, match=r"resnet: option 'depth': .* is not"):
         ResNet(depth=depth)
 
@@ -108,5 +108,5 @@ def test_widths_that_are_not_three_positive_numbers_are_refused(widths: Any) -> 
         ResNet(widths=widths)
 
 
-def test_widths_out_of_json_are_those_of_a_tuple() -> None:
+def test_widths_from_json_equal_widths_from_a_tuple() -> None:
     assert ResNet(widths=[4, 8, 12]) == ResNet(widths=(4, 8, 12))  # type: ignore[arg-type]
