@@ -95,6 +95,12 @@ def test_one_baseline_row_is_compared_with_all_seeds(page: Any) -> None:
     assert "(-1.00, -0.99)" in line
 
 
+def test_the_baseline_row_of_another_incoming_model_is_not_compared_with(page: Any) -> None:
+    rows = [row(bits(8900), label="taught"), row(bits(9000)), row(bits(8000), model_file="a.keras")]
+    target = HALF | {"over": "baseline", "seeds": 1}
+    assert "| -1.00 (-1.00) |" in page.difference_line(target, rows)
+
+
 def test_a_row_with_more_macs_than_the_target_allows_is_not_used(
     page: Any,
 ) -> None:

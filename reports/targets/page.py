@@ -174,11 +174,16 @@ def below_the_floor(wanted: dict[str, Any], rows: Sequence[Result]) -> list[str]
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {100 * row.top1:.2f} | {row.file_bytes:,} | {row.seed} | `{row.label}` |"
+            f"| {100 * row.top1:.2f} | {row.file_bytes:,} | {row.seed} | `{made_by(row)}` |"
             for row in tried
         ]
         lines += [""]
     return lines
+
+
+def made_by(row: Result) -> str:
+    """The label of a row, with the model file that it began with, if that is not the baseline."""
+    return f"--model {row.model_file} {row.label}" if row.model_file else row.label
 
 
 def tried_for(wanted: dict[str, Any], rows: Sequence[Result]) -> dict[str, list[Result]]:

@@ -33,8 +33,9 @@ def few_macs(target: dict[str, Any], rows: Sequence[Result]) -> Sequence[Result]
 
 
 def top1_by_seed(label: str, rows: Sequence[Result]) -> dict[int, float]:
-    """Seed -> top-1 of the rows with a label."""
-    return {row.seed: row.top1 for row in rows if row.label == label}
+    """Seed -> top-1 of the rows with a label. "baseline" is the task's: rows of other models have a file name."""
+    named = [row for row in rows if row.label == label]
+    return {row.seed: row.top1 for row in named if label != "baseline" or not row.model_file}
 
 
 def curves_of(missed: dict[str, list[Result]], rows: Sequence[Result]) -> dict[str, list[float]]:
