@@ -14,7 +14,7 @@ The whole contract of a stage:
   the run to `task.record`.
 - `outline(model, task)` is for a stage that makes another network: it returns the model to check the next stages with.
 - `asked_figure()` and `reaching(...)` are for a stage with a target that only the run can measure. `file_bytes(model)`
-  is for a stage that gives a file.
+  and `why_not_on_micro()` are for a stage that gives a file.
 - `broken_promises(kernels)` checks in the exported file whether the stage kept its promises.
 """
 
@@ -55,6 +55,7 @@ class Stage(ABC):
     version: ClassVar[int] = 1
     trains: ClassVar[bool] = True  # True if its result depends on how the task trains
     needs_tensorflow: ClassVar[bool] = True  # False: `apply` works on Keras's JAX backend too
+    needs_micro: ClassVar[bool] = False  # True: TFLM must run the file that the stage takes
 
     def __post_init__(self) -> None:
         typed_options.check(self)
@@ -101,6 +102,10 @@ class Stage(ABC):
         None if the stage gives no file, or cannot tell the size: the size of the int8 file is then used.
         """
         return None
+
+    def why_not_on_micro(self) -> str:
+        """The reason why TFLM runs no file that this stage gives with these options; empty if it may run one."""
+        return ""
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         """The promises of this stage that the exported file breaks: one sentence each, naming the tensor.

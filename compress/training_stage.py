@@ -23,9 +23,11 @@ from compress.tasks.view import TaskView
 from compress.training.augmentation import FIELDS, harmless_augmentation
 from compress.training.batches import check_augmentation
 from compress.training.distillation import Distillation
+from compress.training.fit import check_choice
+from compress.training.optimizer import why_not_by_tf_keras
 from compress.training.precision import compiled_copy
 from compress.training.recipe import Recipe
-from compress.training.recipe_settings import RecipeSetting, values_of
+from compress.training.recipe_settings import RecipeSetting, check_dropout, values_of
 from compress.training.validation import judged
 
 SELF = "self"  # the word for the incoming model
@@ -91,14 +93,32 @@ class TrainingStage(Stage):
         return [finding for path in files for finding in self.check_file(path, model, "teacher")]
 
     def outline(self, model: KerasModel, task: TaskView) -> KerasModel:
-        changed = task.with_recipe_changes(self._recipe_changes())
+        changes = self._recipe_changes()
+        others = {name: value for name, value in changes.items() if name != "dropout"}
         try:
-            recipe = self.recipe(changed)
+            recipe = self.recipe(task.with_recipe_changes(changes))
+            if others != changes and not self.trains_new_network():
+                check_dropout(recipe, self.recipe(task.with_recipe_changes(others)))
         except ValueError as error:
             raise ValueError(f"{self.name}: option 'set': {error}") from error
         check_augmentation(task.train, recipe)
+        if getattr(self, "epochs", None) != 0:
+            try:
+                check_choice(task.train_on, recipe)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from error
+            if (why := why_not_by_tf_keras(recipe)) and self.trains_by_tf_keras(model):
+                raise ValueError(f"{self.name}: {why}")
         self._check_teachers(task)
         return model
+
+    def trains_new_network(self) -> bool:
+        """True if the stage trains a network that it gets from `task.build`."""
+        return False
+
+    def trains_by_tf_keras(self, model: KerasModel) -> bool:
+        """True if the stage trains `model` with tf_keras."""
+        return "tf-keras" in self.libraries()
 
     def _check_teachers(self, task: TaskView) -> None:
         """Raise CannotTreat if a teacher file needs other pixel values than this task gives; see `misfit`."""
@@ -170,8 +190,9 @@ class TrainingStage(Stage):
         In few steps, the moving averages of BatchNormalization do not reach the statistics of its new inputs. Better
         means higher accuracy on validation images, or lower cross-entropy at equal accuracy.
         """
-        batch = min(self.recipe(task).batch_size, len(task.train))
-        steps = getattr(self, "epochs", 0) * (len(task.train) // batch)
+        shown = len(task.training_data().shown)
+        batch = min(self.recipe(task).batch_size, shown)
+        steps = getattr(self, "epochs", 0) * (shown // batch)
         undone = task.recorded.get("training_undone", False)
         if undone or not 0 < steps < SHORT or not has_statistics(model):
             return model

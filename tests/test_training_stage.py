@@ -123,6 +123,62 @@ def test_settings_that_contradict_the_recipe_are_refused_before_any_work(
 
 
 @every_stage
+def test_dropout_is_refused_before_any_work_if_no_new_network_is_trained(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    kept, changed = (registry.stage(name)(set=(f"dropout={rate}",)) for rate in (1.0, 0.1))
+    Pipeline((kept,)).check(toy_model, toy_view)  # it changes nothing
+    if name != "distill":
+        with pytest.raises(ValueError, match=f"^{name}: option 'set': dropout counts only where"):
+            Pipeline((changed,)).check(toy_model, toy_view)
+        return
+    Pipeline((changed,)).check(toy_model, toy_view)
+    from_file = dataclasses.replace(changed, student="zoo:toy")
+    with pytest.raises(ValueError, match=r"^distill: option 'set': dropout counts only where"):
+        Pipeline((from_file,)).check(toy_model, toy_view)
+
+
+@every_stage
+def test_mixup_with_one_view_is_refused_because_it_would_mix_nothing(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    stage = registry.stage(name)(views=1, set=("mixup=0.2",))
+    with pytest.raises(ValueError, match=f"^{name}: option 'set': .* give 2 or more views"):
+        Pipeline((stage,)).check(toy_model, toy_view)
+    Pipeline((dataclasses.replace(stage, set=("mixup=0.0",)),)).check(toy_model, toy_view)
+
+
+@every_stage
+def test_a_choice_by_validation_images_that_are_trained_on_is_refused_before_any_work(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    view = dataclasses.replace(toy_view, train_on="train+validation")
+    stage = registry.stage(name)(epochs=1, set=("schedule=plateau",))
+    with pytest.raises(ValueError, match=f"^{name}: schedule = 'plateau' chooses by validation"):
+        Pipeline((stage,)).check(toy_model, view)
+    Pipeline((stage,)).check(toy_model, toy_view)
+    if name in ("cluster", "prune", "prune-filters"):
+        untrained = registry.stage(name)(epochs=0, set=("schedule=plateau",))
+        Pipeline((untrained,)).check(toy_model, view)
+
+
+@every_stage
+def test_a_schedule_that_tf_keras_lacks_is_refused_before_any_work(
+    name: str, toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    stage = registry.stage(name)(epochs=1, set=("schedule=triangular", "warmup=0.2"))
+    if name in ("cluster", "prune", "qat"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: recipe .* which only training with Keras 3"
+        ):
+            Pipeline((stage,)).check(toy_model, toy_view)
+    else:
+        Pipeline((stage,)).check(toy_model, toy_view)
+    if name == "qat":
+        Pipeline((dataclasses.replace(stage, bits="4"),)).check(toy_model, toy_view)
+
+
+@every_stage
 def test_a_setting_that_is_an_option_or_is_given_twice_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: option 'set': epochs has an option of its own"):
         registry.stage(name)(set=("epochs=3",))
@@ -243,6 +299,18 @@ def test_statistics_are_not_renewed_without_training_or_after_a_long_one(
 ) -> None:
     model = stale(toy_model)
     assert Prune(epochs=epochs).with_fit_statistics(model, toy_view, seed=0) is model
+
+
+def test_the_steps_of_a_short_training_count_all_images_that_it_shows(
+    toy_model: KerasModel, toy_view: TaskView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, stage = stale(toy_model), Finetune(epochs=1)
+    steps = len(toy_view.train) // stage.recipe(toy_view).batch_size
+    monkeypatch.setattr("compress.training_stage.SHORT", steps + 1)
+    more = dataclasses.replace(toy_view, train_on="train+validation", recorded={})
+    assert len(more.training_data().shown) // stage.recipe(more).batch_size > steps
+    assert stage.with_fit_statistics(model, more, seed=0) is model
+    assert stage.with_fit_statistics(model, toy_view, seed=0) is not model
 
 
 def test_statistics_are_kept_if_renewing_them_does_not_help(

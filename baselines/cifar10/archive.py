@@ -57,6 +57,10 @@ def _batches(path: Path) -> tuple[Layout, dict[str, bytes]]:
                 for layout, batches in batches_of.items():
                     wanted = place.name in [*layout.train, *layout.test]
                     if wanted and place.parent.name == layout.folder and member.isreg():
+                        if member.issparse():  # its zeros are not in the stream that is capped
+                            raise ValueError(
+                                f"{path}: {place.name} is stored as a sparse file; not CIFAR-10: get it again."
+                            )
                         batches[place.name] = tar.extractfile(member).read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a whole .tar.gz archive ({error}): get it again.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from baselines.cifar10.archive import OFFICIAL
@@ -65,17 +66,22 @@ def load(
         f"using the bundled sample of CIFAR-10 ({COUNTS.train:,} training and {COUNTS.test:,} test images), "
         f"because the full data were not found ({'; '.join(reasons)}); give them with --data."
     )
-    return _dataset(open_sample(), "cifar10-sample")
+    return replace(_dataset(open_sample(), "cifar10-sample"), provisional=not _offline())
 
 
 def sources(path: Path | None) -> list[Path] | None:
-    """The files and folders that `load(path)` depends on; None if it would try a download."""
+    """The files and folders that `load(path)` depends on; None if it would try a download.
+
+    It may also try one if a place is damaged. If this fails, the sample that `load` gives is provisional.
+    """
     variable = os.environ.get("CIFAR10_DIR")
     named = path or (Path(variable) if variable else None)
     if named is not None:
         return [named]
     places = _places()
-    return [*places, FOLDER] if _offline() or any(map(Path.exists, places)) else None
+    if _offline():
+        return [*places, FOLDER]
+    return places if any(map(Path.exists, places)) else None
 
 
 def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from compress import registry
 from compress.cli import console
 from compress.data import leakage
 from compress.data.dataset import Dataset, Split
 from compress.report import consistency, references
 from compress.rows.jsonl import read_from
+from compress.tasks.task import Task
 from compress.text import printable
 
 
-def show(task: str, data: Path | None, check: bool, results: Path, as_json: bool) -> bool:
+def show(
+    task: Task, task_name: str, data: Path | None, check: bool, results: Path, as_json: bool
+) -> bool:
     """Show the splits; with `check`, compare them. Return False if the check finds the same image in two splits.
 
     Test images are compared with the others by their pixels. No model sees them.
     """
-    chosen = registry.task(task)
     rows = read_from(results) if check and results.exists() else []
-    dataset = chosen.load(data, console.progress().note)
+    dataset = task.load(data, console.progress().note)
     splits = {"train": dataset.train, "validation": dataset.validation}
     splits["test"] = dataset.open_test()
     record: dict[str, Any] = {
@@ -32,11 +33,12 @@ def show(task: str, data: Path | None, check: bool, results: Path, as_json: bool
     if check:
         if dataset.train.is_features:
             raise ValueError(
-                f"{dataset.name} has no pixels from 0 to 255; --check compares images, so leave it out for other data."
+                f"{dataset.name} has no pixels from 0 to 255; --check compares images: leave out --mean and --std, or "
+                "--check for features."
             )
         record["near_duplicates"] = _leaks(splits)
-        own = [row for row in rows if row.task == task and row.data == dataset.name]
-        published = references.read_references(chosen.references())
+        own = [row for row in rows if row.task == task_name and row.data == dataset.name]
+        published = references.read_references(task.references())
         record["validation_against_test"] = [
             *consistency.of_rows(own), *consistency.of_published(published, dataset.name),
         ]  # fmt: skip

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from compress.cli.options import DATA, JSON, RESULTS, TASK
+from compress.cli.options import DATA, JSON, PIXELS, RESULTS, TASK, with_task
 
 CHECK = click.Option(["--check"], is_flag=True, help="Look for leaks between the splits.")
 
 
-@click.command(params=[TASK, DATA, CHECK, RESULTS, JSON])
+@click.command(params=[TASK, DATA, *PIXELS, CHECK, RESULTS, JSON])
 @click.pass_context
-def data(ctx: click.Context, data: Path | None, **values: Any) -> None:
+def data(ctx: click.Context, **values: Any) -> None:
     """Show the splits of the data; --check looks for leaks between them.
 
     --check counts the images that have a near-duplicate in another split. It also shows whether validation and test
@@ -23,5 +22,7 @@ def data(ctx: click.Context, data: Path | None, **values: Any) -> None:
     """
     from compress.cli import data_command
 
-    if not data_command.show(data=data, **values):
+    asked = with_task(values) | {"task_name": values["task"]}
+    del asked["input_scale"]  # without --mean and --std, the data are the same at every scale
+    if not data_command.show(**asked):
         ctx.exit(1)

@@ -56,7 +56,9 @@ def doctor(stages: Sequence[Stage], options: DoctorOptions) -> bool:
     else:
         record = _diagnosed_for(options.task, stages, options)
     if options.target:
-        model = flattened(loaded_model(options.file, options.trust))[0]
+        # The rewritten model, if there is one.
+        file = (record["fixed"] or {}).get("file", options.file)
+        model = flattened(loaded_model(Path(file), options.trust))[0]
         record["on_target"] = on_micro(model)
     if options.as_json:
         console.say_json(record)

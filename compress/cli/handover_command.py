@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from compress.cli.options import with_task
 from compress.data.dataset import Dataset
 from compress.handover.export import CHECKSUMS, ROW, Handover
 from compress.handover.export import export as write
-from compress.handover.verify import Check, file_checks, measured_again, row_checks
+from compress.handover.verify import Check, file_checks, measured_again, missing, row_checks
 from compress.input_file import regular
 from compress.model_files.file_kind import suffix_of
 from compress.model_files.load import load_model
@@ -73,19 +73,14 @@ def export(
     console.say(f"{len(files)} files in {to}; `compress verify {to}` checks them.")
 
 
-def verify(
-    source: str,
-    out: Path,
-    results: Path,
-    as_json: bool,
-    **of_task: Any,
-) -> None:
+def verify(source: str, out: Path, results: Path, as_json: bool, **of_task: Any) -> None:
     """Repeat the measurements of a row on its kept file, and show for each field whether it is equal.
 
     Raises:
       ValueError: a field is not equal, or there is no such run or folder.
     """
     checks: list[Check] = []
+    unmeasured: list[str] = []
     path = Path(source)
     if (path / CHECKSUMS).exists():
         checks += file_checks(path)
@@ -106,20 +101,27 @@ def verify(
         asked = _asked(of_task, found.row)
         if asked is not None:
             checks += measured_again(found.row, found.model, asked.load(), asked.scale)[0]
-    _show(checks, source, as_json)
+            unmeasured = missing(found.row)
+    _show(checks, source, as_json, unmeasured)
 
 
-def _show(checks: list[Check], source: str, as_json: bool) -> None:
+def _show(checks: list[Check], source: str, as_json: bool, unmeasured: Sequence[str] = ()) -> None:
+    """Show the checks and the fields that could not be measured. ValueError if a field is not equal."""
     wrong = [check for check in checks if not check.equal]
     if as_json:
         record = [
             {"field": c.field, "equal": c.equal, "recorded": c.recorded, "found": c.found}
             for c in checks
         ]
-        console.say_json({"source": source, "equal": not wrong, "checks": record})
+        more = {"not_measured": list(unmeasured)} if unmeasured else {}
+        console.say_json({"source": source, "equal": not wrong, "checks": record} | more)
     else:
-        console.print_records(
-            [{"field": c.field, "is": "equal" if c.equal else "not equal"} for c in checks]
+        shown = [{"field": c.field, "is": "equal" if c.equal else "not equal"} for c in checks]
+        console.print_records(shown + [{"field": n, "is": "not measured"} for n in unmeasured])
+    if unmeasured:
+        console.progress().note(
+            f"{source}: not measured, because tflite-micro is not installed: {', '.join(unmeasured)}; "
+            "pip install 'compress-cnn[micro]'."
         )
     if wrong:
         told = "; ".join(
@@ -128,7 +130,8 @@ def _show(checks: list[Check], source: str, as_json: bool) -> None:
         )
         raise ValueError(f"{source}: {len(wrong)} of {len(checks)} fields are not equal: {told}.")
     if not as_json:
-        console.say(f"{source}: all {len(checks)} fields are equal.")
+        kind = "measured fields" if unmeasured else "fields"
+        console.say(f"{source}: all {len(checks)} {kind} are equal.")
 
 
 def _source(source: str, out: Path) -> _Source:

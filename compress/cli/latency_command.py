@@ -13,7 +13,7 @@ import numpy as np
 from compress.cli import console
 from compress.measurement.latency import milliseconds, ratio
 from compress.rows.jsonl import append_to
-from compress.rows.latency import LatencyRow
+from compress.rows.latency import LatencyRow, read_latencies
 from compress.runs import provenance
 from compress.tflite.model import TFLiteModel
 
@@ -26,8 +26,10 @@ def latency(
     """Time a file, alone or against another, show the times, and append a row if `results` is given.
 
     Raises:
-      ValueError: a file is not a `.tflite` file, or LiteRT does not run it.
+      ValueError: a file is not a `.tflite` file, LiteRT does not run it, or `results` holds other rows.
     """
+    if results is not None and results.is_file():
+        _check_latencies(results)
     paths = [path for path in (against, file) if path is not None]
     models = [TFLiteModel.load(path) for path in paths]
     times = milliseconds([model.content for model in models], rounds, inputs)
@@ -63,6 +65,17 @@ def latency(
         f"{row.machine}; has {', '.join(row.instruction_sets) or 'none of the known sets'}"
     )
     console.print_pairs(shown)
+
+
+def _check_latencies(results: Path) -> None:
+    """Raise ValueError if a file holds other rows: with a latency among them, no command would read it."""
+    try:
+        read_latencies(results)
+    except ValueError as error:
+        raise ValueError(
+            f"{results} has a line that is not a row of `compress latency`: name another file for latencies, "
+            "such as reports/latency.jsonl."
+        ) from error
 
 
 def _described(path: Path, model: TFLiteModel) -> dict[str, Any]:

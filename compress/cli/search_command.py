@@ -47,10 +47,17 @@ class Searching:
 
     @cached_property
     def start(self) -> tuple[KerasModel, RunContext]:
-        """The model that trials start from, and their context. It measures on validation images and writes no rows."""
+        """The model that trials start from, and their context. It measures on validation images and writes no rows.
+
+        The definition gets the digests of the model and the data. ValueError if the search began with others.
+        """
         context = run_context(self.options)
         model, context = setup.start(
             self.options, dataclasses.replace(context, progress=self.progress)
+        )
+        data = context.data.digests
+        self.definition = self.definition.with_inputs(
+            {"model": model.digest, "train": data.train, "validation": data.validation}
         )
         return model, dataclasses.replace(context, results=None)
 
@@ -63,6 +70,16 @@ class Searching:
     def standing(self) -> Standing:
         """The results of the search so far."""
         return standing(self.study, self.definition)
+
+    def budget(self, parent: int | None = None) -> Budget:
+        """The remaining budget. Its time begins now: the model and the data are loaded first, unless it is used up.
+
+        Args:
+          parent: see `Budget`.
+        """
+        if not Budget.of(self.definition, so_far := self.standing(), parent).is_used_up(so_far):
+            _, _ = self.start
+        return Budget.of(self.definition, self.standing(), parent)
 
     def check_possible(self) -> None:
         """Raise ValueError if nothing in the space can meet a limit."""
@@ -138,7 +155,7 @@ def search(values: Mapping[str, Any], typed: Collection[str]) -> None:
         found.save(out)  # before its database is opened in the same folder
     searching = Searching(found, out)
     if values["worker"] is not None:
-        budget = Budget.of(found, searching.standing(), parent=values["worker"])
+        budget = searching.budget(parent=values["worker"])
         searching.run_trials(budget, lambda trial, so_far: None)
         return
     found.save(out)
@@ -150,12 +167,13 @@ def _drive(searching: Searching, jobs: int, cluster: Cluster | None, as_json: bo
     found, note = searching.definition, searching.progress.note
     searching.rows.add(searching.study)
     so_far = searching.standing()
-    budget = Budget.of(found, so_far)
     note(f"search {found.name}: {search_output.begun(found, so_far)}")
-    if not budget.is_used_up(so_far):
+    if not searching.budget().is_used_up(so_far):
+        searching.definition.save(searching.out)
         searching.check_possible()
         if not searching.study.get_trials(deepcopy=False):
             searching.propose_the_first()
+    budget = searching.budget()
 
     def told(trial: Any, so_far: Standing) -> None:
         searching.rows.add(searching.study)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from compress.data.dataset import Split
+from compress.data.image_file import MAX_BYTES
 from compress.data.safe_pickle import load_dict
-from compress.input_file import regular
 
 BATCHES = 5
 CLASSES = (
@@ -28,7 +28,6 @@ CLASSES = (
 SIDE = 32  # pixels
 PIXELS = SIDE * SIDE * 3  # bytes per image
 RECORD = 1 + PIXELS  # bytes: the label, then the red, green and blue plane, row by row
-MAX_RECORDS = 1_000_000  # per batch
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 [n, 32, 32, 3], labels [n]
 
@@ -76,7 +75,7 @@ def python_batch(content: bytes, records: int | None, where: str) -> Arrays:
         type(label) is int and 0 <= label < 256 for label in labels
     ):
         raise ValueError(f"{where}: a label is not a whole number from 0 to 9.")
-    if not isinstance(labels, list | np.ndarray) or len(labels) != records:
+    if not isinstance(labels, list | np.ndarray) or np.shape(labels) != (records,):
         raise ValueError(f"{where}: its labels are not a list of {records:,} numbers.")
     return _from_planes(data), np.asarray(labels)
 
@@ -128,8 +127,9 @@ def read_batches(folder: Path, layout: Layout) -> tuple[tuple[str, ...], dict[st
 
     Raises:
       FileNotFoundError: a batch is missing.
-      ValueError: a batch is too large or damaged, or has labels other than those of CIFAR-10.
+      ValueError: the batches are too large, or one is damaged or has labels other than those of CIFAR-10.
     """
+    _check_files([folder / name for name in [*layout.train, *layout.test]])
     parts = {}
     for part, names in (("train", layout.train), ("test", layout.test)):
         batches = [_read(folder / name, layout) for name in names]
@@ -138,13 +138,21 @@ def read_batches(folder: Path, layout: Layout) -> tuple[tuple[str, ...], dict[st
     return CLASSES, parts
 
 
-def _read(path: Path, layout: Layout) -> Arrays:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing; a copy of CIFAR-10 has {BATCHES} training batches and a test batch."
+def _check_files(paths: Sequence[Path]) -> None:
+    """Raise an error, before any batch is read, if one is missing or all together are too large."""
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing; a copy of CIFAR-10 has {BATCHES} training batches and a test batch."
+            )
+    size = sum(path.stat().st_size for path in paths)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{paths[0].parent}: {size:,} bytes of batches; expected at most {MAX_BYTES:,}: give fewer images."
         )
-    if regular(path).stat().st_size > MAX_RECORDS * RECORD:
-        raise ValueError(f"{path}: more than {MAX_RECORDS:,} images; not a batch of CIFAR-10.")
+
+
+def _read(path: Path, layout: Layout) -> Arrays:
     images, labels = layout.decode(path.read_bytes(), None, str(path))
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or not len(labels):
         raise ValueError(f"{path}: its labels are not a list of whole numbers.")

@@ -90,6 +90,8 @@ class Dataset:
     train: Split
     validation: Split
     open_test: Callable[[], Split] = dataclasses.field(repr=False)
+    # True: a substitute, because a download failed. The next call may find the data although no file has changed.
+    provisional: bool = False
 
     @property
     def digests(self) -> DataDigests:

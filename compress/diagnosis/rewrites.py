@@ -79,7 +79,7 @@ def left_out(graph: Graph, call: Call) -> Rewrite | None:
 
 
 def into_a_hard_sigmoid(graph: Graph, call: Call) -> Rewrite | None:
-    """Turn `relu6(x + 3) / 6`, as in the gates of MobileNetV3, into one activation that stages can treat."""
+    """Turn `ReLU(6)(x + 3) * (1 / 6)`, as in the gates of MobileNetV3, into one activation that stages can treat."""
     added = _with_a_number(call)
     relu6 = graph.sole_user(call)
     scaled = relu6 and graph.sole_user(relu6)

@@ -9,12 +9,15 @@ from compress.tflite.graph import Graph
 _METHODS = {
     NAME: "AddDecode",
     "AVERAGE_POOL_2D": "AddAveragePool2D",
+    "BATCH_MATMUL": "AddBatchMatMul",
     "CONV_2D": "AddConv2D",
+    "CUMSUM": "AddCumSum",
     "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
     "L2_POOL_2D": "AddL2Pool2D",
     "MAX_POOL_2D": "AddMaxPool2D",
     "PADV2": "AddPadV2",
     "SELECT_V2": "AddSelectV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
 }
 
 

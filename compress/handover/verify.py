@@ -14,8 +14,10 @@ from typing import Any
 from compress.data.dataset import Dataset
 from compress.handover.export import CHECKSUMS
 from compress.input_file import regular
+from compress.measurement import on_micro
 from compress.measurement.measure import digest_of_test, measure
 from compress.measurement.predictions import Predictions
+from compress.micro import interpreter as micro_interpreter
 from compress.rows.measurement import Measurement
 from compress.rows.result import Result
 from compress.tflite.model import TFLiteModel
@@ -37,6 +39,13 @@ class Check:
         return _alike(self.recorded, self.found)
 
 
+def missing(row: Result) -> list[str]:
+    """The fields of a row that cannot be measured here: those that TFLM gives, if tflite-micro is not installed."""
+    if micro_interpreter.is_installed():
+        return []
+    return [field for field in on_micro.FIELDS if getattr(row, field) is not None]
+
+
 def measured_again(
     row: Result,
     model: TFLiteModel,
@@ -45,6 +54,8 @@ def measured_again(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Check], Predictions]:
     """A check for every measured field that the row has, and for the digests of the splits and of the predictions.
+
+    The fields in `missing` are left out.
 
     Args:
       model: the kept file.
@@ -59,12 +70,13 @@ def measured_again(
         splits["test"] = digest_of_test(data)
     checks = [Check("tflite_digest", row.tflite_digest, model.digest)]
     checks += [Check(f"splits.{name}", row.splits[name], splits.get(name)) for name in row.splits]
-    asked = row.micro_top1 is not None
+    left_out = missing(row)
+    asked = row.micro_top1 is not None and not left_out
     found, predicted = measure(model, data, input_scale, progress, on=on, micro_accuracy=asked)
     for field in dataclasses.fields(Measurement):
         recorded = getattr(row, field.name)
         # A field that is newer than the row was not measured for it.
-        if recorded is not None and field.name != "tflite_digest":
+        if recorded is not None and field.name not in ("tflite_digest", *left_out):
             checks.append(Check(field.name, recorded, getattr(found, field.name)))
     if row.predictions is not None:
         checks.append(Check("predictions", row.predictions, predicted.digest))

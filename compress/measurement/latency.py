@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +21,8 @@ from compress.tflite import interpreter
 WARMUP = 50  # inputs
 CONFIDENCE = 0.95
 _RESAMPLES = 4000
-_SECONDS = 3600  # of processor time; a file may run forever
+# Limits of processor time: a file may run forever.
+_SECONDS, _SECONDS_EACH = 3600, 2  # for loading the files; for one input
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,28 @@ def milliseconds(files: Sequence[bytes], rounds: int, inputs: int) -> np.ndarray
 
     Raises:
       CannotRun: LiteRT refuses a file, or its process dies.
+      ValueError: the process reaches `limit_seconds`.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number, content in enumerate(files):
             (folder / f"{number}.tflite").write_bytes(content)
-        interpreter.run_apart(__name__, folder, str(len(files)), str(rounds), str(inputs))
+        try:
+            interpreter.run_apart(__name__, folder, str(len(files)), str(rounds), str(inputs))
+        except interpreter.CannotRun as error:
+            if error.signal != signal.SIGXCPU:
+                raise
+            raise ValueError(
+                f"timing took more than {limit_seconds(len(files), rounds, inputs):,} seconds of processor time, the "
+                f"limit for {rounds} rounds of {inputs} inputs: time a network that takes less than {_SECONDS_EACH} "
+                "seconds for one input."
+            ) from error
         return np.array(json.loads((folder / "times.json").read_text()))
+
+
+def limit_seconds(files: int, rounds: int, inputs: int) -> int:
+    """The limit of processor time for a call of `milliseconds`, in seconds."""
+    return _SECONDS + _SECONDS_EACH * files * (WARMUP + rounds * inputs)
 
 
 def ratio(times: np.ndarray) -> Ratio:
@@ -83,7 +100,11 @@ def _milliseconds(runner: Any, inputs: int) -> float:
 def _main(folder: Path, count: int, rounds: int, inputs: int) -> None:
     contents = [(folder / f"{number}.tflite").read_bytes() for number in range(count)]
     interpreter.limit_memory(b"".join(contents), threads=count)
-    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    # Only the soft limit: the hard limit may be lower already, and it would end the process by another signal.
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    limit = limit_seconds(count, rounds, inputs)
+    limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
     with interpreter.errors_as_exit():
         runners = [_loaded(content) for content in contents]
         for runner in runners:

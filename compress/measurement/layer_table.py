@@ -61,7 +61,7 @@ def _tflite_rows(model: TFLiteModel) -> list[Record]:
     buffers: set[int] = set()
     for operator, _, constant in contents.constants_in(graph):
         if constant.buffer not in buffers:
-            data_bytes[operator] += len(constant.data)
+            data_bytes[operator] += constant.stored_bytes
             buffers.add(constant.buffer)
     rows = [
         _tflite_row(number, operator, parameters[operator], data_bytes[operator])

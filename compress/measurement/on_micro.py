@@ -14,6 +14,9 @@ from compress.micro.refusal import NotOnMicro
 from compress.rows.measurement import RUNS
 from compress.tflite.model import TFLiteModel
 
+# The fields of a measurement that only TFLM gives.
+FIELDS = ("on_micro", "arena_bytes", "arena_parts", "micro_top1", "micro_disagreements")
+
 
 def on_micro(model: TFLiteModel) -> dict[str, Any]:
     """The fields of a measurement that TFLM fills; none if tflite-micro is not installed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,6 +57,8 @@ class Pipeline:
         """
         notes: list[str] = []
         for number, stage in enumerate(self.stages):
+            if stage.needs_micro and (why := self.stages[number - 1].why_not_on_micro()):
+                raise ValueError(f"{stage.name}: TFLM must run the file that it takes, but {why}.")
             # A stage that takes a file is checked against the model that the file will be made of.
             try:
                 findings, after = checked(stage, model, task)
@@ -82,15 +84,15 @@ class Pipeline:
 
         If the only stage is already trained but not measured, on this backend or on JAX, it is only measured.
         """
-        return self._ready(model, context)._run(model, context)
+        return self._ready(model, context, of_jax=True)._run(model, context)
 
-    def _ready(self, model: KerasModel, context: RunContext) -> Pipeline:
+    def _ready(self, model: KerasModel, context: RunContext, of_jax: bool = False) -> Pipeline:
         """The pipeline after its check, with other options in place of targets that have to be measured first."""
         seen.check_teachers(self.stages, context)
         stages, figures = reached.settled(self.stages, model, context)
         for sentence in Pipeline(stages).check(model, context.view(None)):
             context.progress.note(sentence)
-        stages, times = minutes.settled(stages, model, context)
+        stages, times = minutes.settled(stages, model, context, of_jax)
         asked = ({"minutes": time} if time else {} for time in times)
         both = (figure | of_time for figure, of_time in zip(figures, asked, strict=True))
         return Pipeline(stages, tuple(both))
@@ -142,6 +144,7 @@ class Pipeline:
             return Trained(
                 model=cast(KerasModel, after),  # --no-measure is only for stages that give one
                 incoming=model.digest,
+                trained_on=seen.by_stages(self.stages, context),
                 seconds=time.monotonic() - began,
                 peak_memory_bytes=provenance.peak_memory_bytes(),
                 notes=[*notes, *trained.notes_on(context)],
@@ -195,16 +198,17 @@ class Pipeline:
     def _apply_last(
         self, before: AnyModel, context: RunContext, folder: RunFolder
     ) -> tuple[AnyModel, Sequence[str], Mapping[str, Any]]:
-        """The model after the last stage, its notes, and the recorded decisions."""
+        """The model after the last stage, its notes, and its decisions. The stage computes with what is in its key."""
         stage = self.stages[-1] if self.stages else None
-        notes = _notes(stage, before) if stage and isinstance(before, KerasModel) else []
+        notes = list[str]()
+        if stage and isinstance(before, KerasModel):
+            notes = _sentences(stage, as_findings(stage.check(before)))
+        context = replace(context, decided=context.keys.decided_for(self.stages))
         view = context.view(folder)
-        after: AnyModel = before
-        if stage:
-            after = stage.apply(before, view, context.seed)  # type: ignore[arg-type]
+        after: AnyModel = stage.apply(before, view, context.seed) if stage else before  # type: ignore[arg-type]
         for name, value in (self.settled[-1] if self.settled else {}).items():
             view.record(name, value)
-        return after, notes, context.keys.decided_for(self.stages) | view.recorded
+        return after, notes, {**context.decided, **view.recorded}
 
     def _verify(self, model: KerasModel, exported: TFLiteModel) -> None:
         """Raise ValueError if the file lacks a zero of the model, or breaks a promise of a stage so far."""
@@ -239,10 +243,6 @@ def _network(
         if not stage.keeps_architecture:
             model = stage.outline(model, context.view(None))
     return model
-
-
-def _notes(stage: Stage, model: KerasModel) -> list[str]:
-    return _sentences(stage, as_findings(stage.check(model)))
 
 
 def _sentences(stage: Stage, findings: Sequence[Finding]) -> list[str]:

@@ -80,7 +80,7 @@ def _training(asked: Training, options: RunOptions, note: Note) -> tuple[Path, F
     if chosen is None:
         return None
     run = precision.decided(keys, chosen).of_training(recipe, network)
-    folder = RunFolder(options.out / asked.folder_name(options.task, run))
+    folder = RunFolder.named(options.out, asked.folder_name(options.task, run))
     finished_run = folder.load()
     if finished_run is None or not finished_run.has(options.measured_on, options.micro_accuracy):
         return None

@@ -122,8 +122,7 @@ def start(options: RunOptions, context: RunContext) -> tuple[KerasModel, RunCont
     context, found = _fitted_context(loaded, options, context, vouched=options.model is None)
     model, notes = _flat(loaded, context)
     trained_on = seen.of_file(path)
-    why = f"{path} was trained on validation images too"
-    seen.check_unseen(context.measured_on, trained_on, why)
+    seen.check_file(str(path), trained_on, context.measured_on)
     context = dataclasses.replace(
         context, model_file=_file_name(path, options), model_trained_on=trained_on
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from compress import registry
+from compress import registry, zoo
 from compress.data.dataset import Note
 from compress.input_file import regular
 from compress.keras_models.model import KerasModel
@@ -179,9 +179,20 @@ def _planned(entry: Any, defaults: Mapping[str, Any], path: Path, place: str) ->
         raise ValueError(
             f"{place}: seeds is {seeds!r}; expected a list of whole numbers, as seeds = [0, 1, 2]."
         )
-    # Relative to the TOML file, so that a folder with the file and its models can be moved.
-    source = path.parent / model if model else None
+    source = _model_file(model, path, place) if model else None
     return [PlannedRun(name, pipeline, seed, source) for seed in seeds]
+
+
+def _model_file(word: str, path: Path, place: str) -> Path:
+    """The file that `zoo:NAME` or a path names; the path is relative to the TOML file.
+
+    So a folder with the TOML file and its models can be moved.
+    """
+    try:
+        named = zoo.named(word)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+    return named.file if named else path.parent / word
 
 
 def _stages_of_text(text: Any) -> tuple[Stage, ...]:

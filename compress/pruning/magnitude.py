@@ -121,6 +121,25 @@ def lacking_zeros(kernels: Mapping[str, np.ndarray], sparsity: float, together: 
     ]
 
 
+def sparsity_rises(
+    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    """First and last sparsity of the ramp of each kernel that gets more zeros.
+
+    >>> sparsity_rises({"a": np.ones(4), "b": np.ones(4)}, {"a": np.zeros(4), "b": np.ones(4)})
+    {'a': (0.0, 0.9375)}
+    """
+    zeros = {
+        name: (int(np.sum(w == 0)), int(np.sum(after[name] == 0))) for name, w in before.items()
+    }
+    # A quarter of a weight less, so that float32 rounding in tfmot never drops one weight too many.
+    return {
+        name: (first / before[name].size, (last - 0.25) / before[name].size)
+        for name, (first, last) in zeros.items()
+        if last > first
+    }
+
+
 def ramp_steps(begin: float, end: float, total: int) -> tuple[int, int, int]:
     """First step, last step and frequency of mask updates, such that the last step is an update.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -67,6 +68,20 @@ def broken_groups(w: np.ndarray, pattern: str) -> tuple[int, int]:
     zeros, group = zeros_and_group(pattern)
     enough = np.sum(_grouped(w, group) == 0, axis=-1) >= zeros
     return int(np.sum(~enough)), enough.size
+
+
+def lacking_groups(kernels: Mapping[str, np.ndarray], pattern: str) -> list[str]:
+    """A sentence for each kernel that does not keep a pattern.
+
+    >>> lacking_groups({"a": np.array([[3.0], [1.0], [2.0], [0.0]])}, "2:4")
+    ['a breaks pattern 2:4 in 1 of 1 groups']
+    """
+    counts = {name: broken_groups(w, pattern) for name, w in kernels.items()}
+    return [
+        f"{name} breaks pattern {pattern} in {broken} of {groups} groups"
+        for name, (broken, groups) in counts.items()
+        if broken
+    ]
 
 
 def _grouped(w: np.ndarray, group: int) -> np.ndarray:

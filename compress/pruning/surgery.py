@@ -1,9 +1,9 @@
-"""Rebuild a Keras model without some of its filters, and count parameters and MACs of any such model."""
+"""Copies of a Keras model without some of its filters or weights, and the parameters and MACs of such models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,19 @@ def without_filters(model: KerasModel, groups: FilterGroups, kept_units: np.ndar
             weights = [_slice(groups, layer, w, kept_units) for w in layer.weights]
             give_weights(result.get_layer(layer.name), weights)
     return KerasModel(result)
+
+
+def without_weights(model: KerasModel, kept: Mapping[str, np.ndarray]) -> KerasModel:
+    """A copy of `model` with zeros for some of its weights.
+
+    Args:
+      kept: kernel name -> mask of its shape, true for each weight that stays.
+    """
+    copy, kernels = model.copy(), model.kernels()
+    variables = copy.kernel_variables()
+    for name, mask in kept.items():
+        variables[name].assign(np.where(mask, kernels[name], np.float32(0)))
+    return copy
 
 
 def parameter_terms(model: KerasModel, groups: FilterGroups) -> list[Term]:

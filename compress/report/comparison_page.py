@@ -45,6 +45,16 @@ def by_section(measured: Sequence[Record]) -> list[list[Record]]:
     return list(parts.values())
 
 
+def published_beside(references: Sequence[Record], rows: Sequence[Record]) -> list[Record]:
+    """The published accuracies to list above the rows of a section that are compared with them.
+
+    Rows on test images have all those on the same data, rows on validation images only those on validation images.
+    """
+    data, split = rows[0]["data"], rows[0]["split"]
+    held = any(r[f"from_published_{s}"] is not None for r in rows for s in ("test", "validation"))
+    return [r for r in references if held and r["data"] == data and split in ("test", r["split"])]
+
+
 def markdown_table(frame: pd.DataFrame) -> Markup:
     """A table of strings in Markdown; no text in a cell can change the shape of the table."""
     lines = [[escape.for_markdown(c) for c in frame.columns], ["---"] * len(frame.columns)]
@@ -74,8 +84,7 @@ def _source(name: str, figures: Sequence[PublishedFigure]) -> str:
 def _section(references: Sequence[Record], rows: Sequence[Record]) -> dict[str, Any]:
     first = rows[0]
     same_data = [r for r in references if r["data"] == first["data"]]
-    held = any(r[f"from_published_{s}"] is not None for r in rows for s in ("test", "validation"))
-    published = [r for r in same_data if held and first["split"] in ("test", r["split"])]
+    published = published_beside(same_data, rows)
     return {
         **{key: first[key] for key in SECTION},
         "images": text.count(first["images"]),

@@ -35,7 +35,8 @@ def put(lines: Sequence[Record], times: Sequence[LatencyRow]) -> None:
 def _put(part: Sequence[Record], base: Record, times: Sequence[LatencyRow]) -> None:
     digests = {r["tflite_digest"] for r in part}
     known = [row for row in times if row.files[1]["digest"] in digests]
-    places = Counter(_place(row) for row in known)
+    timed = dict.fromkeys((_place(row), row.files[1]["digest"]) for row in known)
+    places = Counter(place for place, _ in timed)
     if not places:
         return
     place = max(places, key=lambda p: places[p])

@@ -168,4 +168,6 @@ def _brief(r: Record) -> tuple[str, ...]:
 def _frame(lines: Sequence[Record], types: Mapping[str, str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(list(lines), columns=list(types)).astype(dict(types))
+    # Whole numbers beside missing values would otherwise become floats, which hold no number above 2**53 exactly.
+    exact = pd.DataFrame(list(lines), columns=list(types), dtype=object)
+    return exact.astype(dict(types))

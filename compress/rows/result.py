@@ -124,6 +124,8 @@ def _contradictions(row: Result) -> Iterator[tuple[str, str]]:
     """(field, what was expected) for each field that other fields contradict."""
     if row.measured_on not in row.splits:
         yield ("splits", f"the digest of the {row.measured_on} split")
+    if "train" not in row.splits:
+        yield ("splits", "the digest of the train split")
     if row.measured_on in row.trained_on.split("+"):
         yield ("measured_on", f"other images than those of trained_on, {row.trained_on}")
     if not all(isinstance(spec.get("stage"), str) for spec in row.pipeline):

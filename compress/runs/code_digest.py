@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GENERATED = ("_version.py",)  # each build writes another one
+INSTALLED = {"site-packages", "dist-packages"}  # names of folders of installed packages
+STANDARD_LIBRARY = Path(ast.__file__).parent
 ENGINE = __name__.split(".")[0]
 
 
 def source_digest(maker: type) -> str:
     """SHA-256, in hex, of the source of the package that defines a class. It is part of run keys: new source, new run.
 
-    If the module of the class is in no package, the digest covers this module and the modules of the same folder that
-    it imports. Comments, docstrings, the order of imports, and the names and locations of files do not count.
+    If the module of the class is in no package, the digest covers this module and the modules and packages of the same
+    folder that it imports. Comments, docstrings, the order of imports, and the names and locations of files do not
+    count.
 
     Raises:
       ValueError: the class was not read from a file.
@@ -67,16 +70,28 @@ def _package(folder: Path) -> Iterator[_Module]:
 
 
 def _modules_beside(path: Path) -> list[_Module]:
-    """A module and the modules of the same folder that it imports, directly or through other modules."""
-    modules: dict[Path, _Module] = {}
-    pending = [path]
-    while pending:
-        path = pending.pop()
-        if path in modules or not path.is_file():
-            continue
-        modules[path] = _Module(path.stem, "", path.read_bytes())
-        pending += [path.with_name(f"{name}.py") for name, _, _ in modules[path].imports()]
-    return list(modules.values())
+    """A module and the modules and packages of its folder that it imports, directly or through other modules."""
+    own = _Module(path.stem, "", path.read_bytes())
+    modules, names, new = [own], {own.name}, [own]
+    while new:
+        imported = {name.split(".")[0] for module in new for name, _, _ in module.imports()}
+        new = [each for name in imported - names - {""} for each in _beside(path.parent, name)]
+        names |= imported
+        modules += new
+    return modules
+
+
+def _beside(folder: Path, name: str) -> Iterator[_Module]:
+    """The module `name` of a folder, or every module of its package `name`; empty if the folder has neither.
+
+    This package, and the packages of a folder of installed packages, are not read: they are libraries.
+    """
+    is_package = (folder / name / "__init__.py").is_file()
+    of_libraries = INSTALLED.intersection(folder.parts) or folder == STANDARD_LIBRARY
+    if is_package and name != ENGINE and not of_libraries:
+        yield from _package(folder / name)
+    elif not is_package and (folder / f"{name}.py").is_file():
+        yield _Module(name, "", (folder / f"{name}.py").read_bytes())
 
 
 def _combined(modules: Sequence[_Module]) -> str:

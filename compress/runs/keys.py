@@ -12,6 +12,7 @@ from compress.files import digest, sha256
 from compress.rows.result import TrainedOn
 from compress.runs.code_digest import ENGINE, source_digest
 from compress.runs.provenance import version_of
+from compress.runs.task_settings import changed_settings
 from compress.stage import Stage
 from compress.tasks.network import Network
 from compress.tasks.task import Task
@@ -70,8 +71,14 @@ class KeyContext:
         return self._digest(parts, libraries, self.decided_for(stages))
 
     def decided_for(self, stages: Sequence[Stage]) -> dict[str, Any]:
-        """`decided` if a stage depends on it, otherwise empty: tf_keras always trains in float32."""
-        return dict(self.decided) if trained_by_keras(stages) else {}
+        """The part of `decided` that a stage depends on. The run of these stages computes with this part alone.
+
+        tf_keras always trains in float32 on TensorFlow, but its teachers compute in the decided precision.
+        """
+        if trained_by_keras(stages):
+            return dict(self.decided)
+        taught = any(stage.trains and _has_teachers(stage) for stage in stages)
+        return {k: v for k, v in self.decided.items() if taught and k == "precision"}
 
     def of_training(self, recipe: Recipe, network: Network) -> str:
         """The key of a training from scratch. The code of the task's first network counts as code of the task."""
@@ -104,7 +111,7 @@ class KeyContext:
             names.remove("tensorflow")
         context: dict[str, Any] = {
             "key": FORMAT,
-            "task": [self.task.name, *code_of(type(self.task))],
+            "task": parts_of(self.task),
             "input_scale": self.input_scale,
             "data": [self.data.name, self.data.train, self.data.validation],
             "seed": self.seed,
@@ -125,6 +132,12 @@ def trained_by_keras(stages: Iterable[Stage]) -> bool:
     return any(stage.trains and "tf-keras" not in stage.libraries() for stage in stages)
 
 
+def _has_teachers(stage: Stage) -> bool:
+    """True if the options of a stage give it teachers. `prune` may have one without any option, on little data."""
+    alpha = getattr(stage, "alpha", None)
+    return bool(alpha or (alpha is None and getattr(stage, "teacher", ())))
+
+
 def code_of(maker: type) -> list[Any]:
     """The parts of a key that identify the code of a stage, task or network class.
 
@@ -134,6 +147,16 @@ def code_of(maker: type) -> list[Any]:
     ours = maker.__module__.split(".")[0] == ENGINE
     version: int = maker.version  # type: ignore[attr-defined]
     return [version] if ours or "version" in vars(maker) else [version, source_digest(maker)]
+
+
+def parts_of(task: Task) -> list[Any]:
+    """The parts of a key that identify a task: its name, its code and, for a task outside this package, its settings.
+
+    Settings at their defaults do not count.
+    """
+    ours = type(task).__module__.split(".")[0] == ENGINE
+    settings = {} if ours else changed_settings(task)
+    return [task.name, *code_of(type(task)), *([settings] if settings else [])]
 
 
 def _stage(stage: Stage) -> list[Any]:

@@ -10,12 +10,14 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.keras_models.model import KerasModel
-from compress.runs.remembered import remembered
+from compress.runs import precision, trained
+from compress.runs.folder import RunFolder
+from compress.runs.remembered import recalled, remembered
 from compress.stage import MAX_EPOCHS, Stage
 from compress.tasks.view import TaskView
 from compress.text import counted
@@ -65,20 +67,29 @@ class Stopwatch:
 
 
 def settled(
-    stages: Sequence[Stage], model: KerasModel, context: RunContext
+    stages: Sequence[Stage], model: KerasModel, context: RunContext, of_jax: bool = False
 ) -> tuple[tuple[Stage, ...], tuple[float | None, ...]]:
     """The stages, with epochs in place of minutes where minutes are given; and the minutes of each stage.
 
+    A stage is timed in the requested precision; if this is "auto", in float32.
+
     Args:
       model: the input of the first stage.
+      of_jax: if the only stage was not timed on this backend and is trained on JAX, use the epochs that were trained.
     """
+    context, of_jax = precision.requested(context), of_jax and len(stages) == 1
     given = tuple(getattr(stage, "minutes", None) for stage in stages)
     incoming = model.digest
     fitted: list[Stage] = []
     for number, (stage, minutes) in enumerate(zip(stages, given, strict=True)):
         if minutes is not None:
-            run = context.keys.of_pipeline(stages[: number + 1], incoming)
-            stage = _with_epochs(stage, _epochs(run, stage, minutes, model, context))
+            until = stages[: number + 1]
+            run = context.keys.of_pipeline(until, incoming)
+            known = _trained_on_jax(stage, run, incoming, context) if of_jax else None
+            # The stage is timed with what its run computes with.
+            timing = dataclasses.replace(context, decided=context.keys.decided_for(until))
+            epochs = known or _epochs(run, stage, minutes, model, timing)
+            stage = _with_epochs(stage, epochs)
         fitted.append(stage)
         if any(given[number + 1 :]):
             model = stage.outline(model, context.view(None))
@@ -87,6 +98,21 @@ def settled(
 
 def _with_epochs(stage: Stage, epochs: int) -> Stage:
     return dataclasses.replace(stage, epochs=epochs, minutes=None)  # type: ignore[call-arg]
+
+
+def _trained_on_jax(stage: Stage, run: str, incoming: str, context: RunContext) -> int | None:
+    """The epochs of the same stage that is trained on JAX; None if there are none, or if `run` has a number itself."""
+    jax = trained.on_jax(context)
+    numbers = (run, jax.keys.of_pipeline([stage], incoming))
+    own, epochs = (recalled(context.out / NAME, each, _is_number) for each in numbers)
+    if own or not epochs or context.fresh:
+        return None
+    key = jax.keys.of_pipeline([_with_epochs(stage, epochs)], incoming)
+    return epochs if RunFolder.named(context.out, f"-{key[:12]}").is_trained() else None
+
+
+def _is_number(epochs: Any) -> bool:
+    return type(epochs) is int and epochs > 0
 
 
 def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: RunContext) -> int:
@@ -99,7 +125,7 @@ def _epochs(run: str, stage: Stage, minutes: float, model: KerasModel, context: 
         )
         return epochs_within(minutes * 60, stage, model, context.view(None), context.seed)
 
-    epochs: int = remembered(context.out / NAME, run, lambda n: type(n) is int and n > 0, timed)
+    epochs: int = remembered(context.out / NAME, run, _is_number, timed)
     note(f"{stage.name}: --epochs {epochs} here take about {counted(minutes, 'minute')}")
     return epochs
 

@@ -48,7 +48,7 @@ class RunOptions:
     def data_key(self) -> str | None:
         """The index key for the current data files; None if the task cannot name them, or if they are too many."""
         sources = self.task.sources(self.data)
-        parts = [keys.FORMAT, self.task.name, *keys.code_of(type(self.task)), str(self.data)]
+        parts = [keys.FORMAT, *keys.parts_of(self.task), str(self.data)]
         if choices := self.task.choices():
             parts.append(choices)
         return None if sources is None else files_key(sources, *parts)
@@ -66,7 +66,7 @@ class RunOptions:
         return digest({"model": sha256(path), "parts": parts})
 
     def load(self, note: Note) -> Dataset:
-        """Load the data, and store its digests and notes in the index."""
+        """Load the data, and store its digests and notes in the index, unless the data are provisional."""
         before, notes = self.data_key(), list[str]()
 
         def remember(sentence: str) -> None:
@@ -75,7 +75,7 @@ class RunOptions:
 
         data = self.task.load(self.data, remember)
         # If the files changed during loading, the digests may not match them.
-        if before is not None and before == self.data_key():
+        if before is not None and before == self.data_key() and not data.provisional:
             self.index.put(before, KnownData(data.digests, tuple(notes), data.train.pixels))
         return data
 

@@ -74,6 +74,13 @@ def decided(keys: KeyContext, precision: Precision) -> KeyContext:
     return replace(keys, decided={**keys.decided, **choice})
 
 
+def requested(context: RunContext) -> RunContext:
+    """The context with the precision that the user requested decided. "auto" stays undecided."""
+    if context.precision == "auto":
+        return context
+    return replace(context, decided=decided(context.keys, context.precision).decided)
+
+
 def settled(
     context: RunContext, training: Training | None, network: Callable[[], KerasModel]
 ) -> RunContext:

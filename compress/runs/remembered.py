@@ -27,6 +27,11 @@ def remembered(
     return known[run]
 
 
+def recalled(path: Path, run: str, is_valid: Callable[[Any], bool]) -> Any:
+    """The valid value of a run in the JSON file `path`; None if there is none."""
+    return _read(path, is_valid).get(run)
+
+
 def _read(path: Path, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
     """Key of a run -> its valid cached value; empty if the file cannot be read."""
     try:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from compress import backend
+from compress.files import check_own
 from compress.keras_models.model import KerasModel
 from compress.model_files.load import load_model
+from compress.rows.result import TrainedOn
 from compress.runs import provenance
 from compress.runs.context import RunContext
-from compress.runs.folder import RunFolder
+from compress.runs.folder import MAX_MANIFEST_BYTES, RunFolder
 
 JAX = "jax"  # the backend that trains without TensorFlow
 
@@ -27,6 +30,8 @@ class Trained:
     incoming: str  # digest of the incoming model
     seconds: float
     peak_memory_bytes: int
+    # The images that it was trained on, directly or through its teachers and its incoming model.
+    trained_on: TrainedOn = "train"
     notes: Sequence[str] = ()
     recorded: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)  # its entries besides the row
@@ -44,19 +49,38 @@ class Trained:
         Raises:
           ValueError: its files are damaged.
         """
-        if not folder.trained.exists():
+        facts = facts_in(folder)
+        if facts is None:
             return None
-        try:
-            facts = json.loads(folder.trained.read_bytes())
-        except (RecursionError, ValueError):
-            facts = None
-        names = {f.name for f in dataclasses.fields(cls)} - {"model"}
-        if not isinstance(facts, dict) or set(facts) != names:
-            raise ValueError(
-                f"{folder.path} does not say how its model was trained: delete this folder and train again."
-            )
         model = load_model(folder.model_file("keras"), trust)
         return cls(model=cast(KerasModel, model), **facts)
+
+
+def facts_in(folder: RunFolder) -> dict[str, Any] | None:
+    """The facts about the model of a run folder, by field of `Trained`; None if it is not trained, or is measured.
+
+    Raises:
+      ValueError: the file of the facts is damaged, or is a link.
+    """
+    check_own(folder.trained)
+    if not folder.trained.exists():
+        return None
+    facts = None
+    if folder.trained.stat().st_size <= MAX_MANIFEST_BYTES:
+        with contextlib.suppress(RecursionError, ValueError):
+            facts = json.loads(folder.trained.read_bytes())
+    if isinstance(facts, dict):
+        facts = {"trained_on": "train"} | facts  # files of earlier versions do not say it
+    names = {f.name for f in dataclasses.fields(Trained)} - {"model"}
+    if (
+        not isinstance(facts, dict)
+        or set(facts) != names
+        or facts["trained_on"] not in get_args(TrainedOn)
+    ):
+        raise ValueError(
+            f"{folder.path} does not say how its model was trained: delete this folder and train again."
+        )
+    return facts
 
 
 def provenance_of(context: RunContext) -> dict[str, Any]:

@@ -57,7 +57,13 @@ class Training:
         if self.recipe not in network.recipes:
             of = f"network {network.name} of task {task.name}"
             raise ValueError(f"{of} has {no_such('recipe', self.recipe, network.recipes)}")
-        recipe = changed(network.recipes[self.recipe], self.settings, options=["epochs"])
+        own = network.recipes[self.recipe]
+        recipe = changed(own, self.settings, options=["epochs"])
+        if recipe.find_augmentation != own.find_augmentation:
+            raise ValueError(
+                "find_augmentation asks the incoming model of a stage, and a training from scratch has none: leave it "
+                "out, or set flip and crop."
+            )
         return recipe if self.epochs is None else dataclasses.replace(recipe, epochs=self.epochs)
 
     def notes(self, task: Task) -> list[str]:
@@ -139,7 +145,7 @@ class Training:
         return context.keys.of_training(self.resolved(context.task), self.network_of(context.task))
 
     def _folder(self, context: RunContext) -> RunFolder:
-        return RunFolder(context.out / self.folder_name(context.task, self._key(context)))
+        return RunFolder.named(context.out, self.folder_name(context.task, self._key(context)))
 
     def _trained(self, context: RunContext, folder: RunFolder) -> Trained:
         recipe = self.resolved(context.task)
@@ -151,6 +157,7 @@ class Training:
         return Trained(
             model=model,
             incoming=model.digest,
+            trained_on=context.train_on,
             seconds=sum(r["seconds"] for r in history),
             peak_memory_bytes=provenance.peak_memory_bytes(),
             notes=self.notes(context.task),

@@ -27,6 +27,12 @@ KEPT: dict[str, type | UnionType] = {
     "bgr": bool, "resize": list | None, "seed": int, "deterministic": bool, "precision": str, "model": str | None,
     "trust": bool, "results": str,
 }  # fmt: skip
+# Digests that a search saves -> what a message calls another digest.
+INPUTS = {
+    "model": "another model",
+    "train": "other training images",
+    "validation": "other validation images",
+}
 PATHS = ("data", "model", "results")  # options that differ between machines of one search
 LEASE = 60.0  # seconds without a heartbeat, after which another process may take over a trial
 MOST, LONGEST = 10**12, 86_400  # maximum of a budget or limit, and of a lease
@@ -54,6 +60,7 @@ class Definition:
     trials: int | None = None
     storage: str | None = None  # URL; None: SQLite in the folder of the search
     lease: float = LEASE
+    inputs: Mapping[str, str] | None = None  # `INPUTS`; None until model and data were loaded once
 
     @property
     def digest(self) -> str:
@@ -83,6 +90,18 @@ class Definition:
         if minutes is None and trials is None:
             return self
         return replace(self, minutes=minutes, trials=trials)
+
+    def with_inputs(self, inputs: Mapping[str, str]) -> Self:
+        """The same search with the digests of its model and data. ValueError if it began with others."""
+        if self.inputs is None:
+            return replace(self, inputs=dict(inputs))
+        others = [INPUTS[name] for name, known in self.inputs.items() if inputs[name] != known]
+        if others:
+            raise ValueError(
+                f"search {self.name} began with {' and '.join(others)}: put them back to resume it, or start a new "
+                "search with another --name."
+            )
+        return self
 
     def save(self, out: Path) -> None:
         """Write the definition to the folder of the search in `out`."""
@@ -144,6 +163,8 @@ def _check(found: Definition, name: str) -> None:
     if not isinstance(found.storage, str | None):
         raise ValueError("its storage is neither text nor null")
     _check_options(found.options)
+    if found.inputs is not None and not _is_inputs(found.inputs):
+        raise ValueError("its inputs are not the digests of a model and of data")
     found.parsed_space()
     found.parsed_limits()
 
@@ -157,6 +178,12 @@ def _check_options(options: Any) -> None:
         numbers = value if isinstance(value, list) else []
         if not isinstance(value, kind) or not all(isinstance(n, int | float) for n in numbers):
             raise ValueError(f"its option {name} is {value!r:.100}")
+
+
+def _is_inputs(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != INPUTS.keys():
+        return False
+    return all(isinstance(each, str) for each in value.values())
 
 
 def _is_number(value: object, most: float) -> bool:

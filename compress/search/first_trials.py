@@ -13,7 +13,7 @@ from compress.search.definition import Definition
 from compress.search.domain import Choice, Range
 from compress.search.pace import EPOCHS
 from compress.search.prediction import Fixed, Predictor
-from compress.search.space import CHAIN, Chain
+from compress.search.space import CHAIN, NUMBER, Chain
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -64,7 +64,8 @@ def _usual(chain: Chain) -> dict[str, Any]:
     for name, domain in chain.domains().items():
         values[name] = domain.ends[0]
         if name.endswith(EPOCHS) and isinstance(domain, Range):
-            usual = usual_epochs(registry.stage(name.removesuffix(EPOCHS))())
+            stage, _, _ = name.removesuffix(EPOCHS).partition(NUMBER)
+            usual = usual_epochs(registry.stage(stage)())
             values[name] = int(min(max(usual, domain.low), domain.high))
     return values
 

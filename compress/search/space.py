@@ -20,6 +20,7 @@ from compress.text import no_such
 
 MAX_BYTES = 1_000_000
 CHAINS = "chains"
+NUMBER = "#"  # before the number of a stage that is in its chain more than once
 CHAIN = "chain"  # the name that Optuna has for the choice of a chain
 EXAMPLE = 'chains = ["prune-filters quantize", "distill qat"]'
 
@@ -148,6 +149,6 @@ def _chain(text: str, domains: Mapping[str, Mapping[str, Domain]], source: str) 
         own = domains.get(stage.name, {})
         free = {name: d for name, d in own.items() if name not in fixed}
         number = seen.count(stage.name)
-        called = stage.name if number == 1 else f"{stage.name}#{number}"
+        called = stage.name if number == 1 else f"{stage.name}{NUMBER}{number}"
         slots.append(Slot(type(stage), fixed, free, called))
     return Chain(text, tuple(slots))

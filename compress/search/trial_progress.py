@@ -36,13 +36,19 @@ class TrialProgress:
         """
         self.shown, self.trial, self.epochs, self.is_over = shown, trial, epochs, is_over
         self.before, self.current, self.reported = done, 0, 0
+        self.asked = 0  # epochs of the current training
         self.trained, self.seconds = 0, 0.0  # epochs in this process, and their time
 
     def begin(self, title: str, epochs: int, steps: int, batch_size: int, done: int) -> None:
         """See `Progress`. Raises OutOfTime."""
         if self.is_over():
             raise OutOfTime
-        self.before, self.current = self.before + self.current, done
+        # A training that did not end begins again: it diverged.
+        if self.current == self.asked:
+            self.before += self.current
+        self.current, self.asked = done, epochs
+        # The accuracy after earlier tenths is not known here.
+        self.reported = max(self.reported, part(self.before + done, self.epochs))
         self.shown.begin(title, epochs, steps, batch_size, done)
 
     def step(self, step: int, loss: float, accuracy: float) -> None:

@@ -10,26 +10,45 @@ from compress.findings import CannotTreat
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.rows.result import Result
+from compress.runs import precision
 from compress.runs.context import RunContext
 from compress.runs.folder import RunFolder
 from compress.search.budget import Budget
 from compress.search.default_space import usual_epochs
 from compress.search.definition import Definition
+from compress.search.finalists import run_folder
 from compress.search.first_trials import FIRST
 from compress.search.limits import BEYOND
 from compress.search.longer_training import is_proposed, most_seconds
 from compress.search.pace import scaled_epochs, seconds_of, work_of
 from compress.search.prediction import Predictor
-from compress.search.standing import FACTS, FAILED, PACE, REFUSED, RESULT, WORDS, WORK, kind
+from compress.search.standing import (
+    FACTS,
+    FAILED,
+    PACE,
+    REFUSED,
+    RESULT,
+    WORDS,
+    WORK,
+    as_found,
+    kind,
+)
 from compress.search.storage import EXCESSES, is_pruned
 from compress.search.trial_progress import OutOfTime, TrialProgress
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from optuna.trial import FrozenTrial, Trial
+
+
+INTERRUPTED = "interrupted"  # attribute of a trial: true if it goes on with an interrupted one
 
 
 class NoTime(Exception):
     """Raised before a trial that would not end in the remaining time."""
+
+
+class Later(Exception):
+    """Raised before a trial that is proposed again, to run after an interrupted one."""
 
 
 class TrialRun:
@@ -58,6 +77,7 @@ class TrialRun:
         Raises:
           optuna.TrialPruned: the trial was refused before any work, or stopped in training.
           NoTime: the trial would not end in time; a search with more time may propose it again.
+          Later: an interrupted trial waits, which goes first; this one is proposed again after it.
           OutOfTime, KeyboardInterrupt: the trial is proposed again when the search is resumed.
         """
         import optuna
@@ -67,10 +87,10 @@ class TrialRun:
             return self._values(trial)
         except optuna.TrialPruned:
             raise
-        except NoTime:
+        except (NoTime, Later):
             raise
         except (OutOfTime, KeyboardInterrupt):
-            trial.study.enqueue_trial(trial.params)
+            trial.study.enqueue_trial(trial.params, user_attrs={INTERRUPTED: True})
             raise
         except BaseException as error:
             trial.set_user_attr(FAILED, f"{type(error).__name__}: {error}")
@@ -85,6 +105,7 @@ class TrialRun:
         trial.set_user_attr(WORDS, words)
         if (number := self._tried_as(trial, words)) is not None:
             raise self._refused(trial, f"the same as trial {number}")
+        _let_interrupted_go_first(trial)
         refusal, excesses = self._ahead(words, pipeline)
         trial.set_user_attr(EXCESSES, excesses)
         if refusal:
@@ -137,7 +158,11 @@ class TrialRun:
         if seconds > most:
             fewer = scaled_epochs(trial.params, self.definition, most / seconds)
             if is_less := sum(fewer.values()) < sum(trial.params[name] for name in fewer):
-                trial.study.enqueue_trial({**trial.params, **fewer}, user_attrs={FIRST: True})
+                # First trials are dropped for longer training, which may itself have to be shortened.
+                late = is_proposed(trial.study, self.definition)
+                trial.study.enqueue_trial(
+                    {**trial.params, **fewer}, user_attrs={} if late else {FIRST: True}
+                )
             if is_less or seconds > left:
                 minutes = f"{seconds / 60:.1f} minutes, and {most / 60:.1f}"
                 raise self._no_time(
@@ -169,18 +194,30 @@ class TrialRun:
         return optuna.TrialPruned(why)
 
     def _tried_as(self, trial: Trial, words: str) -> int | None:
-        """The number of an earlier trial with these words that is finished, stopped or running; None without one."""
+        """The number of an earlier trial with these words that is finished, stopped or running; None without one.
+
+        A finished trial whose run was deleted does not count: the run is made again.
+        """
         for other in trial.study.get_trials(deepcopy=False)[: trial.number]:
             same = other.user_attrs.get(WORDS) == words
-            if same and kind(other) in ("finished", "stopped", "running"):
-                return other.number
+            if not same or kind(other) not in ("finished", "stopped", "running"):
+                continue
+            if kind(other) == "finished" and not self._has_run(other):
+                continue
+            return other.number
         return None
+
+    def _has_run(self, trial: FrozenTrial) -> bool:
+        return run_folder(as_found(trial), self.context.out).has_manifest()
 
     def _epochs_before(self, pipeline: Pipeline) -> int:
         """The number of epochs of the first stages, as far as their runs are finished."""
-        done = 0
+        done, keys, incoming = 0, self.context.keys, self.model.digest
+        training = precision.of_pipeline(pipeline.stages, incoming, keys)
+        chosen = precision.known(self.context, training, self.context.data.train.pixels)
+        keys = precision.decided(keys, chosen or "float32")
         for prefix in pipeline.prefixes()[1:]:
-            run = self.context.keys.of_pipeline(prefix.stages, self.model.digest)
+            run = keys.of_pipeline(prefix.stages, incoming)
             if not self._folder(prefix, run).has_manifest():
                 break
             done += usual_epochs(prefix.stages[-1])
@@ -188,3 +225,14 @@ class TrialRun:
 
     def _folder(self, pipeline: Pipeline, run: str) -> RunFolder:
         return RunFolder.named(self.context.out, pipeline.folder_name(run))
+
+
+def _let_interrupted_go_first(trial: Trial) -> None:
+    """Raise Later if this trial is not an interrupted one, and one waits. This trial is then proposed again."""
+    if INTERRUPTED in trial.user_attrs:
+        return
+    trials = trial.study.get_trials(deepcopy=False)
+    if any(t.state.name == "WAITING" and INTERRUPTED in t.user_attrs for t in trials):
+        marks = {FIRST: True} if FIRST in trial.user_attrs else {}
+        trial.study.enqueue_trial(trial.params, user_attrs=marks)
+        raise Later

@@ -108,6 +108,9 @@ class Distill(TrainingStage):
     def recipe(self, task: TaskView) -> Recipe:
         return task.scratch_recipe(self._network(task))
 
+    def trains_new_network(self) -> bool:
+        return self.student is None
+
     def finds_learning_rate(self, task: TaskView) -> bool:
         # A recipe for training from scratch has its own learning rate.
         return not task.scratch_recipes(self._network(task)) and super().finds_learning_rate(task)

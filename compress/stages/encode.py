@@ -28,6 +28,7 @@ class Encode(Stage):
     takes: ClassVar = "tflite"
     gives: ClassVar = "tflite"
     trains: ClassVar = False
+    needs_micro: ClassVar = True
     coding: str = option(
         "auto",
         click.Choice(["auto", *CODINGS]),

@@ -19,12 +19,15 @@ from compress.pruning.magnitude import (
     in_random_order,
     lacking_zeros,
     ramp_steps,
+    sparsity_rises,
     without_smallest,
 )
-from compress.pruning.nm_pattern import Pattern, broken_groups, pattern_mask, zeros_and_group
+from compress.pruning.nm_pattern import Pattern, lacking_groups, pattern_mask, zeros_and_group
+from compress.pruning.surgery import without_weights
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
 from compress.tfmot import bridge
+from compress.training.recipe import Recipe
 from compress.training_stage import FOUND_RATE, IMAGES, RATE, WEIGHT, TrainingStage
 from compress.weight_sharing import cluster_ids, is_clustered
 
@@ -145,11 +148,10 @@ class Prune(TrainingStage):
             return self.for_data(task).apply(model, task, seed)
         self.check(model)
         drops = self._drops(model)
-        # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
-        at_once = self.pattern or not self.epochs or self.criterion == "random"
         kernels = model.kernels()
         task = self.training_view(task, model)
-        first = {k: n for k, n in drops.items() if at_once or is_clustered(kernels[k])}
+        # Weights of a cluster share one magnitude, so a gradual schedule would drop all of them or none.
+        first = {k: n for k, n in drops.items() if self._at_once or is_clustered(kernels[k])}
         ranked = in_random_order(kernels, seed) if self.criterion == "random" else kernels
         model = self._pruned_copy(model, first, ranked)
         if self.epochs:
@@ -161,16 +163,24 @@ class Prune(TrainingStage):
             return recalibrated(result, task.train.images[chosen], task.task.input_scale)
         return self.with_fit_statistics(result, task, seed)
 
+    def recipe(self, task: TaskView) -> Recipe:
+        recipe = TrainingStage.recipe(self, task)
+        if recipe.keep == "best" and not self._at_once:
+            raise ValueError(
+                "keep = 'best' may keep an epoch in which zeros are still missing: give --set keep=last."
+            )
+        return recipe
+
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         pruned = {name: w for name, w in kernels.items() if self._prunes(name, w.shape)}
         if self.pattern:
-            counts = {name: broken_groups(w, self.pattern) for name, w in pruned.items()}
-            return [
-                f"{name} breaks pattern {self.pattern} in {broken} of {groups} groups"
-                for name, (broken, groups) in counts.items()
-                if broken
-            ]
+            return lacking_groups(pruned, self.pattern)
         return lacking_zeros(pruned, self.sparsity, together=self.scope == "global")
+
+    @property
+    def _at_once(self) -> bool:
+        """True if all zeros are set before any training."""
+        return bool(self.pattern) or self.epochs == 0 or self.criterion == "random"
 
     def _why_dense(self, name: str, shape: tuple[int, ...]) -> str:
         """The reason why a kernel that is not skipped is not pruned; empty if it is pruned."""
@@ -209,12 +219,8 @@ class Prune(TrainingStage):
 
         The smallest weights become zero, or those where the array of the kernel in `ranked` is smallest.
         """
-        copy = model.copy()
-        variables, kernels = copy.kernel_variables(), model.kernels()
-        for name, count in drops.items():
-            kept = self._mask((ranked or kernels)[name], count)
-            variables[name].assign(np.where(kept, kernels[name], np.float32(0)))
-        return copy
+        ranked = ranked or model.kernels()
+        return without_weights(model, {k: self._mask(ranked[k], n) for k, n in drops.items()})
 
     def _trained(
         self, model: KerasModel, drops: Mapping[str, int], task: TaskView, seed: int
@@ -222,21 +228,13 @@ class Prune(TrainingStage):
         """A copy of `model`, fine-tuned while tfmot prunes it. Zeros and clusters are kept, also in skipped kernels."""
         kernels = model.kernels()
         twin = bridge.twin(model.keras, seed, {k: cluster_ids(w) for k, w in kernels.items()})
-        batch = min(self.recipe(task).batch_size, len(task.training_data().shown))
-        epochs = self.epochs or 0
-        steps = ramp_steps(
-            self.begin, self.end, epochs * (len(task.training_data().shown) // batch)
-        )
-        ramps = {}
-        for name, w in kernels.items():
-            before = int(np.sum(w == 0))
-            after = int(np.sum(~self._mask(w, drops[name]))) if name in drops else before
-            if after > before:
-                # A quarter of a weight less, so that float32 rounding in tfmot never drops one weight too many.
-                ramp = bridge.PolynomialSchedule(before / w.size, (after - 0.25) / w.size, *steps)
-                ramps[layer_of(name)] = ramp
-        wrapped, callbacks = bridge.with_pruning(twin, ramps)
+        images, epochs = len(task.training_data().shown), self.epochs or 0
+        batch = min(self.recipe(task).batch_size, images)
+        steps = ramp_steps(self.begin, self.end, epochs * (images // batch))
         at_once = self._pruned_copy(model, drops)
+        rises = sparsity_rises(kernels, at_once.kernels())
+        ramps = {layer_of(k): bridge.PolynomialSchedule(*r, *steps) for k, r in rises.items()}
+        wrapped, callbacks = bridge.with_pruning(twin, ramps)
         held = {k: cluster_ids(w) for k, w in at_once.kernels().items()}
         task.fit(
             wrapped,

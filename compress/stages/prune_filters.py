@@ -121,9 +121,8 @@ class PruneFilters(TrainingStage):
             layers = dict.fromkeys(name for f in findings.values() for name in f.layers)
             because = "".join(f", {finding.clause}" for finding in findings.values())
             way = "ask for less, skip fewer layers, or set another --round-to or --criterion"
-            most = (
-                f"at most {1 - least / whole:.1%} of the {SHARES[self._target_name]} of this model"
-            )
+            share = 1 - least / whole if whole else 0.0  # a model without kernels has none
+            most = f"at most {share:.1%} of the {SHARES[self._target_name]} of this model"
             finding = Finding(tuple(layers), f"can go{because}", way, most)
             raise CannotTreat(finding, stage=self.name)
         if self.criterion == "taylor" and len(model.keras.outputs) > 1:

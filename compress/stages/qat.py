@@ -117,6 +117,10 @@ class Qat(TrainingStage):
             if name not in coarse
         ]
 
+    def trains_by_tf_keras(self, model: KerasModel) -> bool:
+        blank = np.ones((1, *model.input_shape), np.float32)
+        return self.bits == "8" and self._by_tfmot(model, blank) is not None
+
     def apply(self, model: KerasModel, task: TaskView, seed: int) -> TFLiteModel:
         chosen = np.random.default_rng(seed).permutation(len(task.train))[: self.calibration]
         images = task.train.images[chosen] * np.float32(task.task.input_scale)
@@ -156,12 +160,18 @@ class Qat(TrainingStage):
     def file_bytes(self, model: KerasModel) -> int | None:
         coarse = dict.fromkeys(int4.possible(model) if self.bits != "8" else [], 4)
         blank = np.ones((1, *model.input_shape), np.float32)
+        kinds = [coarse] if self.max_bytes is None else [coarse, {}]
         try:
-            training = qat_model.fake_quantized(model, coarse, blank)
+            sizes = [
+                qat_export.file_bytes(qat_model.fake_quantized(model, bits, blank))
+                for bits in kinds
+            ]
         except CannotTreat:
             return None  # only tfmot can treat it
         # The file of a model trained by tfmot has a few bytes less than this one.
-        return qat_export.file_bytes(training)
+        least, most = sizes[0], sizes[-1]
+        # With bits auto, the file fills the given bytes before any kernel gets 4 bits.
+        return least if self.max_bytes is None else max(least, min(most, self.max_bytes))
 
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         return [f"{n} is not stored in int8" for n, w in kernels.items() if w.dtype.kind != "i"]

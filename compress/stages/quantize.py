@@ -128,6 +128,11 @@ class Quantize(Stage):
         spared = self.int8_share * sum(kernel.size for kernel in kernels.values())
         return file_size.bytes_of(model, self.scheme, coarse) + math.ceil(spared / 2)
 
+    def why_not_on_micro(self) -> str:
+        if self.scheme != "dynamic":
+            return ""
+        return "quantize with scheme dynamic computes in float with 8-bit weights: use scheme int8"
+
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         broken = [
             f"{name} is stored in numbers that are not those of {self.scheme}"

@@ -27,11 +27,13 @@ _MEMORY, _MEMORY_EACH, _COPIES = 2**29, 2**28, 8
 class CannotRun(ValueError):
     """An interpreter cannot run a file. `why` is its error message, or how its process ended."""
 
-    def __init__(self, engine: str, why: str) -> None:
+    signal = 0  # the number of the signal that ended its process; 0 if none did
+
+    def __init__(self, engine: str, why: str, signal: int = 0) -> None:
         ValueError.__init__(
             self, f"{engine} cannot run this TFLite file: {why}. Export the file again."
         )
-        self.why = why
+        self.why, self.signal = why, signal
 
 
 def scores_apart(
@@ -93,7 +95,7 @@ def run_apart(
     why = printable(why).strip(" .")
     if process.returncode < 0:
         why = f"it died of signal {-process.returncode}"
-    raise CannotRun(engine, why)
+    raise CannotRun(engine, why, max(0, -process.returncode))
 
 
 def scores(

@@ -10,6 +10,7 @@ import numpy as np
 
 from compress import backend
 from compress.files import digest
+from compress.rows.result import TrainedOn
 from compress.training import losses as loss_terms
 from compress.training.batches import check_augmentation, one_hot
 from compress.training.checkpoint import Checkpoint, DamagedCheckpoint, assign
@@ -55,7 +56,7 @@ def fit(
     if recipe.epochs == 0:
         return []
     check_augmentation(data.shown, recipe)
-    _check_choice(data, recipe)
+    check_choice(data.train_on, recipe)
     distillation = data.distillation
     keras = keras or backend.keras()
     set_seed(keras, seed, data.deterministic)
@@ -91,7 +92,8 @@ def fit(
     done = len(state.history)
     if data.train_on != "train":
         data.progress.note(
-            "validation images are trained on too: their accuracy is not used to choose anything"
+            "validation images are trained on too: their accuracy selects no epoch, but may still undo a training or "
+            "renew statistics"
         )
     data.progress.begin(title, recipe.epochs, steps, batch, done)
     if done < recipe.epochs:
@@ -124,12 +126,12 @@ def fit(
     return state.history
 
 
-def _check_choice(data: TrainingData, recipe: Recipe) -> None:
+def check_choice(train_on: TrainedOn, recipe: Recipe) -> None:
     """Raise ValueError if a recipe chooses by validation results although it trains on the validation images."""
     for name, value in (("keep", "best"), ("schedule", "plateau")):
-        if data.train_on != "train" and getattr(recipe, name) == value:
+        if train_on != "train" and getattr(recipe, name) == value:
             raise ValueError(
-                f"{name} = {value!r} chooses by validation images, and --train-on {data.train_on} trains on them: take "
+                f"{name} = {value!r} chooses by validation images, and --train-on {train_on} trains on them: take "
                 f"another recipe, or change it with --set {name}=VALUE."
             )
 

@@ -38,6 +38,8 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
       steps: number of steps in one epoch.
       keras: the module of the optimizer, Keras 3 or tf_keras.
     """
+    if keras is not backend.keras() and (why := why_not_by_tf_keras(recipe)):
+        raise ValueError(why)
     rate: Any = recipe.learning_rate
     total = steps * recipe.epochs
     warm = round(recipe.warmup * total)
@@ -48,13 +50,11 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
     elif recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, total)
     elif recipe.schedule == "triangular":
-        _check_keras3(recipe, keras)
         triangle = TriangularSchedule(
             peak=rate, start=recipe.start, rise=recipe.warmup, end=recipe.end
         )
         rate = triangle.keras(total)
     if recipe.param_groups:
-        _check_keras3(recipe, keras)
         return sgd(rate, recipe.momentum, recipe.param_groups, steps)
     settings: dict[str, Any] = {"learning_rate": rate, "weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
@@ -66,9 +66,11 @@ def optimizer_of(recipe: Recipe, steps: int, keras: Any) -> Any:
     return optimizer
 
 
-def _check_keras3(recipe: Recipe, keras: Any) -> None:
-    if keras is not backend.keras():
-        raise ValueError(
-            f"recipe {recipe.summary!r} has parameter groups or a triangular schedule, which only training with "
-            "Keras 3 knows: give the stages that train with tf_keras a fine-tuning recipe without them."
-        )
+def why_not_by_tf_keras(recipe: Recipe) -> str:
+    """The reason why only Keras 3 can train with a recipe; empty if tf_keras can too."""
+    if not recipe.param_groups and recipe.schedule != "triangular":
+        return ""
+    return (
+        f"recipe {recipe.summary!r} has parameter groups or a triangular schedule, which only training with "
+        "Keras 3 knows: give the stages that train with tf_keras a fine-tuning recipe without them."
+    )

@@ -62,6 +62,11 @@ class Recipe:
             raise ValueError(
                 f"recipe {self.summary!r}: alternating_flip goes with neither flip nor views; set one of them."
             )
+        if self.mixup and self.views == 1:
+            raise ValueError(
+                f"recipe {self.summary!r}: mixup mixes every second view, so it mixes nothing with one view: "
+                "give 2 or more views, or mixup 0."
+            )
 
     def changed_fields(self) -> dict[str, Any]:
         """The fields that decide the weights and are not at their defaults. Only these are in the key of a run."""

@@ -78,6 +78,15 @@ def changed(recipe: Recipe, settings: Sequence[str], options: Collection[str] = 
     return dataclasses.replace(recipe, **values_of(settings, options))
 
 
+def check_dropout(recipe: Recipe, own: Recipe) -> None:
+    """Raise ValueError if a training of a model that is built already changes the dropout of its own recipe."""
+    if recipe.dropout != own.dropout:
+        raise ValueError(
+            "dropout counts only where a network of the task is trained from scratch, as train and distill do: leave "
+            "it out."
+        )
+
+
 def _base(kind: Any) -> Any:
     """The type that a word is parsed to: int, float, bool or str; None for a field that no word can set."""
     if get_origin(kind) is Annotated:

@@ -70,15 +70,16 @@ def fit_recovering(
     floor = trials.before
     note(f"before the first epoch: validation {floor.accuracy:.4f} ({floor.cross_entropy:.4f})")
     decided = _Decided(recipe, learning_rate, data, seed)
-    rate = decided.read() or learning_rate
+    rate, failed = decided.read() or (learning_rate, 0)
     if rate is None:
         note(f"learning rate: search in trials of {trials.steps} steps")
         rate = trials.found_rate(lengthen=lengthen)
-        decided.write(rate)
-    if learning_rate is None:
-        note(f"learning rate: {rate:.2g}, found by short trials")
+        decided.write(rate, failed)
+    if learning_rate is None or failed:
+        how = "lowered after the training diverged" if failed else "found by short trials"
+        note(f"learning rate: {rate:.2g}, {how}")
         result.recorded["learning_rate"] = rate
-    for _ in range(ATTEMPTS):
+    while failed < ATTEMPTS:
         check = far_below(floor.accuracy, model.output_shape[-1], len(data.validation))
         tried = dataclasses.replace(recipe, learning_rate=rate)
         try:
@@ -94,9 +95,14 @@ def fit_recovering(
             break
         except Diverged as error:
             assign(model.variables, start)
-            rate /= 3
-            note(f"the training diverged, {error}: it begins again at learning rate {rate:.2g}")
-            decided.write(rate)
+            failed += 1
+            told = f"the training diverged, {error}"
+            if failed < ATTEMPTS:
+                rate /= 3
+                note(f"{told}: it begins again at learning rate {rate:.2g}")
+            else:
+                note(f"{told}: it was the last of {ATTEMPTS} attempts")
+            decided.write(rate, failed)
             result.recorded["learning_rate"] = rate
     if not result.history or _is_below(result.history, recipe, floor):
         assign(model.variables, start)
@@ -114,12 +120,13 @@ def _is_below(history: History, recipe: Recipe, floor: Judged) -> bool:
 
 
 class _Decided:
-    """The chosen learning rate, in a file beside the checkpoint, so that a resumed run continues with it."""
+    """The learning rate, and how many attempts diverged, in a file beside the checkpoint from which a run resumes."""
 
     def __init__(
         self, recipe: Recipe, learning_rate: float | None, data: TrainingData, seed: int
     ) -> None:
         self.path = data.checkpoints / RATE if data.checkpoints else None
+        self.given = learning_rate
         self.key = digest(
             {
                 "version": VERSION,
@@ -131,14 +138,22 @@ class _Decided:
             }
         )
 
-    def read(self) -> float | None:
-        """The rate; None if none was chosen for this training, or the file cannot be read."""
+    def read(self) -> tuple[float, int] | None:
+        """The rate and the number of attempts that diverged.
+
+        None if no rate was chosen for this training, or the file cannot be read.
+        """
         try:
             content = json.loads(regular(self.path).read_bytes()) if self.path else {}
-            return float(content["learning_rate"]) if content["key"] == self.key else None
-        except (OSError, KeyError, TypeError, ValueError, RecursionError):
+            if content["key"] != self.key:
+                return None
+            # Earlier versions stored no number, and stored a given rate only after they lowered it.
+            failed = content.get("failed", self.given is not None)
+            return float(content["learning_rate"]), int(failed)
+        except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return None
 
-    def write(self, rate: float) -> None:
+    def write(self, rate: float, failed: int) -> None:
         if self.path:
-            write_json(self.path, {"key": self.key, "learning_rate": rate})
+            content = {"key": self.key, "learning_rate": rate, "failed": failed}
+            write_json(self.path, content)

@@ -2,12 +2,14 @@
 
 A finished match is stored as a line of study.jsonl in the folder of results, so that a killed study resumes there.
 study.csv and study.md are made from all lines: the measurements of each file, and its difference from the file of
-`compress` on the same test images. To measure a match again, delete its line.
+`compress` on the same test images. To measure a match again, delete its line. A finished match counts only for the same
+model file, data and options of pixels. Older lines do not have these; they count for their test images.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shlex
 import subprocess
@@ -20,23 +22,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from compress import registry
+from compress import files, registry
+from compress.data.dataset import Dataset
+from compress.measurement.measure import digest_of_test
 
 HERE = Path(__file__).parent
 OURS = "ours.jsonl"  # rows of `compress`, in the work folder
 KEPT = "study.jsonl"  # finished matches, in the folder of results
-COLUMNS = [
-    "model",
-    "seed",
-    "by",
-    "words",
-    "top1",
-    "file_bytes",
-    "from_ours",
-    "low",
-    "high",
-    "seconds",
-]
+COLUMNS = ["model", "seed", "by", "words", "top1", "file_bytes", "from_ours", "low", "high", "seconds"]  # fmt: skip
 
 
 def main() -> None:
@@ -47,14 +40,16 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     task = registry.task(asked.task)
     model = asked.model or task.baseline_path()
+    given = inputs(model, asked)
     for seed in study["seeds"]:
         for match in study["match"][: asked.first]:
             key = {"task": task.name, "model": model.name, "seed": seed, "match": match}
-            if any(all(each[k] == v for k, v in key.items()) for each in kept(results)):
+            if any(is_finished(each, key, given) for each in kept(results)):
                 continue
             lines = [{"model": model.name, **each} for each in measured(match, seed, model, asked)]
             with (results / KEPT).open("a") as file:
-                file.write(json.dumps({**key, "lines": lines, "made": made(asked.work)}) + "\n")
+                new = {**key, "lines": lines, "made": made(asked.work, given), "inputs": given}
+                file.write(json.dumps(new) + "\n")
             write(results)
 
 
@@ -62,6 +57,15 @@ def kept(results: Path) -> list[dict[str, Any]]:
     """The finished matches."""
     file = results / KEPT
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def is_finished(line: dict[str, Any], key: dict[str, Any], given: dict[str, Any]) -> bool:
+    """True if a line of study.jsonl is that match with these inputs."""
+    if any(line[name] != value for name, value in key.items()):
+        return False
+    if "inputs" in line:
+        return bool(line["inputs"] == given)
+    return f"({given['test'][:12]})" in line["made"]
 
 
 def measured(
@@ -105,12 +109,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@functools.cache
+def data_of(task: str, path: Path | None) -> Dataset:
+    """The data of a task. They are read only once."""
+    return registry.task(task).load(path, print)
+
+
+def inputs(model: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Everything besides the match that its result depends on: digests of the model file and of the splits, options."""
+    data = data_of(asked.task, asked.data)
+    splits = {"train": data.train.digest, "validation": data.validation.digest}
+    pixels = {"scale": asked.scale, "mean": asked.mean, "std": asked.std}
+    return {"model": files.sha256(model), **splits, "test": digest_of_test(data), **pixels}
+
+
 def images_of(asked: argparse.Namespace) -> Path:
     """A NumPy file of the train and validation splits, for scripts that do not use this toolkit."""
-    path: Path = asked.work / "images.npz"
+    data = data_of(asked.task, asked.data)
+    path: Path = asked.work / f"images-{data.train.digest[:12]}-{data.validation.digest[:12]}.npz"
     if path.exists():
         return path
-    data = registry.task(asked.task).load(asked.data, print)
     np.savez(
         path,
         x_train=data.train.images,
@@ -154,21 +172,17 @@ def by_hand(words: str, seed: int, model: Path, asked: argparse.Namespace) -> tu
     """The file that a script writes, and the script's wall seconds with imports. A finished script is not run again."""
     script, *options = shlex.split(words)
     work = asked.work
-    name = "-".join([Path(script).stem, *(o.removeprefix("--") for o in options), f"seed{seed}"])
+    given = inputs(model, asked)
+    names = [Path(script).stem, *(o.removeprefix("--") for o in options), f"seed{seed}"]
+    names += [model.name, given["model"][:12], "inputs", files.digest(given)[:12]]
+    name = "-".join(names)
     out, took = work / f"{name}.tflite", work / f"{name}.seconds"
     if not took.exists():
-        images = images_of(asked)
-        began = time.monotonic()
-        command = [
-            sys.executable,
-            str(HERE / "by_hand" / script),
-            str(images),
-            str(model),
-            str(out),
-        ]
+        command = [sys.executable, HERE / "by_hand" / script, images_of(asked), model, out]
         # No environment variable is needed: the script itself uses Keras 2, which tfmot needs.
         pixels = ["--scale", str(asked.scale), *of_pixels(asked)]
-        subprocess.run([*command, "--seed", str(seed), *pixels, *options], check=True)
+        began = time.monotonic()
+        subprocess.run([*map(str, command), "--seed", str(seed), *pixels, *options], check=True)
         took.write_text(str(time.monotonic() - began))
     return out, float(took.read_text())
 
@@ -219,9 +233,10 @@ def write(results: Path) -> None:
     (results / "study.md").write_text(f"# Study\n\n{note}\n\n{text}\n\n{made_by}\n")
 
 
-def made(work: Path) -> str:
-    """A sentence on the data, the machine and the versions of a match, from the last row of `compress`."""
-    row = json.loads((work / OURS).read_text().splitlines()[-1])
+def made(work: Path, given: dict[str, Any]) -> str:
+    """A sentence on the data, the machine and the versions of a match, from the last row on these data."""
+    rows = map(json.loads, (work / OURS).read_text().splitlines())
+    *_, row = (row for row in rows if row["splits"]["test"] == given["test"])
     versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
     return (
         f"Measured on the {row['test_images']:,} test images of {row['data']} ({row['splits']['test']:.12}), on "

@@ -9,6 +9,8 @@ import numpy as np
 from click.testing import CliRunner, Result
 
 from compress.cli.main import cli
+from compress.data.preparation import Preparation
+from compress.tasks.images import Images
 from support.own_images import images
 
 
@@ -42,6 +44,24 @@ def test_an_image_in_two_splits_fails_the_check(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "  test in train: 0 images, 0.00 %; 0 identical" in done.stdout
     assert "no model was measured on both" in done.stdout
+
+
+def test_pixels_are_prepared_as_other_commands_prepare_them(tmp_path: Path) -> None:
+    path = arrays(tmp_path / "own.npz", leak=True)
+    words = ["--task", "images", "--data", str(path), "--json"]
+    with_mean = ["--mean", "0.5", "--std", "0.25", "--input-scale", "1/255"]
+    plain, resized, normalized = (
+        json.loads(shown(*words, *more).stdout) for more in ([], ["--resize", "6x6"], with_mean)
+    )
+    small = Preparation(resize=(6, 6))
+    assert resized["data"] == Images(preparation=small).load(path, lambda _: None).name
+    assert len({each["data"] for each in (plain, resized, normalized)}) == 3
+    done = shown(*words, *with_mean, "--check")
+    assert done.exit_code == 1
+    assert "--check compares images: leave out --mean and --std" in done.stderr
+    done = shown("--task", "toy", "--resize", "6x6")
+    assert done.exit_code == 1
+    assert "--resize go with --task images" in done.stderr
 
 
 def test_json_has_the_same_counts(tmp_path: Path) -> None:

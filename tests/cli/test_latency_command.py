@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from compress.cli.main import cli
-from compress.measurement.latency import ratio
+from compress.measurement import latency
+from compress.measurement.latency import limit_seconds, ratio
+from compress.rows.latency import read_latencies
 from support.tflite_examples import export, int8, three_layers_model
 
 QUICK = ["--rounds", "3", "--inputs", "2"]
@@ -69,6 +74,56 @@ def test_one_file_has_a_time_and_no_ratio(files: list[str]) -> None:
     assert done.exit_code == 0
     assert "ms for one input" in done.stdout
     assert "ratio" not in done.stdout
+
+
+def test_a_file_of_result_rows_is_refused_before_any_timing_and_left_as_it_was(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.cli.latency_command.milliseconds", None)  # a call would fail
+    rows = tmp_path / "results.jsonl"
+    rows.write_text(json.dumps({"schema": 2, "task": "toy"}) + "\n")
+    before = rows.read_bytes()
+    done = CliRunner().invoke(cli, ["latency", files[0], *QUICK, "--results", str(rows)])
+    assert done.exit_code == 1
+    assert (
+        f"{rows} has a line that is not a row of `compress latency`: name another file for latencies, "
+        "such as reports/latency.jsonl."
+    ) in done.stderr
+    assert rows.read_bytes() == before
+
+
+def test_rows_are_appended_to_a_file_of_latencies(files: list[str], tmp_path: Path) -> None:
+    results = tmp_path / "latency.jsonl"
+    for _ in range(2):
+        done = CliRunner().invoke(cli, ["latency", files[0], *QUICK, "--results", str(results)])
+        assert done.exit_code == 0, done.output
+    assert len(read_latencies(results)) == 2
+
+
+def test_the_limit_of_processor_time_grows_with_the_number_of_inputs_and_is_named(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = limit_seconds(files=1, rounds=30, inputs=200)
+    assert limit >= 5 * 30 * 200  # seconds; some networks take 5 seconds for one input
+    assert limit_seconds(files=2, rounds=300, inputs=200) > 10 * limit
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\nkill -s XCPU $$\n")
+    killed.chmod(killed.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(killed))
+    done = CliRunner().invoke(cli, ["latency", files[0]])
+    assert done.exit_code == 1
+    assert f"more than {limit:,} seconds of processor time" in done.stderr
+    assert "Export the file again" not in done.stderr
+
+
+def test_the_process_that_times_files_has_that_limit(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {}
+    monkeypatch.setattr(latency.resource, "setrlimit", limits.__setitem__)
+    (tmp_path / "0.tflite").write_bytes(Path(files[0]).read_bytes())
+    latency._main(tmp_path, count=1, rounds=2, inputs=3)
+    assert limits[resource.RLIMIT_CPU][0] == limit_seconds(files=1, rounds=2, inputs=3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])

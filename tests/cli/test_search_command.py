@@ -8,8 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from baselines.toy import Toy
 from compress.cli import search_options
 from compress.cli.main import cli
 from compress.data.dataset import Dataset
+from compress.keras_models.model import KerasModel
+from compress.pipelines import setup
 from compress.rows.jsonl import read_from
 from compress.search import budget, definition, storage
 from compress.search.standing import kind
@@ -220,6 +224,39 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path: Path) -> None:
             done = compress(tmp_path, "search", flag, "one")
             assert done.exit_code == 1, done.output
             assert "is not the file of a search (" in done.stderr
+
+
+def test_the_minutes_begin_after_the_model_and_the_data_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, start = [0.0], setup.start
+
+    def slow(*arguments: Any) -> Any:
+        late[0] += 600
+        return start(*arguments)
+
+    monkeypatch.setattr(setup, "start", slow)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
+    monkeypatch.setattr(budget, "time", clock)
+    assert searched(tmp_path, *WORDS, "--minutes", "10", "--trials", "1")["finished"] == 1
+
+
+def test_a_search_with_another_model_than_before_is_refused(
+    tmp_path: Path, toy_model: KerasModel
+) -> None:
+    toy_model.save(tmp_path / "my.keras")
+    words = [*WORDS, "--model", "my.keras", "--trials", "1"]
+    assert searched(tmp_path, *words)["finished"] == 1
+    results = (tmp_path / "reports" / "results.jsonl").read_bytes()
+    retrained = toy_model.copy()
+    retrained.keras.set_weights([w * 0.5 for w in retrained.keras.get_weights()])
+    retrained.save(tmp_path / "my.keras")
+    for again in (words, ["search", "--resume", "one", "--trials", "2"]):
+        done = compress(tmp_path, *again)
+        assert done.exit_code == 1, done.output
+        assert "search one began with another model: " in done.stderr
+    assert len(trials(tmp_path)) == 1
+    assert (tmp_path / "reports" / "results.jsonl").read_bytes() == results
 
 
 def test_every_point_of_the_front_of_two_objectives_is_measured_on_test(

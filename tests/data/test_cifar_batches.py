@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compress.data import cifar_batches
 from compress.data.cifar_batches import CLASSES
 from compress.data.images import read
 from support.cifar10_copies import TEST, TRAIN, write_binary, write_python
@@ -65,6 +66,22 @@ def test_damaged_binary_batches_are_refused_in_a_sentence(tmp_path, damage, sent
     assert sentence in str(caught.value)
 
 
+def test_batches_that_are_too_large_together_are_refused_before_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_binary(tmp_path / "bin")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    monkeypatch.setattr(cifar_batches, "MAX_BYTES", size)
+    assert len(read(folder, quiet).train) == 170
+    monkeypatch.setattr(cifar_batches, "MAX_BYTES", size - 1)
+    cut(folder)  # reading this batch would end in another sentence
+    (folder / "test_batch.bin").write_bytes(bytes(60 * cifar_batches.RECORD))
+    with pytest.raises(
+        ValueError, match=f"{folder}: .* bytes of batches; expected at most 768,249"
+    ):
+        read(folder, quiet)
+
+
 class Evil:
     def __reduce__(self) -> tuple:
         return Path.touch, (Path("ran"),)
@@ -78,6 +95,10 @@ class Evil:
         ({b"data": np.zeros((2, 9), np.uint8), b"labels": [0, 1]}, "expected uint8 [2, 3072]"),
         ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [0]}, "not a list of 2 numbers"),
         ({b"data": np.zeros((0, 3072), np.uint8), b"labels": []}, "not a list of whole numbers"),
+        (
+            {b"data": np.zeros((2, 3072), np.uint8), b"labels": np.array(0)},
+            "not a list of 2 numbers",
+        ),
     ],
 )
 def test_an_invalid_python_batch_is_refused_and_runs_no_code(tmp_path, batch, sentence) -> None:

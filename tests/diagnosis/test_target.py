@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from compress.cli.main import cli
+from compress.keras_models.model import KerasModel
 from support.tflite_examples import functional, three_layers_model
 
 
@@ -38,6 +39,23 @@ def test_an_operator_that_tflm_lacks_is_named_and_gives_exit_code_1(tmp_path: Pa
     )
     assert done.exit_code == 1
     assert "TFLM does not run the model in int8: it has no kernel for GELU" in done.stdout
+
+
+def test_with_fix_tflm_runs_the_rewritten_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: list[list[str]] = []
+
+    def on_micro(model: KerasModel) -> dict[str, Any]:
+        layers.append([type(layer).__name__ for layer in model.keras.layers])
+        return {"runs": True}
+
+    monkeypatch.setattr("compress.cli.doctor_command.on_micro", on_micro)
+    flip = ("RandomFlip", {"name": "flip"})
+    model = functional((8, 8, 1), flip, ("Flatten", {}), ("Dense", {"units": 2}))
+    done = doctor(model, tmp_path, "--json", "--fix", str(tmp_path / "better.keras"), "prune")
+    assert done.exit_code == 0, done.output
+    assert layers == [["InputLayer", "Flatten", "Dense"]]
 
 
 def test_the_install_command_is_named_if_tflite_micro_is_missing(

@@ -22,6 +22,7 @@ from compress.handover.export import CHECKSUMS, ROW
 from compress.keras_models.model import KerasModel
 from compress.micro import interpreter
 from compress.tflite.flatbuffer import read
+from compress.tflite.graph import Graph, Operator
 from support.tflite_examples import export, float16, functional, int8, three_layers_model
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
@@ -52,6 +53,21 @@ template <unsigned int n> class MicroMutableOpResolver {{
 }};
 }}
 """
+# The built-in operators of TFLM, as its methods Add... spell them: those that MicroMutableOpResolver declares in
+# tensorflow/lite/micro/micro_mutable_op_resolver.h. The methods for custom operators are left out.
+TFLM_NAMES = """
+Abs Add AddN ArgMax ArgMin AssignVariable AveragePool2D BatchMatMul BatchToSpaceNd BroadcastArgs
+BroadcastTo CallOnce Cast Ceil Concatenation Conv2D Cos CumSum DepthToSpace DepthwiseConv2D
+Dequantize Div DynamicUpdateSlice Elu EmbeddingLookup Equal Exp ExpandDims Fill Floor FloorDiv
+FloorMod FullyConnected Gather GatherNd Greater GreaterEqual HardSwish If L2Normalization L2Pool2D
+LeakyRelu Less LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr Logistic MaxPool2D Maximum
+Mean Minimum MirrorPad Mul Neg NotEqual Pack Pad PadV2 Prelu Quantize ReadVariable ReduceAll
+ReduceMax ReduceMin Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt
+SelectV2 Shape Sin Slice Softmax SpaceToBatchNd SpaceToDepth Split SplitV Sqrt Square
+SquaredDifference Squeeze StridedSlice Sub Sum Svdf Tanh Transpose TransposeConv
+UnidirectionalSequenceLSTM Unpack VarHandle While ZerosLike
+"""
+TFLM_METHODS = [f"Add{name}" for name in TFLM_NAMES.split()]
 
 
 def compress(*words: object) -> Any:
@@ -130,7 +146,9 @@ def test_the_operators_header_registers_each_operator_by_its_tflm_method(
     assert {"AddConv2D", "AddDepthwiseConv2D", "AddFullyConnected"} <= set(methods)
     stub = folder.parent / "tensorflow/lite/micro/micro_mutable_op_resolver.h"
     stub.parent.mkdir(parents=True)
-    declared = "\n  ".join(f"TfLiteStatus {m}() {{ return kTfLiteOk; }}" for m in methods)
+    declared = "\n  ".join(
+        f"TfLiteStatus {m}() {{ return kTfLiteOk; }}" for m in [*TFLM_METHODS, "AddDecode"]
+    )
     stub.write_text(RESOLVER.format(methods=declared))
     main = folder.parent / "main.cc"
     main.write_text(
@@ -141,6 +159,17 @@ def test_the_operators_header_registers_each_operator_by_its_tflm_method(
     command = ["g++", "-std=c++11", *WARNINGS, f"-I{folder}", f"-I{folder.parent}", str(main)]
     subprocess.run([*command, "-o", str(program)], check=True)
     assert subprocess.run([str(program)], check=False).returncode == 0
+
+
+def test_every_operator_that_tflm_has_is_registered_by_the_name_of_its_method() -> None:
+    kinds = {n.upper() for n in vars(backend.tflite_schema().BuiltinOperator) if n[0] != "_"}
+    given = {}
+    for name in kinds:
+        (given[name],) = operators.methods(Graph((), (), (Operator(name, (), (), 0),)))
+        assert given[name].lower() == "add" + name.replace("_", "").lower()
+    assert set(TFLM_METHODS) - set(given.values()) == set()
+    encoded = operators.methods(Graph((), (), (), encoded=True))
+    assert encoded == ["AddDecode"]
 
 
 def test_the_model_card_states_size_arena_operators_and_quantization(
@@ -282,6 +311,29 @@ def of_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run,) = (there / "runs").glob("quantize*")
     assert compress("export", run, "--to", there / "out", "--name", "toy").exit_code == 0
     return there / "out"
+
+
+@pytest.mark.parametrize("asked", [[], ["--json"]], ids=["table", "json"])
+def test_verify_without_tflite_micro_names_the_fields_that_it_did_not_measure(
+    asked: list[str], of_a_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads((of_a_run / ROW).read_text())["on_micro"] == "runs"
+    monkeypatch.setattr("compress.micro.interpreter.is_installed", lambda: False)
+    done = compress("verify", of_a_run, *asked)
+    assert done.exit_code == 0, done.output
+    fields = ["on_micro", "arena_bytes", "arena_parts"]
+    assert (
+        f"not measured, because tflite-micro is not installed: {', '.join(fields)}; "
+        "pip install 'compress-cnn[micro]'."
+    ) in done.stderr
+    if asked:
+        record = json.loads(done.stdout)
+        assert record["equal"]
+        assert record["not_measured"] == fields
+        assert not {check["field"] for check in record["checks"]} & set(fields)
+    else:
+        assert "not equal" not in done.stdout
+        assert "measured fields are equal" in done.stdout
 
 
 def with_checksums(folder: Path) -> None:

@@ -12,10 +12,11 @@ from baselines.cifar10.networks import plain
 from compress import backend
 from compress.keras_models.model import KerasModel
 from compress.measurement.layer_table import layer_table
+from compress.micro.encode import encoded
 from compress.model_files.load import load_model
 from compress.tflite.model import TFLiteModel
 from support.model_files import edited
-from support.tflite_examples import drawn, export, float16, functional
+from support.tflite_examples import drawn, export, float16, functional, int8
 from support.tflite_examples import edited as edited_tflite
 
 KEYS = ["name", "type", "output_shape", "dtype", "parameters", "nonzero", "macs", "bytes"]
@@ -76,6 +77,17 @@ def test_float16_weights_are_listed_with_the_operator_that_uses_them_at_2_bytes_
     assert "DEQUANTIZE" not in shown
     assert (shown["CONV_2D"]["dtype"], shown["CONV_2D"]["bytes"]) == ("float16", 2 * 76)
     assert shown["FULLY_CONNECTED"]["bytes"] == 2 * 435
+
+
+def test_encoded_weights_count_with_the_bytes_that_the_file_stores() -> None:
+    keras = functional((64,), ("Dense", {"units": 64}))
+    keras.layers[-1].set_weights([np.eye(64), np.zeros(64)])
+    content, _ = encoded(export(keras, int8(np.eye(64, dtype=np.float32))), ("bitmap",))
+    dense, structure, total = layer_table(TFLiteModel(content))[-3:]
+    # One bit per weight, a header of 16 bytes, and the 64 weights that are not zero; the file omits zero biases.
+    assert dense["bytes"] == 64 * 64 // 8 + 16 + 64
+    assert structure["bytes"] == len(content) - dense["bytes"] > 0
+    assert total["bytes"] == len(content)
 
 
 def test_the_baseline_costs_18_49_million_multiply_accumulates_in_both_formats() -> None:

@@ -102,6 +102,8 @@ def test_the_data_are_not_loaded_again(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Toy, "load", load)
     assert compress(folder, *PRUNE).count("reused from") == 2
     assert compress(folder, *TRAIN).count("reused from") == 1
+    # Its default makes no other training, so it is found by its key.
+    assert compress(folder, *TRAIN, "--set", "flip=false").count("reused from") == 1
 
 
 def test_json_gives_the_kept_rows(folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from baselines.toy import Toy
-from compress import registry
+from compress import registry, zoo
 from compress.cli.main import cli
 from compress.keras_models.model import KerasModel
 from compress.pipelines import toml_file
@@ -165,6 +165,16 @@ def test_a_pipeline_overrides_the_file_and_the_file_overrides_the_command_line()
 def test_a_model_path_is_relative_to_the_pipeline_file() -> None:
     path = written("model = 'm.keras'\n[[pipeline]]\nrun = 'round'", "folder/p.toml")
     assert toml_file.read(path, 0, None)[0].model == Path("folder/m.keras")
+
+
+def test_a_model_of_the_zoo_is_named_as_on_the_command_line() -> None:
+    own = "[[pipeline]]\nrun = 'round'\nmodel = 'zoo:plain'\n"
+    shared = f"model = 'zoo:teacher'\n{own}[[pipeline]]\nrun = 'prune'"
+    found = {planned.name: planned.model for planned in plans(shared)}
+    files = {name: zoo.models()[name].file for name in ("plain", "teacher")}
+    assert list(found.values()) == [files["plain"], files["teacher"]]
+    with pytest.raises(ValueError, match=r"pipelines\.toml, pipeline 1: no zoo model 'plane'"):
+        plans(own.replace("plain", "plane"))
 
 
 def test_pipelines_with_a_common_prefix_are_grouped_shorter_first() -> None:

@@ -55,7 +55,7 @@ def test_a_baseline_is_not_compared_with_itself() -> None:
         {"data": "cifar10-sample"},
         {"model": digest("another model")},
         {"task": "another task"},
-        {"splits": {"test": digest("other images")}},
+        {"splits": {"train": digest("train"), "test": digest("other images")}},
     ],
     ids=lambda fields: next(iter(fields)),
 )

@@ -39,6 +39,10 @@ def made(*rows: Result) -> str:
     return page.page(tables.records(tables.compared(rows, figures)), rows, figures, {})
 
 
+def on_validation(made: Result) -> Result:
+    return dataclasses.replace(made, measured_on="validation")
+
+
 def data_of(content: str) -> dict[str, Any]:
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', content)
     loaded: dict[str, Any] = json.loads(found)
@@ -131,6 +135,15 @@ def test_a_run_measured_on_two_splits_has_two_anchors() -> None:
     assert f"run-{digest('0')[:12]}-2" in ids
 
 
+def test_a_section_of_validation_images_lists_no_published_test_accuracy() -> None:
+    content = made(on_validation(row(bits(7000, 7500))), row(BASE))
+    test, validation = re.findall(r'<section id="section.*?</section>', content, re.S)
+    assert "cnn-118k, published, test" in test
+    assert "cnn-118k, published, validation" in test
+    assert "cnn-118k, published, validation" in validation
+    assert "cnn-118k, published, test" not in validation
+
+
 def test_missing_parts_of_a_row_are_named() -> None:
     content = made(row(BASE), pruned(flipped(BASE, 60, 50), file_bytes=90_000))
     assert "does not hold the ledger of the file and predictions" in content
@@ -179,6 +192,42 @@ def test_a_page_of_very_many_rows_lists_at_most_most_rows() -> None:
     assert len(content) < 4_000_000
     assert f"{page.MOST_ROWS} of 3001 rows are here" in content
     assert content.count('class="run"') == page.MOST_ROWS
+
+
+def ladder(*points: tuple[float, int]) -> str:
+    """The page of a baseline and of models with these accuracies and bytes, on validation images, beside published
+    figures.
+    """
+    chosen = bits(6600, 7500)
+    rows = [row(chosen), pruned(flipped(chosen, 60, 50))]
+    rows = [on_validation(r) for r in rows]
+    figures = figures_beside(rows, read_references([PUBLISHED]))
+    published, base, one = tables.compared_records(rows, figures)[-3:]
+    assert one["from_published_validation"] is not None
+    many = [
+        {**one, "run": digest(str(i)), "top1": top1, "top1_low": top1 - 0.007, "top1_high": top1 + 0.007,
+         "difference": -0.05, "p_adjusted": 0.0, "file_bytes": size}
+        for i, (top1, size) in enumerate(points)
+    ]  # fmt: skip
+    runs = [dataclasses.replace(rows[1], run=r["run"]) for r in many]
+    return page.page([published, base, *many], [rows[0], *runs], figures, {})
+
+
+def test_every_row_that_the_picture_names_is_on_the_page_beside_published_figures() -> None:
+    content = ladder(*((0.74 + i * 0.00022, 10_000 + i) for i in range(600)))
+    assert f"{page.MOST_ROWS} of 601 rows are here" in content
+    named = data_of(content)["sections"][0][0]["ladder"]
+    assert len(named) > 5
+    assert all(each["to"] for each in named)
+
+
+def test_rows_of_a_front_are_on_the_page_before_more_accurate_rows_off_it() -> None:
+    front = [(0.85 + i * 0.001, 10_000 + i) for i in range(40)]
+    content = ladder(*front, *((0.888, 20_000 + i) for i in range(560)))
+    assert f"{page.MOST_ROWS} of 601 rows are here" in content
+    points = data_of(content)["sections"][0][0]["data"]["front"]
+    assert len(points) > 35
+    assert all(point["to"] for point in points)
 
 
 # Every number comes from a row

@@ -49,7 +49,7 @@ def test_flips_are_counted_per_class_if_the_labels_are_known() -> None:
 
 
 def test_models_measured_on_other_images_are_not_compared() -> None:
-    other = row(bits(9000), splits={"test": digest("other")})
+    other = row(bits(9000), splits={"train": digest("train"), "test": digest("other")})
     with pytest.raises(ValueError, match="only models measured on the same images are compared"):
         held_against(side("a", row(BASE)), side("b", other))
 

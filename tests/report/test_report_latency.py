@@ -59,3 +59,11 @@ def test_latencies_come_from_the_processor_with_most_files_and_the_latest_row() 
     _, half, most = records(*times)
     assert (half["latency"], most["latency"]) == (0.6, 0.7)
     assert half["latency_on"] == most["latency_on"] == "a machine, with AVX2: an engine"
+
+
+def test_a_file_timed_often_on_one_processor_counts_as_one_file() -> None:
+    often = [time_of(0.2, "file", "half", sets=VNNI) for _ in range(3)]
+    files = [time_of(0.5, "file", "half"), time_of(0.7, "file", "most")]
+    _, half, most = records(*often, *files)
+    assert (half["latency"], most["latency"]) == (0.5, 0.7)
+    assert most["latency_on"] == "a machine, with AVX2: an engine"

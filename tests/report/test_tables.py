@@ -10,6 +10,7 @@ import pytest
 from compress.report import columns, seeds, tables
 from compress.report.compare import MEASURED
 from compress.report.references import read_references
+from compress.rows.field_check import LARGEST
 from compress.rows.result import Result
 from support.report_rows import PUBLISHED, bits, digest, example, flipped, pruned, row
 
@@ -40,6 +41,12 @@ def test_numbers_keep_full_precision_and_fractions_stay_fractions() -> None:
     assert record["cross_entropy"] == 1 / 3
     assert record["gzip_bytes"] == made.gzip_bytes
     assert record["run"] == made.run
+
+
+def test_the_largest_number_that_a_row_may_have_stays_exact_beside_missing_values() -> None:
+    made = [row(BASE, macs=LARGEST, seed=LARGEST), pruned(flipped(BASE, 60, 50), seed=2**53 + 1)]
+    _, _, base, compressed = tables.records(tables.comparison(made, [PUBLISHED]))
+    assert (base["macs"], base["seed"], compressed["seed"]) == (LARGEST, LARGEST, 2**53 + 1)
 
 
 def test_every_measured_number_is_in_the_table() -> None:

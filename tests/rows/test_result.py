@@ -301,6 +301,7 @@ def test_every_number_of_a_row_has_a_range() -> None:
         ({"gzip_bytes": 480_545}, "480545; expected 465 to 480544 for a file of 480000 bytes"),
         ({"gzip_bytes": 464}, "'gzip_bytes' is 464; expected 465 to 480544"),
         ({"splits": {"train": "a" * 64}}, "; expected the digest of the test split"),
+        ({"splits": {"test": "a" * 64}}, "; expected the digest of the train split"),
         (
             {"measured_on": "validation", "splits": {"test": "a" * 64}},
             "; expected the digest of the validation split",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.runs import code_digest
 from compress.runs.code_digest import source_digest
 
 Files = dict[str, str]
@@ -138,6 +139,29 @@ def test_the_digest_of_a_lone_module_covers_the_modules_it_imports_beside_it(
 
     assert digest() == digest(aside="f = 2\n")
     assert digest() != digest(lone_deep="f = 2\n")
+
+
+def test_the_digest_of_a_lone_module_covers_the_packages_it_imports_beside_it(
+    digest_of: Callable[..., str],
+) -> None:
+    lone = {"lone_own": "from lone_nets import wide\nclass Own:\n    f = wide.f\n"}
+    lone |= {"lone_nets/__init__": "", "lone_nets/wide": "from lone_rate import f\n"}
+    lone |= {"lone_rate": "f = 1\n", "aside/__init__": "f = 1\n"}
+
+    def digest(files: Files) -> str:
+        return digest_of(lone | files, package=False, module="lone_own")
+
+    assert digest({}) == digest({"aside/__init__": "f = 2\n"})
+    more = {"lone_nets/wide": "from lone_rate import f\nf += 1\n"}
+    assert len({digest({}), digest(more), digest({"lone_rate": "f = 2\n"})}) == 3
+
+
+def test_packages_beside_an_installed_module_are_libraries(tmp_path: Path) -> None:
+    folder = tmp_path / "site-packages"
+    (folder / "library").mkdir(parents=True)
+    (folder / "library" / "__init__.py").write_text("")
+    (folder / "plugin.py").write_text("import library\n")
+    assert [each.name for each in code_digest._modules_beside(folder / "plugin.py")] == ["plugin"]
 
 
 def test_modules_that_import_each_other_have_a_digest(digest_of: Callable[..., str]) -> None:

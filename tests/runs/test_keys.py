@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from compress.data.dataset import DataDigests
 from compress.rows.result import Result
 from compress.runs import keys
 from compress.runs.keys import KeyContext
+from compress.runs.options import RunOptions
 from compress.stage import Stage, option
 from compress.stages.distill import Distill
 from compress.stages.finetune import Finetune
@@ -276,8 +278,20 @@ def test_the_decided_precision_changes_only_keys_of_keras_3_trainings() -> None:
     assert of(Finetune(), context=mixed) != of(Finetune())
     assert mixed.of_training(recipe, WHOLE) != CONTEXT.of_training(recipe, WHOLE)
     # tf_keras trains in float32 whatever was decided, and a conversion trains nothing.
-    for stages in ((), (Prune(),), (Qat(),), (Quantize(),)):
+    for stages in ((), (Prune(),), (Qat(),), (Quantize(),), (Qat(teacher=("self",), alpha=0.0),)):
         assert of(*stages, context=mixed) == of(*stages)
+
+
+@pytest.mark.parametrize(
+    "stage", [Prune(teacher=("self",)), Qat(alpha=0.5)], ids=["teacher", "alpha"]
+)
+def test_the_decided_precision_changes_keys_of_tf_keras_trainings_with_teachers(
+    stage: Stage,
+) -> None:
+    mixed = dataclasses.replace(CONTEXT, decided={"precision": "bfloat16"})
+    assert of(stage, context=mixed) != of(stage)
+    jax = dataclasses.replace(CONTEXT, decided={"backend": "jax"})
+    assert of(stage, context=jax) == of(stage)  # tf_keras trains on TensorFlow
 
 
 def test_the_bfloat16_version_changes_only_the_keys_of_bfloat16_runs(
@@ -304,6 +318,64 @@ def test_the_content_of_a_file_that_an_option_names_changes_the_key(
 
 class OwnToy(Toy):
     """A user's task that declares no version."""
+
+
+@dataclass(frozen=True)
+class Sized(Toy):
+    """A user's task with settings."""
+
+    version: ClassVar[int] = 1
+    classes: int = 3
+    rates: tuple[float, ...] = (0.1, 0.2)
+    recipe: Recipe = field(default_factory=lambda: Recipe(summary="", epochs=1, learning_rate=0.1))
+    measured: list[float] = field(default_factory=list, compare=False)
+
+
+@dataclass(frozen=True)
+class OwnImages(Images):
+    """A user's task with a setting of its own and those of task `images`."""
+
+    version: ClassVar[int] = 1
+    size: int = 8
+
+
+class Plain(Toy):
+    """A user's task with attributes of the instance."""
+
+    version: ClassVar[int] = 2
+
+    def __init__(self, **settings: Any) -> None:
+        vars(self).update(settings)
+
+    @functools.cached_property
+    def computed(self) -> int:
+        return 3
+
+
+def test_two_instances_of_a_task_class_with_other_settings_have_other_keys() -> None:
+    def key(task: Toy) -> str:
+        return of(Prune(), context=dataclasses.replace(CONTEXT, task=task))
+
+    other_recipe = Recipe(summary="", epochs=2, learning_rate=0.1)
+    tasks = [Sized(), Sized(classes=4), Sized(rates=(0.1,)), Sized(recipe=other_recipe)]
+    tasks += [Plain(), Plain(classes=4), Plain(classes=[4, Path("a")])]
+    assert len({key(task) for task in tasks}) == len(tasks)
+    assert len({RunOptions(task=task).data_key() for task in tasks}) == len(tasks)
+    assert keys.parts_of(Sized(classes=4))[-1] == {"classes": 4}
+    assert keys.parts_of(Sized(recipe=other_recipe))[-1] == {
+        "recipe": ["Recipe", {"epochs": 2, "learning_rate": 0.1, "summary": ""}]
+    }
+
+
+def test_settings_that_distinguish_no_task_are_in_no_key() -> None:
+    plain = Plain(images=object())
+    assert plain.computed == 3
+    scaled = Plain().with_input_scale(1.0)
+    for task in (Sized(measured=[1.0]), Sized(rates=(0.1, 0.2)), plain, scaled):
+        assert keys.parts_of(task) == ["toy", *keys.code_of(type(task))]
+    images = Images((8, 8, 3), 1.0, batch_size=8)
+    assert keys.parts_of(images) == ["images", 1]
+    assert keys.parts_of(OwnImages((8, 8, 3), size=9))[-1] == {"size": 9}
 
 
 @dataclass(frozen=True, kw_only=True)

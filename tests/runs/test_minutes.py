@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ import pytest
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
-from compress.runs import minutes
+from compress.runs import minutes, trained
 from compress.runs.context import RunContext
+from compress.runs.folder import RunFolder
 from compress.stages.distill import Distill
 from compress.stages.finetune import Finetune
 from compress.stages.prune import Prune
 from compress.tasks.view import TaskView
+from compress.training.precision import PrecisionChoice
 
 
 @pytest.fixture
@@ -87,6 +91,53 @@ def test_a_stage_is_timed_once_and_gets_a_number_of_epochs(
     (context.out / minutes.NAME).write_text("[")
     minutes.settled(asked[:1], toy_model, context)
     assert len(quick) == 4
+
+
+def test_a_stage_is_timed_in_the_requested_precision_once_for_each(
+    context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[str] = []
+
+    def epochs(seconds: float, stage: Any, model: Any, view: TaskView, seed: int) -> int:
+        timed.append(view.precision)
+        return 10 * len(timed)
+
+    monkeypatch.setattr(minutes, "epochs_within", epochs)
+    asked: list[PrecisionChoice] = ["float32", "bfloat16", "bfloat16", "auto"]
+    contexts = [dataclasses.replace(context, precision=each) for each in asked]
+    found = [minutes.settled((Distill(minutes=2),), toy_model, each)[0] for each in contexts]
+    assert [stage.epochs for (stage,) in found] == [10, 20, 20, 10]
+    assert timed == ["float32", "bfloat16"]
+    # A conversion to tf_keras trains in float32 whatever is requested.
+    stage = Prune(minutes=2, alpha=0.0)
+    for each in contexts:
+        minutes.settled((stage,), toy_model, each)
+    assert timed[2:] == ["float32"]
+
+
+def test_a_run_that_is_trained_on_jax_is_measured_with_the_epochs_that_it_trained(
+    quick: list[str], context: RunContext, toy_model: KerasModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (Distill(minutes=2),)
+    jax = trained.on_jax(context)
+    stages, _ = minutes.settled(asked, toy_model, jax)
+    monkeypatch.setattr(minutes, "epochs_within", lambda *_: 7)
+
+    def found(of_jax: bool, out: Path = context.out) -> int | None:
+        own = dataclasses.replace(context, out=out)
+        ((stage,), _) = minutes.settled(asked, toy_model, own, of_jax)
+        return stage.epochs
+
+    run = jax.keys.of_pipeline(stages, toy_model.digest)
+    folder = RunFolder(context.out / f"distill-{run[:12]}")
+    folder.path.mkdir()
+    folder.trained.write_text("{}")
+    other = shutil.copytree(context.out, context.out.with_name("other"))
+    assert found(of_jax=True) == 10
+    assert found(of_jax=False) == 7
+    assert found(of_jax=True) == 7  # now this backend has a number of its own
+    (other / folder.path.name / folder.trained.name).unlink()
+    assert found(of_jax=True, out=other) == 7
 
 
 @pytest.mark.usefixtures("quick")

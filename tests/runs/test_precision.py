@@ -20,6 +20,10 @@ from compress.runs.training_run import Training
 from compress.stages.distill import Distill
 from compress.stages.finetune import Finetune
 from compress.stages.prune import Prune
+from compress.tasks import view as task_view
+from compress.training.recipe import Recipe
+from compress.training.recovery import Recovery
+from compress.training.training_data import TrainingData
 from conftest import Silent
 
 
@@ -167,6 +171,33 @@ def test_only_runs_that_train_with_keras_3_get_another_key_and_record_it(
     assert [a.run == b.run for a, b in zip(rows, plain, strict=True)] == [True, True, False]
     assert [row.recorded.get("precision") for row in rows] == [None, None, "bfloat16"]
     assert "precision" not in plain[-1].recorded
+
+
+@pytest.mark.parametrize(
+    ("teacher", "expected"), [((), "float32"), (("self",), "bfloat16")], ids=["default", "given"]
+)
+def test_teachers_of_tf_keras_trainings_compute_in_the_precision_of_the_key(
+    teacher: tuple[str, ...],
+    expected: str,
+    context: RunContext,
+    toy_model: KerasModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On little data prune has a teacher by default, which the key does not show."""
+    used: list[str] = []
+
+    def untrained(model: Any, recipe: Recipe, data: TrainingData, **_: Any) -> Recovery:
+        assert data.distillation is not None
+        used.append(data.answered_in or data.precision)
+        return Recovery()
+
+    monkeypatch.setattr(task_view, "fit_recovering", untrained)
+    pipeline = Pipeline((Prune(epochs=1, learning_rate=0.01, teacher=teacher),))
+    row = pipeline.run(toy_model, dataclasses.replace(context, precision="bfloat16"))[-1]
+    assert used == [expected]
+    assert row.recorded.get("precision", "float32") == expected
+    float32 = dataclasses.replace(context, precision="float32")
+    assert (row.run == pipeline.run(toy_model, float32)[-1].run) == (expected == "float32")
 
 
 def test_a_training_from_scratch_is_timed_and_recorded(

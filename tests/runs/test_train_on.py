@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from compress import zoo
 from compress.cli.main import cli
+from compress.cli.search_options import search
 from compress.data.dataset import Split
 from compress.rows.jsonl import read_from
 from compress.runs import seen
@@ -129,6 +131,14 @@ def test_rows_made_from_a_final_model_are_marked_as_trained_on_validation(
     assert seen.of_file(kept) == "train+validation"
 
 
+def test_a_search_from_a_final_model_is_not_told_to_leave_out_an_option_it_lacks() -> None:
+    advice = "give a model trained on the training images alone or, except in a search, leave out"
+    with pytest.raises(ValueError, match=f"m.keras was trained .* cannot measure it: {advice}"):
+        seen.check_file("m.keras", "train+validation", "validation")
+    seen.check_file("m.keras", "train+validation", "test")
+    assert "--measure-on" not in {word for option in search.params for word in option.opts}
+
+
 @pytest.mark.parametrize("with_file", [False, True])
 def test_a_final_model_cannot_be_measured_on_validation_images(with_file: bool) -> None:
     words = ["run", "--task", "toy", "--measure-on", "validation"]
@@ -141,8 +151,28 @@ def test_a_final_model_cannot_be_measured_on_validation_images(with_file: bool) 
     before = ROWS.read_bytes() if ROWS.exists() else b""
     done = CliRunner().invoke(cli, [*words, "quantize"])
     assert done.exit_code == 1
-    assert "so they cannot measure it: leave out --measure-on validation." in done.output
+    assert "so they cannot measure it: " in done.output
+    assert "leave out --measure-on validation" in done.output
     assert (ROWS.read_bytes() if ROWS.exists() else b"") == before
+
+
+def test_a_final_model_that_is_not_measured_yet_is_refused_too() -> None:
+    invoked(*TRAIN, *BOTH, "--no-measure")
+    (file,) = Path("runs").glob("train*/model.keras")
+    words = ["run", "--task", "toy", "--measure-on", "validation", "--model", str(file), "quantize"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1
+    assert f"{file} was trained on validation images too, so they cannot" in done.output
+
+
+def test_a_trained_json_that_names_no_images_means_the_training_images() -> None:
+    invoked(*TRAIN, "--no-measure")
+    (facts,) = Path("runs").glob("train*/trained.json")
+    earlier = json.loads(facts.read_text())
+    assert earlier.pop("trained_on") == "train"
+    facts.write_text(json.dumps(earlier))
+    assert seen.of_file(facts.with_name("model.keras")) == "train"
+    assert "trained before, measured now" in invoked(*TRAIN).output
 
 
 def test_a_student_of_a_final_teacher_is_marked_as_trained_on_validation() -> None:

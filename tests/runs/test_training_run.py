@@ -92,6 +92,20 @@ def test_a_setting_that_has_an_option_of_its_own_is_refused() -> None:
         Training(recipe="strong", settings=("epochs=3",)).resolved(Cifar10())
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("find_augmentation=true",), "^find_augmentation asks the incoming model of a stage"),
+        (("views=1", "mixup=0.2"), "give 2 or more views, or mixup 0"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Training(recipe="strong", settings=settings).resolved(Cifar10())
+    same = Training(recipe="strong", settings=("find_augmentation=false", "views=1"))
+    assert same.resolved(Cifar10()).views == 1
+
+
 def test_a_training_with_settings_is_another_run(tmp_path: Path) -> None:
     words = ["train", "--task", "toy", "--epochs", "1", "--seed", "3", "--json"]
     words += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path / "rows.jsonl")]
@@ -131,6 +145,15 @@ def test_reused_training_has_its_row_in_the_results(context: RunContext) -> None
     for _ in range(2):
         assert Training(recipe="toy", epochs=0).run(context)[1].row == row
         assert read_from(context.results) == [row]
+
+
+def test_a_setting_at_its_default_finds_the_same_training(context: RunContext) -> None:
+    asked = Training(recipe="toy", epochs=0)
+    folder, finished = asked.run(context)
+    same = dataclasses.replace(asked, settings=("flip=false",))
+    again, found = same.run(context)
+    assert (again, found.row) == (folder, finished.row)
+    assert same.keep_unmeasured(context) == folder
 
 
 def test_the_log_has_every_epoch_even_if_the_checkpoint_log_is_behind(

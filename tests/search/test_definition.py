@@ -67,6 +67,29 @@ def test_a_given_budget_replaces_the_old_budget() -> None:
     assert ONE.with_budget(5.0, None) == dataclasses.replace(ONE, minutes=5.0, trials=None)
 
 
+def test_a_search_refuses_another_model_or_other_data_than_it_began_with(tmp_path: Path) -> None:
+    inputs = {"model": "a", "train": "b", "validation": "c"}
+    begun = ONE.with_inputs(inputs)
+    begun.save(tmp_path)
+    loaded = definition.load(tmp_path, "one")
+    assert loaded == begun == loaded.with_inputs(inputs)
+    assert (loaded.digest, loaded.is_same_as(ONE)) == (ONE.digest, True)
+    with pytest.raises(
+        ValueError, match="search one began with another model and other validation"
+    ):
+        loaded.with_inputs({**inputs, "model": "x", "validation": "y"})
+    with pytest.raises(ValueError, match=r"began with other training images: .* another --name"):
+        loaded.with_inputs({**inputs, "train": "x"})
+
+
+def test_the_file_of_an_older_version_without_digests_is_read(tmp_path: Path) -> None:
+    ONE.save(tmp_path)
+    record = json.loads(file_of(tmp_path).read_text())
+    del record["inputs"]
+    file_of(tmp_path).write_text(json.dumps(record))
+    assert definition.load(tmp_path, "one") == ONE
+
+
 def test_an_unknown_search_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     ONE.save(tmp_path)
     with pytest.raises(ValueError, match="no search 'onw' in ") as raised:
@@ -107,6 +130,12 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None
         ({"lease": None}, "not a number above 0"),
         ({"lease": float("inf")}, "is too large"),
         ({"lease": 10**9}, "is too large"),
+        ({"inputs": ["a"]}, "its inputs are not the digests"),
+        (
+            {"inputs": {"model": "a", "train": "b", "validation": 3}},
+            "its inputs are not the digests",
+        ),
+        ({"inputs": {"model": "a"}}, "its inputs are not the digests"),
         ({"options": {}}, "its options are not those that a search keeps"),
         ({"options": {**OPTIONS, "surplus": 1}}, "its options are not those that a search keeps"),
         ({"options": [1]}, "its options are not those that a search keeps"),

@@ -109,6 +109,14 @@ def test_the_widest_student_is_stored_in_the_fewest_bits_where_bytes_are_limited
     ]
 
 
+def test_a_chain_with_a_stage_twice_has_default_epochs_for_both(predict: Predictor) -> None:
+    space = {"chains": ["distill distill quantize"], "distill": STUDENTS}
+    study = optuna.create_study()
+    begin_with_the_widest(study, definition(space, flash=10**6), predict)
+    (values,) = proposed(study)
+    assert (values["distill.epochs"], values["distill#2.epochs"]) == (40, 40)
+
+
 def test_no_student_is_proposed_if_none_is_within_the_limits(predict: Predictor) -> None:
     study = optuna.create_study()
     space = {"chains": ["distill quantize"], "distill": STUDENTS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 import pytest
 
 from compress.cli.search_output import command_again
+from compress.files import write_json
 from compress.keras_models.model import KerasModel
 from compress.pipelines.pipeline import Pipeline
 from compress.pipelines.words import stages_of
+from compress.runs import precision
 from compress.runs.context import RunContext
 from compress.runs.folder import RunFolder
 from compress.search import loop, storage
 from compress.search.budget import Budget
 from compress.search.definition import Definition
 from compress.search.first_trials import begin_with_the_shortest
+from compress.search.longer_training import propose_longer_training
 from compress.search.loop import work
 from compress.search.standing import Standing, kind, standing
 from compress.search.trial_progress import OutOfTime, TrialProgress
@@ -116,6 +120,19 @@ def test_no_trial_is_run_twice_and_an_exhausted_space_ends_the_search(
     assert "the same as trial" in one.why
 
 
+def test_a_trial_whose_run_was_deleted_is_run_again_when_it_is_proposed(
+    search: Callable[..., Search], context: RunContext
+) -> None:
+    one = search(space={"chains": ["prune --sparsity 0.25 --epochs 0"]})
+    best = one.work(trials=1).best
+    assert best is not None
+    folder = context.out / best.facts["folder"]
+    shutil.rmtree(folder)
+    one.work(trials=2)
+    assert one.kinds == ["finished", "finished"]
+    assert RunFolder(folder).has_manifest()
+
+
 def test_a_trial_over_a_limit_is_refused_before_any_work(
     search: Callable[..., Search], context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +193,27 @@ def test_a_trial_interrupted_by_the_budget_comes_first_when_the_search_resumes(
     assert one.kinds == ["interrupted", "finished"]
 
 
+def test_an_interrupted_trial_goes_on_before_first_trials_that_wait(
+    search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, ran = Pipeline.run, list[str]()
+
+    def interrupted_once(pipeline: Pipeline, *arguments: Any) -> Any:
+        ran.append(pipeline.label)
+        if len(ran) == 1:
+            raise KeyboardInterrupt
+        return real(pipeline, *arguments)
+
+    monkeypatch.setattr(Pipeline, "run", interrupted_once)
+    chains = [f"prune --sparsity 0.{n} --epochs 0" for n in (2, 4, 6)]
+    one = search(space={"chains": chains}, minutes=10)
+    begin_with_the_shortest(one.study, one.definition)
+    with pytest.raises(KeyboardInterrupt):
+        one.work(trials=3)
+    assert one.work(trials=3).finished == 3
+    assert [label.split()[2] for label in ran] == ["0.2", "0.2", "0.4", "0.6"]
+
+
 def test_values_are_those_of_the_objectives(search: Callable[..., Search]) -> None:
     one = search(space={"chains": ["quantize"]}, objectives=("top1", "file_bytes"))
     so_far = one.work(trials=1)
@@ -210,11 +248,31 @@ def test_each_tenth_of_all_epochs_is_reported_to_the_pruner_once() -> None:
     progress = TrialProgress(Silent(), asked, epochs=5, done=1, is_over=never)
     progress.begin("first", 2, 1, 1, 0)
     epochs(progress, 2)
-    assert sorted(asked.told) == [1, 2, 3, 4, 5, 6]
+    assert sorted(asked.told) == [3, 4, 5, 6]
     progress.begin("second", 2, 1, 1, 0)
     epochs(progress, 2)
-    assert sorted(asked.told) == list(range(1, 11))
+    assert sorted(asked.told) == list(range(3, 11))
     assert asked.told[8] == 0.1
+
+
+def test_a_resumed_training_reports_no_tenth_that_was_done_before() -> None:
+    asked: Any = Asked(stop_at=99)
+    progress = TrialProgress(Silent(), asked, epochs=10, done=0, is_over=never)
+    progress.begin("training", 10, 1, 1, done=7)
+    epochs(progress, 1, first=8)
+    assert asked.told == {8: 0.8}
+
+
+def test_a_training_that_diverged_and_begins_again_counts_its_epochs_once() -> None:
+    asked: Any = Asked(stop_at=99)
+    progress = TrialProgress(Silent(), asked, epochs=10, done=0, is_over=never)
+    progress.begin("training", 10, 1, 1, 0)
+    epochs(progress, 2)
+    progress.begin("training", 10, 1, 1, 0)
+    epochs(progress, 2)
+    assert sorted(asked.told) == [1, 2]
+    epochs(progress, 1, first=3)
+    assert asked.told[3] == 0.3
 
 
 def test_a_trial_below_the_others_is_stopped_and_one_at_its_end_is_not() -> None:
@@ -291,18 +349,20 @@ EPOCHS = {
 def test_a_trial_over_its_share_of_the_time_gets_as_many_epochs_as_fit(
     search: Callable[..., Search],
 ) -> None:
-    """An eighth of 10 minutes fits 2 epochs of 30 seconds. A later trial may use all the time that is left."""
-    one = search(space=EPOCHS, minutes=10)
-    paced(one, 30)
+    """An eighth of 1000 minutes fits 2 epochs of 3000 seconds. A later trial may use all the time that is left."""
+    one = search(space=EPOCHS, minutes=1000)
+    paced(one, 3000)
     one.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 40})
-    assert one.work(trials=1, until=time.monotonic() + 600).finished == 1
+    assert one.work(trials=1, until=time.monotonic() + 60_000).finished == 1
     _, refused, tried = one.study.trials
-    assert refused.user_attrs["refused"] == "it would take about 20.0 minutes, and 1.2 are for it"
+    assert (
+        refused.user_attrs["refused"] == "it would take about 2000.0 minutes, and 125.0 are for it"
+    )
     assert tried.params["finetune.epochs"] == 2
-    late = search(space=EPOCHS, minutes=10, name="late")
-    paced(late, 30)
+    late = search(space=EPOCHS, minutes=1000, name="late")
+    paced(late, 3000)
     late.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 40})
-    assert late.work(trials=1, until=time.monotonic() + 99).finished == 1
+    assert late.work(trials=1, until=time.monotonic() + 9900).finished == 1
     assert [t.params.get("finetune.epochs") for t in late.study.trials][:3] == [None, 40, 3]
 
 
@@ -331,6 +391,41 @@ def test_at_half_time_the_best_is_trained_longer_and_first_trials_are_given_up(
     assert short.params["finetune.epochs"] == 1
     assert longer.params == {**short.params, "finetune.epochs": 3}
     assert given_up.user_attrs["refused"] == "the best so far is trained longer instead"
+
+
+def test_longer_training_that_is_shortened_runs(search: Callable[..., Search]) -> None:
+    """Its epochs take 2,000 seconds, but those of other trials of its chain take 4,000: it would not end in time."""
+    one = search(space=EPOCHS, minutes=1000)
+    one.study.enqueue_trial({"chain": "finetune", "finetune.epochs": 1})
+    assert one.work(trials=1).finished == 1
+    (best,) = one.study.trials
+    for pace, values in ((2000.0, best.values), (4000.0, None), (4000.0, None)):
+        state = optuna.trial.TrialState.COMPLETE if values else optuna.trial.TrialState.FAIL
+        one.study.add_trial(
+            optuna.create_trial(
+                state=state, values=values, params=best.params, distributions=best.distributions,
+                user_attrs={**best.user_attrs, "pace": pace, "work": 0},
+            )
+        )  # fmt: skip
+    propose_longer_training(one.study, one.definition, standing(one.study, one.definition), 9900)
+    assert one.work(trials=3, until=time.monotonic() + 9900).finished == 3
+    longer, shortened = one.study.trials[4:]
+    assert longer.user_attrs["refused"].startswith("it would take about 200.")
+    assert [t.params["finetune.epochs"] for t in (longer, shortened)] == [4, 3]
+    assert kind(shortened) == "finished"
+
+
+def test_epochs_of_finished_first_stages_are_found_in_every_precision(
+    toy_model: KerasModel, context: RunContext
+) -> None:
+    one = Search(toy_model, dataclasses.replace(context, precision="bfloat16"))
+    run = TrialRun(one.definition, one.model, one.context, Budget())
+    first, whole = (Pipeline(stages_of(f"finetune --epochs 3{w}")) for w in ("", " quantize"))
+    assert run._epochs_before(whole) == 0
+    keys = precision.decided(context.keys, "bfloat16")
+    key = keys.of_pipeline(first.stages, toy_model.digest)
+    write_json(context.out / first.folder_name(key) / "manifest.json", {})
+    assert run._epochs_before(whole) == 3
 
 
 def test_the_pace_of_a_trial_is_that_of_its_own_chain(search: Callable[..., Search]) -> None:

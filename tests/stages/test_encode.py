@@ -11,8 +11,10 @@ from compress.keras_models.model import KerasModel
 from compress.measurement.measure import measure
 from compress.micro import interpreter
 from compress.micro.encode import encoded
+from compress.pipelines.pipeline import Pipeline
 from compress.rows.measurement import RUNS
 from compress.stages.encode import Encode
+from compress.stages.quantize import Quantize
 from compress.tasks.view import TaskView
 from compress.tflite import contents, ledger
 from compress.tflite.decode import NAME
@@ -139,6 +141,17 @@ def test_an_encoded_file_with_other_scores_in_tflm_is_refused(
     monkeypatch.setattr("compress.stages.encode.interpreter.scores", wrong)
     with pytest.raises(ValueError, match="computes something else with the encoded file"):
         Encode().apply(sparse, toy_view, seed=0)
+
+
+def test_a_file_that_tflm_cannot_run_is_refused_before_any_work(
+    toy_model: KerasModel, toy_view: TaskView
+) -> None:
+    stages = (Quantize(scheme="dynamic"), Encode())
+    with pytest.raises(
+        ValueError, match=r"^encode: TFLM must run .* scheme dynamic computes in float"
+    ):
+        Pipeline(stages).check(toy_model, toy_view)
+    Pipeline((Quantize(), Encode())).check(toy_model, toy_view)
 
 
 def test_encode_without_tflite_micro_is_refused_before_any_work(

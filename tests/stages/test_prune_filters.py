@@ -104,6 +104,16 @@ def test_too_few_finite_scores_for_the_target_are_an_error(criterion: str) -> No
         pruned(model, macs=0.5, criterion=criterion)
 
 
+@pytest.mark.parametrize("options", [{}, {"params": 0.5}, {"filters": 0.5}, {"flash": 1000}])
+def test_a_model_without_kernels_is_refused(options: dict[str, Any]) -> None:
+    keras = backend.keras()
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
+    with pytest.raises(
+        ValueError, match=r"^prune-filters: at most 0.0% of the .* of this model can"
+    ):
+        PruneFilters(**options).check(KerasModel(model))
+
+
 def test_two_targets_are_refused() -> None:
     with pytest.raises(ValueError, match="option 'filters' does not go with 'macs': give one"):
         PruneFilters(macs=0.5, filters=0.5)

@@ -124,3 +124,16 @@ def test_renew_statistics_without_batchnorm_is_refused() -> None:
     with pytest.raises(ValueError, match="'renew_statistics': the model has no BatchNorm"):
         Prune(renew_statistics=True).check(model)
     Prune().check(model)
+
+
+def test_keep_best_is_refused_before_any_work_where_zeros_come_step_by_step(view: TaskView) -> None:
+    best = ("keep=best",)
+    sentence = "^prune: option 'set': keep = 'best' may keep an epoch in which zeros"
+    with pytest.raises(ValueError, match=sentence):
+        Prune(set=best).outline(residual(), view)
+    for stage in (
+        Prune(set=best, pattern="2:4"),
+        Prune(set=best, epochs=0),
+        Prune(set=best, criterion="random"),
+    ):
+        stage.outline(residual(), view)

@@ -12,7 +12,7 @@ import pytest
 
 from compress.keras_models.model import KerasModel
 from compress.measurement.measure import predict
-from compress.quantization import qat_model
+from compress.quantization import qat_export, qat_model
 from compress.quantization.qat_layers import layers
 from compress.stages.qat import Qat
 from compress.tasks.view import TaskView
@@ -194,3 +194,14 @@ def test_weight_averaging_finds_the_normalizations_of_fake_quantized_models() ->
 
     training = qat_model.fake_quantized(residual(), {}, drawn(0).images / np.float32(255))
     assert [type(n) for n in every_layer(training) if is_batchnorm(n)] == [layers().Norm]
+
+
+def test_with_auto_bits_a_file_may_have_the_bytes_given_up_to_those_of_eight_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(qat_model, "fake_quantized", lambda model, bits, images: bits)
+    monkeypatch.setattr(qat_export, "file_bytes", lambda bits: 60_000 if bits else 100_000)
+    model = residual()
+    for given, most in ((90_000, 90_000), (110_000, 100_000), (50_000, 60_000)):
+        assert Qat(bits="auto", max_bytes=given).file_bytes(model) == most
+    assert Qat(bits="4").file_bytes(model) == 60_000

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from compress import registry
+from compress.files import write_json
 from compress.keras_models.model import KerasModel
 from compress.stages.prune import Prune
 from compress.tasks.view import TaskView
@@ -19,7 +20,7 @@ from compress.training.divergence import Diverged, far_below
 from compress.training.fit import fit
 from compress.training.learning_rate import GRID, Trials, with_warmup
 from compress.training.recipe import Recipe
-from compress.training.recovery import ATTEMPTS, Recovery, fit_recovering
+from compress.training.recovery import ATTEMPTS, Recovery, _Decided, fit_recovering
 from compress.training_stage import TrainingStage
 from support.tiny_training import RECIPES, SEED, Began, Tiny, Watcher, view
 
@@ -133,7 +134,9 @@ def test_a_nan_loss_restarts_training_at_a_third_of_the_rate_and_then_undoes_it(
     again = [note for note in progress.notes if "diverged" in note]
     assert len(again) == ATTEMPTS
     assert "no longer a finite number: it begins again at learning rate 3.3e+34" in again[0]
-    assert done.recorded["training_undone"] is True
+    assert [("begins again" in note) for note in again] == [True] * (ATTEMPTS - 1) + [False]
+    last = pytest.approx(1e35 / 3 ** (ATTEMPTS - 1))  # the lowest rate that it trained at
+    assert done.recorded == {"learning_rate": last, "training_undone": True}
     assert all(map(np.array_equal, model.get_weights(), good))
 
 
@@ -157,6 +160,62 @@ def test_a_restarted_training_that_converges_is_kept_with_its_rate_recorded(
     assert np.isfinite(model.get_weights()[0]).all()
     trained(good, tmp_path, learning_rate=0.009)
     assert rates[3:] == pytest.approx([0.001])  # a resumed run does not diverge again
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The rates of the trainings so far. Each diverges, except that every third is killed before it does."""
+    rates: list[float] = []
+
+    def fit(_: Any, recipe: Recipe, *__: Any, **___: Any) -> Any:
+        rates.append(recipe.learning_rate)
+        if len(rates) % 3 == 0:
+            raise Killed
+        raise Diverged("as the test wants")
+
+    monkeypatch.setattr(recovery, "fit", fit)
+    return rates
+
+
+@pytest.mark.parametrize("given", [0.81, None])
+@pytest.mark.usefixtures("found")
+def test_a_resumed_training_counts_the_attempts_that_diverged_before(
+    given: float | None, good: list[np.ndarray], rates: list[float], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        with pytest.raises(Killed):
+            trained(good, tmp_path, learning_rate=given)
+    _, done, progress = trained(good, tmp_path, learning_rate=given)
+    first = given or 0.01
+    # The third and the fifth attempt are repeated, because they were killed.
+    expected = [first / 3**n for n in (0, 1, 2, 2, 3, 4, 4)]
+    assert rates == pytest.approx(expected)
+    assert done.recorded == {"learning_rate": pytest.approx(rates[-1]), "training_undone": True}
+    assert not [note for note in progress.notes if "found by short trials" in note]
+    assert any("lowered after the training diverged" in note for note in progress.notes)
+    trained(good, tmp_path, learning_rate=given)
+    assert len(rates) == len(expected)  # no attempt is left
+
+
+@pytest.mark.parametrize(("given", "stored"), [(0.9, 0.3), (None, 0.01)])
+def test_a_stored_rate_without_a_count_of_attempts_is_read(
+    given: float | None,
+    stored: float,
+    good: list[np.ndarray],
+    harming: None,
+    found: list[float],
+    tmp_path: Path,
+) -> None:
+    """Files of earlier versions have no count. A rate below the given one was lowered."""
+    decided = _Decided(
+        with_warmup(TWO) if given is None else TWO, given, view(tmp_path, Watcher()), SEED
+    )
+    write_json(tmp_path / recovery.RATE, {"key": decided.key, "learning_rate": stored})
+    _, done, progress = trained(good, tmp_path, learning_rate=given)
+    assert not found
+    assert done.recorded["learning_rate"] == stored
+    lowered = any("lowered after the training diverged" in note for note in progress.notes)
+    assert lowered == (given is not None)
 
 
 def epochs(*accuracies: float) -> list[dict[str, float]]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from compress.report import columns, front, text
 from compress.report.behaviour import Behaviour
 from compress.report.compare import Record
-from compress.report.comparison_page import by_section, notes
+from compress.report.comparison_page import by_section, notes, published_beside
 from compress.report.html import models, picture
 from compress.report.references import PublishedFigure, judgements, of_others, other_networks
 from compress.report.scene import scene
@@ -42,7 +42,7 @@ def page(
     """
     measured = [r for r in records if r["kind"] != "reference"]
     parts = by_section(measured)
-    kept = [_kept(part, len(measured)) for part in parts[:MOST_SECTIONS]]
+    kept = [_kept(part, len(measured), figures) for part in parts[:MOST_SECTIONS]]
     anchors = _anchors([r for part in kept for r in part])
     by_run = {(row.run, row.splits[row.measured_on]): row for row in rows}
     published = [r for r in records if r["kind"] == "reference"]
@@ -85,9 +85,7 @@ def _section(
     axis = front.main_axis(part)
     choices = picture.choices(part, figures, anchors)
     seen = scene(part, axis, figures)
-    beside = [r for r in published if r["data"] == part[0]["data"]]
-    held = any(r[f"from_published_{s}"] is not None for r in part for s in ("test", "validation"))
-    lines = [*(beside if held else []), *shown]
+    lines = [*published_beside(published, part), *shown]
     kept = [by_run[r["run"], r["split_digest"]] for r in part]
     return {
         "id": index,
@@ -114,15 +112,22 @@ def _heading(r: Record) -> str:
     return f"{foreign}{r['data']}: {text.count(r['images'])} {r['split']} images{more}"
 
 
-def _kept(part: Sequence[Record], of: int) -> list[Record]:
-    """The rows of a section that are on the page: all, or named rows, then baselines, then the most accurate."""
+def _kept(part: Sequence[Record], of: int, figures: Sequence[PublishedFigure]) -> list[Record]:
+    """The rows of a section that are on the page: all, or as many as the page can hold.
+
+    Rows that a picture names come first, the first picture before the others. Then come other rows of a front, then
+    baselines, then the most accurate.
+    """
     most = max(20, MOST_ROWS * len(part) // of)
     if len(part) <= most:
         return list(part)
-    scenes = [scene(part, axis, []) for axis in front.axes_of(part)]
-    named = {id(r) for seen in scenes if seen for r in seen.named}
-    best = sorted(part, key=lambda r: (id(r) not in named, r["kind"] != "baseline", -r["top1"]))
-    chosen = {id(r) for r in best[:most]}
+    first = front.main_axis(part)
+    axes = sorted(front.axes_of(part), key=lambda axis: axis is not first)
+    scenes = [seen for axis in axes if (seen := scene(part, axis, figures))]
+    wanted = [r for seen in scenes for r in seen.named]
+    wanted += [r for seen in scenes for r in seen.front]
+    wanted += sorted(part, key=lambda r: (r["kind"] != "baseline", -r["top1"]))
+    chosen = set(list(dict.fromkeys(map(id, wanted)))[:most])
     return [r for r in part if id(r) in chosen]
 
 

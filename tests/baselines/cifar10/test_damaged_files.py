@@ -204,6 +204,19 @@ def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path, monkeypa
     assert "unpacks to more than 1,000,000 bytes" in complaint(path)
 
 
+def test_an_archive_with_a_sparse_batch_is_refused_before_its_zeros_are_made(tmp_path):
+    path = tmp_path / "sparse.tar.gz"
+    member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+    member.pax_headers = {"GNU.sparse.size": "50000000", "GNU.sparse.map": "50000000,0"}
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(member)
+    assert path.stat().st_size < 1000
+    sentence = complaint(path)
+    assert (
+        sentence == f"{path}: data_batch_1 is stored as a sparse file; not CIFAR-10: get it again."
+    )
+
+
 def test_an_archive_with_members_that_point_outside_writes_no_files(tmp_path):
     path = tmp_path / "home" / "evil.tar.gz"
     path.parent.mkdir()

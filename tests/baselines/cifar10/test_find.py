@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from baselines.cifar10 import find
 from baselines.cifar10.find import load
+from baselines.cifar10.task import Cifar10
 from baselines.download import Remote
 from compress.data.dataset import Dataset
+from compress.runs.options import RunOptions
 from support.cifar10_copies import COUNTS, arrays, write_archive, write_binary, write_python
 from support.file_server import Served, closed_url, serving
 
@@ -176,6 +179,35 @@ def test_a_damaged_cache_is_replaced(tmp_path, home, monkeypatch):
     with serving(Served(served_archive(tmp_path))) as served:
         assert search(archive=remote(served))[0].name == "cifar10"
     assert place.read_bytes() == served.content
+
+
+def test_the_sample_of_a_failed_download_is_not_indexed(tmp_path, home, monkeypatch):
+    place = home / ".cache" / "compress" / "cifar-10-python.tar.gz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"\x1f\x8bdamaged")
+    task, out = Cifar10(), tmp_path / "runs"
+    options = RunOptions(task=task, out=out)
+    monkeypatch.setattr(Cifar10, "load", lambda self, path, note: search(path)[0])
+
+    def indexed() -> str | None:
+        assert options.load(lambda _: None).name == "cifar10-sample"
+        key = options.data_key()
+        known = options.index.data(key) if key else None
+        return known and known.digests.name
+
+    monkeypatch.setattr(find, "fetch", unreachable)
+    monkeypatch.setenv("COMPRESS_OFFLINE", "1")
+    assert indexed() == "cifar10-sample"
+    monkeypatch.delenv("COMPRESS_OFFLINE")
+    assert indexed() is None
+    place.unlink()
+    write_archive(place, write_python(tmp_path / "cifar-10-batches-py"))
+    assert options.load(lambda _: None).name == "cifar10"
+    assert options.index.data(options.data_key() or "").digests.name == "cifar10"
+
+
+def unreachable(*_: object) -> Path:
+    raise OSError("the network is unreachable.")
 
 
 def test_a_user_without_a_home_folder_gets_the_sample(monkeypatch):
