@@ -22,7 +22,7 @@ WARMUP = 50  # inputs
 CONFIDENCE = 0.95
 _RESAMPLES = 4000
 # Limits of processor time: a file may run forever.
-_SECONDS, _SECONDS_EACH = 3600, 2  # for loading the files; for one input
+_SECONDS, _SECONDS_EACH = 3600, 5  # for loading the files; for one input
 
 
 @dataclass(frozen=True)
