@@ -81,7 +81,7 @@ def sources(path: Path | None) -> list[Path] | None:
     places = _places()
     if _offline():
         return [*places, FOLDER]
-    return places if any(map(Path.exists, places)) else None
+    return places if any(map(os.path.exists, places)) else None
 
 
 def _found(place: Path, note: Callable[[str], None], counts: Counts) -> Dataset:

@@ -96,7 +96,7 @@ def files_key(sources: Sequence[Path], *parts: Any) -> str | None:
 
 
 def _files(source: Path) -> Iterator[Path]:
-    if not source.is_dir():
+    if not os.path.isdir(source):  # unlike Path.is_dir, False where access is denied
         yield source
         return
     for parent, folders, names in os.walk(source):

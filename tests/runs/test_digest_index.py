@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,17 @@ def test_too_many_files_have_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number in range(5):
         (tmp_path / str(number)).write_bytes(b"")
     assert files_key([tmp_path]) is None
+
+
+def test_a_folder_without_access_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def denied(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if "denied" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", denied)
+    assert files_key([tmp_path / "denied"]) == files_key([tmp_path / "denied"])
