@@ -121,12 +121,12 @@ def lacking_zeros(kernels: Mapping[str, np.ndarray], sparsity: float, together: 
     ]
 
 
-def sparsity_rises(
+def sparsity_ramps(
     before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
     """First and last sparsity of the ramp of each kernel that gets more zeros.
 
-    >>> sparsity_rises({"a": np.ones(4), "b": np.ones(4)}, {"a": np.zeros(4), "b": np.ones(4)})
+    >>> sparsity_ramps({"a": np.ones(4), "b": np.ones(4)}, {"a": np.zeros(4), "b": np.ones(4)})
     {'a': (0.0, 0.9375)}
     """
     zeros = {

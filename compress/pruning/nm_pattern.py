@@ -70,10 +70,10 @@ def broken_groups(w: np.ndarray, pattern: str) -> tuple[int, int]:
     return int(np.sum(~enough)), enough.size
 
 
-def lacking_groups(kernels: Mapping[str, np.ndarray], pattern: str) -> list[str]:
+def pattern_violations(kernels: Mapping[str, np.ndarray], pattern: str) -> list[str]:
     """A sentence for each kernel that does not keep a pattern.
 
-    >>> lacking_groups({"a": np.array([[3.0], [1.0], [2.0], [0.0]])}, "2:4")
+    >>> pattern_violations({"a": np.array([[3.0], [1.0], [2.0], [0.0]])}, "2:4")
     ['a breaks pattern 2:4 in 1 of 1 groups']
     """
     counts = {name: broken_groups(w, pattern) for name, w in kernels.items()}

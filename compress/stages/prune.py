@@ -19,10 +19,10 @@ from compress.pruning.magnitude import (
     in_random_order,
     lacking_zeros,
     ramp_steps,
-    sparsity_rises,
+    sparsity_ramps,
     without_smallest,
 )
-from compress.pruning.nm_pattern import Pattern, lacking_groups, pattern_mask, zeros_and_group
+from compress.pruning.nm_pattern import Pattern, pattern_mask, pattern_violations, zeros_and_group
 from compress.pruning.surgery import without_weights
 from compress.stage import MAX_EPOCHS, Stage, option
 from compress.tasks.view import TaskView
@@ -174,7 +174,7 @@ class Prune(TrainingStage):
     def broken_promises(self, kernels: Mapping[str, np.ndarray]) -> list[str]:
         pruned = {name: w for name, w in kernels.items() if self._prunes(name, w.shape)}
         if self.pattern:
-            return lacking_groups(pruned, self.pattern)
+            return pattern_violations(pruned, self.pattern)
         return lacking_zeros(pruned, self.sparsity, together=self.scope == "global")
 
     @property
@@ -232,8 +232,8 @@ class Prune(TrainingStage):
         batch = min(self.recipe(task).batch_size, images)
         steps = ramp_steps(self.begin, self.end, epochs * (images // batch))
         at_once = self._pruned_copy(model, drops)
-        rises = sparsity_rises(kernels, at_once.kernels())
-        ramps = {layer_of(k): bridge.PolynomialSchedule(*r, *steps) for k, r in rises.items()}
+        ramp_ends = sparsity_ramps(kernels, at_once.kernels())
+        ramps = {layer_of(k): bridge.PolynomialSchedule(*r, *steps) for k, r in ramp_ends.items()}
         wrapped, callbacks = bridge.with_pruning(twin, ramps)
         held = {k: cluster_ids(w) for k, w in at_once.kernels().items()}
         task.fit(
